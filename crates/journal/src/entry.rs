@@ -1,0 +1,199 @@
+//! What the journal holds and hands out, and what can go wrong.
+
+use std::{io, num::NonZeroUsize};
+
+use bytes::Bytes;
+use moehog_proto::{
+    Receipt, Sequence,
+    journal::{EntryHeader, EventOutcome, Progress},
+};
+
+/// A webhook to append: its bytes as they came and what is known beside them.
+#[derive(Debug, Clone)]
+pub struct NewEntry {
+    /// Source, destination, time of arrival, trace; `source` and `destination` name the lane and are never empty.
+    pub header: EntryHeader,
+    /// The body as received, still compressed.
+    pub body: Bytes,
+}
+
+/// A webhook in the journal.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its address.
+    pub receipt: Receipt,
+    /// What is known beside its bytes.
+    pub header: EntryHeader,
+    /// The body as received, still compressed. Empty when `raw_dropped`.
+    pub body: Bytes,
+    /// What was last recorded of its events; none before the first record.
+    pub progress: Option<Progress>,
+    /// Every event is final.
+    pub settled: bool,
+    /// A Transform that named this webhook had begun and not ended when the process before this one died:
+    /// how many such calls held it alone, and whether it was in one with others.
+    pub crashed: Crashed,
+}
+
+/// Transform calls that were under way with an entry when a process died.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Crashed {
+    /// Calls that held this entry alone.
+    pub alone: u32,
+    /// Calls that held it with others.
+    pub together: u32,
+}
+
+impl Entry {
+    /// The entry's number.
+    #[must_use]
+    pub fn sequence(&self) -> Sequence {
+        self.receipt.sequence
+    }
+
+    /// The receipt of the webhook first taken: this one, unless it is a replay.
+    #[must_use]
+    pub fn origin(&self) -> (String, i64) {
+        match &self.header.origin {
+            Some(origin) => (origin.receipt.clone(), origin.received_at_ms),
+            None => (self.receipt.to_string(), self.header.received_at_ms),
+        }
+    }
+}
+
+/// How much one read may hand out.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadLimit {
+    /// Most entries.
+    pub max_entries: NonZeroUsize,
+    /// Most bytes of bodies; the first entry is handed out whatever its size.
+    pub max_bytes: usize,
+}
+
+/// Entries of one lane in journal order.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Unsettled entries.
+    pub entries: Vec<Entry>,
+    /// Where to read on: every unsettled entry of the lane below this and not before the read's start is in `entries`.
+    pub next: Sequence,
+}
+
+/// What is to be stored of one entry.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The entry.
+    pub sequence: Sequence,
+    /// All that is known of its events; replaces what was stored before.
+    pub progress: Progress,
+    /// Every event is final: the entry is not read again.
+    pub settled: bool,
+}
+
+/// An event that cannot be delivered, or a webhook of which nothing could be made.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// The webhook.
+    pub receipt: Receipt,
+    /// What is known beside its bytes.
+    pub header: EntryHeader,
+    /// The event: position, uuid, reason, detail.
+    pub event: EventOutcome,
+    /// PostHog's answer to the last attempt, where there was one.
+    pub answer: Option<moehog_proto::journal::Attempt>,
+}
+
+/// Why a webhook could not be appended. The sender gets a 503; the entry will not be delivered while this process lives.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Unsettled entries and dead letters fill the budget.
+    #[error("journal is full: {used} of {limit} bytes hold webhooks that are not settled")]
+    Full {
+        /// Bytes in use.
+        used: u64,
+        /// Bytes that may be used.
+        limit: u64,
+    },
+    /// This source alone has more than its share of unsettled entries.
+    #[error("source {source_name} is full: {used} of its {limit} bytes hold webhooks that are not settled")]
+    SourceFull {
+        /// Name of the source.
+        source_name: String,
+        /// Bytes in use.
+        used: u64,
+        /// Bytes that may be used.
+        limit: u64,
+    },
+    /// The disk did not sync in time; the entry is cancelled.
+    #[error("append was not durable by its deadline")]
+    Deadline,
+    /// The disk failed; the entry is cancelled.
+    #[error("append to journal segment {segment}")]
+    Write {
+        /// The segment.
+        segment: u64,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// The journal is closing.
+    #[error("journal is closed")]
+    Closed,
+}
+
+/// Why a source could not be claimed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// Another relay walks it.
+    #[error("source {source_name} is claimed already")]
+    Taken {
+        /// Name of the source.
+        source_name: String,
+    },
+    /// The journal is closing.
+    #[error("journal is closed")]
+    Closed,
+}
+
+/// Why a read failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The receipt names another journal.
+    #[error("receipt {receipt} is of another journal")]
+    OtherJournal {
+        /// What was asked for.
+        receipt: Receipt,
+    },
+    /// The disk failed.
+    #[error("read journal segment {segment}")]
+    Disk {
+        /// The segment.
+        segment: u64,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// The journal is closing.
+    #[error("journal is closed")]
+    Closed,
+}
+
+/// Why records could not be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// A newer claim of the source exists.
+    #[error("claim of epoch {epoch} is stale")]
+    StaleClaim {
+        /// The epoch of the claim that tried.
+        epoch: u64,
+    },
+    /// The disk failed; nothing of the batch counts, and it may be repeated.
+    #[error("record to journal segment {segment}")]
+    Write {
+        /// The segment.
+        segment: u64,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// The journal is closing.
+    #[error("journal is closed")]
+    Closed,
+}

@@ -1,0 +1,195 @@
+//! The journal's promises.
+
+use std::{fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+use moehog_proto::{
+    JournalId, Receipt, Sequence,
+    journal::{Book, Progress},
+};
+use tokio::time::Instant;
+
+use crate::{AppendError, Batch, ClaimError, DeadLetter, Entry, NewEntry, ReadError, ReadLimit, Record, RecordError};
+
+/// A durable log of webhooks, read by lane (source and destination), with what became of their events beside it.
+///
+/// Every implementation passes [`crate::conformance`].
+#[async_trait]
+pub trait Journal: Debug + Send + Sync + 'static {
+    /// Which journal this is; part of every receipt.
+    fn id(&self) -> JournalId;
+
+    /// Stores a webhook. It returns when one of two things came first: the entry is durable (`Ok`: it survives kill -9
+    /// and a power cut, and readers see it from now on), or the deadline passed or the disk failed (`Err`: no reader
+    /// sees it while this process lives).
+    ///
+    /// # Errors
+    ///
+    /// No room, a deadline passed, a failed disk, a closing journal.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels nothing: the entry may become durable and is then delivered.
+    async fn append(&self, entry: NewEntry, deadline: Instant) -> Result<Receipt, AppendError>;
+
+    /// Takes the one claim on a source. It is given up when dropped.
+    ///
+    /// # Errors
+    ///
+    /// The source is claimed already, or the journal is closing.
+    async fn claim(&self, source: &str) -> Result<Arc<dyn Claim>, ClaimError>;
+
+    /// The lanes that hold unsettled entries.
+    fn lanes(&self) -> Vec<LaneStats>;
+
+    /// Waits until a sequence above `seen` is durable (or the journal closes) and returns the highest durable one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost by dropping it.
+    async fn grown(&self, seen: Sequence) -> Sequence;
+
+    /// Finds an entry by its receipt; none where it was never taken, was cancelled, or its raw bytes are gone.
+    ///
+    /// # Errors
+    ///
+    /// The receipt is of another journal, or the disk failed.
+    async fn get(&self, receipt: Receipt) -> Result<Option<Entry>, ReadError>;
+
+    /// Dead letters, newest first.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, ReadError>;
+
+    /// The books and sizes as they are kept while running.
+    fn stats(&self) -> Stats;
+
+    /// The books counted anew from what is stored, to be compared with [`Stats::ledger`].
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    async fn recount(&self) -> Result<Ledger, ReadError>;
+
+    /// Refuses what comes from now on, makes everything durable, and gives the directory free.
+    async fn close(&self);
+}
+
+/// One relay's right to walk a source. A newer claim makes this one stale.
+#[async_trait]
+pub trait Claim: Debug + Send + Sync + 'static {
+    /// Grows with every claim of the journal.
+    fn epoch(&self) -> u64;
+
+    /// Reads unsettled entries of the lane from sequence `from` on (0 is the oldest), in journal order, each with the
+    /// progress stored so far. It holds no cursor: the same read gives the same entries until they are settled. It does
+    /// not wait: an empty batch says that the lane has nothing from `from` on yet.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    async fn read(&self, destination: &str, from: Sequence, limit: ReadLimit) -> Result<Batch, ReadError>;
+
+    /// Stores what is known of each entry's events, and settles those that are complete. Safe to repeat. Survives
+    /// kill -9 when it returns, and a power cut one second later.
+    ///
+    /// # Errors
+    ///
+    /// The claim is stale, or the disk failed: nothing of the batch counts then.
+    async fn record(&self, records: Vec<Record>) -> Result<(), RecordError>;
+
+    /// Notes that a Transform call begins with these entries. Survives kill -9 when it returns, so that a webhook that
+    /// kills the whole process is found out ([`Entry::crashed`]).
+    ///
+    /// # Errors
+    ///
+    /// The claim is stale, or the disk failed.
+    async fn transform_started(&self, sequences: &[Sequence]) -> Result<(), RecordError>;
+
+    /// Notes that the call has ended, whatever came of it.
+    ///
+    /// # Errors
+    ///
+    /// The claim is stale, or the disk failed.
+    async fn transform_ended(&self, sequences: &[Sequence]) -> Result<(), RecordError>;
+}
+
+/// Which dead letters to list.
+#[derive(Debug, Clone, Default)]
+pub struct DeadLetterQuery {
+    /// Only of this source.
+    pub source: Option<String>,
+    /// Only entries below this sequence (for the next page); 0 is no bound.
+    pub before: Sequence,
+    /// Most dead letters to return; entries are not split, so a few more may come. 0 is 100.
+    pub limit: usize,
+}
+
+/// What waits in a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneStats {
+    /// The source.
+    pub source: String,
+    /// The destination.
+    pub destination: String,
+    /// Entries that are not settled.
+    pub unsettled: u64,
+    /// Where the oldest of them is, or below it.
+    pub oldest: Sequence,
+    /// When that one was received, milliseconds since the epoch.
+    pub oldest_received_at_ms: i64,
+}
+
+/// The two books. Webhooks: `taken = settled + waiting + damaged`; a cancelled append was not taken. Events, from their
+/// entry's first record on: `mapped = delivered + delivered_degraded + filtered + duplicate + dead + in_flight`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ledger {
+    /// Counts that only grow.
+    pub book: Book,
+    /// Webhooks not settled.
+    pub waiting: u64,
+    /// Events recorded and not final.
+    pub in_flight: u64,
+}
+
+/// The books, and what the journal uses.
+#[derive(Debug, Clone, Default)]
+pub struct Stats {
+    /// As kept while running.
+    pub ledger: Ledger,
+    /// Bytes on the disk.
+    pub used_bytes: u64,
+    /// Bytes that may be used.
+    pub budget_bytes: u64,
+    /// Appends cancelled since the start.
+    pub cancelled: u64,
+    /// Dead letters kept.
+    pub dead_letters: u64,
+    /// Dead letters that were dropped for want of room or by age since the journal was made.
+    pub dead_letters_dropped: u64,
+    /// When the oldest settled webhook still kept was received; none where none is kept.
+    pub retained_since_ms: Option<i64>,
+    /// Segment files.
+    pub segments: u64,
+}
+
+/// What a progress counts to in the event book; shared by every implementation so that they cannot differ.
+#[must_use]
+pub fn count(progress: &Progress) -> (Book, u64) {
+    use moehog_proto::journal::EventState;
+    let mut book = Book { mapped: progress.events.len() as u64, ..Book::default() };
+    let mut in_flight = 0;
+    for event in &progress.events {
+        match event.state() {
+            EventState::Delivered => book.delivered += 1,
+            EventState::DeliveredDegraded => book.delivered_degraded += 1,
+            EventState::Filtered => book.filtered += 1,
+            EventState::Duplicate => book.duplicate += 1,
+            EventState::Dead => book.dead += 1,
+            EventState::Pending | EventState::Unspecified => in_flight += 1,
+        }
+    }
+    (book, in_flight)
+}

@@ -1,0 +1,13 @@
+//! The durable log between MoEngage and PostHog.
+//!
+//! A webhook is answered 200 when [`Journal::append`] returns, and from then on it is read by lane until it is settled.
+//! This crate promises that nothing appended is lost, whatever dies; it knows nothing of what the bytes mean.
+
+pub mod disk;
+mod entry;
+mod journal;
+
+pub use entry::{
+    AppendError, Batch, ClaimError, Crashed, DeadLetter, Entry, NewEntry, ReadError, ReadLimit, Record, RecordError,
+};
+pub use journal::{Claim, DeadLetterQuery, Journal, LaneStats, Ledger, Stats, count};

@@ -1,0 +1,3 @@
+//! moehog.
+
+fn main() {}

@@ -1,0 +1,28 @@
+//! One type for every way to reach a service.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use tonic::{body::Body, codegen::Service};
+use tower::{ServiceExt, util::BoxCloneSyncService};
+
+/// Any error, as tower's services give it.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A way to reach a gRPC service: a connection, several of them, or the service itself in this process.
+pub type Channel = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, BoxError>;
+
+/// Largest gRPC message that any client or server of moehog takes: one entry of 64 MiB mapped JSON and room.
+pub const MAX_MESSAGE_BYTES: usize = 80 * 1024 * 1024;
+
+/// Makes a [`Channel`] of `service`.
+pub fn channel<S, B>(service: S) -> Channel
+where
+    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: tonic::codegen::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    BoxCloneSyncService::new(service.map_response(|response| response.map(Body::new)).map_err(Into::into))
+}
