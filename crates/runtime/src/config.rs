@@ -1,0 +1,226 @@
+//! One TOML file for all services: defaults, then the file, then `MOEHOG__…` variables; the last wins.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+/// Sections of the shared file. A service leaves out the ones it does not have; any other name is a mistake.
+const SECTIONS: [&str; 13] = [
+    "admin",
+    "delivery",
+    "destinations",
+    "grpc",
+    "http",
+    "journal",
+    "mapping",
+    "posthog",
+    "relay",
+    "shutdown",
+    "sources",
+    "telemetry",
+    "transformer",
+];
+
+const PREFIX: &str = "MOEHOG__";
+
+/// Why a configuration is not usable. It names the key or the file.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("read configuration file {path}")]
+    Read {
+        /// As given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not TOML.
+    #[error("configuration file {path} is not valid TOML")]
+    Syntax {
+        /// As given.
+        path: PathBuf,
+        /// Line, column and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A section that no service has.
+    #[error("configuration has no section `{section}`: {known}", known = SECTIONS.join(", "))]
+    UnknownSection {
+        /// As written.
+        section: String,
+    },
+    /// A variable goes through something that is a value.
+    #[error("variable {name} does not name a key of the configuration")]
+    Variable {
+        /// As set.
+        name: String,
+    },
+    /// A key is unknown or has a value of the wrong kind.
+    #[error("configuration: {0}")]
+    Value(Box<toml::de::Error>),
+
+}
+
+/// Reads a configuration: `defaults` (TOML, with every key), then `file`, then the `MOEHOG__A__B=value` variables of `env`,
+/// which set `a.b`. Top-level sections that `defaults` does not have but another service has are left out.
+///
+/// # Errors
+///
+/// A file that cannot be read, an unknown key (named), a value of the wrong kind.
+pub fn load<T: DeserializeOwned>(
+    defaults: &str,
+    file: Option<&Path>,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, ConfigError> {
+    let defaults: Table = toml::from_str(defaults).map_err(|error| ConfigError::Value(Box::new(error)))?;
+    let mut merged = defaults.clone();
+    if let Some(path) = file {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let table = toml::from_str(&text)
+            .map_err(|error| ConfigError::Syntax { path: path.into(), source: Box::new(error) })?;
+        merge(&mut merged, table);
+    }
+    for (name, value) in env {
+        if let Some(path) = name.strip_prefix(PREFIX) {
+            let keys: Vec<_> = path.split("__").map(str::to_ascii_lowercase).collect();
+            set(&mut merged, &keys, &value).ok_or(ConfigError::Variable { name })?;
+        }
+    }
+    if let Some(section) = merged.keys().find(|key| !defaults.contains_key(*key) && !SECTIONS.contains(&key.as_str())) {
+        return Err(ConfigError::UnknownSection { section: section.clone() });
+    }
+    merged.retain(|key, _| defaults.contains_key(key));
+    Value::Table(merged).try_into().map_err(|error| ConfigError::Value(Box::new(error)))
+}
+
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            // a secret given in another form replaces the form it had
+            (Some(Value::Table(into)), Value::Table(from)) => merge(into, from),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+fn set(table: &mut Table, keys: &[String], text: &str) -> Option<()> {
+    match keys {
+        [] => None,
+        [key] if key.is_empty() => None,
+        [key] => {
+            let is_text = table.get(key).is_some_and(Value::is_str);
+            let value = if is_text { None } else { parse(text) };
+            table.insert(key.clone(), value.unwrap_or_else(|| Value::String(text.into())));
+            Some(())
+        }
+        [key, rest @ ..] => {
+            table.entry(key.clone()).or_insert_with(|| Value::Table(Table::new())).as_table_mut().and_then(|table| set(table, rest, text))
+        }
+    }
+}
+
+/// A number, boolean, array or table as TOML writes it; everything else is text.
+fn parse(text: &str) -> Option<Value> {
+    toml::from_str::<Table>(&format!("value = {text}")).ok()?.remove("value")
+}
+
+/// The `MOEHOG__…` variables of this process.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with(PREFIX))
+}
+
+/// Reads a service's command line: `--config FILE`, else `MOEHOG_CONFIG`; `--help` and `--version` print and leave.
+#[must_use]
+#[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
+pub fn arguments(service: &str) -> Option<PathBuf> {
+    let mut arguments = env::args().skip(1);
+    let mut config = env::var_os("MOEHOG_CONFIG").map(PathBuf::from);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--config" => config = arguments.next().map(PathBuf::from),
+            "--version" | "-V" => {
+                println!("{service} {}", env!("CARGO_PKG_VERSION"));
+                std::process::exit(0);
+            }
+            other => {
+                println!(
+                    "{service} {}\n\nusage: {service} [--config FILE]\n\nKeys of the file are set by variables too, such as \
+                     MOEHOG__ADMIN__LISTEN for listen in [admin].",
+                    env!("CARGO_PKG_VERSION")
+                );
+                std::process::exit(if matches!(other, "--help" | "-h") { 0 } else { crate::Exit::Configuration.code() });
+            }
+        }
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    const DEFAULTS: &str = "[http]\nlisten = \"127.0.0.1:8080\"\nlimit = 5\n[sources]\n";
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Config {
+        http: Http,
+        sources: BTreeMap<String, BTreeMap<String, String>>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Http {
+        listen: String,
+        limit: u32,
+    }
+
+    fn load_with(file: Option<&str>, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("moehog.toml");
+        if let Some(text) = file {
+            fs::write(&path, text).unwrap();
+        }
+        load(
+            DEFAULTS,
+            file.map(|_| path.as_path()),
+            env.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())),
+        )
+    }
+
+    #[test]
+    fn a_variable_wins_over_the_file_and_the_file_over_the_defaults() {
+        let config = load_with(
+            Some("[http]\nlimit = 6\nlisten = \"1.1.1.1:1\"\n[posthog]\nhost = \"x\"\n"),
+            &[("MOEHOG__HTTP__LIMIT", "7"), ("MOEHOG__SOURCES__SHOP__DESTINATION", "eu"), ("MOEHOG_PORT", "tcp://x")],
+        )
+        .unwrap();
+        assert_eq!((config.http.limit, config.http.listen.as_str()), (7, "1.1.1.1:1"));
+        assert_eq!(config.sources["shop"]["destination"], "eu");
+    }
+
+    #[test]
+    fn a_text_key_keeps_a_value_that_looks_like_a_number() {
+        assert_eq!(load_with(None, &[("MOEHOG__HTTP__LISTEN", "8080")]).unwrap().http.listen, "8080");
+    }
+
+    #[test]
+    fn an_unknown_key_or_section_is_named() {
+        let message = |result: Result<Config, ConfigError>| result.unwrap_err().to_string();
+        assert!(message(load_with(Some("[http]\nlisen = 1\n"), &[])).contains("lisen"));
+        assert!(message(load_with(Some("[htp]\nlisten = 1\n"), &[])).contains("`htp`"));
+        assert!(message(load_with(None, &[("MOEHOG__HTTP__LIMITS", "1")])).contains("limits"));
+        assert!(message(load_with(None, &[("MOEHOG__HTTP__LIMIT__X", "1")])).contains("MOEHOG__HTTP__LIMIT__X"));
+    }
+}

@@ -1,0 +1,107 @@
+//! Sets up a process's logs, traces and metrics once.
+
+use std::env;
+
+use anyhow::Context;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::SpanExporter;
+use opentelemetry_sdk::{
+    Resource,
+    trace::{Sampler, SdkTracerProvider},
+};
+use serde::Deserialize;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use crate::{metrics, sampling::Sampling, trace};
+
+/// Section `[telemetry]`. Traces are set up by the standard `OTEL_*` variables.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What is logged: a level, or targets with levels as in `info,moehog_relay=debug`.
+    pub log: String,
+    /// How log lines look.
+    pub format: LogFormat,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { log: "info".to_string(), format: LogFormat::Json }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For a person at a terminal.
+    Text,
+}
+
+/// Flushes what is not exported yet when dropped.
+#[derive(Debug)]
+pub struct Guard(Option<SdkTracerProvider>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(provider) = self.0.take()
+            && let Err(error) = provider.shutdown()
+        {
+            tracing::debug!(%error, "flush spans");
+        }
+    }
+}
+
+/// Sets up logs, traces and metrics for a process named `service`. Call it inside the runtime, once.
+///
+/// # Errors
+///
+/// The log filter is malformed, or the exporter's variables are.
+pub fn init(service: &'static str, config: &Config) -> anyhow::Result<Guard> {
+    metrics::install()?;
+    let filter = EnvFilter::try_new(&config.log).with_context(|| format!("telemetry.log `{}`", config.log))?;
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).with_filter(filter).boxed(),
+        LogFormat::Text => fmt::layer().with_target(false).with_writer(std::io::stderr).with_filter(filter).boxed(),
+    };
+    let provider = provider(service)?;
+    let spans = provider.as_ref().map(|provider| {
+        trace::enable(Sampling::from_variables(|name| env::var(name).ok()));
+        tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("moehog"))
+            .with_location(false)
+            .with_threads(false)
+            .with_filter(Targets::new().with_target("moehog", LevelFilter::INFO))
+    });
+    tracing_subscriber::registry().with(lines).with(spans).try_init().context("set up logs")?;
+    Ok(Guard(provider))
+}
+
+fn provider(service: &'static str) -> anyhow::Result<Option<SdkTracerProvider>> {
+    let wanted = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
+        .iter()
+        .any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));
+    let off = env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value == "true")
+        || env::var("OTEL_TRACES_EXPORTER").is_ok_and(|value| value == "none");
+    if !wanted || off {
+        return Ok(None);
+    }
+    let exporter = SpanExporter::builder().with_tonic().build().context("set up the OTLP exporter")?;
+    let resource = Resource::builder();
+    let resource = if env::var_os("OTEL_SERVICE_NAME").is_some() { resource } else { resource.with_service_name(service) };
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        // whether a trace is recorded was decided where it began: spans of others are never made
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+        .with_resource(resource.build())
+        .build();
+    Ok(Some(provider))
+}

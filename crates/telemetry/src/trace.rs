@@ -1,0 +1,165 @@
+//! Trace context across every hop: from the request, into the journal's entry, inside the gRPC messages, onto the
+//! PostHog request.
+//!
+//! A span is made only for a trace that is recorded; all functions here give [`Span::none`] otherwise, so that an
+//! unsampled webhook costs nothing. A span's parent is set before it is entered: set later, it is lost.
+
+use std::sync::OnceLock;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use moehog_proto::event::TraceContext;
+use opentelemetry::{
+    Context,
+    trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState},
+};
+use tonic::metadata::MetadataMap;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::sampling::Sampling;
+
+static SAMPLING: OnceLock<Sampling> = OnceLock::new();
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// Most links of a batch span.
+const MAX_LINKS: usize = 128;
+
+/// Says that spans are exported. Without it none is made.
+pub(crate) fn enable(sampling: Sampling) {
+    let _already_enabled = SAMPLING.set(sampling);
+}
+
+/// Takes the trace of a request from its headers, or begins one. The span is the request's server span, made by `make`
+/// where the trace is recorded; the context is what the work for this request continues.
+pub fn receive(headers: &HeaderMap, make: impl FnOnce() -> Span) -> (TraceContext, Span) {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let parent = text(TRACEPARENT).and_then(TraceContext::from_traceparent).map(|mut parent| {
+        parent.tracestate = text(TRACESTATE).filter(|state| state.len() <= 512).unwrap_or_default().to_string();
+        parent
+    });
+    let recorded = |trace_id, parent| SAMPLING.get().is_some_and(|sampling| sampling.records(trace_id, parent));
+    match parent {
+        Some(mut parent) => {
+            let records = recorded(parent.trace_id(), Some(parent.sampled()));
+            parent.flags = u32::from(records);
+            let span = child(Some(&parent), make);
+            (context(&span, None).unwrap_or(parent), span)
+        }
+        None => {
+            let (trace_id, span_id) = (rand::random::<u128>().max(1), rand::random::<u64>().max(1));
+            let span = if recorded(trace_id, None) { make() } else { Span::none() };
+            let begun = TraceContext {
+                trace_id_high: (trace_id >> 64) as u64,
+                trace_id_low: trace_id as u64,
+                span_id,
+                flags: 0,
+                tracestate: String::new(),
+            };
+            (context(&span, None).unwrap_or(begun), span)
+        }
+    }
+}
+
+/// A span below `parent`, made by `make` where the trace is recorded.
+pub fn child(parent: Option<&TraceContext>, make: impl FnOnce() -> Span) -> Span {
+    match parent {
+        Some(parent) if parent.sampled() && SAMPLING.get().is_some() => {
+            let span = make();
+            if span.set_parent(remote(parent)).is_err() {
+                tracing::debug!("span was entered before its parent was known");
+            }
+            span
+        }
+        _ => Span::none(),
+    }
+}
+
+/// The span of a call for many members: linked to each recorded member, and a child of the trace when it is one only.
+/// None is made where no member is recorded.
+pub fn batch<'a>(members: impl IntoIterator<Item = &'a TraceContext>, make: impl FnOnce() -> Span) -> Span {
+    if SAMPLING.get().is_none() {
+        return Span::none();
+    }
+    let mut sampled = members.into_iter().filter(|member| member.sampled()).take(MAX_LINKS).peekable();
+    let Some(first) = sampled.peek().copied() else { return Span::none() };
+    let sampled: Vec<_> = sampled.collect();
+    let span = if sampled.iter().all(|member| member.trace_id() == first.trace_id()) {
+        child(Some(first), make)
+    } else {
+        make()
+    };
+    for member in sampled {
+        link(&span, member);
+    }
+    span
+}
+
+/// Links `span` to another trace.
+pub fn link(span: &Span, to: &TraceContext) {
+    if !span.is_none() && to.sampled() {
+        span.add_link(span_context(to));
+    }
+}
+
+/// What to put into a message so that the receiver's spans become children of `span`; `fallback` where there is no span.
+#[must_use]
+pub fn context(span: &Span, fallback: Option<&TraceContext>) -> Option<TraceContext> {
+    if span.is_none() {
+        return fallback.cloned();
+    }
+    let context = span.context();
+    let context = context.span().span_context().clone();
+    if !context.is_valid() {
+        return fallback.cloned();
+    }
+    let trace_id = u128::from_be_bytes(context.trace_id().to_bytes());
+    Some(TraceContext {
+        trace_id_high: (trace_id >> 64) as u64,
+        trace_id_low: trace_id as u64,
+        span_id: u64::from_be_bytes(context.span_id().to_bytes()),
+        flags: u32::from(context.is_sampled()),
+        tracestate: context.trace_state().header(),
+    })
+}
+
+/// Writes the span's context into the headers of an outgoing request; nothing where there is no span.
+pub fn inject(span: &Span, headers: &mut HeaderMap) {
+    let Some(context) = context(span, None) else { return };
+    if let Ok(value) = HeaderValue::try_from(context.to_traceparent()) {
+        headers.insert(TRACEPARENT, value);
+    }
+    if !context.tracestate.is_empty()
+        && let Ok(value) = HeaderValue::try_from(context.tracestate)
+    {
+        headers.insert(TRACESTATE, value);
+    }
+}
+
+/// [`inject`] for a gRPC call.
+pub fn inject_metadata(span: &Span, metadata: &mut MetadataMap) {
+    if !span.is_none() {
+        let mut headers = std::mem::take(metadata).into_headers();
+        inject(span, &mut headers);
+        *metadata = MetadataMap::from_headers(headers);
+    }
+}
+
+/// The context that a gRPC call came with, if it has one.
+#[must_use]
+pub fn extract_metadata(metadata: &MetadataMap) -> Option<TraceContext> {
+    metadata.get("traceparent").and_then(|value| value.to_str().ok()).and_then(TraceContext::from_traceparent)
+}
+
+fn remote(parent: &TraceContext) -> Context {
+    Context::new().with_remote_span_context(span_context(parent))
+}
+
+fn span_context(context: &TraceContext) -> SpanContext {
+    SpanContext::new(
+        TraceId::from_bytes(context.trace_id().to_be_bytes()),
+        SpanId::from_bytes(context.span_id.to_be_bytes()),
+        if context.sampled() { TraceFlags::SAMPLED } else { TraceFlags::default() },
+        true,
+        context.tracestate.parse().unwrap_or(TraceState::NONE),
+    )
+}
