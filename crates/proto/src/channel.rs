@@ -1,6 +1,6 @@
 //! One type for every way to reach a service.
 
-use std::error::Error;
+use std::{error::Error, fmt};
 
 use bytes::Bytes;
 use tonic::{body::Body, codegen::Service};
@@ -10,7 +10,23 @@ use tower::{ServiceExt, util::BoxCloneSyncService};
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A way to reach a gRPC service: a connection, several of them, or the service itself in this process.
-pub type Channel = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, BoxError>;
+pub type Channel = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, ChannelError>;
+
+/// Why a call failed on the way. A type of its own, since futures over a bare boxed error cannot be spawned.
+#[derive(Debug)]
+pub struct ChannelError(BoxError);
+
+impl fmt::Display for ChannelError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("gRPC call")
+    }
+}
+
+impl Error for ChannelError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
 
 /// Largest gRPC message that any client or server of moehog takes: one entry of 64 MiB mapped JSON and room.
 pub const MAX_MESSAGE_BYTES: usize = 80 * 1024 * 1024;
@@ -24,5 +40,7 @@ where
     B: tonic::codegen::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    BoxCloneSyncService::new(service.map_response(|response| response.map(Body::new)).map_err(Into::into))
+    BoxCloneSyncService::new(
+        service.map_response(|response| response.map(Body::new)).map_err(|error| ChannelError(error.into())),
+    )
 }

@@ -12,7 +12,7 @@ mod channel;
 mod receipt;
 mod trace;
 
-pub use channel::{BoxError, Channel, MAX_MESSAGE_BYTES, channel};
+pub use channel::{BoxError, Channel, ChannelError, MAX_MESSAGE_BYTES, channel};
 pub use receipt::{JournalId, ParseReceiptError, Receipt, Sequence};
 
 /// The compiled protos, for gRPC reflection.

@@ -61,7 +61,6 @@ pub enum ConfigError {
     /// A key is unknown or has a value of the wrong kind.
     #[error("configuration: {0}")]
     Value(Box<toml::de::Error>),
-
 }
 
 /// Reads a configuration: `defaults` (TOML, with every key), then `file`, then the `MOEHOG__A__B=value` variables of `env`,
@@ -118,9 +117,11 @@ fn set(table: &mut Table, keys: &[String], text: &str) -> Option<()> {
             table.insert(key.clone(), value.unwrap_or_else(|| Value::String(text.into())));
             Some(())
         }
-        [key, rest @ ..] => {
-            table.entry(key.clone()).or_insert_with(|| Value::Table(Table::new())).as_table_mut().and_then(|table| set(table, rest, text))
-        }
+        [key, rest @ ..] => table
+            .entry(key.clone())
+            .or_insert_with(|| Value::Table(Table::new()))
+            .as_table_mut()
+            .and_then(|table| set(table, rest, text)),
     }
 }
 
@@ -155,7 +156,11 @@ pub fn arguments(service: &str) -> Option<PathBuf> {
                      MOEHOG__ADMIN__LISTEN for listen in [admin].",
                     env!("CARGO_PKG_VERSION")
                 );
-                std::process::exit(if matches!(other, "--help" | "-h") { 0 } else { crate::Exit::Configuration.code() });
+                std::process::exit(if matches!(other, "--help" | "-h") {
+                    0
+                } else {
+                    crate::Exit::Configuration.code()
+                });
             }
         }
     }

@@ -11,7 +11,8 @@ use serde::{Deserialize, Deserializer, de::Error};
 /// A text that is not a whole number and one of the units ms, s, m, h, d.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is not a span of time such as 300ms, 30s, 10m, 72h or 7d")))
+    parse(&text)
+        .ok_or_else(|| D::Error::custom(format!("`{text}` is not a span of time such as 300ms, 30s, 10m, 72h or 7d")))
 }
 
 /// Reads a span of time; none where it is not a whole number and a unit.

@@ -69,7 +69,9 @@ pub fn init(service: &'static str, config: &Config) -> anyhow::Result<Guard> {
     metrics::install()?;
     let filter = EnvFilter::try_new(&config.log).with_context(|| format!("telemetry.log `{}`", config.log))?;
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).with_filter(filter).boxed(),
+        LogFormat::Json => {
+            fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).with_filter(filter).boxed()
+        }
         LogFormat::Text => fmt::layer().with_target(false).with_writer(std::io::stderr).with_filter(filter).boxed(),
     };
     let provider = provider(service)?;
@@ -96,7 +98,8 @@ fn provider(service: &'static str) -> anyhow::Result<Option<SdkTracerProvider>> 
     }
     let exporter = SpanExporter::builder().with_tonic().build().context("set up the OTLP exporter")?;
     let resource = Resource::builder();
-    let resource = if env::var_os("OTEL_SERVICE_NAME").is_some() { resource } else { resource.with_service_name(service) };
+    let resource =
+        if env::var_os("OTEL_SERVICE_NAME").is_some() { resource } else { resource.with_service_name(service) };
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         // whether a trace is recorded was decided where it began: spans of others are never made

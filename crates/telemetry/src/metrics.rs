@@ -8,8 +8,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Seconds, from a fast append to a slow PostHog.
-const SECONDS: [f64; 14] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 /// Counts and sizes.
 const SIZES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 10_000.0, 100_000.0];
 
@@ -21,10 +20,8 @@ pub(crate) fn install() -> anyhow::Result<()> {
     let handle = PrometheusBuilder::new()
         .set_buckets(&SIZES)
         .and_then(|builder| {
-            builder.set_buckets_for_metric(
-                metrics_exporter_prometheus::Matcher::Suffix("_seconds".to_string()),
-                &SECONDS,
-            )
+            builder
+                .set_buckets_for_metric(metrics_exporter_prometheus::Matcher::Suffix("_seconds".to_string()), &SECONDS)
         })
         .and_then(PrometheusBuilder::install_recorder)
         .context("install the metrics recorder")?;
