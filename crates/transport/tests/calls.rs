@@ -40,7 +40,7 @@ fn serve(server: Server, shutdown: &CancellationToken) -> tokio::task::JoinHandl
     let routes = Routes::new(moehog_proto::transformer::server(Echo));
     let shutdown = shutdown.clone();
     tokio::spawn(
-        async move { server.serve(routes, &["moehog.transformer.v1.TransformerService"], shutdown).await.unwrap() },
+        async move { server.serve(routes, &["moehog.transformer.v1.TransformerService"], shutdown).await.expect("serves") },
     )
 }
 
