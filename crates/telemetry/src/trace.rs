@@ -163,3 +163,6 @@ fn span_context(context: &TraceContext) -> SpanContext {
         context.tracestate.parse().unwrap_or(TraceState::NONE),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Spans as an exporter sees them.
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use tracing::info_span;
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::*;
+
+/// Runs `work` with spans going to memory, and gives them.
+fn exported(work: impl FnOnce()) -> Vec<SpanData> {
+    enable(Sampling::from_variables(|_| None));
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
+    exporter.get_finished_spans().unwrap()
+}
+
+fn named<'a>(spans: &'a [SpanData], name: &str) -> &'a SpanData {
+    spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no span {name} in {spans:?}"))
+}
+
+const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn headers(traceparent: &str) -> HeaderMap {
+    HeaderMap::from_iter([(TRACEPARENT, traceparent.parse().unwrap())])
+}
+
+#[test]
+fn a_trace_goes_on_from_the_request_through_a_message_to_the_next_hop() {
+    let mut outgoing = HeaderMap::new();
+    let spans = exported(|| {
+        let (received, span) = receive(&headers(CALLER), || info_span!("received"));
+        let entered = span.entered();
+        let carried = child(Some(&received), || info_span!("carried"));
+        inject(&carried, &mut outgoing);
+        drop((entered, carried));
+    });
+    let (received, carried) = (named(&spans, "received"), named(&spans, "carried"));
+    assert_eq!(received.parent_span_id.to_string(), "00f067aa0ba902b7");
+    assert_eq!(received.span_context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(carried.parent_span_id, received.span_context.span_id());
+    let expected = format!("00-{}-{}-01", carried.span_context.trace_id(), carried.span_context.span_id());
+    assert_eq!(outgoing[TRACEPARENT], expected);
+}
+
+#[test]
+fn a_trace_that_the_caller_does_not_record_makes_no_span_and_keeps_its_id() {
+    let spans = exported(|| {
+        let (context, span) = receive(&headers(&CALLER.replace("-01", "-00")), || info_span!("received"));
+        assert!(span.is_none());
+        assert_eq!(context.trace_id_text(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert!(child(Some(&context), || info_span!("child")).is_none());
+        assert!(batch([&context], || info_span!("batch")).is_none());
+    });
+    assert!(spans.is_empty(), "{spans:?}");
+}
+
+#[test]
+fn a_trace_begun_here_has_no_parent_and_the_id_that_the_answer_names() {
+    let mut begun = String::new();
+    let spans = exported(|| {
+        let (context, _span) = receive(&HeaderMap::new(), || info_span!("received"));
+        begun = context.trace_id_text();
+    });
+    let received = named(&spans, "received");
+    assert_eq!(received.parent_span_id, SpanId::INVALID);
+    assert_eq!(received.span_context.trace_id().to_string(), begun);
+}
+
+#[test]
+fn a_batch_of_many_traces_is_linked_to_each_and_one_of_a_single_trace_belongs_to_it() {
+    let member = |trace_id, flags| TraceContext { trace_id_low: trace_id, span_id: 7, flags, ..Default::default() };
+    let (one, two, unsampled) = (member(1, 1), member(2, 1), member(3, 0));
+    let spans = exported(|| {
+        drop(batch([&one, &two, &unsampled], || info_span!("many")));
+        drop(batch([&one, &one, &unsampled], || info_span!("single")));
+    });
+    let many = named(&spans, "many");
+    let linked: Vec<_> = many.links.iter().map(|link| link.span_context.trace_id()).collect();
+    assert_eq!(linked, [TraceId::from_bytes(1_u128.to_be_bytes()), TraceId::from_bytes(2_u128.to_be_bytes())]);
+    assert_eq!(many.parent_span_id, SpanId::INVALID);
+    assert_eq!(named(&spans, "single").span_context.trace_id(), TraceId::from_bytes(1_u128.to_be_bytes()));
+}
