@@ -4,6 +4,12 @@
 
 use std::{fmt::Debug, io, sync::Arc};
 
+#[cfg(test)]
+mod check;
+mod real;
+
+pub use real::RealDisk;
+
 /// A directory on a disk.
 ///
 /// What was written survives a power cut only after [`File::sync_data`]; that a name exists, is gone or points to

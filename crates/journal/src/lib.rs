@@ -6,6 +6,7 @@
 pub mod disk;
 mod entry;
 mod journal;
+pub mod memory;
 
 pub use entry::{
     AppendError, Batch, ClaimError, Crashed, DeadLetter, Entry, NewEntry, ReadError, ReadLimit, Record, RecordError,

@@ -1,0 +1,290 @@
+//! A journal that forgets all when the process ends: for the tests of those who use a journal.
+//!
+//! It keeps the promises of [`Journal`] short of surviving anything, and has what tests need beside: appends that hang
+//! or fail ([`Memory::set_appends`]), records that fail, and a [`Memory::restart`] that stands for a process that died.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use moehog_proto::{JournalId, Receipt, Sequence};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
+
+use crate::{
+    AppendError, Batch, Claim, ClaimError, DeadLetter, DeadLetterQuery, Entry, Journal, LaneStats, Ledger, NewEntry,
+    ReadError, ReadLimit, Record, RecordError, Stats,
+};
+
+use self::store::{Pending, Store};
+
+mod store;
+#[cfg(test)]
+mod tests;
+
+/// What becomes of appends from now on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Appends {
+    /// They are stored at once.
+    #[default]
+    Work,
+    /// They wait, as if the disk did not answer, until the next [`Memory::set_appends`] or their deadline.
+    Hang,
+    /// The disk fails.
+    Fail,
+    /// There is no room.
+    Full,
+}
+
+/// A journal in memory.
+pub struct Memory {
+    id: JournalId,
+    shared: Arc<Shared>,
+    /// Process that this handle stands for; another one after a restart.
+    process: u64,
+}
+
+struct Shared {
+    store: Mutex<Store>,
+    grown: watch::Sender<Grown>,
+}
+
+/// What a waiter for growth looks at.
+#[derive(Debug, Clone, Copy, Default)]
+struct Grown {
+    durable: Sequence,
+    process: u64,
+    closed: bool,
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Memory").field("id", &self.id).field("process", &self.process).finish_non_exhaustive()
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Memory {
+    /// An empty journal without a bound.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_budget(u64::MAX)
+    }
+
+    /// An empty journal that holds at most `budget_bytes` of headers and bodies.
+    #[must_use]
+    pub fn with_budget(budget_bytes: u64) -> Self {
+        let shared = Shared { store: Mutex::new(Store::new(budget_bytes)), grown: watch::Sender::default() };
+        Self { id: JournalId(rand::random()), shared: Arc::new(shared), process: 0 }
+    }
+
+    /// Decides what becomes of appends from now on, those that hang included.
+    pub fn set_appends(&self, appends: Appends) {
+        let mut store = self.shared.store.lock();
+        store.appends = appends;
+        if appends != Appends::Hang {
+            for pending in std::mem::take(&mut store.pending) {
+                self.finish(&mut store, pending);
+            }
+        }
+    }
+
+    /// Makes [`Claim::record`], [`Claim::transform_started`] and [`Claim::transform_ended`] fail, or work again.
+    pub fn set_records_fail(&self, fail: bool) {
+        self.shared.store.lock().records_fail = fail;
+    }
+
+    /// Makes reads fail, or work again.
+    pub fn set_reads_fail(&self, fail: bool) {
+        self.shared.store.lock().reads_fail = fail;
+    }
+
+    /// Kills the process that holds the journal and opens it in another: this handle and its claims are refused from
+    /// now on, appends that hung are gone, and Transform calls that were under way count as crashed.
+    #[must_use]
+    pub fn restart(&self) -> Self {
+        let mut store = self.shared.store.lock();
+        store.restart();
+        let grown = Grown { durable: store.durable(), process: store.process, closed: false };
+        self.shared.grown.send_replace(grown);
+        Self { id: self.id, shared: self.shared.clone(), process: store.process }
+    }
+
+    fn receipt(&self, sequence: Sequence) -> Receipt {
+        Receipt { journal: self.id, sequence }
+    }
+
+    /// Ends an append: the one place where it becomes durable or fails.
+    fn finish(&self, store: &mut Store, pending: Pending) {
+        let answer = if Instant::now() >= pending.deadline {
+            store.cancelled += 1;
+            Err(AppendError::Deadline)
+        } else {
+            store.append(pending.entry).inspect(|sequence| {
+                self.shared.grown.send_modify(|grown| grown.durable = *sequence);
+            })
+        };
+        // A caller that hung up cancels nothing.
+        drop(pending.answer.send(answer));
+    }
+}
+
+#[async_trait]
+impl Journal for Memory {
+    fn id(&self) -> JournalId {
+        self.id
+    }
+
+    async fn append(&self, entry: NewEntry, deadline: Instant) -> Result<Receipt, AppendError> {
+        let (answer, mut answered) = oneshot::channel();
+        let ticket = {
+            let mut store = self.shared.store.lock();
+            if store.closed || store.process != self.process {
+                return Err(AppendError::Closed);
+            }
+            let ticket = store.ticket();
+            let pending = Pending { ticket, entry, deadline, answer };
+            if store.appends == Appends::Hang {
+                store.pending.push(pending);
+            } else {
+                self.finish(&mut store, pending);
+            }
+            ticket
+        };
+        match tokio::time::timeout_at(deadline, &mut answered).await {
+            Ok(answer) => Ok(self.receipt(answer.unwrap_or(Err(AppendError::Closed))?)),
+            Err(_elapsed) => {
+                // The store's lock decides between the two that may have come first.
+                let mut store = self.shared.store.lock();
+                match answered.try_recv() {
+                    Ok(answer) => Ok(self.receipt(answer?)),
+                    Err(_) => {
+                        store.pending.retain(|pending| pending.ticket != ticket);
+                        store.cancelled += 1;
+                        Err(AppendError::Deadline)
+                    }
+                }
+            }
+        }
+    }
+
+    async fn claim(&self, source: &str) -> Result<Arc<dyn Claim>, ClaimError> {
+        let mut store = self.shared.store.lock();
+        if store.closed || store.process != self.process {
+            return Err(ClaimError::Closed);
+        }
+        let epoch = store.claim(source).ok_or_else(|| ClaimError::Taken { source_name: source.to_owned() })?;
+        let journal = self.id;
+        Ok(Arc::new(MemoryClaim { journal, shared: self.shared.clone(), source: source.to_owned(), epoch }))
+    }
+
+    fn lanes(&self) -> Vec<LaneStats> {
+        self.shared.store.lock().lanes()
+    }
+
+    async fn grown(&self, seen: Sequence) -> Sequence {
+        let mut grown = self.shared.grown.subscribe();
+        let ended = |grown: &Grown| grown.closed || grown.process != self.process;
+        match grown.wait_for(|grown| grown.durable > seen || ended(grown)).await {
+            Ok(grown) => grown.durable,
+            Err(_) => seen,
+        }
+    }
+
+    async fn get(&self, receipt: Receipt) -> Result<Option<Entry>, ReadError> {
+        if receipt.journal != self.id {
+            return Err(ReadError::OtherJournal { receipt });
+        }
+        let store = self.shared.store.lock();
+        store.check_read()?;
+        Ok(store.entry(self.id, receipt.sequence))
+    }
+
+    async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, ReadError> {
+        let store = self.shared.store.lock();
+        store.check_read()?;
+        Ok(store.dead_letters(self.id, &query))
+    }
+
+    fn stats(&self) -> Stats {
+        self.shared.store.lock().stats()
+    }
+
+    async fn recount(&self) -> Result<Ledger, ReadError> {
+        let store = self.shared.store.lock();
+        store.check_read()?;
+        Ok(store.recount())
+    }
+
+    async fn close(&self) {
+        let mut store = self.shared.store.lock();
+        if store.process == self.process {
+            store.closed = true;
+            // Those that hang are answered `Closed` by their sender being gone.
+            store.pending.clear();
+            self.shared.grown.send_modify(|grown| grown.closed = true);
+        }
+    }
+}
+
+struct MemoryClaim {
+    journal: JournalId,
+    shared: Arc<Shared>,
+    source: String,
+    epoch: u64,
+}
+
+impl fmt::Debug for MemoryClaim {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("MemoryClaim").field("source", &self.source).field("epoch", &self.epoch).finish()
+    }
+}
+
+#[async_trait]
+impl Claim for MemoryClaim {
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    async fn read(&self, destination: &str, from: Sequence, limit: ReadLimit) -> Result<Batch, ReadError> {
+        let store = self.shared.store.lock();
+        store.check_read()?;
+        Ok(store.read(self.journal, &self.source, destination, from, limit))
+    }
+
+    async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {
+        let mut store = self.shared.store.lock();
+        store.check_claim(&self.source, self.epoch)?;
+        store.record(records);
+        Ok(())
+    }
+
+    async fn transform_started(&self, sequences: &[Sequence]) -> Result<(), RecordError> {
+        let mut store = self.shared.store.lock();
+        store.check_claim(&self.source, self.epoch)?;
+        store.transforms.push(sequences.to_vec());
+        Ok(())
+    }
+
+    async fn transform_ended(&self, sequences: &[Sequence]) -> Result<(), RecordError> {
+        let mut store = self.shared.store.lock();
+        store.check_claim(&self.source, self.epoch)?;
+        if let Some(at) = store.transforms.iter().position(|started| started == sequences) {
+            store.transforms.swap_remove(at);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for MemoryClaim {
+    fn drop(&mut self) {
+        self.shared.store.lock().give_up(&self.source, self.epoch);
+    }
+}
