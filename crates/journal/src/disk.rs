@@ -7,6 +7,7 @@ use std::{fmt::Debug, io, sync::Arc};
 #[cfg(test)]
 mod check;
 mod real;
+pub mod simulated;
 
 pub use real::RealDisk;
 

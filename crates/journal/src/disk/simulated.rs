@@ -1,0 +1,373 @@
+//! A disk in memory that does the worst a real one may.
+//!
+//! It keeps two states: what readers see, and what would be there after a power cut. It forgets, tears, reorders, fills,
+//! fails and hangs when told to, and two disks of one seed that get the same calls do the same.
+
+use std::{fmt, io, sync::Arc};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use rand::Rng;
+
+use self::{
+    inode::Inode,
+    state::{Change, Fate, State},
+};
+use super::{Disk, File};
+
+mod inode;
+mod state;
+#[cfg(test)]
+mod tests;
+
+/// A kind of disk call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "named for the calls of Disk and File")]
+pub enum Call {
+    Create,
+    Open,
+    List,
+    Rename,
+    Remove,
+    SyncDir,
+    Lock,
+    Write,
+    Read,
+    Len,
+    Allocate,
+    Truncate,
+    SyncData,
+}
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// kill -9: all that was written is there.
+    Kill,
+    /// Of what was not synced any part is there: sectors, sizes, names, each for itself.
+    PowerCut,
+}
+
+/// A disk in memory that does the worst a real one may. A clone is the same disk.
+#[derive(Clone)]
+pub struct SimulatedDisk {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl fmt::Debug for SimulatedDisk {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SimulatedDisk").finish_non_exhaustive()
+    }
+}
+
+impl SimulatedDisk {
+    /// An empty disk without a bound.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { shared: Arc::new(Shared { state: Mutex::new(State::new(seed)), changed: Condvar::new() }) }
+    }
+
+    /// Calls made so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.shared.state.lock().calls
+    }
+
+    /// Successful calls of one kind so far.
+    #[must_use]
+    pub fn calls_of(&self, call: Call) -> u64 {
+        self.shared.state.lock().done.get(&call).copied().unwrap_or(0)
+    }
+
+    /// Lets the process die within the call after the next `calls`: that call may have done all, part or nothing of its
+    /// work, and it and every later one fail until [`Self::reboot`].
+    pub fn crash_after(&self, calls: u64) {
+        self.shared.state.lock().crash_in = Some(calls);
+    }
+
+    /// Whether the process has died and not been rebooted.
+    #[must_use]
+    pub fn crashed(&self) -> bool {
+        self.shared.state.lock().crashed
+    }
+
+    /// Ends the process, if it has not ended yet, and starts another: files and locks held until now are refused from
+    /// here on, planned failures and hangs are forgotten. The limit of space stays.
+    pub fn reboot(&self, death: Death) {
+        self.shared.state.lock().reboot(death);
+        self.shared.changed.notify_all();
+    }
+
+    /// Lets calls of this kind work `after` times more, then fail `times` times. A write that fails has written a part; a
+    /// sync that fails leaves each unsynced sector written, dirty, or dropped for good so that a later sync says nothing.
+    pub fn fail(&self, call: Call, after: u64, times: u64) {
+        self.shared.state.lock().failures.push((call, after, times));
+    }
+
+    /// Forgets planned failures and crashes that have not come yet.
+    pub fn heal(&self) {
+        let mut state = self.shared.state.lock();
+        state.failures.clear();
+        state.crash_in = None;
+    }
+
+    /// Leaves `free` bytes of room beyond what is in use now; none is no bound.
+    pub fn limit(&self, free: Option<u64>) {
+        let mut state = self.shared.state.lock();
+        state.capacity = free.map_or(u64::MAX, |free| state.used() + free);
+    }
+
+    /// Bytes in use by files that have a name.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.shared.state.lock().used()
+    }
+
+    /// Lets calls of this kind wait until [`Self::release`].
+    pub fn hang(&self, call: Call) {
+        self.shared.state.lock().hanging.insert(call);
+    }
+
+    /// Lets all calls go on.
+    pub fn release(&self) {
+        self.shared.state.lock().hanging.clear();
+        self.shared.changed.notify_all();
+    }
+
+    /// Calls that wait now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.state.lock().waiting
+    }
+
+    /// Names and sizes of the files, by name.
+    #[must_use]
+    pub fn files(&self) -> Vec<(String, u64)> {
+        let state = self.shared.state.lock();
+        state.names.iter().map(|(name, inode)| (name.clone(), state.inodes[inode].data.len() as u64)).collect()
+    }
+
+    /// The bytes of a file as readers see them; none where there is no such file.
+    #[must_use]
+    pub fn content(&self, name: &str) -> Option<Vec<u8>> {
+        let state = self.shared.state.lock();
+        Some(state.inodes[state.names.get(name)?].data.clone())
+    }
+
+    /// Changes one byte of a file behind everyone's back, on the medium and for readers: damage. Does nothing beyond the
+    /// end of the file, and says so.
+    pub fn flip(&self, name: &str, offset: u64, mask: u8) -> bool {
+        let mut state = self.shared.state.lock();
+        let Some(inode) = state.names.get(name).copied() else { return false };
+        state.inodes.get_mut(&inode).is_some_and(|inode| inode.flip(offset, mask))
+    }
+
+    fn generation(&self) -> u64 {
+        self.shared.state.lock().generation
+    }
+
+    /// Makes one call: the fate that the state decides, then `works`, or `part` where the call fails.
+    fn call<T>(
+        &self,
+        generation: u64,
+        call: Call,
+        works: impl FnOnce(&mut State) -> io::Result<T>,
+        part: impl FnOnce(&mut State),
+    ) -> io::Result<T> {
+        let mut state = self.shared.state.lock();
+        self.wait_while_hanging(&mut state, generation, call);
+        match state.fate(generation, call) {
+            Fate::Works => works(&mut state).inspect(|_| *state.done.entry(call).or_default() += 1),
+            Fate::Fails(error) => {
+                part(&mut state);
+                Err(error)
+            }
+            Fate::Dies => {
+                if state.random.random() {
+                    drop(works(&mut state));
+                } else {
+                    part(&mut state);
+                }
+                state.crashed = true;
+                Err(state::crashed())
+            }
+            Fate::Dead => Err(state::crashed()),
+        }
+    }
+
+    fn wait_while_hanging(&self, state: &mut MutexGuard<'_, State>, generation: u64, call: Call) {
+        if state.hanging.contains(&call) {
+            state.waiting += 1;
+            self.shared
+                .changed
+                .wait_while(state, |state| state.generation == generation && state.hanging.contains(&call));
+            state.waiting -= 1;
+        }
+    }
+
+    fn file(&self, generation: u64, inode: u64) -> Arc<dyn File> {
+        Arc::new(SimulatedFile { disk: self.clone(), generation, inode })
+    }
+}
+
+impl Disk for SimulatedDisk {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let generation = self.generation();
+        let works = |state: &mut State| {
+            if state.names.contains_key(name) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            if state.used() >= state.capacity {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let inode = state.inodes.last_key_value().map_or(1, |(last, _)| last + 1);
+            state.inodes.insert(inode, Inode::default());
+            state.change(Change::Create { name: name.to_owned(), inode });
+            Ok(inode)
+        };
+        let inode = self.call(generation, Call::Create, works, |_| {})?;
+        Ok(self.file(generation, inode))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let generation = self.generation();
+        let works = |state: &mut State| state.find(name);
+        let inode = self.call(generation, Call::Open, works, |_| {})?;
+        Ok(self.file(generation, inode))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let works = |state: &mut State| Ok(state.names.keys().cloned().collect());
+        self.call(self.generation(), Call::List, works, |_| {})
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let works = |state: &mut State| {
+            let inode = state.find(from)?;
+            state.change(Change::Rename { from: from.to_owned(), to: to.to_owned(), inode });
+            Ok(())
+        };
+        self.call(self.generation(), Call::Rename, works, |_| {})
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let works = |state: &mut State| {
+            let inode = state.find(name)?;
+            state.change(Change::Remove { name: name.to_owned(), inode });
+            Ok(())
+        };
+        self.call(self.generation(), Call::Remove, works, |_| {})
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        let works = |state: &mut State| {
+            state.sync_names();
+            Ok(())
+        };
+        self.call(self.generation(), Call::SyncDir, works, |_| {})
+    }
+
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        let generation = self.generation();
+        let works = |state: &mut State| {
+            if state.locked {
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, "the simulated disk is locked"));
+            }
+            state.locked = true;
+            Ok(())
+        };
+        self.call(generation, Call::Lock, works, |_| {})?;
+        Ok(Box::new(Lock { disk: self.clone(), generation }))
+    }
+}
+
+/// The lock, free again when dropped or when its process has died.
+struct Lock {
+    disk: SimulatedDisk,
+    generation: u64,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let mut state = self.disk.shared.state.lock();
+        if state.generation == self.generation {
+            state.locked = false;
+        }
+    }
+}
+
+struct SimulatedFile {
+    disk: SimulatedDisk,
+    generation: u64,
+    inode: u64,
+}
+
+impl fmt::Debug for SimulatedFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SimulatedFile").field("inode", &self.inode).finish_non_exhaustive()
+    }
+}
+
+impl SimulatedFile {
+    fn call<T>(&self, call: Call, works: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        self.disk.call(self.generation, call, works, |_| {})
+    }
+}
+
+impl File for SimulatedFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let works = |state: &mut State| state.write(self.inode, bytes, offset);
+        let part = |state: &mut State| {
+            let written = state.random.random_range(0..=bytes.len());
+            // Whether that part fitted is of no interest: the call fails in any case.
+            drop(state.write(self.inode, &bytes[..written], offset));
+        };
+        self.disk.call(self.generation, Call::Write, works, part)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.call(Call::Read, |state| Ok(state.inode(self.inode).read(buffer, offset)))
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.call(Call::Len, |state| Ok(state.inode(self.inode).data.len() as u64))
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.call(Call::Allocate, |state| {
+            let more = length.saturating_sub(state.inode(self.inode).data.len() as u64);
+            if more > state.room() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            if more > 0 {
+                state.inode(self.inode).resize(length);
+            }
+            Ok(())
+        })
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.call(Call::Truncate, |state| {
+            state.inode(self.inode).resize(length);
+            Ok(())
+        })
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let works = |state: &mut State| {
+            state.inode(self.inode).sync();
+            Ok(())
+        };
+        let part = |state: &mut State| {
+            let State { inodes, random, .. } = state;
+            if let Some(inode) = inodes.get_mut(&self.inode) {
+                inode.fail_sync(random);
+            }
+        };
+        self.disk.call(self.generation, Call::SyncData, works, part)
+    }
+}
