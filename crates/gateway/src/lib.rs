@@ -1,1 +1,15 @@
-//! gateway.
+//! The edge: takes webhooks in over HTTP, journals them, answers 200 when they are durable, and hosts the relay.
+//!
+//! MoEngage waits 5 seconds, counts 200 alone as sent, and mostly does not try again. So an authenticated body within
+//! the limit is always journaled, whatever its syntax, and answered within 2 seconds of its last byte whatever PostHog, the
+//! workers or a neighbour's body are doing. What it means is the transformer's business, what becomes of it the relay's:
+//! [`Ingest`] knows the journal alone, and the relay cannot answer a request.
+
+mod config;
+mod ingest;
+mod metrics;
+
+pub use self::{
+    config::{Destination, Http, Source},
+    ingest::{Answer, Ingest},
+};

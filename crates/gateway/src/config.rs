@@ -1,0 +1,136 @@
+//! What can be set.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use http::{HeaderName, header};
+use moehog_runtime::{Exit, Secret};
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// Name of the source and of the destination that exist without a configuration.
+pub(crate) const DEFAULT: &str = "default";
+/// Name of the source that all capture paths are.
+pub(crate) const CAPTURE: &str = "capture";
+
+/// The public listener and its limits.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Largest body, in bytes, as received and after decompression; larger is a 413.
+    pub max_body_bytes: usize,
+    /// Bytes of bodies held at once; over it is a 503.
+    pub max_held_bytes: usize,
+    /// Requests under way at once; over it is a 503.
+    pub max_in_flight: usize,
+    /// Open connections; over it new ones wait to be accepted.
+    pub max_connections: usize,
+    /// Longest silence between two pieces of a body; longer is a 408.
+    #[serde(with = "moehog_runtime::duration")]
+    pub body_idle: Duration,
+    /// Longest time a body may take; longer is a 408.
+    #[serde(with = "moehog_runtime::duration")]
+    pub body_total: Duration,
+    /// Time from a body's last byte within which it is durable or refused.
+    #[serde(with = "moehog_runtime::duration")]
+    pub append_deadline: Duration,
+    /// Longest wait for a connection's next request.
+    #[serde(with = "moehog_runtime::duration")]
+    pub keep_alive: Duration,
+}
+
+/// Senders to `/v1/in/{name}`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Name of the destination that its events go to.
+    #[serde(default = "default_name")]
+    pub destination: String,
+    /// Tokens that may be shown, any of them: two while one is being replaced. Without one, only this machine may send.
+    #[serde(default)]
+    pub tokens: Vec<Secret>,
+    /// Header that the token stands in; `authorization` takes it with and without `Bearer`.
+    #[serde(default = "authorization", deserialize_with = "header_name")]
+    pub header: HeaderName,
+}
+
+/// A PostHog project, as far as the gateway looks at it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// The project API key.
+    pub api_key: Option<Secret>,
+    /// Where PostHog is; delivery's business.
+    pub host: Option<String>,
+}
+
+fn default_name() -> String {
+    DEFAULT.to_string()
+}
+
+fn authorization() -> HeaderName {
+    header::AUTHORIZATION
+}
+
+fn header_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderName, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| D::Error::custom(format!("`{text}` is not the name of a header")))
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self { destination: default_name(), tokens: Vec::new(), header: authorization() }
+    }
+}
+
+/// The sources there are: those configured, or `default` alone.
+pub(crate) fn sources(configured: &BTreeMap<String, Source>) -> BTreeMap<String, Source> {
+    if configured.is_empty() { BTreeMap::from([(default_name(), Source::default())]) } else { configured.clone() }
+}
+
+/// Checks what the shape of the file does not say.
+pub(crate) fn check(
+    http: &Http,
+    sources: &BTreeMap<String, Source>,
+    destinations: &BTreeMap<String, Destination>,
+) -> anyhow::Result<()> {
+    let problem = (|| {
+        for name in sources.keys().chain(sources.values().map(|source| &source.destination)).chain(destinations.keys())
+        {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
+                bail!("`{name}` is not a name: letters, digits, `-`, `_`, `.`, 64 at most");
+            }
+        }
+        if sources.contains_key(CAPTURE) {
+            bail!("sources.{CAPTURE}: the name is taken by the capture paths, whose key picks the destination");
+        }
+        for (name, source) in sources {
+            if source.tokens.iter().any(|token| token.expose().is_empty()) {
+                bail!("sources.{name}.tokens holds an empty token");
+            }
+        }
+        let mut keys = BTreeSet::new();
+        for (name, destination) in destinations {
+            match destination.api_key.as_ref().map(Secret::expose) {
+                Some("") => bail!("destinations.{name}.api_key is empty"),
+                Some(key) if !keys.insert(key) => {
+                    bail!(
+                        "destinations.{name}.api_key is another destination's too: capture paths could not tell them apart"
+                    );
+                }
+                _ => {}
+            }
+        }
+        if http.append_deadline > Duration::from_millis(1900) {
+            bail!("http.append_deadline: more than 1900ms leaves no time to answer within 2 s");
+        }
+        Ok(())
+    })();
+    problem.context(Exit::Configuration)
+}

@@ -1,0 +1,76 @@
+//! The way in: a webhook is authenticated, bounded, journaled, and answered 200 when it is durable.
+//!
+//! It knows the journal alone. Nothing here depends on what the bytes mean or on whether anybody can deliver them.
+
+mod answers;
+mod auth;
+mod handler;
+mod limits;
+mod local;
+mod route;
+mod scan;
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use moehog_journal::Journal;
+use tokio::sync::Semaphore;
+
+pub use self::answers::Answer;
+pub(crate) use self::{
+    answers::Refusal,
+    auth::{KEY_DESTINATION, key_remedy, without_key},
+    local::host_is_loopback,
+};
+use self::{
+    auth::Senders,
+    handler::Outage,
+    limits::{BodyLimits, Bound},
+};
+use crate::{
+    config::{Destination, Http, Source},
+    metrics::Metrics,
+};
+
+/// Takes webhooks into a journal.
+#[derive(Debug)]
+pub struct Ingest {
+    journal: Arc<dyn Journal>,
+    senders: Senders,
+    http: Http,
+    limits: BodyLimits,
+    requests: Bound,
+    bodies: Bound,
+    /// Bodies that are decompressed or scanned at length at once: senders of small ones keep a core.
+    inspections: Arc<Semaphore>,
+    outage: Outage,
+    metrics: Metrics,
+}
+
+impl Ingest {
+    /// Takes into `journal` what the configured senders send to a listener at `address`.
+    pub fn new(
+        journal: Arc<dyn Journal>,
+        address: IpAddr,
+        http: &Http,
+        sources: &BTreeMap<String, Source>,
+        destinations: &BTreeMap<String, Destination>,
+    ) -> Self {
+        let taken_before = journal.lanes().into_iter();
+        let open_keys =
+            taken_before.filter_map(|lane| lane.destination.strip_prefix(KEY_DESTINATION).map(ToString::to_string));
+        let senders = Senders::new(sources, destinations, address.to_canonical().is_loopback(), open_keys);
+        let limits = BodyLimits { max_bytes: http.max_body_bytes, idle: http.body_idle, total: http.body_total };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            senders,
+            limits,
+            requests: Bound::new(http.max_in_flight),
+            bodies: Bound::new(http.max_held_bytes),
+            inspections: Arc::new(Semaphore::new((cores / 2).max(1))),
+            outage: Outage::default(),
+            metrics: Metrics::new(),
+            http: http.clone(),
+            journal,
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What the gateway answers: the one place that turns a refusal into a status, a code and a remedy.
+//!
+//! MoEngage shows a marketer the status code and nothing else, so each kind of fault has its own. Only 200 counts as
+//! sent. Source: MoEngage, "Connector error codes" (read 2026-08-20).
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use moehog_journal::AppendError;
+use moehog_proto::{Receipt, event::TraceContext};
+use serde::Serialize;
+
+/// A whole answer.
+pub type Answer = Response<Full<Bytes>>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Taken: durable.
+pub(crate) fn ok(receipt: Receipt, trace: &TraceContext) -> Answer {
+    // neither needs escaping: both are hexadecimal
+    let body = format!(r#"{{"status":"Ok","receipt":"{receipt}","trace_id":"{}"}}"#, trace.trace_id_text());
+    with_body(StatusCode::OK, body.into())
+}
+
+/// Why a request is not taken. Nothing of it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No such path.
+    UnknownPath,
+    /// `/v1/in/…` names no configured source.
+    UnknownSource,
+    /// Not POST.
+    Method,
+    /// A `Content-Encoding` that nobody here can read.
+    Encoding,
+    /// The source has a token and the request has none.
+    TokenMissing,
+    /// The token is not the source's.
+    TokenWrong,
+    /// The source has no token, and the request did not come straight from this machine.
+    NotLocal,
+    /// No project key in a capture body.
+    KeyMissing,
+    /// A project key of no configured destination.
+    KeyUnknown,
+    /// A project key that PostHog would refuse by its shape.
+    KeyMalformed,
+    /// No destination is configured, and more keys than are taken without one came already.
+    TooManyKeys,
+    /// No destination with a key is configured, and the listener is reachable from outside.
+    KeyNotConfigured,
+    /// Larger than the limit, as received or decompressed.
+    TooLarge,
+    /// The body stopped coming.
+    Stalled,
+    /// The body broke off.
+    BrokenOff,
+    /// More requests or bytes under way than are held at once.
+    Overloaded,
+    /// The journal has no room.
+    Full,
+    /// The source has more than its share of the journal.
+    SourceFull,
+    /// Not durable in time.
+    Late,
+    /// The disk failed.
+    Disk,
+    /// The process is stopping.
+    Closing,
+    /// A fault of ours.
+    Internal,
+}
+
+/// What a refusal says.
+struct Text {
+    status: StatusCode,
+    code: &'static str,
+    field: &'static str,
+    message: &'static str,
+    remedy: &'static str,
+}
+
+impl From<&AppendError> for Refusal {
+    fn from(error: &AppendError) -> Self {
+        match error {
+            AppendError::Full { .. } => Self::Full,
+            AppendError::SourceFull { .. } => Self::SourceFull,
+            AppendError::Deadline => Self::Late,
+            AppendError::Write { .. } => Self::Disk,
+            AppendError::Closed => Self::Closing,
+        }
+    }
+}
+
+impl Refusal {
+    /// All of them, for the metrics.
+    pub(crate) const ALL: [Self; 22] = [
+        Self::UnknownPath,
+        Self::UnknownSource,
+        Self::Method,
+        Self::Encoding,
+        Self::TokenMissing,
+        Self::TokenWrong,
+        Self::NotLocal,
+        Self::KeyMissing,
+        Self::KeyUnknown,
+        Self::KeyMalformed,
+        Self::TooManyKeys,
+        Self::KeyNotConfigured,
+        Self::TooLarge,
+        Self::Stalled,
+        Self::BrokenOff,
+        Self::Overloaded,
+        Self::Full,
+        Self::SourceFull,
+        Self::Late,
+        Self::Disk,
+        Self::Closing,
+        Self::Internal,
+    ];
+
+    /// The stable word for it, in answers and metrics.
+    pub(crate) fn code(self) -> &'static str {
+        self.text().code
+    }
+
+    #[rustfmt::skip]
+    fn text(self) -> Text {
+        use StatusCode as S;
+        let text = |status, code, field, message, remedy| Text { status, code, field, message, remedy };
+        match self {
+            Self::UnknownPath => text(S::NOT_FOUND, "unknown_path", "path", "nothing is served at this path", ""),
+            Self::UnknownSource => text(S::NOT_FOUND, "unknown_source", "path", "no source of this name is configured", ""),
+            Self::Method => text(S::METHOD_NOT_ALLOWED, "method_not_allowed", "method",
+                "webhooks are taken by POST only", "set the connector's method to POST"),
+            Self::Encoding => text(S::UNSUPPORTED_MEDIA_TYPE, "unknown_content_encoding", "content-encoding",
+                "the body is in an encoding that cannot be read", "send it as it is or with Content-Encoding: gzip"),
+            Self::TokenMissing => text(S::UNAUTHORIZED, "token_missing", "authorization",
+                "the request shows no token", ""),
+            Self::TokenWrong => text(S::UNAUTHORIZED, "token_wrong", "authorization",
+                "the token is not one of this source's", ""),
+            Self::NotLocal => text(S::UNAUTHORIZED, "token_not_configured", "authorization",
+                "this source has no token, so it takes requests only straight from its own machine: from a loopback address, to a \
+                 loopback Host, through no proxy or tunnel",
+                "start moehog with --token TOKEN (or set MOEHOG_TOKEN or sources.NAME.tokens) and send the header \
+                 Authorization: Bearer TOKEN"),
+            Self::KeyMissing => text(S::UNAUTHORIZED, "api_key_missing", "api_key",
+                "the body holds no project key: no text under api_key, token or $token",
+                "put \"api_key\": \"YOUR_PROJECT_API_KEY\" at the top of the body"),
+            Self::KeyUnknown => text(S::UNAUTHORIZED, "api_key_unknown", "api_key",
+                "the body's project key is not that of any configured destination",
+                "send the key that moehog was started with, or start it with --api-key KEY (or set POSTHOG_API_KEY or \
+                 destinations.NAME.api_key)"),
+            Self::KeyMalformed => text(S::UNAUTHORIZED, "api_key_malformed", "api_key",
+                "the body's project key is not 1 to 64 ASCII characters, or is a personal key (phx_)",
+                "use the project API key, which begins with phc_, of PostHog's project settings"),
+            Self::TooManyKeys => text(S::UNAUTHORIZED, "too_many_api_keys", "api_key",
+                "no destination is configured, and as many different project keys as are taken without one came already",
+                "configure the destinations: --api-key KEY, or destinations.NAME.api_key for several"),
+            Self::KeyNotConfigured => text(S::UNAUTHORIZED, "no_destination_configured", "api_key",
+                "no destination is configured with a project key, and moehog listens on more than this machine",
+                "start it with --api-key KEY (or set POSTHOG_API_KEY or destinations.NAME.api_key)"),
+            Self::TooLarge => text(S::PAYLOAD_TOO_LARGE, "body_too_large", "body",
+                "the body is larger than http.max_body_bytes, as received or decompressed",
+                "send fewer events in a request, or raise http.max_body_bytes"),
+            Self::Stalled => text(S::REQUEST_TIMEOUT, "body_stalled", "body",
+                "the body stopped coming", "send it again"),
+            Self::BrokenOff => text(S::BAD_REQUEST, "body_broken_off", "body",
+                "the body broke off before its end", "send it again"),
+            Self::Overloaded => text(S::SERVICE_UNAVAILABLE, "overloaded", "",
+                "more requests are under way than are held at once", "send it again after the time in Retry-After"),
+            Self::Full => text(S::SERVICE_UNAVAILABLE, "journal_full", "",
+                "the journal is full of webhooks that are not delivered yet",
+                "see why they wait (the admin port's /api/status), or raise journal.budget_bytes"),
+            Self::SourceFull => text(S::SERVICE_UNAVAILABLE, "source_full", "",
+                "this source's undelivered webhooks fill its share of the journal",
+                "see why they wait (the admin port's /api/status), or raise journal.budget_bytes"),
+            Self::Late => text(S::SERVICE_UNAVAILABLE, "not_durable_in_time", "",
+                "the webhook was not on the disk in time and was cancelled", "send it again after the time in Retry-After"),
+            Self::Disk => text(S::SERVICE_UNAVAILABLE, "disk_failed", "",
+                "the journal's disk failed and the webhook was cancelled", "free or mend the disk; no restart is needed"),
+            Self::Closing => text(S::SERVICE_UNAVAILABLE, "stopping", "",
+                "the gateway is stopping", "send it again after the time in Retry-After"),
+            Self::Internal => text(S::INTERNAL_SERVER_ERROR, "internal", "",
+                "the gateway failed at this request", "send it again, and report it with the gateway's log"),
+        }
+    }
+
+    /// The answer. What only the gateway's configuration knows goes into `remedy`, where this refusal has none of its own;
+    /// `field` does the same for the header that a token is read from.
+    pub(crate) fn answer(self, field: Option<&str>, remedy: Option<&str>) -> Answer {
+        let text = self.text();
+        let body = Body {
+            error: text.code,
+            field: field.unwrap_or(text.field),
+            message: text.message,
+            remedy: remedy.unwrap_or(text.remedy),
+        };
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut answer = with_body(text.status, body.into());
+        let mut add = |name: HeaderName, value| answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        match self {
+            Self::Method => add(header::ALLOW, "POST"),
+            Self::Encoding => add(header::ACCEPT_ENCODING, "gzip, identity"),
+            Self::TokenMissing | Self::TokenWrong if by_authorization(field) => add(header::WWW_AUTHENTICATE, "Bearer"),
+            Self::Overloaded | Self::Late | Self::Closing => add(header::RETRY_AFTER, "1"),
+            Self::Disk => add(header::RETRY_AFTER, "5"),
+            Self::Full | Self::SourceFull => add(header::RETRY_AFTER, "30"),
+            _ => None,
+        };
+        if matches!(self, Self::Stalled | Self::BrokenOff | Self::Closing) {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+}
+
+/// Whether the token is read from `Authorization`.
+fn by_authorization(field: Option<&str>) -> bool {
+    field.is_none_or(|field| field.eq_ignore_ascii_case("authorization"))
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'static str,
+    field: &'a str,
+    message: &'static str,
+    remedy: &'a str,
+}
+
+fn with_body(status: StatusCode, body: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(body));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_a_code_of_its_own_and_says_what_to_do() {
+        let codes: HashSet<_> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
+        assert_eq!(codes.len(), Refusal::ALL.len());
+        assert!(Refusal::ALL.iter().enumerate().all(|(index, refusal)| *refusal as usize == index));
+        for refusal in Refusal::ALL {
+            let has_own = !refusal.text().remedy.is_empty();
+            // the others get theirs from the configuration
+            let from_configuration = matches!(
+                refusal,
+                Refusal::UnknownPath | Refusal::UnknownSource | Refusal::TokenMissing | Refusal::TokenWrong
+            );
+            assert!(has_own != from_configuration, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn a_busy_answer_says_when_to_come_back() {
+        for refusal in Refusal::ALL {
+            let answer = refusal.answer(None, None);
+            let busy = answer.status() == StatusCode::SERVICE_UNAVAILABLE;
+            assert_eq!(answer.headers().contains_key(header::RETRY_AFTER), busy, "{refusal:?}");
+            assert_ne!(answer.status(), StatusCode::OK);
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! One request, from its head to its answer.
+
+use std::{
+    error::Error,
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, request::Parts};
+use http_body::Body;
+use moehog_journal::{AppendError, NewEntry};
+use moehog_proto::{
+    Receipt,
+    event::TraceContext,
+    journal::{EntryHeader, Kind},
+};
+use moehog_telemetry::trace;
+use tokio::time::{Instant, timeout_at};
+use tracing::{Span, field::Empty, info_span};
+
+use super::{
+    Answer, Ingest, Refusal, answers,
+    limits::{self, Share},
+    route::Route,
+};
+use crate::{config::CAPTURE, metrics::RouteLabel};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Longest header value that an entry keeps.
+const MAX_KEPT_BYTES: usize = 256;
+/// A plain body up to this size is scanned at once.
+const MAX_SCANNED_AT_ONCE: usize = 256 * 1024;
+/// A compressed body up to this size is decompressed at once: gzip makes at most a thousand times as much of it.
+const MAX_INFLATED_AT_ONCE: usize = 4 * 1024;
+
+/// A webhook that is all here, on its way into the journal.
+struct Received {
+    header: EntryHeader,
+    body: Bytes,
+    /// When the last byte came.
+    at: Instant,
+    span: Span,
+    held: Share,
+}
+
+impl Ingest {
+    /// Answers one request of the public listener.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before the body's last byte, nothing was taken. Dropped later (a sender that hangs up), the webhook is
+    /// taken all the same.
+    pub async fn handle<B>(self: Arc<Self>, peer: IpAddr, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes>,
+    {
+        let (parts, body) = request.into_parts();
+        let label = match Route::find(parts.uri.path()) {
+            Some(Route::Capture) => RouteLabel::Capture,
+            Some(Route::In(_)) => RouteLabel::In,
+            None => RouteLabel::None,
+        };
+        let waiting = Waiting { ingest: &self, label, answered: false };
+        let mut body = pin!(body);
+        let outcome = AssertUnwindSafe(self.take(peer, label, &parts, body.as_mut())).catch_unwind().await;
+        let answer = match outcome.unwrap_or(Err(Refusal::Internal)) {
+            Ok((receipt, trace)) => answers::ok(receipt, &trace),
+            Err(refusal) => {
+                self.metrics.refused(label, refusal);
+                if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
+                    limits::drain(body, 2 * self.http.max_body_bytes).await;
+                }
+                self.refuse(&parts, refusal)
+            }
+        };
+        waiting.answered();
+        answer
+    }
+
+    fn refuse(&self, parts: &Parts, refusal: Refusal) -> Answer {
+        let paths = self.senders.paths.as_str();
+        let (field, remedy) = match (refusal, Route::find(parts.uri.path())) {
+            (Refusal::UnknownPath | Refusal::UnknownSource, _) => (None, Some(paths)),
+            (refusal, Some(Route::In(name))) => {
+                self.senders.source(name).map_or((None, None), |source| source.help(refusal))
+            }
+            _ => (None, None),
+        };
+        refusal.answer(field, remedy)
+    }
+
+    async fn take<B>(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        label: RouteLabel,
+        parts: &Parts,
+        body: Pin<&mut B>,
+    ) -> Result<(Receipt, TraceContext), Refusal>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let mut request = self.requests.share();
+        request.grow(1)?;
+        let route = Route::find(parts.uri.path()).ok_or(Refusal::UnknownPath)?;
+        if parts.method != Method::POST {
+            return Err(Refusal::Method);
+        }
+        let source = match route {
+            Route::Capture => None,
+            Route::In(name) => {
+                let source = self.senders.source(name).ok_or(Refusal::UnknownSource)?;
+                source.admit(peer, &parts.uri, &parts.headers)?;
+                Some(source)
+            }
+        };
+        if !readable(&parts.headers) {
+            return Err(Refusal::Encoding);
+        }
+        let (trace, span) = trace::receive(&parts.headers, || {
+            info_span!("gateway.receive", otel.kind = "server", route = label.text(), receipt = Empty, outcome = Empty)
+        });
+        let mut held = self.bodies.share();
+        let body = limits::read(body, self.limits, &mut held).await?;
+        let received = Received {
+            header: EntryHeader {
+                kind: Kind::Webhook.into(),
+                source: source.map_or(CAPTURE, |source| &source.name).to_string(),
+                route: label.text().to_string(),
+                content_type: kept(parts.headers.get(header::CONTENT_TYPE)),
+                content_encoding: kept(parts.headers.get(header::CONTENT_ENCODING)),
+                received_at_ms: now_ms(),
+                origin: None,
+                destination: source.map(|source| source.destination.clone()).unwrap_or_default(),
+                idempotency_key: kept(parts.headers.get(IDEMPOTENCY_KEY)),
+                trace: Some(trace.clone()),
+                api_key: String::new(),
+            },
+            body,
+            at: Instant::now(),
+            span,
+            held,
+        };
+        let (at, bytes) = (received.at, received.body.len());
+        let gzip = limits::is_gzip(&received.body);
+        let at_once = if gzip { MAX_INFLATED_AT_ONCE } else { MAX_SCANNED_AT_ONCE };
+        let outcome = if bytes <= at_once || (source.is_some() && !gzip) {
+            // nothing is waited for between the last byte and the append: a sender that hangs up cancels nothing
+            let key = limits::inspect(&received.body, self.limits.max_bytes, source.is_none())?;
+            self.append(received, key.as_deref()).await
+        } else {
+            tokio::spawn(self.clone().append_inspected(received, source.is_none()))
+                .await
+                .unwrap_or(Err(Refusal::Internal))
+        };
+        self.metrics.answered(label, at.elapsed());
+        let receipt = outcome?;
+        self.metrics.taken(label, bytes);
+        Ok((receipt, trace))
+    }
+
+    /// Inspects a large body on a thread of its own, then appends it. On a task of its own, so that it ends whether or not
+    /// the sender waits for it.
+    async fn append_inspected(self: Arc<Self>, received: Received, key_wanted: bool) -> Result<Receipt, Refusal> {
+        let inspected = async {
+            let turn = self.inspections.clone().acquire_owned().await.map_err(|_closed| Refusal::Internal)?;
+            let (body, max_bytes) = (received.body.clone(), self.limits.max_bytes);
+            let inspection = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                limits::inspect(&body, max_bytes, key_wanted)
+            });
+            inspection.await.unwrap_or(Err(Refusal::Internal))
+        };
+        let deadline = received.at + self.http.append_deadline;
+        let key = timeout_at(deadline, inspected).await.unwrap_or(Err(Refusal::Overloaded))?;
+        self.append(received, key.as_deref()).await
+    }
+
+    async fn append(&self, received: Received, key: Option<&str>) -> Result<Receipt, Refusal> {
+        let Received { mut header, body, at, span, held } = received;
+        if header.source == CAPTURE {
+            header.destination = self.senders.destination(key)?;
+            header.api_key = key.unwrap_or_default().to_string();
+        }
+        let appending = trace::child(header.trace.as_ref(), || info_span!("journal.append", receipt = Empty));
+        let appended = self.journal.append(NewEntry { header, body }, at + self.http.append_deadline).await;
+        drop(held);
+        self.outage.note(&appended);
+        let receipt = appended.map_err(|error| Refusal::from(&error))?;
+        if !span.is_none() {
+            let text = tracing::field::display(receipt);
+            appending.record("receipt", &text);
+            span.record("receipt", &text);
+        }
+        Ok(receipt)
+    }
+}
+
+/// Whether the body comes in an encoding that the transformer reads.
+fn readable(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let known = |encoding: &HeaderValue| {
+        let encoding = encoding.as_bytes().trim_ascii();
+        [&b"gzip"[..], b"x-gzip", b"identity", b""].iter().any(|known| encoding.eq_ignore_ascii_case(known))
+    };
+    encodings.next().is_none_or(known) && encodings.next().is_none()
+}
+
+fn kept(value: Option<&HeaderValue>) -> String {
+    let text = value.map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default();
+    text.chars().take(MAX_KEPT_BYTES).collect()
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Counts a sender that hung up before its answer.
+struct Waiting<'a> {
+    ingest: &'a Ingest,
+    label: RouteLabel,
+    answered: bool,
+}
+
+impl Waiting<'_> {
+    fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.ingest.metrics.hung_up(self.label);
+        }
+    }
+}
+
+/// Whether appends fail: said once when it begins and once when it ends, whatever the number of webhooks.
+#[derive(Debug, Default)]
+pub(super) struct Outage(AtomicBool);
+
+impl Outage {
+    fn note(&self, appended: &Result<Receipt, AppendError>) {
+        match appended {
+            Ok(_) if self.0.load(Ordering::Relaxed) => {
+                if self.0.swap(false, Ordering::Relaxed) {
+                    tracing::info!("webhooks are taken again");
+                }
+            }
+            Ok(_) | Err(AppendError::Closed) => {}
+            Err(error) => {
+                if !self.0.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(error = error as &dyn Error, "webhooks are refused with 503");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! How much is taken: bytes of one body, bytes of all bodies, silence between two pieces.
+
+use std::{
+    future::poll_fn,
+    io::Read,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use flate2::bufread::MultiGzDecoder;
+use http_body::Body;
+use tokio::time::Instant;
+
+use super::{Refusal, scan::Finder};
+
+/// Something counted that is bounded for the whole process: requests, or bytes of bodies.
+#[derive(Debug, Clone)]
+pub(crate) struct Bound(Arc<Counted>);
+
+#[derive(Debug)]
+struct Counted {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+/// A share of a [`Bound`], given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    of: Bound,
+    taken: usize,
+}
+
+impl Bound {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self(Arc::new(Counted { used: AtomicUsize::new(0), limit }))
+    }
+
+    /// A share of nothing yet.
+    pub(crate) fn share(&self) -> Share {
+        Share { of: self.clone(), taken: 0 }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> usize {
+        self.0.used.load(Ordering::Relaxed)
+    }
+}
+
+impl Share {
+    /// Takes `more`, or nothing where the limit is reached.
+    pub(crate) fn grow(&mut self, more: usize) -> Result<(), Refusal> {
+        let counted = &self.of.0;
+        if counted.used.fetch_add(more, Ordering::Relaxed).saturating_add(more) > counted.limit {
+            counted.used.fetch_sub(more, Ordering::Relaxed);
+            return Err(Refusal::Overloaded);
+        }
+        self.taken += more;
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.of.0.used.fetch_sub(self.taken, Ordering::Relaxed);
+    }
+}
+
+/// The limits of one body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimits {
+    /// As received, and decompressed.
+    pub(crate) max_bytes: usize,
+    /// Between two pieces.
+    pub(crate) idle: Duration,
+    /// From the first to the last.
+    pub(crate) total: Duration,
+}
+
+/// Reads a body to its end. What is held of it is counted in `held` as it comes, not as it is announced: an announcement
+/// costs its sender nothing.
+pub(crate) async fn read<B>(mut body: Pin<&mut B>, limits: BodyLimits, held: &mut Share) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes>,
+{
+    let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+    if body.size_hint().lower() > limits.max_bytes as u64 {
+        return Err(Refusal::TooLarge);
+    }
+    let deadline = Instant::now() + limits.total;
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    loop {
+        let until = deadline.min(Instant::now() + limits.idle);
+        let frame = match tokio::time::timeout_at(until, poll_fn(|context| body.as_mut().poll_frame(context))).await {
+            Err(_elapsed) => return Err(Refusal::Stalled),
+            Ok(None) => break,
+            Ok(Some(Err(_error))) => return Err(Refusal::BrokenOff),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > limits.max_bytes {
+            return Err(Refusal::TooLarge);
+        }
+        held.grow(data.len())?;
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+        } else {
+            if rest.is_empty() {
+                // a small body came whole and is not copied; a large one is put together once
+                rest.reserve(announced.unwrap_or(2 * (first.len() + data.len())));
+                rest.extend_from_slice(&std::mem::take(&mut first));
+            }
+            rest.extend_from_slice(&data);
+        }
+        if announced == Some(first.len() + rest.len()) {
+            break;
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+/// Reads on and forgets it, so that a sender who writes before it reads learns why it was refused: a connection closed
+/// over unread bytes is reset. Gives up after a second or `max_bytes`.
+pub(crate) async fn drain<B>(mut body: Pin<&mut B>, max_bytes: usize)
+where
+    B: Body<Data = Bytes>,
+{
+    let drained = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > max_bytes {
+                break;
+            }
+        }
+    };
+    // what is left of it goes with the connection
+    tokio::time::timeout(Duration::from_secs(1), drained).await.unwrap_or_default();
+}
+
+/// Whether the body is gzip: by its bytes, since a label may be wrong either way.
+pub(crate) fn is_gzip(body: &[u8]) -> bool {
+    body.starts_with(&[0x1f, 0x8b])
+}
+
+/// Counts what the body decompresses to, and looks for a project key if one is `wanted`. Nothing of the output is kept, so that
+/// a bomb costs its first `max_bytes` of work and no memory. A body that breaks off inside is inspected as far as it goes: its
+/// syntax is not the gateway's business.
+pub(crate) fn inspect(body: &[u8], max_bytes: usize, wanted: bool) -> Result<Option<String>, Refusal> {
+    let mut finder = wanted.then(Finder::new);
+    if is_gzip(body) {
+        let mut decoder = MultiGzDecoder::new(body);
+        let mut buffer = [0; 16 * 1024];
+        let mut bytes = 0;
+        // an error is the end of what can be read
+        while let Ok(read @ 1..) = decoder.read(&mut buffer) {
+            bytes += read;
+            if bytes > max_bytes {
+                return Err(Refusal::TooLarge);
+            }
+            if let Some(finder) = &mut finder {
+                finder.feed(&buffer[..read]);
+            }
+        }
+    } else if let Some(finder) = &mut finder {
+        finder.feed(body);
+    }
+    Ok(finder.and_then(Finder::key))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+    use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn pieces(pieces: Vec<&'static [u8]>) -> BoxBody<Bytes, std::convert::Infallible> {
+        let frames = pieces.into_iter().map(|piece| Ok(http_body::Frame::data(Bytes::from_static(piece))));
+        StreamBody::new(futures::stream::iter(frames)).boxed()
+    }
+
+    const LIMITS: BodyLimits =
+        BodyLimits { max_bytes: 10, idle: Duration::from_secs(1), total: Duration::from_secs(5) };
+
+    #[tokio::test]
+    async fn a_body_is_read_whole_and_counted_while_it_is_held() {
+        let bound = Bound::new(12);
+        let mut share = bound.share();
+        let body = read(std::pin::pin!(pieces(vec![b"abc", b"", b"defg", b"hij"])), LIMITS, &mut share).await;
+        assert_eq!(body.unwrap(), "abcdefghij");
+        assert_eq!(bound.used(), 10);
+        let mut second = bound.share();
+        let refused = read(std::pin::pin!(pieces(vec![b"ab", b"c"])), LIMITS, &mut second).await;
+        assert_eq!(refused, Err(Refusal::Overloaded));
+        drop((share, second));
+        assert_eq!(bound.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_refused_announced_or_not() {
+        let bound = Bound::new(100);
+        let announced = Full::new(Bytes::from_static(b"abcdefghijk"));
+        assert_eq!(read(std::pin::pin!(announced), LIMITS, &mut bound.share()).await, Err(Refusal::TooLarge));
+        let streamed = pieces(vec![b"abcdefgh", b"ijk"]);
+        assert_eq!(read(std::pin::pin!(streamed), LIMITS, &mut bound.share()).await, Err(Refusal::TooLarge));
+        assert_eq!(bound.used(), 0);
+    }
+
+    #[test]
+    fn a_decompressed_body_is_counted_to_the_byte() {
+        let body = gzip(&[b'a'; 1000]);
+        assert!(inspect(&body, 1000, false).is_ok());
+        assert_eq!(inspect(&body, 999, false), Err(Refusal::TooLarge));
+        let twice = [gzip(&[b'a'; 600]), gzip(&[b'a'; 600])].concat();
+        assert_eq!(inspect(&twice, 1000, false), Err(Refusal::TooLarge));
+    }
+
+    #[test]
+    fn a_key_is_found_in_what_can_be_read_of_a_damaged_body() {
+        let mut body = gzip(format!(r#"{{"api_key":"phc_a","text":"{}"}}"#, "lorem ipsum ".repeat(500)).as_bytes());
+        body.truncate(body.len() - 12);
+        assert_eq!(inspect(&body, 10_000, true).unwrap().as_deref(), Some("phc_a"));
+        assert_eq!(inspect(b"not gzip", 100, true).unwrap(), None);
+    }
+}

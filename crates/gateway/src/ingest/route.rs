@@ -1,0 +1,42 @@
+//! The public paths.
+
+/// What a path is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route<'a> {
+    /// A PostHog-compatible capture path; the key in the body picks the destination.
+    Capture,
+    /// `/v1/in/{source}`.
+    In(&'a str),
+}
+
+/// The capture paths, each taken with and without a slash at its end. Source: PostHog, capture router (read 2026-08-20).
+pub(crate) const CAPTURE_PATHS: [&str; 5] = ["/capture", "/e", "/i/v0/e", "/batch", "/track"];
+
+impl<'a> Route<'a> {
+    /// Finds a path's route.
+    pub(crate) fn find(path: &'a str) -> Option<Self> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        match path.strip_prefix("/v1/in/") {
+            Some(source) if !source.is_empty() && !source.contains('/') => Some(Self::In(source)),
+            _ => CAPTURE_PATHS.contains(&path).then_some(Self::Capture),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_at_the_end_makes_no_difference() {
+        for path in CAPTURE_PATHS {
+            assert_eq!(Route::find(path), Some(Route::Capture));
+            assert_eq!(Route::find(&format!("{path}/")), Some(Route::Capture));
+        }
+        assert_eq!(Route::find("/v1/in/shop"), Some(Route::In("shop")));
+        assert_eq!(Route::find("/v1/in/shop/"), Some(Route::In("shop")));
+        for path in ["/", "", "/v1/in/", "/v1/in", "/v1/in/a/b", "/capture//", "/captur", "/i/v0/e/x", "capture"] {
+            assert_eq!(Route::find(path), None, "{path}");
+        }
+    }
+}

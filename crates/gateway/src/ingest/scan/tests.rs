@@ -1,0 +1,202 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// Scans a body cut into pieces of `size`.
+fn scan(body: &[u8], size: usize) -> Option<String> {
+    let mut finder = Finder::new();
+    for chunk in body.chunks(size.max(1)) {
+        finder.feed(chunk);
+    }
+    finder.key()
+}
+
+fn key(body: impl AsRef<[u8]>) -> Option<String> {
+    let body = body.as_ref();
+    let whole = scan(body, usize::MAX);
+    for size in [1, 2, 7] {
+        assert_eq!(scan(body, size), whole, "in pieces of {size}");
+    }
+    whole
+}
+
+fn found(key: &str) -> Option<String> {
+    Some(key.to_string())
+}
+
+#[test]
+fn the_outermost_key_wins_wherever_it_stands() {
+    assert_eq!(key(r#"{"api_key":"phc_a","event":"e"}"#), found("phc_a"));
+    assert_eq!(key(r#"{"properties":{"token":"push"},"api_key" : "phc_a"}"#), found("phc_a"));
+    assert_eq!(key(r#"{"properties":{"api_key":"other","token":"push"},"token":"phc_a"}"#), found("phc_a"));
+    assert_eq!(key(r#"{"token":"push","api_key":"phc_a"}"#), found("phc_a"));
+    assert_eq!(key(r#"[{"event":"e","$token":"phc_a"},{"$token":"phc_b"}]"#), found("phc_a"));
+    assert_eq!(key(r#"{"batch":[{"event":"e","properties":{"token":"phc_a"}}]}"#), found("phc_a"));
+    assert_eq!(key(r#"{"batch":[{"properties":{"token":"x"},"api_key":"phc_a"}]}"#), found("phc_a"));
+    assert_eq!(key(r#"{"api_key":null,"properties":{"token":"phc_a"}}"#), found("phc_a"));
+    assert_eq!(key(r#"{"api_key":""}"#), found(""));
+}
+
+#[test]
+fn text_that_only_looks_like_a_key_is_none() {
+    assert_eq!(key(r#"{"comment":"\"api_key\":\"phc_no\"","event":"api_key"}"#), None);
+    assert_eq!(key(r#"{"api_key":5,"token":{"a":"b"},"$token":["phc_no"]}"#), None);
+    assert_eq!(key(r#"["api_key","phc_no"]"#), None);
+    assert_eq!(key(r#"{"xapi_key":"phc_no"}"#), None);
+    assert_eq!(key("{}"), None);
+    assert_eq!(key(""), None);
+}
+
+#[test]
+fn escapes_are_read_as_json_reads_them() {
+    assert_eq!(key(r#"{"api\u005fkey":"phc_\u0061"}"#), found("phc_a"));
+    assert_eq!(key(r#"{"a\\":"x\\","api_key":"phc_a"}"#), found("phc_a"));
+    assert_eq!(key(r#"{"a":"x\"","api_key":"phc_a"}"#), found("phc_a"));
+}
+
+#[test]
+fn a_broken_body_gives_its_key_all_the_same() {
+    let odd = br#"{"name": "5" screen", "event": "e", "api_key": "phc_a"}"#;
+    assert_eq!(key(odd), found("phc_a"));
+    assert_eq!(key(br#"{"name": "Joe "the king" X", "api_key": "phc_a"}"#), found("phc_a"));
+    assert_eq!(key(b"{\"name\": \"a\nb \xff\xfe\", \"api_key\": \"phc_a\""), found("phc_a"));
+    assert_eq!(key(b"\xef\xbb\xbf{\"api_key\":\"phc_a\"}"), found("phc_a"));
+    assert_eq!(key(br#"{"a": "x\", "b": "y", "api_key": "phc_a"}"#), found("phc_a"));
+    assert_eq!(key(br#"{"api_key": "phc_a", "name": "5" screen"}"#), found("phc_a"));
+}
+
+#[test]
+fn a_form_gives_its_key() {
+    assert_eq!(key("api_key=phc_a&event=e"), found("phc_a"));
+    assert_eq!(key("event=e&token=phc_b&api_key=phc_a\r\n"), found("phc_a"));
+    assert_eq!(key("event=api_key"), None);
+}
+
+#[test]
+fn a_key_of_any_length_is_not_kept_whole() {
+    let long = "x".repeat(10_000);
+    assert_eq!(key(format!(r#"{{"api_key":"{long}"}}"#)).map(|key| key.len()), Some(MAX_TEXT_BYTES));
+    assert_eq!(key(format!(r#"{{"{long}":"a","token":"phc_a"}}"#)), found("phc_a"));
+}
+
+#[test]
+fn a_key_has_a_shape() {
+    assert!(well_formed("phc_a") && well_formed("<ph_project_api_key>") && well_formed(&"a".repeat(64)));
+    for bad in ["", "phx_personal", "phc_é", "a b", &"a".repeat(65)] {
+        assert!(!well_formed(bad), "{bad}");
+    }
+}
+
+/// JSON with its members in order.
+#[derive(Debug, Clone)]
+enum Json {
+    Scalar(serde_json::Value),
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+}
+
+impl Json {
+    fn write(&self, space: &str, into: &mut String) {
+        match self {
+            Self::Scalar(value) => into.push_str(&value.to_string()),
+            Self::Array(items) => {
+                into.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    into.push_str(if index > 0 { "," } else { "" });
+                    item.write(space, into);
+                }
+                into.push(']');
+            }
+            Self::Object(members) => {
+                into.push('{');
+                for (index, (name, value)) in members.iter().enumerate() {
+                    into.push_str(if index > 0 { "," } else { "" });
+                    into.push_str(&serde_json::to_string(name).unwrap());
+                    into.push_str(&format!("{space}:{space}"));
+                    value.write(space, into);
+                }
+                into.push('}');
+            }
+        }
+    }
+
+    /// Every text member under a key's name, with its depth and rank, in document order.
+    fn candidates(&self, depth: u32, into: &mut Vec<(u32, Name, String)>) {
+        match self {
+            Self::Scalar(_) => {}
+            Self::Array(items) => items.iter().for_each(|item| item.candidates(depth, into)),
+            Self::Object(members) => {
+                for (name, value) in members {
+                    match (Name::of(name.as_bytes()), value) {
+                        (Some(name), Self::Scalar(serde_json::Value::String(text))) => {
+                            into.push((depth + 1, name, text.clone()));
+                        }
+                        _ => value.candidates(depth + 1, into),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("api_key".to_string()),
+        Just("token".to_string()),
+        Just("$token".to_string()),
+        Just("\"api_key\":\"x\"".to_string()),
+        Just("\\".to_string()),
+        "phc_[a-z]{3}",
+        any::<String>().prop_map(|text| text.chars().take(40).collect()),
+    ]
+}
+
+fn json() -> impl Strategy<Value = Json> {
+    let leaf = prop_oneof![
+        text().prop_map(|text| Json::Scalar(text.into())),
+        any::<i64>().prop_map(|number| Json::Scalar(number.into())),
+        Just(Json::Scalar(serde_json::Value::Null)),
+    ];
+    leaf.prop_recursive(5, 60, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Json::Array),
+            prop::collection::vec((text(), inner), 0..6).prop_map(Json::Object),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn on_valid_json_the_scan_finds_what_a_parser_finds(
+        tree in json(),
+        space in prop_oneof![Just(""), Just(" "), Just("\r\n\t")],
+        size in 1_usize..40,
+    ) {
+        let mut body = String::new();
+        tree.write(space, &mut body);
+        prop_assert!(serde_json::from_str::<serde_json::Value>(&body).is_ok());
+        let mut candidates = Vec::new();
+        tree.candidates(0, &mut candidates);
+        // the first of the lowest rank
+        let expected = candidates.iter().min_by_key(|(depth, name, _)| (*depth, *name)).map(|(_, _, key)| key.clone());
+        if expected.is_some() {
+            prop_assert_eq!(scan(body.as_bytes(), size), expected);
+        } else {
+            // no key in it: the scan may only see one from inside a string's text
+            let mut outside = KeyScan::new(State::Between);
+            outside.feed(body.as_bytes());
+            prop_assert!(outside.best.is_none());
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_scanned_alike_whole_and_in_pieces(body in prop::collection::vec(any::<u8>(), 0..400), size in 1_usize..20) {
+        prop_assert_eq!(scan(&body, size), scan(&body, usize::MAX));
+    }
+
+    #[test]
+    fn any_text_around_a_key_leaves_it_findable_unless_it_holds_quotes(before in "[^\"\\\\{}&=]{0,40}") {
+        let body = format!("{{ {before} \"api_key\":\"phc_a\"");
+        prop_assert_eq!(scan(body.as_bytes(), usize::MAX), Some("phc_a".to_string()));
+    }
+}
