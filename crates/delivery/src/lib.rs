@@ -1,1 +1,33 @@
-//! delivery.
+//! Sends PostHog events to PostHog and says what became of each.
+//!
+//! PostHog's classic capture API accepts or refuses a batch as a whole, may have stored a part of what it then refuses,
+//! answers 200 to a key that no project owns, and says nothing of single events. This crate turns that into one verdict
+//! an event: `delivered`, `degraded`, `rejected`, `retry`, `hold`, or none where it was not tried or not learnt of.
+//!
+//! It promises
+//! - one bad event costs itself: a refused batch is halved until the guilty event stands alone, an oversized one is cut by size;
+//! - a wrong key, host or quota rejects nothing: its events are held with the remedy;
+//! - what is sent again is byte-identical: events are never parsed, and a request says nothing of the time it is made;
+//! - a person's events go in their order: behind one that is to be tried again nothing of that person is sent;
+//! - a key is `delivered` to only once PostHog knows it.
+//!
+//! It leaves to others: every retry and all waiting (the relay), the making of events (the transformer), which destination
+//! an event goes to (the gateway). Hosts come from the configuration alone.
+//!
+//! Reasons of verdicts begin with a stable word and a colon, as in `wrong_key: …`; what follows is for a person.
+
+mod config;
+mod destination;
+mod metrics;
+mod posthog;
+mod server;
+mod service;
+mod spans;
+mod split;
+
+pub use self::{
+    config::{Admin, Config, Destination, Grpc, Limits, PostHog, Shutdown},
+    posthog::{ClientError, Host, ParseHostError},
+    server::Server,
+    service::Delivery,
+};

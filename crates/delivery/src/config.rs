@@ -1,0 +1,150 @@
+//! What the delivery service is told.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use moehog_runtime::{ConfigError, Secret, duration};
+use serde::Deserialize;
+
+use crate::posthog::Host;
+
+/// Everything the delivery service is told; `config.default.toml` documents each key.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Section `[grpc]`.
+    pub grpc: Grpc,
+    /// Section `[admin]`.
+    pub admin: Admin,
+    /// Section `[posthog]`.
+    pub posthog: PostHog,
+    /// Section `[delivery]`.
+    pub delivery: Limits,
+    /// Section `[destinations]`, by name.
+    pub destinations: BTreeMap<String, Destination>,
+    /// Section `[shutdown]`.
+    pub shutdown: Shutdown,
+    /// Section `[telemetry]`.
+    pub telemetry: moehog_telemetry::Config,
+}
+
+/// The gRPC listener.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grpc {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// The admin listener.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// How PostHog is reached.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostHog {
+    /// Host of the destinations that name none.
+    pub host: Host,
+    /// Longest wait for the answer to one request.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// Longest wait for a connection.
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    /// Whether `/flags/` is asked if a project owns the key.
+    pub verify_key: bool,
+    /// How long a definite yes stands.
+    #[serde(with = "duration")]
+    pub key_check_every: Duration,
+    /// How soon anything else is asked again.
+    #[serde(with = "duration")]
+    pub key_check_retry: Duration,
+    /// Longest wait for the answer to one check.
+    #[serde(with = "duration")]
+    pub key_check_timeout: Duration,
+    /// Largest request before gzip, in bytes; a larger single event travels alone.
+    pub max_request_bytes: usize,
+    /// PEM file with further certificate authorities; empty is none.
+    pub ca_file: PathBuf,
+    /// Hosts of PostHog's regions, by name.
+    pub regions: BTreeMap<String, Host>,
+}
+
+/// How much is taken on at a time.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Calls of one destination that are worked on at a time.
+    pub concurrency: usize,
+    /// Calls of one destination that wait for their turn.
+    pub queue: usize,
+    /// Longest wait for a turn.
+    #[serde(with = "duration")]
+    pub queue_wait: Duration,
+}
+
+/// A PostHog project.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// Its project key; without one its events are held.
+    pub api_key: Option<Secret>,
+    /// Where it is; [`PostHog::host`] when absent.
+    pub host: Option<Host>,
+}
+
+/// How the process stops.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shutdown {
+    /// Longest time that calls under way may take after the stop began.
+    #[serde(with = "duration")]
+    pub grace: Duration,
+}
+
+impl Config {
+    /// The defaults, as TOML.
+    pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+    /// Reads the configuration of this process: defaults, then the file that the command line names, then variables.
+    ///
+    /// # Errors
+    ///
+    /// See [`moehog_runtime::load`].
+    pub fn load() -> Result<Self, ConfigError> {
+        let file = moehog_runtime::arguments("moehog-delivery");
+        moehog_runtime::load(Self::DEFAULTS, file.as_deref(), moehog_runtime::environment())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        moehog_runtime::load(
+            Config::DEFAULTS,
+            None,
+            env.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())),
+        )
+    }
+
+    #[test]
+    fn the_defaults_are_complete_and_secrets_are_not_printed() {
+        let config = load(&[("MOEHOG__DESTINATIONS__EU__API_KEY", "phc_secret")]).unwrap();
+        assert_eq!(config.posthog.host.to_string(), "https://us.i.posthog.com/");
+        assert_eq!(config.destinations["eu"].api_key.as_ref().unwrap().expose(), "phc_secret");
+        assert!(!format!("{config:?}").contains("phc_secret"));
+    }
+
+    #[test]
+    fn a_host_that_is_none_and_an_unknown_key_are_refused_by_name() {
+        let message = |name, value| load(&[(name, value)]).unwrap_err().to_string();
+        assert!(message("MOEHOG__POSTHOG__HOST", "ftp://example.com").contains("ftp://example.com"));
+        assert!(message("MOEHOG__DESTINATIONS__EU__APIKEY", "x").contains("apikey"));
+    }
+}

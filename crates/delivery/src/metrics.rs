@@ -1,0 +1,118 @@
+//! The service's metrics. The handles are made once, since finding one costs more than moving it.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use moehog_proto::delivery::{EventVerdict, Verdict};
+
+use crate::posthog::{Answer, Failure};
+
+/// Handles of all metrics of this crate. Make it after the recorder is installed.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    delivered: Counter,
+    degraded: Counter,
+    rejected: Counter,
+    retry: Counter,
+    overloaded: Counter,
+    hold: Counter,
+    none: Counter,
+    answers: [Counter; 5],
+    failures: Counter,
+    request_seconds: Histogram,
+    request_events: Histogram,
+    json_bytes: Counter,
+    wire_bytes: Counter,
+    pub(crate) calls: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            delivered: events("delivered"),
+            degraded: events("degraded"),
+            rejected: events("rejected"),
+            retry: events("retry"),
+            overloaded: events("overloaded"),
+            hold: events("hold"),
+            none: events("none"),
+            answers: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(requests),
+            failures: requests("no_answer"),
+            request_seconds: request_seconds(),
+            request_events: request_events(),
+            json_bytes: request_bytes("json"),
+            wire_bytes: request_bytes("wire"),
+            calls: calls_in_flight(),
+        }
+    }
+
+    /// Counts a call's verdicts.
+    pub(crate) fn verdicts(&self, verdicts: &[EventVerdict]) {
+        let mut counts = [0_u64; 7];
+        let counters =
+            [&self.delivered, &self.degraded, &self.rejected, &self.retry, &self.overloaded, &self.hold, &self.none];
+        for verdict in verdicts {
+            counts[match &verdict.verdict {
+                Some(Verdict::Delivered(_)) => 0,
+                Some(Verdict::Degraded(_)) => 1,
+                Some(Verdict::Rejected(_)) => 2,
+                Some(Verdict::Retry(retry)) if !retry.overloaded => 3,
+                Some(Verdict::Retry(_)) => 4,
+                Some(Verdict::Hold(_)) => 5,
+                None => 6,
+            }] += 1;
+        }
+        for (counter, count) in counters.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
+            counter.increment(count);
+        }
+    }
+
+    /// Counts a request.
+    pub(crate) fn request(
+        &self,
+        ended: &Result<Answer, Failure>,
+        took: Duration,
+        events: usize,
+        json: usize,
+        wire: usize,
+    ) {
+        match ended {
+            Ok(answer) => self.answers[usize::from(answer.status.as_u16() / 100).clamp(1, 5) - 1].increment(1),
+            Err(_) => self.failures.increment(1),
+        }
+        self.request_seconds.record(took);
+        self.request_events.record(events as f64);
+        self.json_bytes.increment(json as u64);
+        self.wire_bytes.increment(wire as u64);
+    }
+}
+
+/// Events by what the call's answer said of them.
+fn events(verdict: &'static str) -> Counter {
+    counter!("moehog_delivery_events_total", "verdict" => verdict)
+}
+
+/// Requests to PostHog by the class of the answer's status.
+fn requests(answer: &'static str) -> Counter {
+    counter!("moehog_delivery_requests_total", "answer" => answer)
+}
+
+/// Time from a request's start to its answer.
+fn request_seconds() -> Histogram {
+    histogram!("moehog_delivery_request_seconds")
+}
+
+/// Events in a request.
+fn request_events() -> Histogram {
+    histogram!("moehog_delivery_request_events")
+}
+
+/// Bytes of requests before gzip (`json`) and after (`wire`).
+fn request_bytes(form: &'static str) -> Counter {
+    counter!("moehog_delivery_request_bytes_total", "form" => form)
+}
+
+/// Calls that are worked on or wait for their turn.
+fn calls_in_flight() -> Gauge {
+    gauge!("moehog_delivery_calls_in_flight")
+}

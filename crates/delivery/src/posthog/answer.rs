@@ -1,0 +1,270 @@
+//! What PostHog's answers mean.
+//!
+//! Source of the status table: PostHog/posthog, `rust/capture/src/api.rs` and its triage guide for ingestion warnings, and
+//! the 2024 capture server probed on loopback (read and measured 2026-08-22).
+
+use std::{fmt, time::Duration};
+
+use http::{HeaderMap, StatusCode, header};
+use jiff::{Timestamp, fmt::rfc2822};
+
+/// A body this large that is cut off while it is written counts as too large: a capture server over its cap resets the
+/// connection instead of saying 413. The smallest known cap is nginx's 1 MiB.
+pub(crate) const LARGE_BODY_BYTES: usize = 512 * 1024;
+/// Longest `Retry-After` that is passed on.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// How much of an answer's body is kept.
+const MAX_ANSWER_BYTES: usize = 200;
+
+/// An answer, reduced to what matters.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// Start of the body, without the project key.
+    pub(crate) body: String,
+    /// The body is a page for a browser, which no capture server sends.
+    html: bool,
+    retry_after: Option<Duration>,
+    /// Host that a redirect points to.
+    location: Option<String>,
+}
+
+/// Why no answer came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// No connection: nothing was sent.
+    Connect(String),
+    /// The answer did not come in time.
+    Timeout,
+    /// The connection broke.
+    Broken {
+        /// What went wrong.
+        why: String,
+        /// Size of the request on the wire.
+        bytes: usize,
+    },
+}
+
+/// What came of a request, for the events in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All were taken.
+    Taken,
+    /// One of them at least will never be taken; those before it may have been.
+    Refused { reason: String },
+    /// Too large, or probably so.
+    TooLarge { reason: String, certain: bool },
+    /// Not now. `sent`: PostHog may have taken some. `others`: worth trying other events at once.
+    Retry { after_ms: u64, reason: String, sent: bool, others: bool },
+    /// Not before a person acts. Nothing was taken.
+    Hold { reason: String },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(why) => write!(formatter, "no connection: {why}"),
+            Self::Timeout => formatter.write_str("no answer in time"),
+            Self::Broken { why, bytes } => write!(formatter, "connection broke, request of {bytes} bytes: {why}"),
+        }
+    }
+}
+
+impl Outcome {
+    /// Whether PostHog may have taken some of the events, so that a resend must be byte-identical.
+    pub(crate) fn may_have_been_read(&self) -> bool {
+        match self {
+            Self::Taken | Self::Refused { .. } | Self::TooLarge { .. } => true,
+            Self::Retry { sent, .. } => *sent,
+            Self::Hold { .. } => false,
+        }
+    }
+}
+
+impl Answer {
+    /// Reduces an answer. `key` is cut out of the body.
+    pub(crate) fn new(status: StatusCode, headers: &HeaderMap, body: &[u8], key: &str, now: Timestamp) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut body = String::from_utf8_lossy(body).into_owned();
+        if !key.is_empty() {
+            body = body.replace(key, "***");
+        }
+        body.truncate(body.floor_char_boundary(MAX_ANSWER_BYTES));
+        Self {
+            status,
+            body,
+            html: text(header::CONTENT_TYPE).trim_start().to_ascii_lowercase().starts_with("text/html"),
+            retry_after: retry_after(text(header::RETRY_AFTER), now),
+            location: reqwest::Url::parse(text(header::LOCATION)).ok().map(|url| url.origin().ascii_serialization()),
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        let status = self.status.as_u16();
+        let after_ms = self.retry_after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        let said = if self.body.is_empty() { String::new() } else { format!(" `{}`", self.body.trim()) };
+        let hold = |reason: String| Outcome::Hold { reason };
+        match status {
+            200..=299 | 400 | 401 | 403 | 413 if self.html => hold(format!(
+                "wrong_host: answered {status} with a page for browsers, so it is not PostHog's capture API; check the host"
+            )),
+            200..=299 => Outcome::Taken,
+            300..=399 => hold(format!(
+                "wrong_host: redirects ({status}) to {}; set that as host if it is the PostHog that is meant",
+                self.location.as_deref().unwrap_or("another place")
+            )),
+            400 => Outcome::Refused { reason: format!("refused: PostHog said{said}") },
+            // an event that carries another project's key: its own fault, not the destination's
+            401 if self.body.contains("inconsistent api_key") => {
+                Outcome::Refused { reason: format!("refused: PostHog said{said}") }
+            }
+            401 => hold(format!("wrong_key: PostHog refused the api key (401){said}; set the project's api key")),
+            402 => hold(format!(
+                "quota: PostHog's billing limit is reached (402){said}; raise it or wait for the next period"
+            )),
+            403 => hold(format!(
+                "forbidden: PostHog or something before it refused (403){said}; check the key, the host and its firewall"
+            )),
+            404 | 405 => hold(format!(
+                "wrong_host: no capture API at this host ({status}){said}; check the host and, behind a proxy, that it passes /batch/ and /flags/ on"
+            )),
+            413 => Outcome::TooLarge { reason: format!("too_large: PostHog said{said}"), certain: true },
+            408 | 425 | 429 | 499 => {
+                Outcome::Retry { after_ms, reason: format!("status {status}{said}"), sent: true, others: false }
+            }
+            // a 500 can be one event's doing; all other failures are the server's
+            500.. => {
+                let others = status == 500 && after_ms == 0;
+                Outcome::Retry { after_ms, reason: format!("status {status}{said}"), sent: true, others }
+            }
+            _ => hold(format!("unexpected_answer: status {status}{said}; check the host")),
+        }
+    }
+}
+
+/// What a request's end means for the events in it.
+pub(crate) fn judge(ended: &Result<Answer, Failure>) -> Outcome {
+    match ended {
+        Ok(answer) => answer.outcome(),
+        Err(failure @ Failure::Broken { bytes, .. }) if *bytes >= LARGE_BODY_BYTES => {
+            Outcome::TooLarge { reason: failure.to_string(), certain: false }
+        }
+        Err(failure) => {
+            let sent = !matches!(failure, Failure::Connect(_));
+            Outcome::Retry { after_ms: 0, reason: failure.to_string(), sent, others: false }
+        }
+    }
+}
+
+/// Reads `Retry-After`: seconds, or an HTTP date.
+fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let at = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+            Duration::try_from(at.duration_since(now)).unwrap_or_default()
+        }
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Outcome {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let now = "2026-08-22T10:00:00Z".parse().unwrap();
+        Answer::new(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes(), "phc_key", now).outcome()
+    }
+
+    fn word(outcome: &Outcome) -> &'static str {
+        match outcome {
+            Outcome::Taken => "taken",
+            Outcome::Refused { .. } => "refused",
+            Outcome::TooLarge { .. } => "too large",
+            Outcome::Retry { .. } => "retry",
+            Outcome::Hold { .. } => "hold",
+        }
+    }
+
+    #[test]
+    fn every_status_has_its_meaning() {
+        for (statuses, meaning) in [
+            (&[200, 204][..], "taken"),
+            (&[301, 302, 307, 308, 401, 402, 403, 404, 405, 422], "hold"),
+            (&[400], "refused"),
+            (&[413], "too large"),
+            (&[408, 429, 500, 502, 503, 504, 529], "retry"),
+        ] {
+            for status in statuses {
+                assert_eq!(word(&answer(*status, &[], "words")), meaning, "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_of_an_event_is_the_events_fault_and_a_key_of_the_batch_is_not() {
+        assert_eq!(word(&answer(401, &[], "batch submitted with inconsistent api_key values")), "refused");
+        assert_eq!(word(&answer(401, &[], "API key is not valid: personal_api_key")), "hold");
+    }
+
+    #[test]
+    fn a_page_for_browsers_is_never_posthogs_word() {
+        for status in [200, 400, 413] {
+            let outcome = answer(status, &[("content-type", "text/html; charset=utf-8")], "<html>Sign in</html>");
+            assert!(matches!(&outcome, Outcome::Hold { reason } if reason.starts_with("wrong_host")), "{outcome:?}");
+        }
+        let moved = answer(308, &[("location", "https://eu.i.posthog.com/batch/?secret")], "");
+        assert!(
+            matches!(&moved, Outcome::Hold { reason } if reason.contains("to https://eu.i.posthog.com;")),
+            "{moved:?}"
+        );
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date_and_bounded() {
+        for (header, expected) in [
+            ("7", 7_000),
+            (" 0 ", 0),
+            ("Sat, 22 Aug 2026 10:00:30 GMT", 30_000),
+            ("Sat, 22 Aug 2026 09:00:00 GMT", 0),
+            ("99999999999999", 24 * 3600 * 1000),
+            ("soon", 0),
+            ("-5", 0),
+        ] {
+            let outcome = answer(503, &[("retry-after", header)], "");
+            assert!(
+                matches!(outcome, Outcome::Retry { after_ms, .. } if after_ms == expected),
+                "{header}: {outcome:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_plain_500_lets_the_others_go_on() {
+        let others = |outcome| matches!(outcome, Outcome::Retry { others: true, .. });
+        assert!(others(answer(500, &[], "internal server error")));
+        assert!(!others(answer(500, &[("retry-after", "1")], "")));
+        assert!(!others(answer(503, &[], "transient error, please retry")));
+        assert!(!others(answer(429, &[], "rate limited")));
+    }
+
+    #[test]
+    fn a_large_body_cut_off_is_split_and_a_small_one_tried_again() {
+        let broken = |bytes| judge(&Err(Failure::Broken { why: "reset".into(), bytes }));
+        assert!(matches!(broken(LARGE_BODY_BYTES), Outcome::TooLarge { certain: false, .. }));
+        assert!(matches!(broken(LARGE_BODY_BYTES - 1), Outcome::Retry { sent: true, .. }));
+        assert!(matches!(judge(&Err(Failure::Connect("refused".into()))), Outcome::Retry { sent: false, .. }));
+        assert!(matches!(judge(&Err(Failure::Timeout)), Outcome::Retry { sent: true, .. }));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_body_is_short_whole_characters_and_without_the_key() {
+        let now = Timestamp::UNIX_EPOCH;
+        let body = format!("phc_key {}", "é".repeat(200));
+        let answer = Answer::new(StatusCode::OK, &HeaderMap::new(), body.as_bytes(), "phc_key", now);
+        assert!(answer.body.starts_with("*** é") && answer.body.len() <= 200);
+    }
+}

@@ -1,0 +1,197 @@
+//! The HTTP client.
+
+use std::{error::Error, fs, io, path::PathBuf, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
+use reqwest::{Certificate, redirect};
+use serde::Serialize;
+
+use super::{Answer, Failure, Host, key::Finding};
+use crate::config;
+
+/// How much of an answer's body is read; a longer one costs its connection.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Longest wait for an answer's body once its status is known.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Idle connections are closed before the usual load balancer (60 s) does it in the middle of a request.
+const IDLE: Duration = Duration::from_secs(50);
+
+/// Sends requests to PostHog. Connections are kept; redirects are not followed; the authorities of Mozilla's list are
+/// compiled in, so that an image without any files can speak TLS.
+#[derive(Debug)]
+pub(crate) struct Client {
+    outside: reqwest::Client,
+    /// For hosts of this machine, which no proxy of the environment can reach.
+    local: reqwest::Client,
+    check_timeout: Duration,
+}
+
+/// Why the client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The file of certificate authorities.
+    #[error("read certificate authorities from {path}")]
+    CaFile {
+        /// `posthog.ca_file`.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// TLS or a proxy of the environment.
+    #[error("set up the HTTP client")]
+    Build(#[from] reqwest::Error),
+}
+
+#[derive(Serialize)]
+struct FlagsRequest<'a> {
+    token: &'a str,
+    distinct_id: &'a str,
+    geoip_disable: bool,
+}
+
+impl Client {
+    /// Makes a client.
+    ///
+    /// # Errors
+    ///
+    /// The file of certificate authorities is unreadable, or a proxy variable is malformed.
+    pub(crate) fn new(config: &config::PostHog) -> Result<Self, ClientError> {
+        // a second install fails, and then one is there
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let authorities = authorities(config)?;
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("moehog/", env!("CARGO_PKG_VERSION")))
+                .redirect(redirect::Policy::none())
+                .tls_certs_only(authorities.clone())
+                .connect_timeout(config.connect_timeout)
+                .pool_idle_timeout(IDLE)
+                .tcp_nodelay(true)
+                .tcp_keepalive(Duration::from_secs(30))
+                .http2_adaptive_window(true)
+                .http2_keep_alive_interval(Duration::from_secs(15))
+                .http2_keep_alive_timeout(Duration::from_secs(10))
+        };
+        Ok(Self {
+            outside: builder().build()?,
+            local: builder().no_proxy().build()?,
+            check_timeout: config.key_check_timeout,
+        })
+    }
+
+    /// Posts a gzipped batch. `key` is cut out of what is kept of the answer; `headers` carry the trace.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cuts the request off; PostHog may have read it.
+    pub(crate) async fn batch(
+        &self,
+        host: &Host,
+        key: &str,
+        body: Bytes,
+        headers: HeaderMap,
+        timeout: Duration,
+    ) -> Result<Answer, Failure> {
+        let bytes = body.len();
+        let request = self
+            .to(host)
+            .post(host.at("batch/"))
+            .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .header(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))
+            .headers(headers)
+            .body(body);
+        match tokio::time::timeout(timeout, request.send()).await {
+            Err(_elapsed) => Err(Failure::Timeout),
+            Ok(Err(error)) => Err(failure(error, bytes)),
+            Ok(Ok(response)) => {
+                let (status, headers) = (response.status(), response.headers().clone());
+                let body = start_of_body(response).await;
+                Ok(Answer::new(status, &headers, &body, key, Timestamp::now()))
+            }
+        }
+    }
+
+    /// Asks `host` whether a project there owns `key`. Only a clear answer is a definite one.
+    ///
+    /// Source: PostHog#54670 (capture says 200 to any key); `/flags/` answers 401 to a key that no project of the region
+    /// owns (read 2026-08-22).
+    pub(crate) async fn knows_key(&self, host: &Host, key: &str) -> Finding {
+        let asked = FlagsRequest { token: key, distinct_id: "moehog-key-check", geoip_disable: true };
+        let request = self.to(host).post(host.at("flags/?v=2")).timeout(self.check_timeout).json(&asked);
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Finding::Unclear(root(&error.without_url())),
+        };
+        let status = response.status();
+        let body = start_of_body(response).await;
+        match status {
+            StatusCode::UNAUTHORIZED => Finding::Unknown,
+            StatusCode::OK if is_flags_answer(&body) => Finding::Known,
+            _ => Finding::Unclear(format!("/flags/ answered {}", status.as_u16())),
+        }
+    }
+
+    fn to(&self, host: &Host) -> &reqwest::Client {
+        if host.is_local() { &self.local } else { &self.outside }
+    }
+}
+
+/// Whether a 200 is really an answer of `/flags/`, and not some page; its start must do, since it may be long.
+fn is_flags_answer(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    text.trim_start().starts_with('{') && ["\"flags\"", "\"featureFlags\""].iter().any(|name| text.contains(name))
+}
+
+fn authorities(config: &config::PostHog) -> Result<Vec<Certificate>, ClientError> {
+    let mut authorities = Vec::with_capacity(webpki_root_certs::TLS_SERVER_ROOT_CERTS.len());
+    for der in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+        authorities.push(Certificate::from_der(der)?);
+    }
+    if !config.ca_file.as_os_str().is_empty() {
+        let error = |source| ClientError::CaFile { path: config.ca_file.clone(), source };
+        let pem = fs::read(&config.ca_file).map_err(|source| error(source.into()))?;
+        let own = Certificate::from_pem_bundle(&pem).map_err(|source| error(source.into()))?;
+        if own.is_empty() {
+            return Err(error(io::Error::new(io::ErrorKind::InvalidData, "no certificate in it").into()));
+        }
+        authorities.extend(own);
+    }
+    Ok(authorities)
+}
+
+fn failure(error: reqwest::Error, bytes: usize) -> Failure {
+    let error = error.without_url();
+    if error.is_connect() || error.is_builder() {
+        Failure::Connect(root(&error))
+    } else if error.is_timeout() {
+        Failure::Timeout
+    } else {
+        Failure::Broken { why: root(&error), bytes }
+    }
+}
+
+/// The root of an error: what the system or TLS said.
+fn root(error: &(dyn Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
+}
+
+async fn start_of_body(mut response: reqwest::Response) -> Bytes {
+    let mut body = BytesMut::new();
+    let read = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_BODY_BYTES {
+                break;
+            }
+        }
+    };
+    // the status is known; a body that does not come changes nothing
+    let _in_time = tokio::time::timeout(BODY_TIMEOUT, read).await;
+    body.freeze()
+}

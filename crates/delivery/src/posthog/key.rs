@@ -1,0 +1,152 @@
+//! Whether a project owns the key that is sent.
+//!
+//! Classic capture answers 200 to a key nobody owns and drops the events, so a 200 alone proves nothing.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::{sync::Mutex, time::Instant};
+
+use super::{Client, Host};
+use crate::config;
+
+/// What one host says of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// A project there owns it.
+    Known,
+    /// None does.
+    Unknown,
+    /// It did not say: an old server, a timeout, something in between.
+    Unclear(String),
+}
+
+/// What is known of a destination's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeyState {
+    /// A project owns it, or nobody is to ask: what capture takes is delivered.
+    Good,
+    /// Capture may take what it then drops.
+    Unverified,
+    /// No project owns it; the remedy.
+    Wrong(String),
+}
+
+/// How keys are checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Checks {
+    on: bool,
+    every: Duration,
+    retry: Duration,
+    regions: BTreeMap<String, Host>,
+}
+
+/// A destination's key and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Key {
+    text: String,
+    last: Mutex<Option<(KeyState, Instant)>>,
+    /// What `last` says, for those who do not wait while it is renewed.
+    shown: parking_lot::Mutex<Option<KeyState>>,
+}
+
+impl Key {
+    pub(crate) fn new(text: String) -> Self {
+        Self { text, last: Mutex::new(None), shown: parking_lot::Mutex::new(None) }
+    }
+
+    /// The key itself.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What is known of the key at `host`; asks there when it is time to. One asks at a time: the others wait for the first
+    /// answer, and go on with the old one later. `destination` is for the log.
+    pub(crate) async fn state(&self, client: &Client, host: &Host, checks: &Checks, destination: &str) -> KeyState {
+        if !checks.on {
+            return KeyState::Good;
+        }
+        let shown = self.shown.lock().clone();
+        let mut last = match (self.last.try_lock(), shown) {
+            (Ok(last), _) => last,
+            (Err(_), Some(shown)) => return shown,
+            (Err(_), None) => self.last.lock().await,
+        };
+        if let Some((state, at)) = &*last
+            && at.elapsed() < checks.valid(state)
+        {
+            return state.clone();
+        }
+        let before = last.as_ref().map(|(state, _)| state.clone());
+        let state = self.check(client, host, checks, before.as_ref()).await;
+        if before.as_ref() != Some(&state) {
+            told(destination, &state, before.is_some());
+        }
+        *last = Some((state.clone(), Instant::now()));
+        *self.shown.lock() = Some(state.clone());
+        state
+    }
+
+    async fn check(&self, client: &Client, host: &Host, checks: &Checks, before: Option<&KeyState>) -> KeyState {
+        match client.knows_key(host, &self.text).await {
+            Finding::Known => KeyState::Good,
+            Finding::Unclear(why) => {
+                tracing::debug!(why, "key check was not answered");
+                match before {
+                    // a clear no stands until a clear yes
+                    Some(KeyState::Wrong(remedy)) => KeyState::Wrong(remedy.clone()),
+                    _ => KeyState::Unverified,
+                }
+            }
+            Finding::Unknown => {
+                let here = checks.regions.iter().find(|(_, region)| *region == host).map(|(name, _)| name);
+                let Some(here) = here else {
+                    return KeyState::Wrong(format!(
+                        "wrong_key: no project at {host} owns the api key; set the project's api key or its host"
+                    ));
+                };
+                for (name, region) in checks.regions.iter().filter(|(name, _)| *name != here) {
+                    if client.knows_key(region, &self.text).await == Finding::Known {
+                        return KeyState::Wrong(format!(
+                            "wrong_key: no project in PostHog's region {here} owns the api key, but one in region {name} does; \
+                             set the host to {region}"
+                        ));
+                    }
+                }
+                KeyState::Wrong(format!(
+                    "wrong_key: no project in any of PostHog's regions owns the api key ({here} was asked first); \
+                     copy it again from the project's settings"
+                ))
+            }
+        }
+    }
+}
+
+impl Checks {
+    pub(crate) fn new(config: &config::PostHog) -> Self {
+        Self {
+            on: config.verify_key,
+            every: config.key_check_every,
+            retry: config.key_check_retry,
+            regions: config.regions.clone(),
+        }
+    }
+
+    fn valid(&self, state: &KeyState) -> Duration {
+        match state {
+            KeyState::Good => self.every,
+            KeyState::Unverified | KeyState::Wrong(_) => self.retry,
+        }
+    }
+}
+
+fn told(destination: &str, state: &KeyState, again: bool) {
+    match state {
+        KeyState::Good if again => tracing::info!(destination, "the api key is known to PostHog again"),
+        KeyState::Good => tracing::info!(destination, "the api key is known to PostHog"),
+        KeyState::Unverified => tracing::warn!(
+            destination,
+            "the api key could not be verified: what PostHog takes is booked as delivered_degraded until it can"
+        ),
+        KeyState::Wrong(remedy) => tracing::warn!(destination, remedy, "events are held"),
+    }
+}

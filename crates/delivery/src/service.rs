@@ -1,0 +1,184 @@
+//! The gRPC face: one call, its requests, its verdicts.
+
+use std::{sync::Arc, time::Duration};
+
+use http::HeaderMap;
+use jiff::Timestamp;
+use moehog_proto::{
+    delivery::{
+        Answer, Degraded, DeliverRequest, DeliverResponse, Delivered, DeliveryService, EventVerdict, Hold, Retry,
+        Verdict,
+    },
+    event::Event,
+};
+use moehog_telemetry::trace;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    Config,
+    destination::{Destination, Destinations, NoDestination},
+    metrics::Metrics,
+    posthog::{self, Checks, Client, ClientError, KeyState, judge},
+    spans::Spans,
+    split::Split,
+};
+
+/// No request is begun later than this into a call.
+const LAST_REQUEST: Duration = Duration::from_secs(60);
+/// A call is answered by then with what is known.
+const ANSWER_BY: Duration = Duration::from_secs(90);
+
+/// Sends events to PostHog, and says what became of each. It tries once: every retry is the caller's.
+#[derive(Debug, Clone)]
+pub struct Delivery(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    destinations: Destinations,
+    client: Client,
+    checks: Checks,
+    metrics: Metrics,
+    timeout: Duration,
+    max_request_bytes: usize,
+}
+
+impl Delivery {
+    /// Makes the service. Set up telemetry before.
+    ///
+    /// # Errors
+    ///
+    /// The HTTP client cannot be made: see [`ClientError`].
+    pub fn new(config: &Config) -> Result<Self, ClientError> {
+        Ok(Self(Arc::new(Inner {
+            destinations: Destinations::new(config),
+            client: Client::new(&config.posthog)?,
+            checks: Checks::new(&config.posthog),
+            metrics: Metrics::new(),
+            timeout: config.posthog.timeout,
+            max_request_bytes: config.posthog.max_request_bytes,
+        })))
+    }
+}
+
+#[tonic::async_trait]
+impl DeliveryService for Delivery {
+    /// Sends one destination's events.
+    ///
+    /// # Cancel safety
+    ///
+    /// A caller that leaves ends the request under way and starts no other.
+    async fn deliver(&self, request: Request<DeliverRequest>) -> Result<Response<DeliverResponse>, Status> {
+        let _in_flight = InFlight::new(&self.0.metrics);
+        let DeliverRequest { destination, events } = request.into_inner();
+        let response = self.0.deliver(&destination, &events).await?;
+        self.0.metrics.verdicts(&response.verdicts);
+        Ok(Response::new(response))
+    }
+}
+
+impl Inner {
+    async fn deliver(&self, name: &str, events: &[Event]) -> Result<DeliverResponse, Status> {
+        let began = Instant::now();
+        let destination = match self.destinations.find(name) {
+            Ok(destination) => destination,
+            Err(none) => return Ok(all(events, &none.into())),
+        };
+        let _turn = match destination.turn().await {
+            Ok(turn) => turn,
+            Err(none) => return Ok(all(events, &none.into())),
+        };
+        let key = destination.key.state(&self.client, &destination.host, &self.checks, &destination.label).await;
+        let taken = match key {
+            KeyState::Good => Verdict::Delivered(Delivered {}),
+            KeyState::Unverified => Verdict::Degraded(Degraded { reason: "unverified_key".to_string() }),
+            KeyState::Wrong(reason) => return Ok(all(events, &Verdict::Hold(Hold { reason }))),
+        };
+        let spans = Spans::begin(&destination.label, events);
+        let mut split = Split::new(events, self.max_request_bytes, taken);
+        let mut answers = Vec::new();
+        while began.elapsed() < LAST_REQUEST
+            && let Some(request) = split.next()
+        {
+            let left = ANSWER_BY.saturating_sub(began.elapsed());
+            let bodies = request.events.iter().map(|index| events[*index].json.clone()).collect();
+            let ended = self.send(&destination, bodies, &spans, left, &mut answers).await?;
+            let answer = u32::try_from(answers.len()).unwrap_or(u32::MAX);
+            split.record(request, judge(&ended), answer);
+        }
+        let verdicts = split.into_verdicts();
+        spans.end(&verdicts, &answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
+        Ok(DeliverResponse { verdicts, answers })
+    }
+
+    /// Makes one request and notes it in `answers`.
+    async fn send(
+        &self,
+        destination: &Destination,
+        events: Vec<bytes::Bytes>,
+        spans: &Spans,
+        left: Duration,
+        answers: &mut Vec<Answer>,
+    ) -> Result<Result<posthog::Answer, posthog::Failure>, Status> {
+        let count = events.len();
+        let key = destination.key.text();
+        let encoded = posthog::encode(key, events)
+            .await
+            .map_err(|error| Status::internal(format!("compress a request: {error}")))?;
+        let span = spans.request(count);
+        let mut headers = HeaderMap::new();
+        trace::inject(&span, &mut headers);
+        let (started_at, began) = (Timestamp::now(), Instant::now());
+        let wire_bytes = encoded.body.len();
+        let timeout = self.timeout.min(left);
+        let ended = self.client.batch(&destination.host, key, encoded.body, headers, timeout).await;
+        let took = began.elapsed();
+        self.metrics.request(&ended, took, count, encoded.json_bytes, wire_bytes);
+        let (status, body) = match &ended {
+            Ok(answer) => (answer.status.as_u16(), answer.body.clone()),
+            Err(failure) => (0, failure.to_string()),
+        };
+        span.record("status", status);
+        answers.push(Answer {
+            started_at_ms: started_at.as_millisecond(),
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            status: status.into(),
+            body,
+            events: u32::try_from(count).unwrap_or(u32::MAX),
+        });
+        Ok(ended)
+    }
+}
+
+/// The same verdict for every event of a call in which nothing was sent.
+fn all(events: &[Event], verdict: &Verdict) -> DeliverResponse {
+    let verdict = EventVerdict { verdict: Some(verdict.clone()), sent: false, answer: 0 };
+    DeliverResponse { verdicts: vec![verdict; events.len()], answers: Vec::new() }
+}
+
+impl From<NoDestination> for Verdict {
+    fn from(none: NoDestination) -> Self {
+        match none {
+            NoDestination::Hold(reason) => Self::Hold(Hold { reason }),
+            NoDestination::Overloaded => {
+                Self::Retry(Retry { after_ms: 0, reason: "overloaded".to_string(), overloaded: true })
+            }
+        }
+    }
+}
+
+/// Counts a call while it is under way, also when it is dropped.
+struct InFlight<'a>(&'a Metrics);
+
+impl<'a> InFlight<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.calls.increment(1);
+        Self(metrics)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.calls.decrement(1);
+    }
+}

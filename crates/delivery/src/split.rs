@@ -1,0 +1,192 @@
+//! Which events go into which request, and what an answer means for each of them.
+
+use std::collections::HashSet;
+
+use moehog_proto::{
+    delivery::{EventVerdict, Hold, Rejected, Retry, Verdict},
+    event::Event,
+};
+
+use crate::posthog::{self, Outcome};
+
+/// One call's events on their way to a verdict each. Pure: asks for a request at a time and is told what came of it.
+///
+/// A request holds no uuid twice and, unless it is one event, at most so many bytes. A refused one is halved until the
+/// guilty event stands alone: at most 2·log2(n)+1 requests for one guilty event among n. Events stay in their order,
+/// and nothing of a person is sent behind an event of that person which is to be tried again.
+#[derive(Debug)]
+pub(crate) struct Split<'a> {
+    events: &'a [Event],
+    /// What an accepted event gets.
+    taken: Verdict,
+    verdicts: Vec<EventVerdict>,
+    /// Requests still to be made; the next one is the last.
+    parts: Vec<Part>,
+    /// Persons one of whose events is to be tried again.
+    waiting: HashSet<&'a str>,
+}
+
+#[derive(Debug)]
+struct Part {
+    /// Indexes into `events`, ascending.
+    events: Vec<usize>,
+    /// It is the first half of something refused; the second half is the part below it.
+    first_half: bool,
+    /// It must hold a guilty event, since what it is half of does and the other half does not.
+    guilty: bool,
+}
+
+/// Events that go to PostHog together.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Indexes into the call's events, ascending.
+    pub(crate) events: Vec<usize>,
+    first_half: bool,
+}
+
+impl<'a> Split<'a> {
+    /// Cuts `events` into requests. Events that PostHog can never take are rejected at once.
+    pub(crate) fn new(events: &'a [Event], max_request_bytes: usize, taken: Verdict) -> Self {
+        let mut split = Self {
+            events,
+            taken,
+            verdicts: vec![EventVerdict::default(); events.len()],
+            parts: Vec::new(),
+            waiting: HashSet::new(),
+        };
+        let (mut part, mut bytes, mut uuids) = (Vec::new(), 0, HashSet::new());
+        for (index, event) in events.iter().enumerate() {
+            if let Some(size) = posthog::too_large(&event.json) {
+                let reason = format!(
+                    "too_large: PostHog stores the event as {size} bytes and takes 1000000, enrichment included; make it smaller"
+                );
+                split.give(&[index], &Verdict::Rejected(Rejected { reason }));
+                continue;
+            }
+            let again = !event.uuid.is_empty() && uuids.contains(&event.uuid);
+            if !part.is_empty() && (again || bytes + event.json.len() > max_request_bytes) {
+                split.parts.push(Part::whole(std::mem::take(&mut part)));
+                bytes = 0;
+                uuids.clear();
+            }
+            part.push(index);
+            bytes += event.json.len() + 1;
+            uuids.insert(&event.uuid);
+        }
+        if !part.is_empty() {
+            split.parts.push(Part::whole(part));
+        }
+        split.parts.reverse();
+        split
+    }
+
+    /// The next request to make; none once nothing is left to try.
+    pub(crate) fn next(&mut self) -> Option<Request> {
+        while let Some(mut part) = self.parts.pop() {
+            part.events.retain(|index| !self.waiting.contains(self.events[*index].distinct_id.as_str()));
+            if part.guilty && part.events.len() > 1 {
+                let middle = part.events.len() / 2;
+                self.halve(part.events, middle);
+            } else if !part.events.is_empty() {
+                return Some(Request { events: part.events, first_half: part.first_half });
+            }
+        }
+        None
+    }
+
+    /// Takes what came of a request. `answer` is 1 + the index of the request among those of the call.
+    pub(crate) fn record(&mut self, request: Request, outcome: Outcome, answer: u32) {
+        let Request { events, first_half } = request;
+        for index in &events {
+            let verdict = &mut self.verdicts[*index];
+            verdict.answer = answer;
+            verdict.sent |= outcome.may_have_been_read();
+        }
+        match outcome {
+            Outcome::Taken => {
+                let taken = self.taken.clone();
+                self.give(&events, &taken);
+                if let (true, Some(second_half)) = (first_half, self.parts.last_mut()) {
+                    second_half.guilty = true;
+                }
+            }
+            Outcome::Refused { reason } if events.len() == 1 => {
+                self.give(&events, &Verdict::Rejected(Rejected { reason }));
+            }
+            Outcome::Refused { .. } => {
+                // the smaller half first: the other may then be known guilty without a request
+                let middle = events.len() / 2;
+                self.halve(events, middle);
+            }
+            Outcome::TooLarge { reason, certain } if events.len() == 1 => {
+                let verdict = match certain {
+                    true => Verdict::Rejected(Rejected { reason }),
+                    false => Verdict::Retry(Retry { after_ms: 0, reason, overloaded: false }),
+                };
+                self.retry_or_give(&events, &verdict);
+            }
+            Outcome::TooLarge { .. } => {
+                let middle = self.middle_by_bytes(&events);
+                self.halve(events, middle);
+            }
+            Outcome::Retry { after_ms, reason, others, .. } => {
+                self.retry_or_give(&events, &Verdict::Retry(Retry { after_ms, reason, overloaded: false }));
+                if !others {
+                    self.parts.clear();
+                }
+            }
+            Outcome::Hold { reason } => {
+                let hold = Verdict::Hold(Hold { reason });
+                self.give(&events, &hold);
+                for part in std::mem::take(&mut self.parts) {
+                    self.give(&part.events, &hold);
+                }
+            }
+        }
+    }
+
+    /// One verdict an event, in the order of the events.
+    pub(crate) fn into_verdicts(self) -> Vec<EventVerdict> {
+        self.verdicts
+    }
+
+    fn give(&mut self, events: &[usize], verdict: &Verdict) {
+        for index in events {
+            self.verdicts[*index].verdict = Some(verdict.clone());
+        }
+    }
+
+    fn retry_or_give(&mut self, events: &[usize], verdict: &Verdict) {
+        self.give(events, verdict);
+        if matches!(verdict, Verdict::Retry(_)) {
+            self.waiting.extend(events.iter().map(|index| self.events[*index].distinct_id.as_str()));
+        }
+    }
+
+    fn halve(&mut self, mut events: Vec<usize>, middle: usize) {
+        let second = events.split_off(middle);
+        self.parts.push(Part::whole(second));
+        self.parts.push(Part { events, first_half: true, guilty: false });
+    }
+
+    /// Where to cut two or more events so that both sides have about the same bytes and at least one event.
+    fn middle_by_bytes(&self, events: &[usize]) -> usize {
+        let size = |index: &usize| self.events[*index].json.len();
+        let half = events.iter().map(size).sum::<usize>() / 2;
+        let mut bytes = 0;
+        let cut = events.iter().take_while(|index| {
+            bytes += size(index);
+            bytes <= half
+        });
+        cut.count().clamp(1, events.len() - 1)
+    }
+}
+
+impl Part {
+    fn whole(events: Vec<usize>) -> Self {
+        Self { events, first_half: false, guilty: false }
+    }
+}
+
+#[cfg(test)]
+mod tests;
