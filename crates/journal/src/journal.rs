@@ -13,7 +13,7 @@ use crate::{AppendError, Batch, ClaimError, DeadLetter, Entry, NewEntry, ReadErr
 
 /// A durable log of webhooks, read by lane (source and destination), with what became of their events beside it.
 ///
-/// Every implementation passes [`crate::conformance`].
+/// Every implementation passes the tests of `conformance.rs`.
 #[async_trait]
 pub trait Journal: Debug + Send + Sync + 'static {
     /// Which journal this is; part of every receipt.

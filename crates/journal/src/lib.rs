@@ -3,6 +3,8 @@
 //! A webhook is answered 200 when [`Journal::append`] returns, and from then on it is read by lane until it is settled.
 //! This crate promises that nothing appended is lost, whatever dies; it knows nothing of what the bytes mean.
 
+#[cfg(test)]
+mod conformance;
 pub mod disk;
 mod entry;
 mod journal;

@@ -83,3 +83,36 @@ async fn settled_webhooks_give_way_and_unsettled_ones_do_not() {
     assert_eq!(journal.recount().await.unwrap(), journal.stats().ledger);
     assert_eq!(journal.stats().ledger.book.taken, 4);
 }
+
+mod conformance {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::conformance::{Store, conformance};
+
+    /// The memory of a machine whose processes die and whose power never fails.
+    #[derive(Default)]
+    struct Machine(Option<Arc<Memory>>);
+
+    #[async_trait]
+    impl Store for Machine {
+        async fn open(&mut self) -> Arc<dyn Journal> {
+            let next = self.0.as_ref().map_or_else(Memory::new, |last| last.restart());
+            self.0.insert(Arc::new(next)).clone()
+        }
+
+        async fn kill(&mut self) {}
+
+        async fn cut_power(&mut self) {}
+
+        fn stall(&mut self) {
+            self.0.as_ref().unwrap().set_appends(Appends::Hang);
+        }
+
+        fn resume(&mut self) {
+            self.0.as_ref().unwrap().set_appends(Appends::Work);
+        }
+    }
+
+    conformance!(Machine::default());
+}

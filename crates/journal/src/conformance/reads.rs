@@ -1,0 +1,99 @@
+use crate::ReadError;
+
+use super::*;
+
+pub(crate) async fn a_read_is_of_one_lane_in_order_and_holds_no_cursor(store: &mut dyn Store) {
+    let journal = store.open().await;
+    for number in 0..30 {
+        append(&journal, ["a", "b"][number % 2], ["x", "y", "z"][number % 3], number.to_string()).await;
+    }
+    let claim = journal.claim("a").await.unwrap();
+    for destination in 0..3 {
+        let expected: Vec<_> = (0..30).filter(|n| n % 2 == 0 && n % 3 == destination).map(|n| n.to_string()).collect();
+        let destination = ["x", "y", "z"][destination];
+        for _ in 0..2 {
+            let entries = read(&claim, destination).await;
+            assert_eq!(bodies(&entries), expected);
+            assert!(entries.iter().all(|entry| entry.header.source == "a" && entry.header.destination == destination));
+        }
+        let whole = claim.read(destination, 0, ALL).await.unwrap();
+        let middle = whole.entries[2].sequence();
+        let rest = claim.read(destination, middle, ALL).await.unwrap();
+        assert_eq!(sequences(&rest.entries), sequences(&whole.entries)[2..], "`from` is part of what is read");
+        let beyond = claim.read(destination, whole.next, ALL).await.unwrap();
+        assert!(beyond.entries.is_empty() && beyond.next >= whole.next);
+    }
+    let nothing = claim.read("no such destination", 0, ALL).await.unwrap();
+    assert!(nothing.entries.is_empty());
+}
+
+pub(crate) async fn limits_bound_a_read_and_next_skips_nothing(store: &mut dyn Store) {
+    let journal = store.open().await;
+    let sizes = [10, 10, 500, 10, 0, 0, 10, 90, 10, 100, 10];
+    for (number, size) in sizes.into_iter().enumerate() {
+        append(&journal, "s", "other", "between").await;
+        append(&journal, "s", "d", format!("{number:05}{}", "x".repeat(size))).await;
+    }
+    let claim = journal.claim("s").await.unwrap();
+    let whole = sequences(&read(&claim, "d").await);
+    for (max_entries, max_bytes) in [(1, 1000), (3, 1000), (100, 100), (100, 0), (2, 30), (100, 100_000)] {
+        let (mut from, mut paged, mut pages) = (0, Vec::new(), 0);
+        loop {
+            let batch = claim.read("d", from, at_most(max_entries, max_bytes)).await.unwrap();
+            assert!(batch.entries.len() <= max_entries);
+            let bytes: usize = batch.entries.iter().map(|entry| entry.body.len()).sum();
+            assert!(bytes <= max_bytes || batch.entries.len() == 1, "{bytes} bytes, {} entries", batch.entries.len());
+            assert!(batch.next >= from, "a read does not go back");
+            if batch.entries.is_empty() && batch.next == from {
+                break;
+            }
+            assert!(batch.entries.iter().all(|entry| (from..batch.next).contains(&entry.sequence())));
+            paged.extend(sequences(&batch.entries));
+            from = batch.next;
+            pages += 1;
+            assert!(pages <= 3 * sizes.len(), "a read that never ends");
+        }
+        assert_eq!(paged, whole, "in pages of {max_entries} entries, {max_bytes} bytes");
+    }
+}
+
+pub(crate) async fn growth_is_told_when_it_is_durable(store: &mut dyn Store) {
+    let journal = store.open().await;
+    let first = append(&journal, "s", "d", "a").await.sequence;
+    assert_eq!(journal.grown(0).await, first, "what is there already is told at once");
+    store.stall();
+    let grown = tokio::spawn({
+        let journal = journal.clone();
+        async move { journal.grown(first).await }
+    });
+    let appended = tokio::spawn({
+        let journal = journal.clone();
+        async move { append(&journal, "s", "d", "b").await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!grown.is_finished(), "told before it was durable");
+    store.resume();
+    let second = appended.await.unwrap().sequence;
+    assert_eq!(grown.await.unwrap(), second);
+}
+
+pub(crate) async fn a_receipt_finds_its_entry_and_no_other(store: &mut dyn Store) {
+    let journal = store.open().await;
+    let receipts = [append(&journal, "a", "d", "one").await, append(&journal, "b", "e", "two").await];
+    for (receipt, body) in receipts.into_iter().zip(["one", "two"]) {
+        assert_eq!(journal.get(receipt).await.unwrap().unwrap().body, body);
+    }
+    for sequence in [0, receipts[1].sequence + 1, Sequence::MAX] {
+        assert!(journal.get(Receipt { sequence, ..receipts[0] }).await.unwrap().is_none(), "{sequence}");
+    }
+    let other = Receipt { journal: moehog_proto::JournalId(!journal.id().0), ..receipts[0] };
+    assert!(matches!(journal.get(other).await, Err(ReadError::OtherJournal { receipt }) if receipt == other));
+
+    // Settled, it is still found, with what became of its events.
+    let claim = journal.claim("a").await.unwrap();
+    claim.record(vec![record(receipts[0].sequence, &[EventState::Delivered])]).await.unwrap();
+    let found = journal.get(receipts[0]).await.unwrap().unwrap();
+    assert!(found.settled);
+    assert_eq!(found.body, "one");
+    assert_eq!(found.progress.unwrap().events[0].state(), EventState::Delivered);
+}
