@@ -1,1 +1,36 @@
-//! relay.
+//! Carries webhooks from the journal through the transformer and delivery until every event of theirs is final.
+//!
+//! The problem: PostHog fails, refuses and slows down, transformers die of a webhook, processes are killed, and through
+//! all of it a person's events must arrive in order, one bad event must cost itself and no other, and nothing may be lost
+//! or sent again once it was taken.
+//!
+//! It promises:
+//! - an event once recorded final is never sent again; one that may have been sent is resent byte for byte;
+//! - a person's later event is not sent before what became of the earlier ones is recorded;
+//! - a held or failing destination stops its own lane and no other, and loses nothing; one webhook that breaks the
+//!   transformer, and one event that breaks its request, ends up alone and costs itself;
+//! - memory is bounded by `in_flight_bytes`, whatever waits.
+//!
+//! It is the one owner of retries. Delivery tries once and says what it saw; the transformer is a pure function; the
+//! journal keeps. What is decided is in `progress`, `barrier`, `gate`, `window`, `poison` and `lane`, none of which does
+//! anything; `walk` does what a lane decided, and `run` has one walk a lane.
+
+mod backoff;
+mod barrier;
+mod calls;
+mod config;
+mod gate;
+mod lane;
+mod metrics;
+mod poison;
+mod progress;
+mod run;
+mod slab;
+mod status;
+mod walk;
+mod window;
+
+pub use config::{Config, DEFAULTS};
+pub use gate::GateState;
+pub use run::Relay;
+pub use status::{LaneStatus, Status};

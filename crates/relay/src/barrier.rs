@@ -1,0 +1,346 @@
+//! Who waits: a person's events go out in order, one call at a time.
+//!
+//! Events enter in journal order. Per person (distinct_id) one call is under way; a call may take several events of a
+//! person, in their order. The person is freed when what became of the call is recorded, and not before an event that
+//! is tried again is due: what is behind it waits. Persons are told apart by a hash; two that share one wait for each
+//! other, which costs a little time and nothing else.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
+};
+
+use moehog_proto::{Sequence, event::Event};
+use tokio::time::Instant;
+
+use crate::slab::{Key, Slab};
+
+/// No event.
+const NONE: Key = Key::MAX;
+/// Call size from which the retries of a former process halve.
+const TRIED: u16 = 512;
+/// Most persons set aside while a call is filled because it holds their uuid already.
+const MAX_ASIDE: usize = 256;
+/// Ready persons are kept by the size of the call that their first event may travel in, by powers of two.
+const SIZES: usize = 17;
+
+/// An event that is not final.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) entry: Key,
+    /// Place in the entry's list of events.
+    pub(crate) index: u32,
+    pub(crate) sequence: Sequence,
+    pub(crate) event: Event,
+    /// Largest call it may travel in: halved by each retry.
+    pub(crate) limit: u16,
+    /// Tries that count.
+    pub(crate) attempts: u32,
+    /// Times it was sent alone to see whether its destination works.
+    pub(crate) probes: u32,
+    /// Its bytes are its own.
+    pub(crate) owned: bool,
+    person: u64,
+    next: Key,
+}
+
+/// A person's events.
+#[derive(Debug)]
+struct Line {
+    first: Key,
+    last: Key,
+    length: u32,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In `ready`.
+    Ready,
+    /// In `later`, until then.
+    Later(Instant),
+    /// A call holds events of this person, or is not recorded; its open events are due then.
+    UnderWay(Option<Instant>),
+}
+
+/// The events of a lane that are not final.
+#[derive(Debug)]
+pub(crate) struct Barrier {
+    events: Slab<Waiting>,
+    lines: HashMap<u64, Line, BuildHasherDefault<Hashed>>,
+    ready: [VecDeque<u64>; SIZES],
+    later: BTreeMap<Instant, Vec<u64>>,
+    ready_events: usize,
+    hasher: RandomState,
+}
+
+impl Barrier {
+    pub(crate) fn new() -> Self {
+        Self {
+            events: Slab::new(),
+            lines: HashMap::default(),
+            ready: [const { VecDeque::new() }; SIZES],
+            later: BTreeMap::new(),
+            ready_events: 0,
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Puts an event behind all others of its person.
+    pub(crate) fn enter(&mut self, entry: Key, index: u32, sequence: Sequence, event: Event, attempts: u32) {
+        let person = self.hasher.hash_one(event.distinct_id.as_str());
+        let waiting = Waiting {
+            entry,
+            index,
+            sequence,
+            event,
+            limit: if attempts == 0 { u16::MAX } else { (TRIED >> attempts.min(15)).max(1) },
+            attempts,
+            probes: 0,
+            owned: attempts > 0,
+            person,
+            next: NONE,
+        };
+        let key = self.events.insert(waiting);
+        match self.lines.get_mut(&person) {
+            Some(line) => {
+                if line.first == NONE {
+                    line.first = key;
+                } else if let Some(last) = self.events.get_mut(line.last) {
+                    last.next = key;
+                }
+                line.last = key;
+                line.length += 1;
+                self.ready_events += usize::from(line.state == State::Ready);
+            }
+            None => {
+                let state = State::UnderWay(None);
+                self.lines.insert(person, Line { first: key, last: key, length: 1, state });
+                self.make_ready(person);
+            }
+        }
+    }
+
+    /// An event that is not final.
+    pub(crate) fn get(&self, key: Key) -> Option<&Waiting> {
+        self.events.get(key)
+    }
+
+    /// An event that is not final.
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Waiting> {
+        self.events.get_mut(key)
+    }
+
+    /// Events that are not final.
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Events of persons that are ready: at most so many could travel now.
+    pub(crate) fn ready_events(&self) -> usize {
+        self.ready_events
+    }
+
+    /// When the next person becomes ready.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.later.first_key_value().map(|(due, _)| *due)
+    }
+
+    /// Makes ready what is due.
+    pub(crate) fn wake(&mut self, now: Instant) {
+        while let Some(first) = self.later.first_entry().filter(|first| *first.key() <= now) {
+            for person in first.remove() {
+                self.make_ready(person);
+            }
+        }
+    }
+
+    /// Makes ready all that waits for its time: the destination works again.
+    pub(crate) fn hurry(&mut self) {
+        for person in std::mem::take(&mut self.later).into_values().flatten() {
+            self.make_ready(person);
+        }
+    }
+
+    /// Takes the events of the next call, in journal order: the person that waits longest first, then all that are
+    /// ready and may travel in a call of this size. One uuid is not taken twice.
+    pub(crate) fn take(&mut self, max_events: usize, max_bytes: usize) -> Vec<Key> {
+        let oldest = |queue: &VecDeque<u64>| Some(self.events.get(self.lines.get(queue.front()?)?.first)?.sequence);
+        let sizes = self.ready.iter().enumerate().filter_map(|(size, queue)| Some((oldest(queue)?, size)));
+        let Some((_, size)) = sizes.min() else { return Vec::new() };
+        let mut call = Call::new(max_events, max_bytes);
+        let mut aside = Vec::new();
+        while let Some(person) = self.ready[size].pop_front() {
+            let before = call.taken.len();
+            let end = self.take_line(person, &mut call);
+            if call.taken.len() == before {
+                aside.push(person);
+            }
+            if end == End::Full || aside.len() > MAX_ASIDE {
+                break;
+            }
+        }
+        for person in aside.into_iter().rev() {
+            self.ready[size].push_front(person);
+        }
+        let mut taken = call.taken;
+        taken.sort_unstable_by_key(|key| self.events.get(*key).map(|waiting| (waiting.sequence, waiting.index)));
+        taken
+    }
+
+    /// Takes one event alone, to see whether the destination works: one that was sent for that the fewest times.
+    pub(crate) fn take_probe(&mut self) -> Option<Key> {
+        let first = |person: &u64| self.events.get(self.lines.get(person)?.first);
+        let ready =
+            self.ready.iter().enumerate().flat_map(|(size, queue)| queue.iter().map(move |person| (size, person)));
+        let ready = ready.filter_map(|(size, person)| Some((size, *person, first(person)?)));
+        let (size, person, _) = ready.min_by_key(|(_, _, waiting)| (waiting.probes, waiting.sequence))?;
+        self.ready[size].retain(|ready| *ready != person);
+        let mut call = Call::new(1, usize::MAX);
+        self.take_line(person, &mut call);
+        let key = call.taken.pop()?;
+        self.events.get_mut(key)?.probes += 1;
+        Some(key)
+    }
+
+    /// Takes the first events of a ready person as far as they fit, and marks it under way if any did.
+    fn take_line(&mut self, person: u64, call: &mut Call) -> End {
+        let Some(line) = self.lines.get_mut(&person) else { return End::Line };
+        let length = line.length;
+        let mut end = End::Line;
+        while let Some(waiting) = self.events.get_mut(line.first) {
+            match call.fits(waiting) {
+                Fit::Taken => call.taken.push(line.first),
+                Fit::Twice => break,
+                Fit::Full => {
+                    end = End::Full;
+                    break;
+                }
+            }
+            line.first = std::mem::replace(&mut waiting.next, NONE);
+            line.length -= 1;
+        }
+        if line.length < length {
+            line.state = State::UnderWay(None);
+            self.ready_events -= length as usize;
+        }
+        end
+    }
+
+    /// An event is final: it leaves. Its person stays blocked until [`Barrier::release`].
+    pub(crate) fn finish(&mut self, key: Key) -> Option<Waiting> {
+        self.events.remove(key)
+    }
+
+    /// An event of a call is tried again, not before `due`: it goes back to the head of its person's line. The events
+    /// of a call are put back last first.
+    pub(crate) fn put_back(&mut self, key: Key, due: Instant) {
+        let Some(waiting) = self.events.get_mut(key) else { return };
+        let Some(line) = self.lines.get_mut(&waiting.person) else { return };
+        waiting.next = line.first;
+        if line.first == NONE {
+            line.last = key;
+        }
+        line.first = key;
+        line.length += 1;
+        line.state = State::UnderWay(Some(due));
+    }
+
+    /// Whose event it is, for [`Barrier::release`].
+    pub(crate) fn person(&self, key: Key) -> Option<u64> {
+        self.events.get(key).map(|waiting| waiting.person)
+    }
+
+    /// What became of the person's call is recorded: its next events may go, or those put back once they are due.
+    /// Nothing happens where the person is not under way.
+    pub(crate) fn release(&mut self, person: u64, now: Instant) {
+        let Some(line) = self.lines.get_mut(&person) else { return };
+        let State::UnderWay(due) = line.state else { return };
+        if line.first == NONE {
+            self.lines.remove(&person);
+        } else if let Some(due) = due.filter(|due| *due > now) {
+            line.state = State::Later(due);
+            self.later.entry(due).or_default().push(person);
+        } else {
+            self.make_ready(person);
+        }
+    }
+
+    fn make_ready(&mut self, person: u64) {
+        let Some(line) = self.lines.get_mut(&person) else { return };
+        line.state = State::Ready;
+        self.ready_events += line.length as usize;
+        let limit = self.events.get(line.first).map_or(1, |waiting| waiting.limit.max(1));
+        self.ready[limit.ilog2() as usize].push_back(person);
+    }
+}
+
+/// A call being filled.
+struct Call {
+    taken: Vec<Key>,
+    uuids: HashSet<u128>,
+    bytes: usize,
+    max_events: usize,
+    max_bytes: usize,
+}
+
+enum Fit {
+    Taken,
+    /// Its uuid is in this call already.
+    Twice,
+    Full,
+}
+
+#[derive(PartialEq, Eq)]
+enum End {
+    /// The line has no more for this call; another may.
+    Line,
+    /// The call is full.
+    Full,
+}
+
+impl Call {
+    fn new(max_events: usize, max_bytes: usize) -> Self {
+        Self { taken: Vec::new(), uuids: HashSet::new(), bytes: 0, max_events: max_events.max(1), max_bytes }
+    }
+
+    /// Makes room for an event, where it fits.
+    fn fits(&mut self, waiting: &Waiting) -> Fit {
+        let max_events = self.max_events.min(waiting.limit.max(1) as usize);
+        let bytes = self.bytes + waiting.event.json.len();
+        if !self.taken.is_empty() && (self.taken.len() >= max_events || bytes > self.max_bytes) {
+            return Fit::Full;
+        }
+        let uuid = <[u8; 16]>::try_from(&*waiting.event.uuid).map_or(0, u128::from_be_bytes);
+        if !self.uuids.insert(uuid) {
+            return Fit::Twice;
+        }
+        (self.bytes, self.max_events) = (bytes, max_events);
+        Fit::Taken
+    }
+}
+
+/// A hash of a hash is itself.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 ^= u64::from_ne_bytes(word);
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+#[cfg(test)]
+mod tests;

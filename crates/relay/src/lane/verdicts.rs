@@ -1,0 +1,251 @@
+//! What becomes of the events of a Deliver call.
+
+use std::time::Duration;
+
+use moehog_proto::{
+    delivery::{Answer, DeliverResponse, EventVerdict, Verdict},
+    journal::EventState,
+};
+
+use super::{DeliverCall, Lane, Now};
+use crate::{
+    gate::{Change, Ended},
+    progress::{Carried, event_cost, owned},
+    slab::Key,
+};
+
+/// How a Deliver call ended.
+#[derive(Debug)]
+pub(crate) enum DeliverEnd {
+    /// Delivery answered.
+    Answered(DeliverResponse),
+    /// The call never reached delivery.
+    NeverLeft {
+        /// Why not.
+        reason: String,
+    },
+    /// The call failed on its way or while it was worked on: its events may have been sent.
+    Died {
+        /// How.
+        reason: String,
+        /// When it began, milliseconds since the epoch.
+        started_at_ms: i64,
+    },
+}
+
+/// What becomes of one event.
+#[derive(Debug, PartialEq)]
+enum Fate {
+    Final { state: EventState, reason: String },
+    Again { reason: String, why: Why, least: Duration, sent: bool },
+}
+
+/// Why an event is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It was tried and not taken, or nobody knows: this counts as an attempt.
+    Failed,
+    /// Delivery had no room.
+    Overloaded,
+    /// The destination is held.
+    Held,
+    /// It was not tried.
+    Untried,
+    /// The call never left.
+    NeverLeft,
+}
+
+/// Reads a verdict.
+fn judge(verdict: EventVerdict) -> Fate {
+    let sent = verdict.sent;
+    let again = |reason, why, least_ms| Fate::Again { reason, why, least: Duration::from_millis(least_ms), sent };
+    match verdict.verdict {
+        Some(Verdict::Delivered(_)) => Fate::Final { state: EventState::Delivered, reason: String::new() },
+        Some(Verdict::Degraded(degraded)) => {
+            Fate::Final { state: EventState::DeliveredDegraded, reason: degraded.reason }
+        }
+        Some(Verdict::Rejected(rejected)) => Fate::Final { state: EventState::Dead, reason: rejected.reason },
+        Some(Verdict::Retry(retry)) if retry.overloaded => again(retry.reason, Why::Overloaded, retry.after_ms),
+        Some(Verdict::Retry(retry)) => again(retry.reason, Why::Failed, retry.after_ms),
+        Some(Verdict::Hold(hold)) => again(hold.reason, Why::Held, 0),
+        None if sent => again("no verdict".to_string(), Why::Failed, 0),
+        None => again(String::new(), Why::Untried, 0),
+    }
+}
+
+/// A fate an event, and the requests that were made.
+fn judge_all(end: DeliverEnd, events: usize) -> (Vec<Fate>, Vec<(u32, bool)>, Vec<Answer>) {
+    let all = |reason: &str, why, sent| {
+        let fate = || Fate::Again { reason: reason.to_string(), why, least: Duration::ZERO, sent };
+        std::iter::repeat_with(fate).take(events).collect()
+    };
+    match end {
+        DeliverEnd::Answered(response) => {
+            let mut verdicts = response.verdicts;
+            // an event that the answer says nothing of may have been sent
+            verdicts.resize_with(events, || EventVerdict { sent: true, ..EventVerdict::default() });
+            let requests = verdicts.iter().map(|verdict| (verdict.answer, verdict.sent)).collect();
+            (verdicts.into_iter().map(judge).collect(), requests, response.answers)
+        }
+        DeliverEnd::NeverLeft { reason } => (all(&reason, Why::NeverLeft, false), vec![(0, false); events], Vec::new()),
+        DeliverEnd::Died { reason, started_at_ms } => {
+            let body = format!("deliver call died: {reason}");
+            let answer = Answer { started_at_ms, body, events: events as u32, ..Answer::default() };
+            (all(&reason, Why::Failed, true), vec![(1, true); events], vec![answer])
+        }
+    }
+}
+
+impl Lane {
+    /// Takes what came of a Deliver call.
+    pub(crate) fn delivered(&mut self, call: &DeliverCall, end: DeliverEnd, now: Now) {
+        let events = &call.events;
+        let (fates, requests, answers) = judge_all(end, events.len());
+        self.note_attempts(events, &requests, &answers, now);
+        let ended = summarize(&fates, call.probe);
+        self.overloads = if ended.overloaded { self.overloads + 1 } else { 0 };
+        let jitter = self.chance.draw();
+        // the last first: an event goes back before those of its person that follow it
+        for (key, fate) in events.iter().zip(fates).rev() {
+            let Some(person) = self.barrier.person(*key) else { continue };
+            if self.unrecorded.persons.last() != Some(&person) {
+                self.unrecorded.persons.push(person);
+            }
+            match self.expire(*key, fate, now) {
+                Fate::Final { state, reason } => {
+                    self.finish(*key, state, &reason);
+                }
+                Fate::Again { reason, why, least, sent } => {
+                    self.again(*key, (&reason, why, least, sent), call, (now, jitter));
+                }
+            }
+        }
+        let full_waits = self.barrier.ready_events() >= self.config.deliver_max_events;
+        self.window.end(ended.overloaded, ended.finals > 0, full_waits);
+        let change = self.gate.ended(&ended, now.instant, self.chance.draw());
+        if matches!(change, Some(Change::CircuitClosed | Change::HoldEnded)) {
+            self.barrier.hurry();
+        }
+        self.changes.extend(change);
+    }
+
+    /// Past the horizon of trying, what would be tried again is dead.
+    fn expire(&self, key: Key, fate: Fate, now: Now) -> Fate {
+        let Fate::Again { reason, why: Why::Failed, .. } = &fate else { return fate };
+        let entry = self.barrier.get(key).and_then(|waiting| self.entries.get(waiting.entry));
+        if entry.is_none_or(|entry| entry.trying(self.gate.clock(now.instant)) < self.config.horizon) {
+            return fate;
+        }
+        let hours = self.config.horizon.as_secs() / 3600;
+        let reason = format!("expired: not taken in {hours} hours of trying; the last answer was {reason}");
+        Fate::Final { state: EventState::Dead, reason }
+    }
+
+    fn finish(&mut self, key: Key, state: EventState, reason: &str) {
+        let Some(waiting) = self.barrier.finish(key) else { return };
+        self.unrecorded.freed += event_cost(&waiting.event);
+        if let Some(entry) = self.entries.get_mut(waiting.entry) {
+            entry.finish(waiting.index, state, reason);
+        }
+        self.note(waiting.entry);
+    }
+
+    fn again(
+        &mut self,
+        key: Key,
+        (reason, why, least, sent): (&str, Why, Duration, bool),
+        call: &DeliverCall,
+        (now, jitter): (Now, f64),
+    ) {
+        let delivering = self.gate.is_open() && !call.probe;
+        let Some(waiting) = self.barrier.get_mut(key) else { return };
+        if !waiting.owned {
+            (waiting.event, waiting.owned) = (owned(&waiting.event), true);
+        }
+        if why == Why::Failed {
+            waiting.attempts += 1;
+        }
+        if delivering && matches!(why, Why::Failed | Why::Held) {
+            let half = u16::try_from(call.events.len() / 2).unwrap_or(u16::MAX);
+            waiting.limit = waiting.limit.min(half.max(1));
+        }
+        let delay = match why {
+            Why::Failed => self.retry.delay(waiting.attempts, least, jitter),
+            Why::Overloaded => self.short.delay(self.overloads, least, jitter),
+            Why::Untried | Why::NeverLeft => self.short.delay(self.gate.failures() + 1, least, jitter),
+            Why::Held => Duration::ZERO,
+        };
+        if let Some(entry) = self.entries.get_mut(waiting.entry)
+            && !matches!(why, Why::Untried | Why::NeverLeft | Why::Overloaded)
+        {
+            entry.keep_open(waiting.index, reason, why == Why::Failed, sent.then_some(&waiting.event));
+        } else if sent && let Some(entry) = self.entries.get_mut(waiting.entry) {
+            entry.keep_open(waiting.index, reason, false, Some(&waiting.event));
+        }
+        let entry = waiting.entry;
+        self.barrier.put_back(key, now.instant + delay);
+        self.note(entry);
+    }
+
+    /// Adds the requests that were made to the entries whose events they held.
+    fn note_attempts(&mut self, events: &[Key], requests: &[(u32, bool)], answers: &[Answer], now: Now) {
+        let mut made: Vec<(u32, u32)> = Vec::new();
+        let mut from = 0;
+        while from < events.len() {
+            let Some(key) = self.barrier.get(events[from]).map(|waiting| waiting.entry) else {
+                from += 1;
+                continue;
+            };
+            let of_entry = |event: &&Key| self.barrier.get(**event).is_some_and(|waiting| waiting.entry == key);
+            let to = from + events[from..].iter().take_while(of_entry).count();
+            let Some(entry) = self.entries.get_mut(key) else { break };
+            made.clear();
+            made.extend(requests[from..to].iter().filter(|(answer, _)| *answer > 0).map(|(answer, _)| (*answer, 0)));
+            made.sort_unstable();
+            made.dedup();
+            made.retain_mut(|(answer, attempt)| match answers.get(*answer as usize - 1) {
+                Some(answer) => {
+                    *attempt = entry.add_attempt(answer);
+                    true
+                }
+                None => false,
+            });
+            for (event, (answer, sent)) in events[from..to].iter().zip(&requests[from..to]) {
+                let Some(waiting) = self.barrier.get(*event) else { continue };
+                match made.iter().find(|(made, _)| made == answer) {
+                    Some((_, attempt)) => {
+                        let at_ms =
+                            answers.get(*answer as usize - 1).map_or(now.epoch_ms, |answer| answer.started_at_ms);
+                        entry.tried(waiting.index, at_ms, *attempt);
+                    }
+                    None if *sent => entry.tried(waiting.index, now.epoch_ms, 0),
+                    None => {}
+                }
+            }
+            Carried::prune_attempts(entry);
+            from = to;
+        }
+    }
+}
+
+/// What the call says of its destination.
+fn summarize(fates: &[Fate], probe: bool) -> Ended {
+    let mut ended = Ended { probe, overloaded: true, ..Ended::default() };
+    for fate in fates {
+        match fate {
+            Fate::Final { .. } => (ended.finals, ended.overloaded) = (ended.finals + 1, false),
+            Fate::Again { reason, why, least, .. } => {
+                ended.overloaded &= matches!(why, Why::Overloaded | Why::Untried);
+                ended.least = ended.least.max(*least);
+                if *why == Why::Held {
+                    ended.hold.get_or_insert_with(|| reason.clone());
+                }
+                if ended.reason.is_empty() {
+                    ended.reason.clone_from(reason);
+                }
+            }
+        }
+    }
+    ended.overloaded &= fates.iter().any(|fate| matches!(fate, Fate::Again { why: Why::Overloaded, .. }));
+    ended
+}

@@ -1,0 +1,78 @@
+//! The relay's metrics. They move once a call, never once an event.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+use moehog_proto::journal::Book;
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Outcome {
+    Answered,
+    Died,
+    NeverLeft,
+}
+
+impl Outcome {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Died => "died",
+            Self::NeverLeft => "never_left",
+        }
+    }
+}
+
+/// A Transform call ended.
+pub(crate) fn transform_call(outcome: Outcome, webhooks: usize, took: Duration) {
+    counter!("moehog_relay_transform_calls_total", "outcome" => outcome.label()).increment(1);
+    histogram!("moehog_relay_transform_webhooks").record(webhooks as f64);
+    histogram!("moehog_relay_transform_seconds").record(took.as_secs_f64());
+}
+
+/// A Deliver call ended.
+pub(crate) fn deliver_call(outcome: Outcome, events: usize, took: Duration) {
+    counter!("moehog_relay_deliver_calls_total", "outcome" => outcome.label()).increment(1);
+    histogram!("moehog_relay_deliver_events").record(events as f64);
+    histogram!("moehog_relay_deliver_seconds").record(took.as_secs_f64());
+}
+
+/// A record call ended.
+pub(crate) fn record_call(worked: bool, entries: usize) {
+    let outcome = if worked { "stored" } else { "failed" };
+    counter!("moehog_relay_record_calls_total", "outcome" => outcome).increment(1);
+    histogram!("moehog_relay_record_entries").record(entries as f64);
+}
+
+/// Entries were settled; `book` is what they came to.
+pub(crate) fn settled(book: &Book) {
+    if book.settled == 0 {
+        return;
+    }
+    counter!("moehog_relay_settled_total").increment(book.settled);
+    for (outcome, count) in [
+        ("delivered", book.delivered),
+        ("delivered_degraded", book.delivered_degraded),
+        ("filtered", book.filtered),
+        ("duplicate", book.duplicate),
+        ("dead", book.dead),
+    ] {
+        if count > 0 {
+            counter!("moehog_relay_events_total", "outcome" => outcome).increment(count);
+        }
+    }
+}
+
+/// What a lane is doing.
+pub(crate) fn lane(lane: &crate::LaneStatus) {
+    let labels = [("source", lane.source.clone()), ("destination", lane.destination.clone())];
+    let state = match lane.state {
+        crate::GateState::Open => 0.0,
+        crate::GateState::CircuitOpen { .. } => 1.0,
+        crate::GateState::Held { .. } => 2.0,
+    };
+    gauge!("moehog_relay_lane_state", &labels).set(state);
+    gauge!("moehog_relay_lane_waiting", &labels).set(lane.unsettled as f64);
+    gauge!("moehog_relay_lane_in_flight_bytes", &labels).set(lane.in_flight_bytes as f64);
+    gauge!("moehog_relay_lane_deliver_window", &labels).set(lane.window as f64);
+}

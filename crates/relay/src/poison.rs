@@ -1,0 +1,212 @@
+//! Which webhooks go into the next Transform call, and which of them break it.
+//!
+//! A batch whose call died is repeated one webhook at a time. A death of one alone counts only if the transformer
+//! answers an empty call right after; the third makes the webhook a dead letter. A crash of the whole process counts
+//! by the journal's word. A call that never reached a transformer counts for nothing.
+
+use std::collections::BTreeMap;
+
+use moehog_journal::Crashed;
+use moehog_proto::Sequence;
+use tokio::time::Instant;
+
+use crate::{Config, backoff::Backoff, progress::Carried, slab::Key, slab::Slab};
+
+/// How a webhook's Transform calls went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Trial {
+    /// Goes alone from now on.
+    suspect: bool,
+    /// Was in a call when a process died.
+    crashed: Crashed,
+    /// Deaths with this webhook alone that a living transformer was seen after.
+    deaths: u32,
+}
+
+impl Trial {
+    pub(crate) fn new(crashed: Crashed, deaths: u32) -> Self {
+        Self { suspect: deaths > 0 || crashed != Crashed::default(), crashed, deaths }
+    }
+
+    /// Deaths to record. Crashes are the journal's own count and are not part of it.
+    pub(crate) fn deaths(&self) -> u32 {
+        self.deaths
+    }
+
+    /// Deaths that count against the webhook.
+    fn counted(&self) -> u32 {
+        self.deaths + self.crashed.alone
+    }
+}
+
+/// A Transform call to make.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// The entries, in journal order.
+    pub(crate) entries: Vec<Key>,
+    /// Their bodies' bytes.
+    pub(crate) bytes: usize,
+    /// One of them was there when a process died: no other call of any lane may be under way.
+    pub(crate) exclusive: bool,
+}
+
+/// What is to be done with the entries of a call that failed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Failed {
+    /// Entries whose count of deaths grew.
+    pub(crate) counted: Vec<Key>,
+    /// Entries that are dead letters now.
+    pub(crate) dead: Vec<Key>,
+}
+
+/// How a Transform call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// It never reached a transformer.
+    NeverLeft,
+    /// It died; `alive` says that an empty call was answered right after.
+    Died {
+        /// The transformer lives.
+        alive: bool,
+    },
+}
+
+/// Entries that wait for a Transform call.
+#[derive(Debug)]
+pub(crate) struct TransformQueue {
+    waiting: BTreeMap<Sequence, Key>,
+    under_way: usize,
+    /// The call under way holds a suspect.
+    solo: bool,
+    failures: u32,
+    not_before: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl TransformQueue {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            under_way: 0,
+            solo: false,
+            failures: 0,
+            not_before: None,
+            backoff: Backoff::new(config.retry_first / 5, config.transform_deadline),
+        }
+    }
+
+    pub(crate) fn push(&mut self, sequence: Sequence, key: Key) {
+        self.waiting.insert(sequence, key);
+    }
+
+    /// When the next call may begin, where that is what it waits for.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.not_before.filter(|_| !self.waiting.is_empty())
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.under_way
+    }
+
+    /// A call could begin now.
+    pub(crate) fn ready(&self, config: &Config, now: Instant) -> bool {
+        let waits = self.not_before.is_some_and(|not_before| now < not_before);
+        !(waits || self.solo || self.waiting.is_empty() || self.under_way >= config.transform_calls.max(1))
+    }
+
+    /// Takes the webhooks of the next call: all that are ready, or one suspect once no other call is under way.
+    pub(crate) fn take(&mut self, entries: &Slab<Carried>, config: &Config, now: Instant) -> Option<Taken> {
+        if !self.ready(config, now) {
+            return None;
+        }
+        let mut taken = Taken { entries: Vec::new(), bytes: 0, exclusive: false };
+        while let Some((sequence, key)) = self.waiting.first_key_value().map(|(sequence, key)| (*sequence, *key)) {
+            let Some(entry) = entries.get(key) else {
+                self.waiting.remove(&sequence);
+                continue;
+            };
+            let bytes = entry.webhook.as_ref().map_or(0, |webhook| webhook.body.len());
+            let alone = entry.trial.suspect;
+            let first = taken.entries.is_empty();
+            let fits = taken.entries.len() < config.transform_max_webhooks.max(1)
+                && taken.bytes + bytes <= config.transform_max_bytes;
+            if (alone && self.under_way > 0) || (!first && (alone || !fits)) {
+                break;
+            }
+            self.waiting.remove(&sequence);
+            taken.entries.push(key);
+            taken.bytes += bytes;
+            if alone {
+                self.solo = true;
+                taken.exclusive = entry.trial.crashed != Crashed::default();
+                break;
+            }
+        }
+        if taken.entries.is_empty() {
+            return None;
+        }
+        self.under_way += 1;
+        Some(taken)
+    }
+
+    /// Takes note of a call that was answered for its first `answered` entries; the rest are asked again.
+    pub(crate) fn answered(&mut self, taken: &Taken, answered: usize, entries: &Slab<Carried>) {
+        self.ended();
+        (self.failures, self.not_before) = (0, None);
+        self.push_back(&taken.entries[answered.min(taken.entries.len())..], entries);
+    }
+
+    /// Takes note of a call that failed.
+    pub(crate) fn failed(
+        &mut self,
+        taken: &Taken,
+        failure: Failure,
+        entries: &mut Slab<Carried>,
+        config: &Config,
+        (now, jitter): (Instant, f64),
+    ) -> Failed {
+        self.ended();
+        let mut failed = Failed::default();
+        let alone = taken.entries.len() == 1;
+        if failure != Failure::NeverLeft {
+            for key in &taken.entries {
+                let Some(entry) = entries.get_mut(*key) else { continue };
+                entry.trial.suspect = true;
+                if alone && failure == (Failure::Died { alive: true }) {
+                    entry.trial.deaths += 1;
+                    let dead = entry.trial.counted() >= config.transform_deaths;
+                    if dead { &mut failed.dead } else { &mut failed.counted }.push(*key);
+                }
+            }
+        }
+        // a batch that died is repeated at once, one webhook at a time; all else waits
+        if alone || failure == Failure::NeverLeft {
+            self.failures += 1;
+            self.not_before = Some(now + self.backoff.delay(self.failures, std::time::Duration::ZERO, jitter));
+        }
+        let again: Vec<_> = taken.entries.iter().copied().filter(|key| !failed.dead.contains(key)).collect();
+        self.push_back(&again, entries);
+        failed
+    }
+
+    /// The journal counted enough crashes of this webhook alone: it gets no further call.
+    pub(crate) fn crashed_too_often(trial: &Trial, config: &Config) -> bool {
+        trial.counted() >= config.transform_deaths
+    }
+
+    fn ended(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
+        self.solo = false;
+    }
+
+    fn push_back(&mut self, keys: &[Key], entries: &Slab<Carried>) {
+        for key in keys {
+            if let Some(entry) = entries.get(*key) {
+                self.waiting.insert(entry.sequence, *key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

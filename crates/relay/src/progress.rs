@@ -1,0 +1,354 @@
+//! What an entry still lacks.
+//!
+//! An entry's first record lists all its events, and an event once final stays so. A later mapping is matched to what
+//! is known by (position, ordinal): final events are skipped, new ones join, vanished ones become `filtered(remapped)`.
+//! An event that may have been in a PostHog request and is not final keeps its mapped bytes and is resent as they are.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use moehog_journal::Entry;
+use moehog_proto::{
+    Sequence,
+    delivery::Answer,
+    event::Event,
+    journal::{Attempt, EventOutcome, EventState, Progress},
+    transformer::{Mapped, MappedEvent, Rejection, TransformedWebhook, Webhook, mapped_event, transformed_webhook},
+};
+use tracing::Span;
+
+use crate::{Config, poison::Trial};
+
+/// Requests to PostHog that an entry keeps.
+const MAX_ATTEMPTS_KEPT: usize = 20;
+/// What an event costs in memory beside its JSON.
+const EVENT_OVERHEAD_BYTES: usize = 256;
+/// What an entry costs in memory beside its body.
+const ENTRY_OVERHEAD_BYTES: usize = 512;
+
+/// An entry that the relay carries.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    pub(crate) sequence: Sequence,
+    /// Kept until the webhook is mapped.
+    pub(crate) webhook: Option<Webhook>,
+    /// All that is known of its events.
+    pub(crate) progress: Progress,
+    /// How its Transform calls went.
+    pub(crate) trial: Trial,
+    /// Something is known that is not recorded, or not yet asked to be.
+    pub(crate) dirty: bool,
+    /// The next record will hold it.
+    pub(crate) listed: bool,
+    /// Events that wait for their mapping's turn to enter the barrier.
+    pub(crate) events: Vec<(u32, Event)>,
+    /// Span of a sampled webhook, from read to settled.
+    pub(crate) span: Span,
+    /// The lane's trying clock when an event of this entry was first sent in this process.
+    pub(crate) trying_since: Option<Duration>,
+    /// Time of trying in former processes.
+    tried_before: Duration,
+    pending: usize,
+}
+
+/// What an event costs while it is carried, in bytes.
+pub(crate) fn event_cost(event: &Event) -> usize {
+    event.json.len() + EVENT_OVERHEAD_BYTES
+}
+
+impl Carried {
+    /// Takes up an entry as the journal gave it, with the progress stored so far. One whose open events all keep their
+    /// mapped bytes needs no mapping.
+    pub(crate) fn new(entry: Entry, span: Span, trace: Option<moehog_proto::event::TraceContext>) -> Self {
+        let (origin_receipt, received_at_ms) = entry.origin();
+        let sequence = entry.sequence();
+        let receipt = entry.receipt.to_string();
+        let progress = entry.progress.unwrap_or_default();
+        let open = |event: &&EventOutcome| !is_final(event);
+        let pending = progress.events.iter().filter(open).count();
+        let maps_anew = pending == 0 || progress.events.iter().filter(open).any(|event| event.mapped.is_none());
+        let header = entry.header;
+        let webhook = Webhook {
+            receipt,
+            origin_receipt,
+            received_at_ms,
+            source: header.source,
+            route: header.route,
+            content_type: header.content_type,
+            content_encoding: header.content_encoding,
+            api_key: header.api_key,
+            trace,
+            body: entry.body,
+        };
+        let mut carried = Self {
+            sequence,
+            webhook: Some(webhook),
+            trial: Trial::new(entry.crashed, progress.transform_deaths),
+            tried_before: Duration::from_millis(progress.trying_ms),
+            progress,
+            dirty: false,
+            listed: false,
+            events: Vec::new(),
+            span,
+            trying_since: None,
+            pending,
+        };
+        if !maps_anew {
+            carried.webhook = None;
+            carried.events = carried.kept_events();
+        }
+        carried
+    }
+
+    /// What it costs until it is mapped, in bytes.
+    pub(crate) fn received_cost(&self) -> usize {
+        self.webhook.as_ref().map_or(0, |webhook| webhook.body.len() + ENTRY_OVERHEAD_BYTES)
+    }
+
+    /// What its mapped events cost, in bytes.
+    pub(crate) fn mapped_cost(&self) -> usize {
+        self.events.iter().map(|(_, event)| event_cost(event)).sum()
+    }
+
+    /// Every event is final.
+    pub(crate) fn settled(&self) -> bool {
+        self.webhook.is_none() && self.pending == 0
+    }
+
+    /// Takes the transformer's answer.
+    pub(crate) fn map(&mut self, answer: TransformedWebhook, revision: &str, config: &Config) {
+        let rejection = match answer.result {
+            Some(transformed_webhook::Result::Mapped(mapped)) => match check(&mapped, config) {
+                None => return self.match_events(mapped.events, revision),
+                Some(rejection) => rejection,
+            },
+            Some(transformed_webhook::Result::Rejection(rejection)) => rejection,
+            None => rejection("invalid_mapping", "the transformer's answer says nothing of this webhook"),
+        };
+        revision.clone_into(&mut self.progress.mapping_revision);
+        self.reject(rejection);
+    }
+
+    /// Nothing can be made of the webhook: what has no bytes yet is dead, and at least one event says so.
+    pub(crate) fn reject(&mut self, rejection: Rejection) {
+        self.webhook = None;
+        let dead = |event: &mut EventOutcome| {
+            event.set_state(EventState::Dead);
+            event.reason.clone_from(&rejection.reason);
+            event.detail.clone_from(&rejection.detail);
+        };
+        if self.progress.events.is_empty() {
+            self.progress.events.push(EventOutcome::default());
+            self.pending += 1;
+        }
+        for event in self.progress.events.iter_mut().filter(|event| !is_final(event) && event.mapped.is_none()) {
+            dead(event);
+            self.pending -= 1;
+        }
+        self.dirty = true;
+        self.events = self.kept_events();
+    }
+
+    fn match_events(&mut self, mapped: Vec<MappedEvent>, revision: &str) {
+        self.webhook = None;
+        revision.clone_into(&mut self.progress.mapping_revision);
+        let mut known = std::mem::take(&mut self.progress.events).into_iter().peekable();
+        let mut outcomes = Vec::with_capacity(mapped.len());
+        self.events = Vec::with_capacity(mapped.len());
+        for new in mapped {
+            let at = (new.position, new.ordinal);
+            while let Some(vanished) = known.next_if(|event| (event.position, event.ordinal) < at) {
+                self.keep(vanished, None, &mut outcomes);
+            }
+            match known.next_if(|event| (event.position, event.ordinal) == at) {
+                Some(event) => self.keep(event, Some(new), &mut outcomes),
+                None => self.join(new, EventOutcome::default(), &mut outcomes),
+            }
+        }
+        for vanished in known {
+            self.keep(vanished, None, &mut outcomes);
+        }
+        self.pending = outcomes.iter().filter(|event| !is_final(event)).count();
+        self.progress.events = outcomes;
+        self.dirty = self.pending == 0;
+    }
+
+    /// An event known before: final ones and those that may have been sent stay as they are, others follow the mapping.
+    fn keep(&mut self, mut event: EventOutcome, new: Option<MappedEvent>, outcomes: &mut Vec<EventOutcome>) {
+        if is_final(&event) {
+            outcomes.push(event);
+        } else if let Some(mapped) = &event.mapped {
+            self.events.push((outcomes.len() as u32, mapped.clone()));
+            outcomes.push(event);
+        } else if let Some(new) = new {
+            self.join(new, event, outcomes);
+        } else {
+            finish(&mut event, EventState::Filtered, "remapped");
+            outcomes.push(event);
+        }
+    }
+
+    /// An event as the mapping now makes it.
+    fn join(&mut self, new: MappedEvent, mut outcome: EventOutcome, outcomes: &mut Vec<EventOutcome>) {
+        (outcome.position, outcome.ordinal) = (new.position, new.ordinal);
+        match new.outcome {
+            Some(mapped_event::Outcome::Event(mut event)) => {
+                (event.position, event.ordinal) = (new.position, new.ordinal);
+                outcome.uuid = event.uuid.clone();
+                outcome.set_state(EventState::Pending);
+                self.events.push((outcomes.len() as u32, event));
+            }
+            Some(mapped_event::Outcome::Filtered(why)) => finish(&mut outcome, EventState::Filtered, &why),
+            Some(mapped_event::Outcome::Duplicate(_)) => {
+                finish(&mut outcome, EventState::Duplicate, "same PostHog key earlier in this webhook");
+            }
+            Some(mapped_event::Outcome::Dead(rejection)) => {
+                finish(&mut outcome, EventState::Dead, &rejection.reason);
+                outcome.detail = rejection.detail;
+            }
+            None => finish(&mut outcome, EventState::Dead, "invalid_mapping"),
+        }
+        outcomes.push(outcome);
+    }
+
+    fn kept_events(&self) -> Vec<(u32, Event)> {
+        let open = self.progress.events.iter().enumerate().filter(|(_, event)| !is_final(event));
+        open.filter_map(|(index, event)| Some((index as u32, event.mapped.clone()?))).collect()
+    }
+
+    /// What was recorded of one event.
+    pub(crate) fn outcome(&self, index: u32) -> Option<&EventOutcome> {
+        self.progress.events.get(index as usize)
+    }
+
+    /// Makes an event final. Ignored where it is so already.
+    pub(crate) fn finish(&mut self, index: u32, state: EventState, reason: &str) {
+        self.dirty = true;
+        if let Some(event) = self.progress.events.get_mut(index as usize).filter(|event| !is_final(event)) {
+            self.pending -= 1;
+            finish(event, state, reason);
+            if event.state() == EventState::Dead
+                && let Some((word, sentence)) = split_reason(reason)
+            {
+                (event.reason, event.detail) = (word.to_string(), sentence.to_string());
+            }
+        }
+    }
+
+    /// Keeps an event open after a try. `sent` says that PostHog may have read it: its bytes are kept from now on.
+    pub(crate) fn keep_open(&mut self, index: u32, reason: &str, counts: bool, sent: Option<&Event>) {
+        self.dirty = true;
+        if let Some(event) = self.progress.events.get_mut(index as usize).filter(|event| !is_final(event)) {
+            event.attempts += u32::from(counts);
+            if event.reason != reason {
+                reason.clone_into(&mut event.reason);
+            }
+            if let Some(sent) = sent {
+                event.mapped.get_or_insert_with(|| sent.clone());
+                event.uuid = Bytes::copy_from_slice(&event.uuid);
+            }
+        }
+    }
+
+    /// Notes when an event was tried, and in which of the entry's requests.
+    pub(crate) fn tried(&mut self, index: u32, at_ms: i64, attempt: u32) {
+        if let Some(event) = self.progress.events.get_mut(index as usize) {
+            (event.tried_at_ms, event.attempt) = (at_ms, attempt);
+        }
+    }
+
+    /// Adds a request that held events of this entry; its number is 1 + index.
+    pub(crate) fn add_attempt(&mut self, answer: &Answer) -> u32 {
+        let taken = (200..300).contains(&answer.status);
+        self.progress.attempts.push(Attempt {
+            started_at_ms: answer.started_at_ms,
+            duration_ms: answer.duration_ms,
+            status: answer.status,
+            answer: if taken { String::new() } else { answer.body.clone() },
+        });
+        self.progress.attempts.len() as u32
+    }
+
+    /// Leaves out the oldest requests, and what the events say of them.
+    pub(crate) fn prune_attempts(&mut self) {
+        let surplus = self.progress.attempts.len().saturating_sub(MAX_ATTEMPTS_KEPT);
+        if surplus > 0 {
+            self.progress.attempts.drain(..surplus);
+            for event in &mut self.progress.events {
+                event.attempt = event.attempt.saturating_sub(surplus as u32);
+            }
+        }
+    }
+
+    /// Time spent trying, at `clock` of the lane.
+    pub(crate) fn trying(&self, clock: Duration) -> Duration {
+        let here = self.trying_since.map(|since| clock.saturating_sub(since)).unwrap_or_default();
+        self.tried_before + here
+    }
+
+    /// The progress to record.
+    pub(crate) fn recorded(&mut self, clock: Duration) -> Progress {
+        self.progress.trying_ms = self.trying(clock).as_millis() as u64;
+        self.progress.transform_deaths = self.trial.deaths();
+        self.progress.clone()
+    }
+}
+
+/// An event whose bytes are its own, so that one that waits long does not pin the message it came in.
+pub(crate) fn owned(event: &Event) -> Event {
+    Event { uuid: Bytes::copy_from_slice(&event.uuid), json: Bytes::copy_from_slice(&event.json), ..event.clone() }
+}
+
+pub(crate) fn is_final(event: &EventOutcome) -> bool {
+    !matches!(event.state(), EventState::Pending | EventState::Unspecified)
+}
+
+fn finish(event: &mut EventOutcome, state: EventState, reason: &str) {
+    event.set_state(state);
+    event.reason.clear();
+    event.reason.push_str(reason);
+    event.mapped = None;
+}
+
+/// Splits `word: sentence`.
+fn split_reason(reason: &str) -> Option<(&str, &str)> {
+    let (word, sentence) = reason.split_once(": ")?;
+    let is_word = !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    is_word.then_some((word, sentence))
+}
+
+pub(crate) fn rejection(reason: &str, detail: &str) -> Rejection {
+    Rejection { reason: reason.to_string(), detail: detail.to_string() }
+}
+
+/// Why a mapping as a whole cannot be used.
+fn check(mapped: &Mapped, config: &Config) -> Option<Rejection> {
+    let events = &mapped.events;
+    if events.is_empty() {
+        return Some(rejection("no_events", "the webhook holds no event"));
+    }
+    if events.len() > config.max_events_per_webhook {
+        let detail =
+            format!("the webhook gives {} events; the most is {}", events.len(), config.max_events_per_webhook);
+        return Some(rejection("too_many_events", &detail));
+    }
+    let mut bytes = 0;
+    for event in events {
+        if let Some(mapped_event::Outcome::Event(event)) = &event.outcome {
+            bytes += event.json.len();
+            if event.uuid.len() != 16 || event.json.is_empty() {
+                return Some(rejection("invalid_mapping", "the transformer made an event without uuid or JSON"));
+            }
+        }
+    }
+    if !events.is_sorted_by(|a, b| (a.position, a.ordinal) < (b.position, b.ordinal)) {
+        return Some(rejection("invalid_mapping", "the transformer's events are not in the body's order"));
+    }
+    (bytes > config.max_mapped_bytes_per_webhook).then(|| {
+        let most = config.max_mapped_bytes_per_webhook;
+        rejection("too_large", &format!("the webhook gives {bytes} bytes of mapped JSON; the most is {most}"))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! Runs one walk a lane.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use moehog_journal::{Claim, ClaimError, Journal};
+use moehog_proto::{Channel, delivery::DeliveryServiceClient, transformer::TransformerServiceClient};
+use tokio::{
+    task::{Id, JoinError, JoinSet},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    Config,
+    calls::Calls,
+    metrics,
+    status::{LaneName, Status, shown},
+    walk::{Walk, WalkEnd},
+};
+
+/// Least time between two looks for new lanes.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// Wait before a lane that failed, or a source that is claimed elsewhere, is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How often the gauges of the lanes are set.
+const GAUGES_EVERY: Duration = Duration::from_secs(5);
+
+/// The one mover between the journal, the transformer and delivery.
+#[derive(Debug)]
+pub struct Relay {
+    journal: Arc<dyn Journal>,
+    calls: Calls,
+    status: Status,
+    share: Share,
+    seed: u64,
+}
+
+/// Bytes that one lane may keep in memory: an equal part of what all may keep.
+#[derive(Debug, Clone)]
+pub(crate) struct Share {
+    total: usize,
+    lanes: Arc<AtomicUsize>,
+}
+
+impl Share {
+    pub(crate) fn bytes(&self) -> usize {
+        self.total / self.lanes.load(Ordering::Relaxed).max(1)
+    }
+}
+
+/// The lanes that are walked, and the claims they are walked under.
+#[derive(Default)]
+struct Lanes {
+    walks: JoinSet<WalkEnd>,
+    /// Lane and epoch of each walk.
+    names: HashMap<Id, (LaneName, u64)>,
+    claims: HashMap<String, Arc<dyn Claim>>,
+    /// Sources claimed elsewhere, told once.
+    taken: HashMap<String, Instant>,
+    /// Lanes that failed, and when they are walked again.
+    failed: HashMap<LaneName, Instant>,
+}
+
+impl Relay {
+    /// A relay over `journal`. It does nothing before [`Relay::run`].
+    pub fn new(
+        journal: Arc<dyn Journal>,
+        transformer: TransformerServiceClient<Channel>,
+        delivery: DeliveryServiceClient<Channel>,
+        config: Config,
+    ) -> Self {
+        let share = Share { total: config.in_flight_bytes.max(1), lanes: Arc::default() };
+        let status = Status::new(journal.clone());
+        let calls = Calls {
+            transformer,
+            delivery,
+            config: Arc::new(config),
+            turns: Arc::default(),
+            cut: CancellationToken::new(),
+        };
+        Self { journal, calls, status, share, seed: rand::random() }
+    }
+
+    /// Draws the jitter of waiting times from `seed`, so that a test can be repeated.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// A handle to what the lanes are doing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status.clone()
+    }
+
+    /// Walks all lanes until `shutdown`. Then it reads no more, finishes the calls under way (those that outlast the
+    /// grace are cut off), records what became of them, and gives up its claims.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future is a crash of the relay: nothing is lost, and what was not recorded is done again.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut lanes = Lanes::default();
+        let (mut seen, mut look_at, mut gauges_at, mut open) = (0, Instant::now(), Instant::now(), true);
+        while !shutdown.is_cancelled() {
+            self.look(&mut lanes, &shutdown).await;
+            look_at = look_at.max(Instant::now()) + LOOK_PAUSE;
+            if gauges_at <= Instant::now() {
+                gauges_at = Instant::now() + GAUGES_EVERY;
+                self.status.lanes().iter().for_each(metrics::lane);
+            }
+            let again_at = lanes.again_at().map_or(gauges_at, |at| at.min(gauges_at));
+            let growth = async {
+                sleep_until(look_at).await;
+                self.journal.grown(seen).await
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = sleep_until(again_at) => {}
+                highest = growth, if open => {
+                    // a journal that closes says so by not having grown
+                    open = highest > seen;
+                    seen = highest;
+                }
+                Some(ended) = lanes.walks.join_next_with_id() => self.ended(&mut lanes, ended),
+            }
+        }
+        while let Some(ended) = lanes.walks.join_next_with_id().await {
+            self.ended(&mut lanes, ended);
+        }
+    }
+
+    /// Starts a walk of each lane that has entries and none.
+    async fn look(&self, lanes: &mut Lanes, shutdown: &CancellationToken) {
+        let now = Instant::now();
+        for waiting in self.journal.lanes() {
+            let name = (waiting.source, waiting.destination);
+            let later = |at: &Instant| *at > now;
+            let waits = lanes.failed.get(&name).is_some_and(later) || lanes.taken.get(&name.0).is_some_and(later);
+            if waits || lanes.names.values().any(|(walked, _)| *walked == name) {
+                continue;
+            }
+            let Some(claim) = self.claim(lanes, &name.0).await else { continue };
+            lanes.failed.remove(&name);
+            info!(source = name.0, destination = shown(&name.1), waiting = waiting.unsettled, "lane is walked");
+            let epoch = claim.epoch();
+            let walk = Walk {
+                name: name.clone(),
+                journal: self.journal.clone(),
+                claim,
+                calls: self.calls.clone(),
+                share: self.share.clone(),
+                status: self.status.clone(),
+                seed: self.seed ^ lanes.names.len() as u64,
+            };
+            let id = lanes.walks.spawn(walk.run(shutdown.clone())).id();
+            lanes.names.insert(id, (name, epoch));
+        }
+        self.share.lanes.store(lanes.names.len(), Ordering::Relaxed);
+    }
+
+    async fn claim(&self, lanes: &mut Lanes, source: &str) -> Option<Arc<dyn Claim>> {
+        if let Some(claim) = lanes.claims.get(source) {
+            return Some(claim.clone());
+        }
+        match self.journal.claim(source).await {
+            Ok(claim) => {
+                lanes.taken.remove(source);
+                lanes.claims.insert(source.to_string(), claim.clone());
+                Some(claim)
+            }
+            Err(error) => {
+                let told = lanes.taken.insert(source.to_string(), Instant::now() + AGAIN_AFTER).is_some();
+                if !told && !matches!(error, ClaimError::Closed) {
+                    warn!(error = &error as &dyn std::error::Error, source, "source cannot be walked; tried again");
+                }
+                None
+            }
+        }
+    }
+
+    fn ended(&self, lanes: &mut Lanes, ended: Result<(Id, WalkEnd), JoinError>) {
+        let (id, end) = ended.unwrap_or_else(|error| (error.id(), WalkEnd::Failed));
+        let Some((name, epoch)) = lanes.names.remove(&id) else { return };
+        if end == WalkEnd::Stopped {
+            return;
+        }
+        let (source, destination) = (&name.0, shown(&name.1));
+        if end == WalkEnd::Stale {
+            warn!(source, destination, "another claim of the source exists; it is claimed anew");
+            if lanes.claims.get(source).is_some_and(|claim| claim.epoch() == epoch) {
+                lanes.claims.remove(source);
+            }
+        } else {
+            error!(source, destination, "walk of the lane failed; it starts again from the oldest unsettled webhook");
+        }
+        lanes.failed.insert(name, Instant::now() + AGAIN_AFTER);
+    }
+}
+
+impl Lanes {
+    fn again_at(&self) -> Option<Instant> {
+        let now = Instant::now();
+        self.failed.values().chain(self.taken.values()).filter(|at| **at > now).min().copied()
+    }
+}

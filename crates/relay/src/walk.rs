@@ -1,0 +1,255 @@
+//! Walks one lane: does what the lane decided, and tells it what came of it.
+
+use std::{pin::Pin, sync::Arc};
+
+use moehog_journal::{Batch, Claim, Entry, Journal, ReadError, RecordError};
+use moehog_proto::{Sequence, transformer::TransformResponse};
+use moehog_telemetry::trace;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Span, info, info_span, warn};
+
+use crate::{
+    calls::{Calls, TransformError, epoch_ms},
+    gate::Change,
+    lane::{DeliverCall, DeliverEnd, Lane, Now, RecordCall, Step, TransformCall},
+    metrics,
+    poison::Failure,
+    progress::Carried,
+    run::Share,
+    status::{LaneName, Status, shown},
+};
+
+/// Why a walk ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WalkEnd {
+    /// It was told to stop, or the journal is closing.
+    Stopped,
+    /// Another claim of the source exists.
+    Stale,
+    /// A part of it panicked.
+    Failed,
+}
+
+/// What a step came to.
+enum Done {
+    Read(Result<Batch, ReadError>),
+    Transform(TransformCall, Result<TransformResponse, TransformError>),
+    Deliver(DeliverCall, DeliverEnd),
+    Record(RecordCall, Result<(), RecordError>),
+}
+
+/// Everything a walk leans on.
+pub(crate) struct Walk {
+    pub(crate) name: LaneName,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) claim: Arc<dyn Claim>,
+    pub(crate) calls: Calls,
+    pub(crate) share: Share,
+    pub(crate) status: Status,
+    pub(crate) seed: u64,
+}
+
+impl Walk {
+    /// Walks the lane until `shutdown`; then finishes what is under way and records it.
+    pub(crate) async fn run(self, shutdown: CancellationToken) -> WalkEnd {
+        let mut lane = Lane::new(&self.name.1, &self.calls.config, self.seed, Instant::now());
+        let mut under_way = JoinSet::new();
+        let mut growth: Option<Growth> = None;
+        let mut seen = 0;
+        let mut stop_by: Option<Instant> = None;
+        loop {
+            let now = now();
+            lane.set_share(self.share.bytes());
+            while let Some(step) = lane.next(now) {
+                self.begin(&lane, step, &mut under_way);
+            }
+            self.tell(&mut lane, now);
+            if stop_by.is_some() && under_way.is_empty() && lane.is_recorded() {
+                return WalkEnd::Stopped;
+            }
+            if lane.waits_for_growth() && growth.is_none() {
+                let journal = self.journal.clone();
+                growth = Some(Box::pin(async move { journal.grown(seen).await }));
+            }
+            let wake_at = lane.wake_at(now.instant);
+            tokio::select! {
+                done = under_way.join_next(), if !under_way.is_empty() => {
+                    let mut next = done;
+                    while let Some(done) = next {
+                        let Ok(done) = done else { return WalkEnd::Failed };
+                        if let Some(end) = self.done(&mut lane, done, &mut seen) {
+                            return end;
+                        }
+                        next = under_way.try_join_next();
+                    }
+                }
+                highest = async { growth.as_mut()?.await.into() }, if growth.is_some() && lane.waits_for_growth() => {
+                    growth = None;
+                    match highest {
+                        Some(highest) if highest > seen => {
+                            seen = highest;
+                            lane.grown();
+                        }
+                        _ => { // the journal is closing
+                            stop_by.get_or_insert(now.instant + self.calls.config.grace);
+                            lane.stop();
+                        }
+                    }
+                }
+                () = sleep_until(wake_at.unwrap_or(now.instant)), if wake_at.is_some() => {}
+                () = shutdown.cancelled(), if stop_by.is_none() => {
+                    stop_by = Some(Instant::now() + self.calls.config.grace);
+                    lane.stop();
+                }
+                () = sleep_until(stop_by.unwrap_or(now.instant)), if stop_by.is_some() => {
+                    if self.calls.cut.is_cancelled() {
+                        return WalkEnd::Stopped;
+                    }
+                    // what is cut off now is recorded as "may have been sent"
+                    self.calls.cut.cancel();
+                    stop_by = Some(Instant::now() + CUT_GRACE);
+                }
+            }
+        }
+    }
+
+    fn begin(&self, lane: &Lane, step: Step, under_way: &mut JoinSet<Done>) {
+        match step {
+            Step::Read { from, limit } => {
+                let (claim, destination) = (self.claim.clone(), self.name.1.clone());
+                under_way.spawn(async move { Done::Read(claim.read(&destination, from, limit).await) });
+            }
+            Step::Transform(mut call, request) => {
+                let traces = request.webhooks.iter().filter_map(|webhook| webhook.trace.as_ref());
+                let span = trace::batch(traces, || info_span!("relay.transform", webhooks = request.webhooks.len()));
+                self.link_back(lane, &call, &span);
+                let names = (std::mem::take(&mut call.sequences), call.taken.exclusive);
+                let transform = self.calls.clone().transform(self.claim.clone(), names, request, span);
+                under_way.spawn(async move {
+                    let result = transform.await;
+                    Done::Transform(call, result)
+                });
+            }
+            Step::Deliver(call, request) => {
+                let traces = request.events.iter().filter_map(|event| event.trace.as_ref());
+                let span = trace::batch(traces, || info_span!("relay.deliver", events = request.events.len()));
+                let deliver = self.calls.clone().deliver(request, span);
+                under_way.spawn(async move {
+                    let end = deliver.await;
+                    Done::Deliver(call, end)
+                });
+            }
+            Step::Record(call, records) => {
+                let claim = self.claim.clone();
+                under_way.spawn(async move {
+                    let entries = records.len();
+                    let result = claim.record(records).await;
+                    metrics::record_call(result.is_ok(), entries);
+                    Done::Record(call, result)
+                });
+            }
+        }
+    }
+
+    /// Tells the lane what a step came to. It ends the walk where the claim is no longer ours.
+    fn done(&self, lane: &mut Lane, done: Done, seen: &mut Sequence) -> Option<WalkEnd> {
+        let now = now();
+        match done {
+            Done::Read(Ok(batch)) => {
+                // what is below `next` is read: only what comes after is news
+                let caught_up = batch.entries.is_empty() || batch.next > *seen;
+                *seen = (*seen).max(batch.next.saturating_sub(1));
+                lane.read(batch.entries.into_iter().map(carry).collect(), batch.next, caught_up);
+            }
+            Done::Read(Err(ReadError::Closed)) => return Some(WalkEnd::Stopped),
+            Done::Read(Err(error)) => {
+                self.warn(&error, "journal cannot be read; tried again");
+                lane.read_failed(now);
+            }
+            Done::Transform(call, Ok(response)) => lane.transformed(call, response),
+            Done::Transform(call, Err(TransformError::Failed(failure))) => lane.transform_failed(call, failure, now),
+            Done::Transform(call, Err(TransformError::NotNoted(error))) => {
+                if let Some(end) = ends_walk(&error) {
+                    return Some(end);
+                }
+                self.warn(&error, "journal cannot note a transform call; tried again");
+                lane.transform_failed(call, Failure::NeverLeft, now);
+            }
+            Done::Deliver(call, end) => lane.delivered(&call, end, now),
+            Done::Record(call, Ok(())) => lane.recorded(call, now),
+            Done::Record(call, Err(error)) => {
+                if let Some(end) = ends_walk(&error) {
+                    return Some(end);
+                }
+                self.warn(&error, "journal cannot store what became of events; tried again");
+                lane.record_failed(call, now);
+            }
+        }
+        None
+    }
+
+    /// The span of each recorded webhook names the call that carried it.
+    fn link_back(&self, lane: &Lane, call: &TransformCall, span: &Span) {
+        if let Some(context) = trace::context(span, None) {
+            for entry in call.taken.entries.iter().filter_map(|entry| lane.span(*entry)) {
+                trace::link(entry, &context);
+            }
+        }
+    }
+
+    fn tell(&self, lane: &mut Lane, now: Now) {
+        metrics::settled(&lane.take_settled());
+        let (source, destination) = (&self.name.0, || shown(&self.name.1));
+        for change in lane.take_changes() {
+            match change {
+                Change::Held(reason) => warn!(
+                    source,
+                    destination = destination(),
+                    reason,
+                    "destination is held: its webhooks are kept and wait; it is tried again with single events"
+                ),
+                Change::HoldEnded => info!(source, destination = destination(), "destination works: the hold ended"),
+                Change::CircuitOpened(reason) => warn!(
+                    source,
+                    destination = destination(),
+                    reason,
+                    "destination takes nothing: its webhooks are kept and wait; it is tried again with single events"
+                ),
+                Change::CircuitClosed => info!(source, destination = destination(), "destination takes events again"),
+            }
+        }
+        self.status.update(&self.name, lane, now.epoch_ms);
+    }
+
+    fn warn(&self, error: &(dyn std::error::Error + 'static), message: &str) {
+        warn!(error, source = self.name.0, destination = shown(&self.name.1), "{message}");
+    }
+}
+
+type Growth = Pin<Box<dyn Future<Output = Sequence> + Send>>;
+
+/// Time to record what was cut off at the end of the grace.
+const CUT_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+
+fn now() -> Now {
+    Now { instant: Instant::now(), epoch_ms: epoch_ms() }
+}
+
+fn ends_walk(error: &RecordError) -> Option<WalkEnd> {
+    match error {
+        RecordError::StaleClaim { .. } => Some(WalkEnd::Stale),
+        RecordError::Closed => Some(WalkEnd::Stopped),
+        RecordError::Write { .. } => None,
+    }
+}
+
+/// Takes up an entry; its span, where it is sampled, lasts until it is settled.
+fn carry(entry: Entry) -> Carried {
+    let span = trace::child(entry.header.trace.as_ref(), || info_span!("relay.carry", receipt = %entry.receipt));
+    let trace = trace::context(&span, entry.header.trace.as_ref());
+    Carried::new(entry, span, trace)
+}
