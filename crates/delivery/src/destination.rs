@@ -144,6 +144,14 @@ impl Destination {
     }
 }
 
+#[cfg(test)]
+impl Destination {
+    /// Whether a call would get its turn at once.
+    pub(crate) fn turn_is_free(&self) -> bool {
+        self.turns.available_permits() > 0
+    }
+}
+
 /// A place in a queue.
 struct Place<'a>(&'a AtomicUsize);
 

@@ -40,6 +40,8 @@ struct Inner {
     checks: Checks,
     metrics: Metrics,
     timeout: Duration,
+    last_request: Duration,
+    answer_by: Duration,
     max_request_bytes: usize,
 }
 
@@ -56,6 +58,8 @@ impl Delivery {
             checks: Checks::new(&config.posthog),
             metrics: Metrics::new(),
             timeout: config.posthog.timeout,
+            last_request: LAST_REQUEST,
+            answer_by: ANSWER_BY,
             max_request_bytes: config.posthog.max_request_bytes,
         })))
     }
@@ -97,10 +101,10 @@ impl Inner {
         let spans = Spans::begin(&destination.label, events);
         let mut split = Split::new(events, self.max_request_bytes, taken);
         let mut answers = Vec::new();
-        while began.elapsed() < LAST_REQUEST
+        while began.elapsed() < self.last_request
             && let Some(request) = split.next()
         {
-            let left = ANSWER_BY.saturating_sub(began.elapsed());
+            let left = self.answer_by.saturating_sub(began.elapsed());
             let bodies = request.events.iter().map(|index| events[*index].json.clone()).collect();
             let ended = self.send(&destination, bodies, &spans, left, &mut answers).await?;
             let answer = u32::try_from(answers.len()).unwrap_or(u32::MAX);
@@ -182,3 +186,6 @@ impl Drop for InFlight<'_> {
         self.0.calls.decrement(1);
     }
 }
+
+#[cfg(test)]
+mod tests;
