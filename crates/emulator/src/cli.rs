@@ -1,5 +1,6 @@
 //! Commands and their flags.
 
+mod moengage;
 mod posthog;
 
 use std::process::ExitCode;
@@ -19,11 +20,15 @@ enum Command {
     /// Be a PostHog: take events by its rules, print each one stored, answer questions under /_emulator.
     #[command(name = "posthog")]
     PostHog(posthog::Arguments),
+    /// Be a MoEngage: send webhooks by its rules and say what came of them.
+    #[command(name = "moengage", subcommand)]
+    MoEngage(moengage::Product),
 }
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::PostHog(arguments) => posthog::run(arguments),
+        Command::MoEngage(product) => moengage::run(product),
     }
 }
 

@@ -13,4 +13,5 @@
 //! reason. It leaves to others what happens behind capture (plugins, cohorts, merges of ClickHouse parts), and it
 //! depends on no crate that it judges.
 
+pub mod moengage;
 pub mod posthog;

@@ -114,7 +114,7 @@ fn gunzip(body: &[u8], limit: usize) -> Result<Bytes, Refusal> {
     let told = body.last_chunk::<4>().map_or(0, |tail| u32::from_le_bytes(*tail) as usize);
     let mut json = Vec::with_capacity(told.min(body.len().saturating_mul(40)).min(limit));
     MultiGzDecoder::new(body)
-        .take(limit as u64 + 1)
+        .take((limit as u64).saturating_add(1))
         .read_to_end(&mut json)
         .map_err(|error| Refusal::Decode(format!("invalid gzip data: {error}")))?;
     if json.len() > limit { Err(Refusal::BodyTooLarge) } else { Ok(json.into()) }
