@@ -5,8 +5,10 @@
 //! workers or a neighbour's body are doing. What it means is the transformer's business, what becomes of it the relay's:
 //! [`Ingest`] knows the journal alone, and the relay cannot answer a request.
 
+mod admin;
 mod config;
 mod ingest;
+mod listener;
 mod metrics;
 
 pub use self::{

@@ -69,15 +69,11 @@ impl Ingest {
             None => RouteLabel::None,
         };
         let waiting = Waiting { ingest: &self, label, answered: false };
-        let mut body = pin!(body);
-        let outcome = AssertUnwindSafe(self.take(peer, label, &parts, body.as_mut())).catch_unwind().await;
+        let outcome = AssertUnwindSafe(self.take(peer, label, &parts, pin!(body))).catch_unwind().await;
         let answer = match outcome.unwrap_or(Err(Refusal::Internal)) {
             Ok((receipt, trace)) => answers::ok(receipt, &trace),
             Err(refusal) => {
                 self.metrics.refused(label, refusal);
-                if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
-                    limits::drain(body, 2 * self.http.max_body_bytes).await;
-                }
                 self.refuse(&parts, refusal)
             }
         };
@@ -102,13 +98,39 @@ impl Ingest {
         peer: IpAddr,
         label: RouteLabel,
         parts: &Parts,
-        body: Pin<&mut B>,
+        mut body: Pin<&mut B>,
     ) -> Result<(Receipt, TraceContext), Refusal>
     where
         B: Body<Data = Bytes>,
     {
         let mut request = self.requests.share();
-        request.grow(1)?;
+        let received = match request.grow(1) {
+            Ok(()) => self.receive(peer, label, parts, body.as_mut()).await,
+            Err(refusal) => Err(refusal),
+        };
+        match received {
+            Ok(received) => self.store(label, received).await,
+            Err(refusal) => {
+                let gone = matches!(refusal, Refusal::Stalled | Refusal::BrokenOff);
+                if !gone && !parts.headers.contains_key(header::EXPECT) {
+                    limits::drain(body, 2 * self.http.max_body_bytes).await;
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Admits the sender and reads the body to its end.
+    async fn receive<B>(
+        &self,
+        peer: IpAddr,
+        label: RouteLabel,
+        parts: &Parts,
+        body: Pin<&mut B>,
+    ) -> Result<Received, Refusal>
+    where
+        B: Body<Data = Bytes>,
+    {
         let route = Route::find(parts.uri.path()).ok_or(Refusal::UnknownPath)?;
         if parts.method != Method::POST {
             return Err(Refusal::Method);
@@ -125,40 +147,43 @@ impl Ingest {
             return Err(Refusal::Encoding);
         }
         let (trace, span) = trace::receive(&parts.headers, || {
-            info_span!("gateway.receive", otel.kind = "server", route = label.text(), receipt = Empty, outcome = Empty)
+            info_span!("gateway.receive", otel.kind = "server", route = label.text(), receipt = Empty)
         });
         let mut held = self.bodies.share();
         let body = limits::read(body, self.limits, &mut held).await?;
-        let received = Received {
-            header: EntryHeader {
-                kind: Kind::Webhook.into(),
-                source: source.map_or(CAPTURE, |source| &source.name).to_string(),
-                route: label.text().to_string(),
-                content_type: kept(parts.headers.get(header::CONTENT_TYPE)),
-                content_encoding: kept(parts.headers.get(header::CONTENT_ENCODING)),
-                received_at_ms: now_ms(),
-                origin: None,
-                destination: source.map(|source| source.destination.clone()).unwrap_or_default(),
-                idempotency_key: kept(parts.headers.get(IDEMPOTENCY_KEY)),
-                trace: Some(trace.clone()),
-                api_key: String::new(),
-            },
-            body,
-            at: Instant::now(),
-            span,
-            held,
+        let header = EntryHeader {
+            kind: Kind::Webhook.into(),
+            source: source.map_or(CAPTURE, |source| &source.name).to_string(),
+            route: label.text().to_string(),
+            content_type: kept(parts.headers.get(header::CONTENT_TYPE)),
+            content_encoding: kept(parts.headers.get(header::CONTENT_ENCODING)),
+            received_at_ms: now_ms(),
+            origin: None,
+            destination: source.map(|source| source.destination.clone()).unwrap_or_default(),
+            idempotency_key: kept(parts.headers.get(IDEMPOTENCY_KEY)),
+            trace: Some(trace),
+            api_key: String::new(),
         };
+        Ok(Received { header, body, at: Instant::now(), span, held })
+    }
+
+    async fn store(
+        self: &Arc<Self>,
+        label: RouteLabel,
+        received: Received,
+    ) -> Result<(Receipt, TraceContext), Refusal> {
         let (at, bytes) = (received.at, received.body.len());
-        let gzip = limits::is_gzip(&received.body);
+        let trace = received.header.trace.clone().unwrap_or_default();
+        let (key_wanted, gzip) = (label == RouteLabel::Capture, limits::is_gzip(&received.body));
         let at_once = if gzip { MAX_INFLATED_AT_ONCE } else { MAX_SCANNED_AT_ONCE };
-        let outcome = if bytes <= at_once || (source.is_some() && !gzip) {
+        let outcome = if bytes <= at_once || !(key_wanted || gzip) {
             // nothing is waited for between the last byte and the append: a sender that hangs up cancels nothing
-            let key = limits::inspect(&received.body, self.limits.max_bytes, source.is_none())?;
+            let key =
+                limits::inspect(&received.body, self.limits.max_bytes, key_wanted, at + self.http.append_deadline)?;
             self.append(received, key.as_deref()).await
         } else {
-            tokio::spawn(self.clone().append_inspected(received, source.is_none()))
-                .await
-                .unwrap_or(Err(Refusal::Internal))
+            let appended = tokio::spawn(self.clone().append_inspected(received, key_wanted));
+            appended.await.unwrap_or(Err(Refusal::Internal))
         };
         self.metrics.answered(label, at.elapsed());
         let receipt = outcome?;
@@ -169,16 +194,16 @@ impl Ingest {
     /// Inspects a large body on a thread of its own, then appends it. On a task of its own, so that it ends whether or not
     /// the sender waits for it.
     async fn append_inspected(self: Arc<Self>, received: Received, key_wanted: bool) -> Result<Receipt, Refusal> {
+        let deadline = received.at + self.http.append_deadline;
         let inspected = async {
             let turn = self.inspections.clone().acquire_owned().await.map_err(|_closed| Refusal::Internal)?;
             let (body, max_bytes) = (received.body.clone(), self.limits.max_bytes);
             let inspection = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                limits::inspect(&body, max_bytes, key_wanted)
+                limits::inspect(&body, max_bytes, key_wanted, deadline)
             });
             inspection.await.unwrap_or(Err(Refusal::Internal))
         };
-        let deadline = received.at + self.http.append_deadline;
         let key = timeout_at(deadline, inspected).await.unwrap_or(Err(Refusal::Overloaded))?;
         self.append(received, key.as_deref()).await
     }

@@ -149,9 +149,9 @@ pub(crate) fn is_gzip(body: &[u8]) -> bool {
 }
 
 /// Counts what the body decompresses to, and looks for a project key if one is `wanted`. Nothing of the output is kept, so that
-/// a bomb costs its first `max_bytes` of work and no memory. A body that breaks off inside is inspected as far as it goes: its
+/// a bomb costs its first `max_bytes` of work and no memory. It is left at `until`: nobody waits for it then. A body that breaks off inside is inspected as far as it goes: its
 /// syntax is not the gateway's business.
-pub(crate) fn inspect(body: &[u8], max_bytes: usize, wanted: bool) -> Result<Option<String>, Refusal> {
+pub(crate) fn inspect(body: &[u8], max_bytes: usize, wanted: bool, until: Instant) -> Result<Option<String>, Refusal> {
     let mut finder = wanted.then(Finder::new);
     if is_gzip(body) {
         let mut decoder = MultiGzDecoder::new(body);
@@ -162,6 +162,9 @@ pub(crate) fn inspect(body: &[u8], max_bytes: usize, wanted: bool) -> Result<Opt
             bytes += read;
             if bytes > max_bytes {
                 return Err(Refusal::TooLarge);
+            }
+            if Instant::now() > until {
+                return Err(Refusal::Overloaded);
             }
             if let Some(finder) = &mut finder {
                 finder.feed(&buffer[..read]);
@@ -186,6 +189,10 @@ mod tests {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
     }
 
     fn pieces(pieces: Vec<&'static [u8]>) -> BoxBody<Bytes, std::convert::Infallible> {
@@ -223,17 +230,23 @@ mod tests {
     #[test]
     fn a_decompressed_body_is_counted_to_the_byte() {
         let body = gzip(&[b'a'; 1000]);
-        assert!(inspect(&body, 1000, false).is_ok());
-        assert_eq!(inspect(&body, 999, false), Err(Refusal::TooLarge));
+        assert!(inspect(&body, 1000, false, soon()).is_ok());
+        assert_eq!(inspect(&body, 999, false, soon()), Err(Refusal::TooLarge));
         let twice = [gzip(&[b'a'; 600]), gzip(&[b'a'; 600])].concat();
-        assert_eq!(inspect(&twice, 1000, false), Err(Refusal::TooLarge));
+        assert_eq!(inspect(&twice, 1000, false, soon()), Err(Refusal::TooLarge));
+    }
+
+    #[test]
+    fn an_inspection_that_nobody_waits_for_is_left() {
+        let body = gzip(&[b'a'; 1000]);
+        assert_eq!(inspect(&body, 1000, true, Instant::now() - Duration::from_secs(1)), Err(Refusal::Overloaded));
     }
 
     #[test]
     fn a_key_is_found_in_what_can_be_read_of_a_damaged_body() {
         let mut body = gzip(format!(r#"{{"api_key":"phc_a","text":"{}"}}"#, "lorem ipsum ".repeat(500)).as_bytes());
         body.truncate(body.len() - 12);
-        assert_eq!(inspect(&body, 10_000, true).unwrap().as_deref(), Some("phc_a"));
-        assert_eq!(inspect(b"not gzip", 100, true).unwrap(), None);
+        assert_eq!(inspect(&body, 10_000, true, soon()).unwrap().as_deref(), Some("phc_a"));
+        assert_eq!(inspect(b"not gzip", 100, true, soon()).unwrap(), None);
     }
 }

@@ -1,0 +1,141 @@
+//! `/api/status`.
+
+use axum::{
+    Json,
+    extract::{Query, State},
+};
+use moehog_journal::{LaneStats, Ledger, Stats};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Admin, Failure,
+    view::{destination, time},
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ask {
+    /// Count the books anew too; reads the whole journal.
+    #[serde(default)]
+    recount: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    journal: JournalView,
+    ledger: LedgerView,
+    recount: Option<LedgerView>,
+    /// What waits, by source and destination.
+    lanes: Vec<LaneView>,
+}
+
+#[derive(Debug, Serialize)]
+struct JournalView {
+    id: String,
+    used_bytes: u64,
+    budget_bytes: u64,
+    segments: u64,
+    cancelled: u64,
+    dead_letters: u64,
+    dead_letters_dropped: u64,
+    /// Since when settled webhooks are still kept.
+    retained_since: Option<String>,
+}
+
+impl JournalView {
+    fn new(id: moehog_proto::JournalId, stats: &Stats) -> Self {
+        Self {
+            id: format!("{:08x}", id.0),
+            used_bytes: stats.used_bytes,
+            budget_bytes: stats.budget_bytes,
+            segments: stats.segments,
+            cancelled: stats.cancelled,
+            dead_letters: stats.dead_letters,
+            dead_letters_dropped: stats.dead_letters_dropped,
+            retained_since: stats.retained_since_ms.and_then(time),
+        }
+    }
+}
+
+/// `taken = settled + waiting + damaged`;
+/// `mapped = delivered + delivered_degraded + filtered + duplicate + dead + in_flight`.
+#[derive(Debug, Serialize)]
+struct LedgerView {
+    webhooks: Webhooks,
+    events: Events,
+}
+
+#[derive(Debug, Serialize)]
+struct Webhooks {
+    taken: u64,
+    settled: u64,
+    waiting: u64,
+    damaged: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Events {
+    mapped: u64,
+    delivered: u64,
+    delivered_degraded: u64,
+    filtered: u64,
+    duplicate: u64,
+    dead: u64,
+    in_flight: u64,
+}
+
+impl LedgerView {
+    fn new(ledger: &Ledger) -> Self {
+        let book = &ledger.book;
+        Self {
+            webhooks: Webhooks {
+                taken: book.taken,
+                settled: book.settled,
+                waiting: ledger.waiting,
+                damaged: book.damaged,
+            },
+            events: Events {
+                mapped: book.mapped,
+                delivered: book.delivered,
+                delivered_degraded: book.delivered_degraded,
+                filtered: book.filtered,
+                duplicate: book.duplicate,
+                dead: book.dead,
+                in_flight: ledger.in_flight,
+            },
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct LaneView {
+    source: String,
+    destination: String,
+    unsettled: u64,
+    oldest_received_at: Option<String>,
+}
+
+impl LaneView {
+    fn new(lane: &LaneStats) -> Self {
+        Self {
+            source: lane.source.clone(),
+            destination: destination(&lane.destination),
+            unsettled: lane.unsettled,
+            oldest_received_at: time(lane.oldest_received_at_ms),
+        }
+    }
+}
+
+/// The journal's books and sizes, and what waits where.
+pub(super) async fn show(State(admin): State<Admin>, Query(ask): Query<Ask>) -> Result<Json<Status>, Failure> {
+    let stats = admin.journal.stats();
+    let recount = if ask.recount { Some(admin.journal.recount().await?) } else { None };
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        journal: JournalView::new(admin.journal.id(), &stats),
+        ledger: LedgerView::new(&stats.ledger),
+        recount: recount.as_ref().map(LedgerView::new),
+        lanes: admin.journal.lanes().iter().map(LaneView::new).collect(),
+    }))
+}

@@ -1,0 +1,251 @@
+//! How what the journal holds is shown.
+
+use std::io::Read;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use flate2::bufread::MultiGzDecoder;
+use moehog_journal::{DeadLetter, Entry};
+use moehog_proto::journal::{self, EntryHeader, EventState};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::ingest::KEY_DESTINATION;
+
+/// Most bytes of a text that are shown.
+const MAX_TEXT_BYTES: usize = 1024 * 1024;
+
+/// A dead letter in a list.
+#[derive(Debug, Serialize)]
+pub(super) struct DeadLetterView {
+    receipt: String,
+    source: String,
+    destination: String,
+    received_at: Option<String>,
+    #[serde(flatten)]
+    event: EventView,
+    answer: Option<AttemptView>,
+}
+
+impl DeadLetterView {
+    pub(super) fn new(letter: &DeadLetter) -> Self {
+        Self {
+            receipt: letter.receipt.to_string(),
+            source: letter.header.source.clone(),
+            destination: destination(&letter.header.destination),
+            received_at: time(letter.header.received_at_ms),
+            event: EventView::new(&letter.event),
+            answer: letter.answer.as_ref().map(AttemptView::new),
+        }
+    }
+}
+
+/// What became of an event.
+#[derive(Debug, Serialize)]
+struct EventView {
+    position: u32,
+    ordinal: u32,
+    uuid: Option<Uuid>,
+    state: &'static str,
+    reason: String,
+    detail: String,
+    tried_at: Option<String>,
+    attempts: u32,
+    /// Index of the last request that held it in the entry's `attempts`.
+    attempt: Option<u32>,
+}
+
+impl EventView {
+    fn new(event: &journal::EventOutcome) -> Self {
+        Self {
+            position: event.position,
+            ordinal: event.ordinal,
+            uuid: Uuid::from_slice(&event.uuid).ok(),
+            state: state(event.state()),
+            reason: event.reason.clone(),
+            detail: event.detail.clone(),
+            tried_at: time(event.tried_at_ms),
+            attempts: event.attempts,
+            attempt: event.attempt.checked_sub(1),
+        }
+    }
+}
+
+fn state(state: EventState) -> &'static str {
+    match state {
+        EventState::Unspecified | EventState::Pending => "pending",
+        EventState::Delivered => "delivered",
+        EventState::DeliveredDegraded => "delivered_degraded",
+        EventState::Filtered => "filtered",
+        EventState::Duplicate => "duplicate",
+        EventState::Dead => "dead",
+    }
+}
+
+/// A request to PostHog and its answer.
+#[derive(Debug, Serialize)]
+struct AttemptView {
+    started_at: Option<String>,
+    duration_ms: u64,
+    /// HTTP status; none where no answer came.
+    status: Option<u32>,
+    answer: String,
+}
+
+impl AttemptView {
+    fn new(attempt: &journal::Attempt) -> Self {
+        Self {
+            started_at: time(attempt.started_at_ms),
+            duration_ms: attempt.duration_ms,
+            status: (attempt.status != 0).then_some(attempt.status),
+            answer: attempt.answer.clone(),
+        }
+    }
+}
+
+/// A webhook, whole: what came, what is known beside it, what became of its events.
+#[derive(Debug, Serialize)]
+pub(super) struct EntryView {
+    receipt: String,
+    origin: String,
+    settled: bool,
+    header: HeaderView,
+    body: BodyView,
+    /// The body without its gzip.
+    decompressed: Option<TextView>,
+    events: Vec<EventView>,
+    attempts: Vec<AttemptView>,
+    mapping_revision: Option<String>,
+    transform_deaths: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct HeaderView {
+    kind: String,
+    source: String,
+    destination: String,
+    route: String,
+    content_type: String,
+    content_encoding: String,
+    received_at: Option<String>,
+    idempotency_key: String,
+    trace_id: Option<String>,
+}
+
+impl HeaderView {
+    fn new(header: &EntryHeader) -> Self {
+        Self {
+            kind: header.kind().as_str_name().trim_start_matches("KIND_").to_ascii_lowercase(),
+            source: header.source.clone(),
+            destination: destination(&header.destination),
+            route: header.route.clone(),
+            content_type: header.content_type.clone(),
+            content_encoding: header.content_encoding.clone(),
+            received_at: time(header.received_at_ms),
+            idempotency_key: header.idempotency_key.clone(),
+            trace_id: header.trace.as_ref().map(moehog_proto::event::TraceContext::trace_id_text),
+        }
+    }
+}
+
+/// Bytes as they came.
+#[derive(Debug, Serialize)]
+struct BodyView {
+    bytes: usize,
+    base64: String,
+    #[serde(flatten)]
+    text: Option<TextView>,
+}
+
+/// Bytes as text, where they are text.
+#[derive(Debug, Serialize)]
+struct TextView {
+    text: Option<String>,
+    /// There is more than is shown.
+    cut: bool,
+}
+
+impl TextView {
+    fn new(bytes: &[u8]) -> Self {
+        let cut = bytes.len() > MAX_TEXT_BYTES;
+        let shown = &bytes[..bytes.len().min(MAX_TEXT_BYTES)];
+        let text = match std::str::from_utf8(shown) {
+            Ok(text) => Some(text),
+            // the cut may fall into a character
+            Err(error) if cut && error.error_len().is_none() => std::str::from_utf8(&shown[..error.valid_up_to()]).ok(),
+            Err(_) => None,
+        };
+        Self { text: text.map(ToString::to_string), cut }
+    }
+}
+
+impl EntryView {
+    pub(super) fn new(entry: &Entry) -> Self {
+        let progress = entry.progress.clone().unwrap_or_default();
+        Self {
+            receipt: entry.receipt.to_string(),
+            origin: entry.origin().0,
+            settled: entry.settled,
+            header: HeaderView::new(&entry.header),
+            body: BodyView {
+                bytes: entry.body.len(),
+                base64: STANDARD.encode(&entry.body),
+                text: Some(TextView::new(&entry.body)),
+            },
+            decompressed: decompressed(&entry.body),
+            events: progress.events.iter().map(EventView::new).collect(),
+            attempts: progress.attempts.iter().map(AttemptView::new).collect(),
+            mapping_revision: Some(progress.mapping_revision).filter(|revision| !revision.is_empty()),
+            transform_deaths: progress.transform_deaths,
+        }
+    }
+}
+
+/// The beginning of a gzip body's content; what can be read of a damaged one.
+fn decompressed(body: &[u8]) -> Option<TextView> {
+    let mut output = Vec::new();
+    let mut decoder = MultiGzDecoder::new(body).take(MAX_TEXT_BYTES as u64 + 1);
+    // an error is the end of what can be read
+    let _whole = decoder.read_to_end(&mut output);
+    (body.starts_with(&[0x1f, 0x8b]) && !output.is_empty()).then(|| TextView::new(&output))
+}
+
+/// A destination's name; of one that is nothing but a project key, the key's last four characters.
+pub(super) fn destination(name: &str) -> String {
+    let Some(key) = name.strip_prefix(KEY_DESTINATION) else { return name.to_string() };
+    let shown = key.len().checked_sub(4).filter(|hidden| *hidden >= 8).and_then(|hidden| key.get(hidden..));
+    format!("{KEY_DESTINATION}…{}", shown.unwrap_or_default())
+}
+
+/// RFC 3339; none for zero.
+pub(super) fn time(ms: i64) -> Option<String> {
+    let at = jiff::Timestamp::from_millisecond(ms).ok()?;
+    (ms != 0).then(|| format!("{at:.3}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_not_shown() {
+        assert_eq!(destination("key:phc_0123456789abcd"), "key:…abcd");
+        assert_eq!(destination("key:phc_short"), "key:…");
+        assert_eq!(destination("eu"), "eu");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_two_characters() {
+        let text = format!("a{}", "é".repeat(MAX_TEXT_BYTES));
+        let view = TextView::new(text.as_bytes());
+        assert!(
+            view.cut && view.text.is_some_and(|shown| text.starts_with(&shown) && shown.len() == MAX_TEXT_BYTES - 1)
+        );
+        assert_eq!(TextView::new(b"\xff").text, None);
+    }
+
+    #[test]
+    fn times_are_shown_to_the_millisecond() {
+        assert_eq!(time(1_700_000_000_000).as_deref(), Some("2023-11-14T22:13:20.000Z"));
+        assert_eq!(time(0), None);
+    }
+}

@@ -1,0 +1,156 @@
+//! What is refused, with which status, and that nothing of it is stored.
+
+mod support;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use moehog_gateway::Http;
+use moehog_journal::memory::Appends;
+use support::{Setup, TUTORIAL, gzip, post, with};
+
+#[tokio::test]
+async fn each_refusal_has_its_status_and_code_and_says_what_to_do() {
+    let gateway = Setup::default().start();
+    let shop = |header: &'static str, value: &str| with(post("/v1/in/shop", "{}"), header, value);
+    let get = |path: &str| Request::get(path).header("host", "localhost").body(Full::<Bytes>::default()).unwrap();
+    let cases = [
+        (post("/", "{}"), 404, "unknown_path", "path"),
+        (get("/nothing"), 404, "unknown_path", "path"),
+        (post("/v1/in/shopp", "{}"), 404, "unknown_source", "path"),
+        (get("/capture/"), 405, "method_not_allowed", "method"),
+        (get("/v1/in/shop"), 405, "method_not_allowed", "method"),
+        (post("/v1/in/shop", "{}"), 401, "token_missing", "authorization"),
+        (shop("authorization", "Bearer wrong"), 401, "token_wrong", "authorization"),
+        (with(post("/v1/in/open", "{}"), "x-forwarded-for", "1.2.3.4"), 401, "token_not_configured", "authorization"),
+        (post("/capture/", r#"{"event":"e"}"#), 401, "api_key_missing", "api_key"),
+        (post("/capture/", ""), 401, "api_key_missing", "api_key"),
+        (post("/capture/", r#"{"api_key":"phc_nobody"}"#), 401, "api_key_unknown", "api_key"),
+        (post("/capture/", r#"{"api_key":"phx_personal"}"#), 401, "api_key_malformed", "api_key"),
+        (
+            with(post("/capture/", TUTORIAL), "content-encoding", "br"),
+            415,
+            "unknown_content_encoding",
+            "content-encoding",
+        ),
+        (
+            with(post("/capture/", TUTORIAL), "content-encoding", "gzip, gzip"),
+            415,
+            "unknown_content_encoding",
+            "content-encoding",
+        ),
+    ];
+    for (request, status, code, field) in cases {
+        let what = format!("{} {} {:?}", request.method(), request.uri(), request.headers());
+        let reply = gateway.send(request).await;
+        assert_eq!(reply.refusal(), (status, code), "{what}");
+        assert_eq!(reply.json["field"], field, "{what}");
+        for text in ["message", "remedy"] {
+            assert!(reply.json[text].as_str().is_some_and(|text| !text.is_empty()), "{what}: {}", reply.json);
+        }
+        let all = reply.json.to_string();
+        for secret in ["tok-", "phc_eu", "phc_us", "phc_nobody"] {
+            assert!(!all.contains(secret), "{what}: {all}");
+        }
+        assert_eq!(reply.headers.contains_key("allow"), status == 405, "{what}");
+    }
+    assert_eq!(gateway.taken(), 0);
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_paths_there_are_and_the_header_to_send() {
+    let gateway = Setup::default().start();
+    let remedy = |reply: &support::Reply| reply.json["remedy"].as_str().unwrap().to_string();
+    let paths = remedy(&gateway.send(post("/v1/in/typo", "{}")).await);
+    assert!(paths.contains("/v1/in/open, /v1/in/shop, /capture/"), "{paths}");
+    let token = remedy(&gateway.send(post("/v1/in/shop", "{}")).await);
+    assert!(token.contains("authorization: Bearer TOKEN") && token.contains("sources.shop.tokens"), "{token}");
+    let from_afar = gateway.send_from("192.0.2.7", post("/v1/in/open", "{}")).await;
+    assert_eq!(from_afar.refusal(), (401, "token_not_configured"));
+    assert!(remedy(&from_afar).contains("--token"));
+}
+
+#[tokio::test]
+async fn a_public_listener_without_a_destination_takes_no_capture() {
+    let setup = Setup { listen: "0.0.0.0", destinations: [].into(), ..Setup::default() };
+    let reply = setup.start().send(post("/capture/", TUTORIAL)).await;
+    assert_eq!(reply.refusal(), (401, "no_destination_configured"));
+    assert!(reply.json["remedy"].as_str().unwrap().contains("--api-key"));
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413_announced_streamed_or_decompressed() {
+    let setup = Setup { http: Http { max_body_bytes: 2000, ..support::http() }, ..Setup::default() };
+    let gateway = setup.start();
+    let body = |bytes: usize| format!(r#"{{"api_key":"phc_eu","text":"{}"}}"#, "x".repeat(bytes - 30));
+    assert_eq!(gateway.send(post("/capture/", body(2000))).await.status, 200);
+    assert_eq!(gateway.send(post("/capture/", body(2001))).await.refusal(), (413, "body_too_large"));
+    assert_eq!(gateway.send(post("/capture/", gzip(body(2000).as_bytes()))).await.status, 200);
+    assert_eq!(gateway.send(post("/capture/", gzip(body(2001).as_bytes()))).await.refusal(), (413, "body_too_large"));
+    let (pieces, request) = support::streamed("/capture/");
+    let (reply, ()) = tokio::join!(gateway.send(request), async move {
+        for piece in body(2001).into_bytes().chunks(100) {
+            // what comes after the refusal is read and forgotten
+            pieces.send(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+    });
+    assert_eq!(reply.refusal(), (413, "body_too_large"));
+    assert_eq!(gateway.taken(), 2);
+}
+
+#[tokio::test]
+async fn a_gzip_bomb_is_413_at_once_and_holds_no_memory() {
+    // small limits, since a debug build inflates slowly
+    let http = Http { max_body_bytes: 2 * 1024 * 1024, ..support::http() };
+    let gateway = Setup { http, ..Setup::default() }.start();
+    let bomb = gzip(&vec![b' '; 20 * 1024 * 1024]);
+    assert!(bomb.len() < 40_000);
+    let rss = rss_bytes();
+    let started = std::time::Instant::now();
+    for _ in 0..5 {
+        let request = with(post("/v1/in/shop", bomb.clone()), "authorization", "Bearer tok-new");
+        assert_eq!(gateway.send(with(request, "content-encoding", "gzip")).await.refusal(), (413, "body_too_large"));
+    }
+    let grown = rss_bytes().saturating_sub(rss);
+    assert!(grown < 4 * 1024 * 1024, "{grown} bytes more");
+    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    assert_eq!(gateway.taken(), 0);
+}
+
+#[tokio::test]
+async fn what_the_journal_cannot_take_is_503_with_a_time_to_come_back() {
+    let gateway = Setup::default().start();
+    for (appends, code, after) in [(Appends::Full, "journal_full", "30"), (Appends::Fail, "disk_failed", "5")] {
+        gateway.journal.set_appends(appends);
+        let reply = gateway.send(post("/capture/", TUTORIAL)).await;
+        assert_eq!(reply.refusal(), (503, code));
+        assert_eq!(reply.headers["retry-after"], after);
+    }
+    gateway.journal.set_appends(Appends::Work);
+    assert_eq!(gateway.send(post("/capture/", TUTORIAL)).await.status, 200);
+    moehog_journal::Journal::close(&*gateway.journal).await;
+    let reply = gateway.send(post("/capture/", TUTORIAL)).await;
+    assert_eq!(reply.refusal(), (503, "stopping"));
+    assert_eq!(
+        (&reply.headers["retry-after"], &reply.headers["connection"]),
+        (&"1".parse().unwrap(), &"close".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn a_fault_in_one_request_is_a_500_for_it_alone() {
+    let gateway = Setup::default().start();
+    let frames =
+        futures::stream::poll_fn(|_| -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
+            panic!("on purpose")
+        });
+    let request = Request::post("/v1/in/open").header("host", "localhost");
+    let request = request.body(http_body_util::StreamBody::new(frames)).unwrap();
+    assert_eq!(gateway.send(with(request, "expect", "100-continue")).await.refusal(), (500, "internal"));
+    assert_eq!(gateway.send(post("/capture/", TUTORIAL)).await.status, 200);
+}
+
+fn rss_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}

@@ -1,0 +1,162 @@
+//! A gateway's ingest over a journal in memory, asked without a socket.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::{collections::BTreeMap, convert::Infallible, io::Write, net::IpAddr, num::NonZeroUsize, sync::Arc};
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use http::{Request, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full, StreamBody};
+use moehog_gateway::{Destination, Http, Ingest, Source};
+use moehog_journal::{Entry, Journal, ReadLimit, memory::Memory};
+use moehog_proto::Receipt;
+use moehog_runtime::Secret;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+pub const LOOPBACK: &str = "127.0.0.1";
+pub const TUTORIAL: &str =
+    r#"{"api_key":"phc_eu","event":"purchase_completed","distinct_id":"user_42","properties":{"amount":"49.90"}}"#;
+
+#[derive(Deserialize)]
+struct Defaults {
+    http: Http,
+}
+
+pub fn http() -> Http {
+    moehog_runtime::load::<Defaults>(include_str!("../../config.default.toml"), None, []).unwrap().http
+}
+
+pub struct Setup {
+    pub http: Http,
+    pub listen: &'static str,
+    pub sources: BTreeMap<String, Source>,
+    pub destinations: BTreeMap<String, Destination>,
+}
+
+/// Two sources (`shop` with tokens, `open` without) and two destinations, as a person might set up.
+impl Default for Setup {
+    fn default() -> Self {
+        let secret = |text: &str| Secret::from(text.to_string());
+        let shop = Source {
+            destination: "eu".to_string(),
+            tokens: vec![secret("tok-new"), secret("tok-old")],
+            ..Source::default()
+        };
+        let key = |key: &str| Destination { api_key: Some(secret(key)), host: None };
+        Self {
+            http: http(),
+            listen: LOOPBACK,
+            sources: BTreeMap::from([("shop".to_string(), shop), ("open".to_string(), Source::default())]),
+            destinations: BTreeMap::from([("eu".to_string(), key("phc_eu")), ("us".to_string(), key("phc_us"))]),
+        }
+    }
+}
+
+impl Setup {
+    pub fn start(self) -> Gateway {
+        let journal = Arc::new(Memory::new());
+        let listen = self.listen.parse().unwrap();
+        let ingest = Ingest::new(journal.clone(), listen, &self.http, &self.sources, &self.destinations);
+        Gateway { journal, ingest: Arc::new(ingest) }
+    }
+}
+
+pub struct Gateway {
+    pub journal: Arc<Memory>,
+    pub ingest: Arc<Ingest>,
+}
+
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: http::HeaderMap,
+    pub json: Value,
+}
+
+impl Reply {
+    pub fn receipt(&self) -> Receipt {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.json);
+        self.json["receipt"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// A refusal's status and code.
+    pub fn refusal(&self) -> (u16, &str) {
+        (self.status.as_u16(), self.json["error"].as_str().unwrap_or_default())
+    }
+}
+
+impl Gateway {
+    pub async fn send<B>(&self, request: Request<B>) -> Reply
+    where
+        B: Body<Data = Bytes>,
+    {
+        self.send_from(LOOPBACK, request).await
+    }
+
+    pub async fn send_from<B>(&self, peer: &str, request: Request<B>) -> Reply
+    where
+        B: Body<Data = Bytes>,
+    {
+        let peer: IpAddr = peer.parse().unwrap();
+        let answer = self.ingest.clone().handle(peer, request).await;
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        assert_eq!(parts.headers["content-type"], "application/json");
+        Reply { status: parts.status, headers: parts.headers, json: serde_json::from_slice(&body).unwrap() }
+    }
+
+    /// The entry of an answered webhook.
+    pub async fn entry(&self, reply: &Reply) -> Entry {
+        self.journal.get(reply.receipt()).await.unwrap().unwrap()
+    }
+
+    /// All entries of a lane.
+    pub async fn lane(&self, source: &str, destination: &str) -> Vec<Entry> {
+        let claim = self.journal.claim(source).await.unwrap();
+        let limit = ReadLimit { max_entries: NonZeroUsize::MAX, max_bytes: usize::MAX };
+        claim.read(destination, 0, limit).await.unwrap().entries
+    }
+
+    /// Webhooks that were taken.
+    pub fn taken(&self) -> u64 {
+        self.journal.stats().ledger.book.taken
+    }
+}
+
+pub fn post(path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    Request::post(path).header("host", "localhost:8080").body(Full::new(body.into())).unwrap()
+}
+
+pub fn with<B>(mut request: Request<B>, name: &'static str, value: &str) -> Request<B> {
+    request.headers_mut().append(name, value.parse().unwrap());
+    request
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Text that gzip cannot make much smaller.
+pub fn noise(bytes: usize) -> String {
+    let mut state = 7_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + (state >> 33) as u8 % 26)
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+/// A body that comes as it is sent, of unknown length.
+pub fn streamed(path: &str) -> (mpsc::Sender<Bytes>, Request<impl Body<Data = Bytes, Error = Infallible> + use<>>) {
+    let (sender, receiver) = mpsc::channel(1);
+    let frames = futures::stream::unfold(receiver, |mut receiver: mpsc::Receiver<Bytes>| async move {
+        receiver.recv().await.map(|bytes| (Ok(Frame::data(bytes)), receiver))
+    });
+    let request = Request::post(path).header("host", "localhost").body(StreamBody::new(Box::pin(frames))).unwrap();
+    (sender, request)
+}
