@@ -1,1 +1,42 @@
-//! End-to-end tests.
+//! The harness of the end-to-end tests: real processes between two emulators, killed, paused, starved and cut off.
+//!
+//! **The problem.** What moehog promises is about processes: a 200 that was given before a kill, a port that comes back, a
+//! disk that fills. No test inside one process can show it.
+//!
+//! **What it promises.** Every test gets its own directory and free ports, waits for conditions with a deadline, and is judged
+//! by books that moehog does not keep: what the sender saw ([`Sent`]) against what the emulated PostHog stored. A `warn` or
+//! `error` in a log that the test did not expect fails it.
+//!
+//! **What it leaves to others.** One decision, one crate: those tests stand beside the code. Emulators are `moehog-emulator`.
+
+mod answer;
+mod binaries;
+mod bodies;
+mod collector;
+mod deployment;
+mod disk;
+mod log;
+mod oracle;
+mod process;
+mod proxy;
+mod sender;
+mod setup;
+mod skip;
+mod wait;
+
+pub use self::{
+    answer::{Answer, get, post, send},
+    binaries::binary,
+    bodies::{connector, purchase, streams, tutorial},
+    collector::{Collector, Span},
+    deployment::Deployment,
+    disk::SmallDisk,
+    log::{Line, Log},
+    oracle::{Judgement, Sent, judge},
+    process::Process,
+    proxy::Proxy,
+    sender::Sender,
+    setup::{Service, Setup, Shape, TOKEN},
+    skip::skip,
+    wait::{eventually, within},
+};

@@ -1,3 +1,68 @@
-//! xtask.
+//! `cargo xtask`: what a maintainer runs, in one place and without tools beside Rust.
+//!
+//! **The problem.** Tests that want binaries, a bench that wants child processes and quiet, mutations that must not touch the work
+//! tree: each is a page of shell that works on one machine.
+//!
+//! **What it promises.** Each command works on a clean checkout with Rust and gcc, says what it does while it does it, and ends with a
+//! summary and an exit code that tells whether all was well.
+//!
+//! **What it leaves to others.** Formatting and lints are cargo's own commands; `.ci/run` calls them all.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line answers on stdout and complains on stderr"
+)]
 
-fn main() {}
+mod bench;
+mod mutants;
+mod services;
+mod soak;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Tests, benches and runs moehog from its source tree"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs every test: the core first, then the other crates, then real processes end to end.
+    Test(test::Arguments),
+    /// Runs the three services and an emulated PostHog on this machine until ctrl-c.
+    Services(services::Arguments),
+    /// Measures moehog against the bare limits, interleaved in one run; table and JSON.
+    Bench(bench::Arguments),
+    /// Runs seeded disk histories and kill -9 rounds for long.
+    Soak(soak::Arguments),
+    /// Breaks named lines one at a time in a copy of the tree; each must turn a test red.
+    Mutants(mutants::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Services(arguments) => services::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
+        Command::Mutants(arguments) => mutants::run(&arguments),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `cargo xtask bench`: moehog against the bare limits and its budget, interleaved in one run.
+//!
+//! Costs are CPU-seconds per million events of all moehog processes, from the operating system, from the start of the load until the
+//! emulated PostHog has every event. Wall-clock figures stand beside them; on a shared machine they swing, the costs do not.
+
+mod backlog;
+mod bare;
+mod budget;
+mod campaign;
+mod cpu;
+mod load;
+mod mapping;
+mod outage;
+mod report;
+mod subject;
+mod throughput;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+
+use self::report::Report;
+use crate::workspace;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// What to measure; everything when none is named.
+    #[arg(value_enum)]
+    measures: Vec<Measure>,
+    /// Shorter rounds and smaller backlogs: minutes instead of an hour.
+    #[arg(long)]
+    quick: bool,
+    /// Interleaved rounds of the throughput measures.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Minutes of the campaign.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Directory with release binaries; built when none is named.
+    #[arg(long, hide = true)]
+    binaries: Option<PathBuf>,
+    #[command(subcommand)]
+    bare: Option<Bare>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Bare {
+    /// Serves a bare limit until killed.
+    #[command(hide = true)]
+    Bare(bare::Arguments),
+}
+
+/// One thing to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Measure {
+    /// One Connector body of 470 bytes a request, 64 connections.
+    Single,
+    /// The same with bodies of 1 KiB.
+    #[value(name = "single-1k")]
+    Single1k,
+    /// Streams batches of 100 events of 470 bytes, 16 connections.
+    Batch,
+    /// The same with events of 1 KiB.
+    #[value(name = "batch-1k")]
+    Batch1k,
+    /// The built-in mapping alone.
+    Mapping,
+    /// 180,000 events that wait after an outage of PostHog.
+    Outage,
+    /// Memory and start time with webhooks waiting.
+    Backlog,
+    /// 3,334 requests a second against a PostHog that takes 200 ms.
+    Campaign,
+}
+
+/// How long and how large.
+#[derive(Debug, Clone)]
+struct Plan {
+    rounds: usize,
+    load: Duration,
+    /// Webhooks that wait.
+    backlogs: Vec<u64>,
+    campaign: Duration,
+    binaries: PathBuf,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    if let Some(Bare::Bare(arguments)) = &arguments.bare {
+        return bare::run(arguments);
+    }
+    let Some(binaries) = &arguments.binaries else {
+        // the sender and the sink share the machine with what they measure: they run optimised too
+        let binaries = binaries(true)?;
+        let mut command = Command::new(binaries.join("xtask"));
+        command.args(std::env::args_os().skip(1)).arg("--binaries").arg(&binaries);
+        return Ok(command.status().context("start the optimised xtask")?.success());
+    };
+    let plan = Plan {
+        rounds: arguments.rounds.unwrap_or(if arguments.quick { 2 } else { 5 }),
+        load: Duration::from_secs(if arguments.quick { 3 } else { 10 }),
+        backlogs: if arguments.quick { vec![10_000, 100_000] } else { vec![10_000, 1_000_000] },
+        campaign: Duration::from_secs(60 * arguments.minutes.unwrap_or(if arguments.quick { 1 } else { 10 })),
+        binaries: binaries.clone(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let report = runtime.block_on(measure(arguments, &plan))?;
+    let path = workspace::target().join("bench.json");
+    std::fs::write(&path, serde_json::to_vec_pretty(&report)?)?;
+    println!("\n{report}\n\nJSON: {}", path.display());
+    Ok(report.budget.iter().all(|row| row.met))
+}
+
+async fn measure(arguments: &Arguments, plan: &Plan) -> anyhow::Result<Report> {
+    let wanted = |measure| arguments.measures.is_empty() || arguments.measures.contains(&measure);
+    let mut report = Report::new();
+    let workloads = [Measure::Single, Measure::Single1k, Measure::Batch, Measure::Batch1k];
+    for (measure, workload) in workloads.into_iter().zip(load::Workload::ALL) {
+        if wanted(measure) {
+            report.throughput.extend(throughput::measure(workload, plan).await?);
+        }
+    }
+    if wanted(Measure::Mapping) {
+        report.mapping = Some(mapping::measure()?);
+    }
+    if wanted(Measure::Outage) {
+        report.outage = Some(outage::measure(plan).await?);
+    }
+    if wanted(Measure::Backlog) {
+        for webhooks in &plan.backlogs {
+            report.backlog.push(backlog::measure(plan, *webhooks).await?);
+        }
+    }
+    if wanted(Measure::Campaign) {
+        report.campaign = Some(campaign::measure(plan).await?);
+    }
+    report.budget = budget::judge(&report);
+    Ok(report)
+}
+
+/// Builds every binary and says where they are.
+pub(crate) fn binaries(release: bool) -> anyhow::Result<PathBuf> {
+    println!("building binaries");
+    let mut arguments = vec!["build", "--workspace", "--bins"];
+    arguments.extend(release.then_some("--release"));
+    let executables = workspace::build(&arguments)?;
+    let moehog = executables.iter().find(|executable| executable.target == "moehog");
+    let directory = moehog.and_then(|moehog| moehog.path.parent()).context("the build made no binary `moehog`")?;
+    ensure!(directory.is_dir(), "no directory {}", directory.display());
+    Ok(directory.to_path_buf())
+}
+
+/// A temporary directory on the disk that builds are on; `/tmp` may be memory, where fdatasync costs nothing.
+fn directory(name: &str) -> anyhow::Result<tempfile::TempDir> {
+    let parent: &Path = &workspace::target();
+    tempfile::Builder::new().prefix(&format!("bench-{name}-")).tempdir_in(parent).context("make a directory")
+}

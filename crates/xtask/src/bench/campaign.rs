@@ -1,0 +1,130 @@
+//! A full MoEngage campaign: an open loop that does not slow down, against a PostHog that takes its time.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::ensure;
+use moehog_emulator::{
+    moengage::{Draft, Histogram, Mark, Ramp, Rules, Sender},
+    posthog::{Config, PostHog},
+};
+use serde::Serialize;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{
+    Plan,
+    load::{self, Workload},
+    subject::{KEY, Kind, Subject},
+};
+
+/// 200,000 requests a minute, the most MoEngage sends by default.
+const RATE: f64 = 3334.0;
+const LATENCY: Duration = Duration::from_millis(200);
+/// The books keep every event; a long campaign is forgotten piece by piece.
+const FORGET: Duration = Duration::from_secs(10);
+
+/// What a campaign came to.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Campaign {
+    pub(crate) requests: u64,
+    pub(crate) not_200: u64,
+    pub(crate) seconds: f64,
+    /// From the moment a request was due to its answer.
+    pub(crate) ack_p50_ms: f64,
+    pub(crate) ack_p99_ms: f64,
+    pub(crate) ack_max_ms: f64,
+    /// From the moment a request was due until PostHog stored its event.
+    pub(crate) p50_ms: f64,
+    pub(crate) p95_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) peak_bytes: u64,
+}
+
+impl fmt::Display for Campaign {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "campaign of {} requests in {:.0} s, PostHog answering in 200 ms: {} not 200; ack p50 {:.1} ms, p99 {:.1} ms, most {:.0} ms; \
+             received to accepted p50 {:.0} ms, p95 {:.0} ms, p99 {:.0} ms; {:.0} MB at most",
+            self.requests,
+            self.seconds,
+            self.not_200,
+            self.ack_p50_ms,
+            self.ack_p99_ms,
+            self.ack_max_ms,
+            self.p50_ms,
+            self.p95_ms,
+            self.p99_ms,
+            self.peak_bytes as f64 / 1e6,
+        )
+    }
+}
+
+pub(crate) async fn measure(plan: &Plan) -> anyhow::Result<Campaign> {
+    let config = Config { latency: LATENCY, ..Config::default() };
+    let posthog = PostHog::bind(([127, 0, 0, 1], 0).into(), config)?.start();
+    let mut subject = Subject::start(Kind::One, &posthog.url(), plan).await?;
+    load::count(subject.http(), Workload::Single, 1, 1).await?;
+    ensure!(
+        posthog.books().wait_until(Duration::from_secs(10), |books| books.unique() == 1).await,
+        "the first event is late"
+    );
+
+    let ramp = Ramp::constant(RATE, plan.campaign);
+    let sender = Sender::new(load::target(subject.http(), Workload::Single)?, Rules::connector(), 1024);
+    let draft = Draft::sized(Workload::Single.template(), KEY, 2, Workload::Single.event_bytes());
+    let begun = SystemTime::now();
+    let watching = tokio::spawn(watch(posthog.books().clone(), ramp.clone(), begun));
+    let report = sender.run(&ramp, draft.bodies(0)).await;
+    let (stored, wait) = watching.await?;
+    let (_, peak_bytes) = subject.memory()?;
+    ensure!(stored == report.sent, "{stored} of {} events at PostHog", report.sent);
+    subject.finish().await?;
+
+    let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
+    let campaign = Campaign {
+        requests: report.attempted,
+        not_200: report.attempted - report.sent,
+        seconds: report.elapsed.as_secs_f64(),
+        ack_p50_ms: milliseconds(report.latency.quantile(0.5)),
+        ack_p99_ms: milliseconds(report.latency.quantile(0.99)),
+        ack_max_ms: milliseconds(report.latency.max()),
+        p50_ms: milliseconds(wait.quantile(0.5)),
+        p95_ms: milliseconds(wait.quantile(0.95)),
+        p99_ms: milliseconds(wait.quantile(0.99)),
+        peak_bytes,
+    };
+    println!("{campaign}");
+    Ok(campaign)
+}
+
+/// Counts events as they are stored, with the time since each was due, until all are there or none has come for long.
+async fn watch(books: moehog_emulator::posthog::Books, ramp: Ramp, begun: SystemTime) -> (u64, Histogram) {
+    let mut stored = books.subscribe();
+    let (mut count, mut wait) = (0, Histogram::default());
+    let mut forgotten_at = tokio::time::Instant::now();
+    while count < ramp.requests() {
+        let event = match tokio::time::timeout(Duration::from_secs(30), stored.recv()).await {
+            Ok(Ok(event)) => event,
+            Ok(Err(RecvError::Lagged(missed))) => {
+                // stored, but seen too late to be timed
+                count += missed;
+                continue;
+            }
+            Ok(Err(RecvError::Closed)) | Err(_) => break,
+        };
+        if let Some(due) = Mark::find(&event.raw).filter(|mark| mark.run == 2).and_then(|mark| ramp.due(mark.number)) {
+            count += 1;
+            let stored_at =
+                UNIX_EPOCH + Duration::from_nanos(u64::try_from(event.arrived_at.as_nanosecond()).unwrap_or(0));
+            wait.record(stored_at.duration_since(begun + due).unwrap_or_default());
+        }
+        if forgotten_at.elapsed() > FORGET {
+            books.clear();
+            forgotten_at = tokio::time::Instant::now();
+        }
+    }
+    (count, wait)
+}

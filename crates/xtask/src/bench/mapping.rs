@@ -1,0 +1,96 @@
+//! The built-in mapping alone, on one core.
+
+use std::{
+    fmt, fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use moehog_emulator::moengage::Draft;
+use moehog_proto::transformer::{TransformedWebhook, Webhook, mapped_event::Outcome, transformed_webhook};
+use moehog_transformer::Transformer;
+use serde::Serialize;
+
+use super::{load::Workload, subject::KEY};
+
+const LASTS: Duration = Duration::from_secs(3);
+const DIFFERENT: u64 = 64;
+
+/// Events mapped a second of processor time.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Mapping {
+    pub(crate) streams_events_per_second: f64,
+    pub(crate) connector_events_per_second: f64,
+}
+
+impl fmt::Display for Mapping {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "built-in mapping on one core: {:.0} Streams events/s ({:.2} CPU-s/M), {:.0} Connector events/s ({:.2} CPU-s/M)",
+            self.streams_events_per_second,
+            1e6 / self.streams_events_per_second,
+            self.connector_events_per_second,
+            1e6 / self.connector_events_per_second,
+        )
+    }
+}
+
+pub(crate) fn measure() -> anyhow::Result<Mapping> {
+    let mapping = Mapping {
+        streams_events_per_second: rate(Workload::Batch)?,
+        connector_events_per_second: rate(Workload::Single)?,
+    };
+    println!("{mapping}");
+    Ok(mapping)
+}
+
+fn rate(workload: Workload) -> anyhow::Result<f64> {
+    let transformer = Transformer::new(moehog_transformer::Mapping { keep_push_tokens: false });
+    let draft = Draft::sized(workload.template(), KEY, 3, workload.event_bytes());
+    let webhooks: Vec<_> = draft.bodies(0).take(DIFFERENT as usize).map(|body| webhook(workload, body.bytes)).collect();
+    for webhook in &webhooks {
+        let events = events(&transformer.transform(webhook));
+        ensure!(events == workload.events(), "{events} events of a webhook with {}", workload.events());
+    }
+    let (begun, before) = (Instant::now(), on_processor()?);
+    let mut mapped = 0;
+    while begun.elapsed() < LASTS {
+        for webhook in &webhooks {
+            mapped += events(&transformer.transform(webhook));
+        }
+    }
+    Ok(mapped as f64 / (on_processor()? - before))
+}
+
+fn webhook(workload: Workload, body: bytes::Bytes) -> Webhook {
+    let (source, route) = if workload.events() > 1 { ("default", "in") } else { ("capture", "capture") };
+    let api_key = if workload.events() > 1 { String::new() } else { KEY.to_string() };
+    Webhook {
+        receipt: "3f9a1c2b-12f-a07c".to_string(),
+        origin_receipt: "3f9a1c2b-12f-a07c".to_string(),
+        received_at_ms: 1_764_000_000_000,
+        source: source.to_string(),
+        route: route.to_string(),
+        content_type: "application/json".to_string(),
+        api_key,
+        body,
+        ..Webhook::default()
+    }
+}
+
+fn events(transformed: &TransformedWebhook) -> u64 {
+    match &transformed.result {
+        Some(transformed_webhook::Result::Mapped(mapped)) => {
+            mapped.events.iter().filter(|event| matches!(event.outcome, Some(Outcome::Event(_)))).count() as u64
+        }
+        _ => 0,
+    }
+}
+
+/// Processor time of this thread in seconds: what else runs on the machine is not in it.
+fn on_processor() -> anyhow::Result<f64> {
+    let schedule = fs::read_to_string("/proc/thread-self/schedstat").context("read /proc/thread-self/schedstat")?;
+    let nanoseconds: f64 = schedule.split(' ').next().context("a figure")?.parse()?;
+    Ok(nanoseconds / 1e9)
+}

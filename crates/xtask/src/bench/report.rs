@@ -1,0 +1,111 @@
+//! What was measured, as JSON and as tables.
+
+use std::{fmt, fs};
+
+use serde::Serialize;
+
+use super::{
+    backlog::Backlog, budget::Row, campaign::Campaign, mapping::Mapping, outage::Outage, throughput::Throughput,
+};
+
+/// Everything a run measured.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Report {
+    pub(crate) conditions: Conditions,
+    pub(crate) throughput: Vec<Throughput>,
+    pub(crate) mapping: Option<Mapping>,
+    pub(crate) outage: Option<Outage>,
+    pub(crate) backlog: Vec<Backlog>,
+    pub(crate) campaign: Option<Campaign>,
+    pub(crate) budget: Vec<Row>,
+}
+
+/// On what it was measured.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Conditions {
+    cores: usize,
+    processor: String,
+    kernel: String,
+    /// Load average of the last minute before the run: other work beside it.
+    load_before: String,
+}
+
+impl Report {
+    pub(crate) fn new() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let model = read("/proc/cpuinfo").lines().find_map(|line| line.strip_prefix("model name").map(str::to_string));
+        Self {
+            conditions: Conditions {
+                cores: std::thread::available_parallelism().map_or(0, usize::from),
+                processor: model.unwrap_or_default().trim_start_matches([' ', '\t', ':']).to_string(),
+                kernel: read("/proc/sys/kernel/osrelease").trim().to_string(),
+                load_before: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_string(),
+            },
+            throughput: Vec::new(),
+            mapping: None,
+            outage: None,
+            backlog: Vec::new(),
+            campaign: None,
+            budget: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Conditions { cores, processor, kernel, load_before } = &self.conditions;
+        writeln!(formatter, "{cores} cores, {processor}, Linux {kernel}, load {load_before} before the run")?;
+        if !self.throughput.is_empty() {
+            throughput(formatter, &self.throughput)?;
+        }
+        if let Some(mapping) = &self.mapping {
+            writeln!(formatter, "\n{mapping}")?;
+        }
+        if let Some(campaign) = &self.campaign {
+            writeln!(formatter, "\n{campaign}")?;
+        }
+        if !self.budget.is_empty() {
+            writeln!(formatter, "\n| budget | measured | must | aim | |\n| --- | --- | --- | --- | --- |")?;
+        }
+        for Row { what, unit, must, aim, measured, met } in &self.budget {
+            let mark = if *met { "met" } else { "NOT MET" };
+            writeln!(formatter, "| {what} | {measured:.1} {unit} | {must} | {aim} | {mark} |")?;
+        }
+        Ok(())
+    }
+}
+
+fn throughput(formatter: &mut fmt::Formatter<'_>, all: &[Throughput]) -> fmt::Result {
+    writeln!(
+        formatter,
+        "\n| workload | subject | requests/s | events/s | delivered/s | ack p50 ms | p99 | p99.9 | CPU-s/M | RSS idle MB | peak MB |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    )?;
+    for one in all {
+        writeln!(
+            formatter,
+            "| {} | {} | {:.0} | {:.0} | {:.0} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} |",
+            one.workload.name(),
+            one.kind.name(),
+            one.median(|round| round.requests_per_second),
+            one.median(|round| round.events_per_second),
+            one.median(|round| round.delivered_per_second),
+            one.median(|round| round.ack_p50_ms),
+            one.median(|round| round.ack_p99_ms),
+            one.median(|round| round.ack_p999_ms),
+            one.median(|round| round.cpu_per_million),
+            one.median(|round| round.idle_bytes as f64 / 1e6),
+            one.median(|round| round.peak_bytes as f64 / 1e6),
+        )?;
+    }
+    writeln!(formatter, "\nCPU-s/M by process and thread, median:")?;
+    for one in all.iter().filter(|one| one.kind.delivers()) {
+        writeln!(formatter, "{}, {}", one.workload.name(), one.kind.name())?;
+        let Some(round) = one.rounds.first() else { continue };
+        for stage in round.stages.keys() {
+            let cost = one.median(|round| round.stages.get(stage).copied().unwrap_or(0.0));
+            writeln!(formatter, "  {stage:<44} {cost:>7.2}")?;
+        }
+    }
+    Ok(())
+}

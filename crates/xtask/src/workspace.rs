@@ -1,0 +1,78 @@
+//! Where things are, and cargo.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+/// The root of the source tree.
+pub(crate) fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.ancestors().nth(2).unwrap_or(manifest).to_path_buf()
+}
+
+/// Where builds go.
+pub(crate) fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The cargo that runs this, in the root.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root()).stdin(Stdio::null());
+    // set for xtask itself by the cargo that started it; they would mislead the one started here
+    for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
+/// A binary or test that cargo made.
+#[derive(Debug, Clone)]
+pub(crate) struct Executable {
+    /// Directory of its package.
+    pub(crate) package_directory: PathBuf,
+    /// Name of its package.
+    pub(crate) package: String,
+    /// Name of the target within the package.
+    pub(crate) target: String,
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// Whether it is a test harness.
+    pub(crate) is_test: bool,
+}
+
+/// Runs `cargo build` (or another command that takes its options) and gives what it made.
+pub(crate) fn build(arguments: &[&str]) -> anyhow::Result<Vec<Executable>> {
+    let output = cargo()
+        .args(arguments)
+        .args(["--message-format", "json-render-diagnostics"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("start cargo")?;
+    ensure!(output.status.success(), "cargo {}: {}", arguments.join(" "), output.status);
+    let lines = output.stdout.split(|byte| *byte == b'\n');
+    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).filter_map(|message| executable(&message)).collect())
+}
+
+fn executable(message: &Value) -> Option<Executable> {
+    let manifest = Path::new(message.get("manifest_path")?.as_str()?);
+    let directory = manifest.parent()?;
+    Some(Executable {
+        path: message.get("executable")?.as_str()?.into(),
+        package: package_name(directory),
+        target: message["target"]["name"].as_str()?.to_string(),
+        is_test: message["profile"]["test"].as_bool()?,
+        package_directory: directory.to_path_buf(),
+    })
+}
+
+/// `crates/journal` is `journal`, `tests` is `tests`.
+fn package_name(directory: &Path) -> String {
+    directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
