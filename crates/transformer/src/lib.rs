@@ -1,1 +1,36 @@
-//! transformer.
+//! Maps MoEngage webhooks to PostHog events: a pure function, served over gRPC.
+//!
+//! PostHog refuses a whole batch for one bad event, takes an unfilled placeholder for a person, and stores a resend as a
+//! new event unless it carries the same id and time. What MoEngage sends is made so that none of this happens.
+//!
+//! It promises: any bytes give events or a rejection, never a panic, and cost memory in proportion to their size; one bad
+//! event costs itself; the same webhook gives the same events, and a resend of what has an id the same PostHog key; no
+//! placeholder and no id that the vendors refuse becomes a person; a value that no rule touches is copied as it stands.
+//!
+//! It recognises a body by its shape: a Streams batch (`events`), one event of a file export (`event` as an object), a flat
+//! event (`event_name`), and PostHog's own forms (one event, an array, a `batch`). A body passes three steps: read in place
+//! (`item`), planned by rules over slices of it (`mapping`), written once (`output`).
+//!
+//! It leaves to others: durability and order (the relay), retries (the relay), and what PostHog says (delivery). It ignores
+//! `historical_migration`, and drops `sent_at`.
+
+mod body;
+mod config;
+mod fault;
+mod item;
+mod json;
+mod mapping;
+mod metrics;
+mod moengage;
+mod notes;
+mod output;
+mod server;
+mod service;
+mod transformer;
+
+pub use self::{
+    config::{Admin, Config, DEFAULTS, Grpc, Mapping, Shutdown},
+    notes::{Note, Notes},
+    server::TransformerServer,
+    transformer::Transformer,
+};

@@ -1,0 +1,152 @@
+//! From the bytes of a body to JSON text: unpacked, valid UTF-8, no lone surrogates.
+//!
+//! What is damaged in one place is repaired there and counted, so that one bad byte costs itself and not its batch.
+
+use std::{
+    borrow::Cow,
+    io::{self, Read},
+};
+
+use flate2::read::MultiGzDecoder;
+
+use crate::notes::{Note, Notes};
+
+/// Largest body after decompression, in bytes.
+pub(crate) const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const BOM: &[u8] = b"\xef\xbb\xbf";
+/// U+FFFD as a JSON escape: as long as the surrogate it replaces.
+const REPLACEMENT_ESCAPE: &[u8; 6] = b"\\ufffd";
+
+/// Why the bytes of a body are not text.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DecodeError {
+    #[error("body is not readable gzip")]
+    Gzip(#[source] io::Error),
+    #[error("body is larger than {MAX_BODY_BYTES} bytes after decompression")]
+    TooLarge,
+}
+
+/// Whether a body is gzip, told by its first bytes. `Content-Encoding` is not asked: a plain body labelled gzip is plain.
+pub(crate) fn is_gzip(body: &[u8]) -> bool {
+    body.starts_with(&GZIP)
+}
+
+/// Unpacks gzip up to [`MAX_BODY_BYTES`].
+pub(crate) fn unpack(body: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
+    if !is_gzip(body) {
+        return Ok(Cow::Borrowed(body));
+    }
+    let mut unpacked = Vec::new();
+    let limit = MAX_BODY_BYTES as u64 + 1;
+    MultiGzDecoder::new(body).take(limit).read_to_end(&mut unpacked).map_err(DecodeError::Gzip)?;
+    if unpacked.len() > MAX_BODY_BYTES {
+        return Err(DecodeError::TooLarge);
+    }
+    Ok(Cow::Owned(unpacked))
+}
+
+/// Makes text of bytes: skips a byte order mark, replaces what is not UTF-8 by U+FFFD and a lone surrogate escape by
+/// `\ufffd`. PostHog refuses the whole batch for either.
+pub(crate) fn text<'a>(bytes: &'a [u8], notes: &mut Notes) -> Cow<'a, str> {
+    let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => {
+            let repaired = bytes.utf8_chunks().filter(|chunk| !chunk.invalid().is_empty()).count();
+            notes.add(Note::RepairedUtf8, repaired as u64);
+            String::from_utf8_lossy(bytes)
+        }
+    };
+    let lone = lone_surrogates(text.as_bytes());
+    if lone.is_empty() {
+        return text;
+    }
+    notes.add(Note::RepairedSurrogate, lone.len() as u64);
+    let mut bytes = text.into_owned().into_bytes();
+    for at in lone {
+        bytes[at..at + REPLACEMENT_ESCAPE.len()].copy_from_slice(REPLACEMENT_ESCAPE);
+    }
+    // ASCII was replaced by ASCII: it is still UTF-8, and were it not, the lossy reading would be right
+    Cow::Owned(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// Offsets of the `\uD800` to `\uDFFF` escapes that are not half of a pair.
+fn lone_surrogates(json: &[u8]) -> Vec<usize> {
+    let mut lone = Vec::new();
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'\\', &json[at..]) {
+        let escape = at + found;
+        match unit(json, escape) {
+            Some(0xd800..=0xdbff) if matches!(unit(json, escape + 6), Some(0xdc00..=0xdfff)) => at = escape + 12,
+            Some(0xd800..=0xdfff) => {
+                lone.push(escape);
+                at = escape + 6;
+            }
+            _ => at = escape + 2, // also past an escaped backslash, so that `\\ud800` is text
+        }
+        if at >= json.len() {
+            break;
+        }
+    }
+    lone
+}
+
+/// The UTF-16 unit that a `\uXXXX` escape at `at` stands for.
+fn unit(json: &[u8], at: usize) -> Option<u16> {
+    let digits = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    digits.iter().try_fold(0_u16, |unit, digit| {
+        let digit = char::from(*digit).to_digit(16)?;
+        Some(unit << 4 | u16::try_from(digit).ok()?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn only_lone_surrogates_are_replaced() {
+        for (json, repaired, count) in [
+            (r#""\ud83d\ude00""#, r#""\ud83d\ude00""#, 0),
+            (r#""\ud83d""#, r#""\ufffd""#, 1),
+            (r#""\uDE00\uD83D""#, r#""\ufffd\ufffd""#, 2),
+            (r#""\ud83d\ud83d\ude00""#, r#""\ufffd\ud83d\ude00""#, 1),
+            (r#""\\ud83d""#, r#""\\ud83d""#, 0),
+            (r#""\\\ud83d""#, r#""\\\ufffd""#, 1),
+            (r#""\ud8"#, r#""\ud8"#, 0),
+            ("\"\\", "\"\\", 0),
+        ] {
+            let mut notes = Notes::default();
+            assert_eq!(text(json.as_bytes(), &mut notes), repaired);
+            assert_eq!(notes.get(Note::RepairedSurrogate), count, "{json}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_replaced_where_they_stand_and_a_mark_is_skipped() {
+        let mut notes = Notes::default();
+        assert_eq!(text(b"\xef\xbb\xbf{\"a\":\"caf\xe9 \xff\"}", &mut notes), "{\"a\":\"caf\u{fffd} \u{fffd}\"}");
+        assert_eq!(notes.get(Note::RepairedUtf8), 2);
+    }
+
+    #[test]
+    fn gzip_is_told_by_its_bytes_and_a_bomb_stops_at_the_limit() {
+        assert_eq!(*unpack(&gzip(b"{}")).unwrap(), *b"{}");
+        assert_eq!(*unpack(b"{}").unwrap(), *b"{}");
+        assert!(matches!(unpack(&gzip(&vec![b' '; MAX_BODY_BYTES + 1])), Err(DecodeError::TooLarge)));
+        assert!(unpack(&gzip(&vec![b' '; MAX_BODY_BYTES])).is_ok());
+        assert!(matches!(unpack(&gzip(b"{}")[..15]), Err(DecodeError::Gzip(_))));
+    }
+}

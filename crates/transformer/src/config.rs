@@ -1,0 +1,82 @@
+//! What a transformer can be told.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use moehog_runtime::ConfigError;
+use serde::Deserialize;
+
+/// Every key with its default.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+/// Configuration of the transformer service.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The gRPC listener.
+    pub grpc: Grpc,
+    /// The admin listener.
+    pub admin: Admin,
+    /// What the mapping does.
+    pub mapping: Mapping,
+    /// How the service stops.
+    pub shutdown: Shutdown,
+    /// Logs and traces.
+    pub telemetry: moehog_telemetry::Config,
+}
+
+impl Config {
+    /// Defaults, then `file`, then the process's `MOEHOG__…` variables.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, an unknown key (named), a value of the wrong kind.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        moehog_runtime::load(DEFAULTS, file, moehog_runtime::environment())
+    }
+}
+
+/// The gRPC listener.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grpc {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// The admin listener.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// What the mapping does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mapping {
+    /// Whether device push tokens become properties.
+    pub keep_push_tokens: bool,
+}
+
+/// How the service stops.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shutdown {
+    /// Longest time that calls under way may take after the stop began.
+    #[serde(with = "moehog_runtime::duration")]
+    pub grace: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_a_whole_configuration_and_agree_with_the_code() {
+        let config: Config = moehog_runtime::load(DEFAULTS, None, []).unwrap();
+        assert_eq!(config.grpc.listen.port(), 50051);
+        assert_eq!(config.admin.listen.port(), 9081);
+        assert_eq!(config.mapping, Mapping::default());
+    }
+}

@@ -1,0 +1,113 @@
+//! Small tools over JSON text that is already known to be valid: a value or a key is the slice as it stands in the body.
+
+use std::borrow::Cow;
+
+/// The text of a JSON string, unescaped; none for any other value.
+pub(crate) fn string(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_str(raw).ok().map(Cow::Owned)
+}
+
+/// Whether a value is the literal `null`.
+pub(crate) fn is_null(raw: &str) -> bool {
+    raw == "null"
+}
+
+/// Whether a value is an object.
+pub(crate) fn is_object(raw: &str) -> bool {
+    raw.starts_with('{')
+}
+
+/// Whether a value is a number.
+pub(crate) fn is_number(raw: &str) -> bool {
+    raw.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+}
+
+/// Appends `text` as a JSON string.
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut from = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let escape: &[u8] = match byte {
+            b'"' => b"\\\"",
+            b'\\' => b"\\\\",
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            b'\t' => b"\\t",
+            0..=0x1f => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                out.extend_from_slice(&text.as_bytes()[from..at]);
+                let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+                from = at + 1;
+                continue;
+            }
+            _ => continue,
+        };
+        out.extend_from_slice(&text.as_bytes()[from..at]);
+        out.extend_from_slice(escape);
+        from = at + 1;
+    }
+    out.extend_from_slice(&text.as_bytes()[from..]);
+    out.push(b'"');
+}
+
+/// Whether a value nests deeper than `limit`.
+pub(crate) fn nests_deeper(raw: &str, limit: usize) -> bool {
+    if !raw.starts_with(['{', '[']) {
+        return false;
+    }
+    // no more opening brackets than the limit: it cannot be deeper, and nothing else need be looked at
+    if memchr::memchr2_iter(b'{', b'[', raw.as_bytes()).nth(limit).is_none() {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in raw.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                if depth > limit {
+                    return true;
+                }
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn depth_counts_brackets_outside_of_strings() {
+        assert!(!nests_deeper(r#""[[[[""#, 1));
+        assert!(!nests_deeper(r#"["[[[[\"[[", {}]"#, 2));
+        assert!(nests_deeper(r#"["[[[[\"[[", {}]"#, 1));
+        assert!(nests_deeper(&"[".repeat(101), 100));
+        assert!(!nests_deeper(&format!("{}{}", "[".repeat(100), "]".repeat(100)), 100));
+        assert!(!nests_deeper(&format!("[{}[]]", "[],".repeat(500)), 2));
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_string_reads_as_it_was(text in ".*") {
+            let mut out = Vec::new();
+            write_string(&mut out, &text);
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text.as_str());
+            let written = String::from_utf8(out).unwrap();
+            let read = string(&written).unwrap();
+            prop_assert_eq!(&*read, text.as_str());
+        }
+    }
+}

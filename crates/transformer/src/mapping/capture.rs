@@ -1,0 +1,236 @@
+//! An event in PostHog's own form, as the tutorial's connector bodies are: kept as it is, its person properties moved to
+//! where every PostHog reads them.
+//!
+//! Source: PostHog, rust/common/types/src/event.rs (024dbbe0) and its ingestion's normalizeEvent, read 2026-08.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map::Entry},
+};
+
+use uuid::Uuid;
+
+use super::{Context, Plan, Properties, Rank, checked, identity, ids, time::Moment};
+use crate::{
+    fault::Fault,
+    item::{Item, Kind, Object, Pair},
+    json,
+    notes::Note,
+};
+
+/// Members whose objects PostHog merges key by key, as properties with their quotes.
+const MERGED: [&str; 3] = ["\"$set\"", "\"$set_once\"", "\"$groups\""];
+
+/// Members in which senders put an id of the event, the best first.
+const ID_FIELDS: [&str; 4] = ["uuid", "event_uuid", "messageId", "message_id"];
+
+/// Members that are read elsewhere, or are not about the event.
+const READ: [&str; 14] = [
+    "api_key",
+    "token",
+    "$token",
+    "event",
+    "distinct_id",
+    "$distinct_id",
+    "timestamp",
+    "offset",
+    "uuid",
+    "event_uuid",
+    "messageId",
+    "message_id",
+    "sent_at",
+    "historical_migration",
+];
+
+/// Plans an event that is in PostHog's form.
+pub(crate) fn map<'a>(
+    item: &Item<'a>,
+    position: u32,
+    context: &mut Context<'_>,
+    properties: &mut Properties<'a>,
+) -> Result<Plan<'a>, Fault> {
+    if is_of_another_project(item, &context.webhook.api_key) {
+        return Err(Fault::KeyMismatch);
+    }
+    let name = item.field("event").map(|raw| identity::event_name(raw, "event", &mut context.notes));
+    let name = name.transpose()?.flatten().ok_or(Fault::MissingEvent)?;
+    let distinct_id = person(item, context)?;
+    if item.properties.kind == Kind::Other {
+        return Err(Fault::InvalidProperties);
+    }
+    for pair in &item.properties.pairs {
+        add(pair, context, properties)?;
+    }
+    for pair in &item.fields {
+        beside(pair, context, properties)?;
+    }
+    let uuid = uuid(item, position, context);
+    Ok(Plan { uuid, name, distinct_id, moment: moment(item, context), personless: false })
+}
+
+/// Whether the event names a project other than `key`. Without a key of the request every event goes where its source says.
+fn is_of_another_project(item: &Item<'_>, key: &str) -> bool {
+    let differs = |raw: &str| json::string(raw).is_some_and(|own| !own.is_empty() && own != key);
+    if key.is_empty() {
+        return false;
+    }
+    let mut own = ["api_key", "token", "$token"].iter().filter_map(|name| item.field(name)).peekable();
+    if own.peek().is_some() {
+        return own.any(differs);
+    }
+    // a property named `token` may be anything; only what looks like a project key is one
+    let token = item.properties.pairs.iter().rev().find(|pair| pair.name == "token");
+    token.is_some_and(|pair| pair.value.starts_with("\"phc_") && differs(pair.value))
+}
+
+/// The first of the places where PostHog looks for the person.
+fn person<'a>(item: &Item<'a>, context: &mut Context<'_>) -> Result<Cow<'a, str>, Fault> {
+    let inner = item.properties.pairs.iter().rev().find(|pair| pair.name == "distinct_id");
+    let places = [item.field("distinct_id"), item.field("$distinct_id"), inner.map(|pair| pair.value)];
+    for raw in places.into_iter().flatten() {
+        if let Some(id) = identity::distinct_id(raw, "distinct_id", &mut context.notes)? {
+            return Ok(id);
+        }
+    }
+    Err(Fault::MissingDistinctId)
+}
+
+/// The UUID that the body gives; else one made of the body's own id, else of its place.
+fn uuid(item: &Item<'_>, position: u32, context: &mut Context<'_>) -> Uuid {
+    let inner = item.properties.pairs.iter().rev().find(|pair| pair.name == "$insert_id");
+    let own = ID_FIELDS.iter().filter_map(|name| item.field(name)).chain(inner.map(|pair| pair.value));
+    for raw in own.filter(|raw| !json::is_null(raw)) {
+        let Some(id) = identity::event_id(raw) else {
+            context.notes.count(Note::UnusableId);
+            continue;
+        };
+        return match item.field("uuid").filter(|uuid| std::ptr::eq(*uuid, raw)).and_then(|_| ids::given(&id)) {
+            Some(uuid) => uuid,
+            None => context.uuid(Some(&id), position),
+        };
+    }
+    context.uuid(None, position)
+}
+
+/// PostHog takes `offset` (milliseconds before now) over `timestamp`; its now is our time of arrival.
+fn moment<'a>(item: &Item<'a>, context: &mut Context<'_>) -> Moment<'a> {
+    if let Some(raw) = item.field("offset").filter(|raw| !json::is_null(raw)) {
+        let offset = raw.parse::<i64>().ok();
+        match offset.and_then(|offset| Moment::before(context.webhook.received_at_ms, offset)) {
+            Some(moment) => return moment,
+            None => context.notes.count(Note::UnreadableTime),
+        }
+    }
+    context.moment(item.field("timestamp"))
+}
+
+/// A member beside `properties`: PostHog's own go into them, where the newer API reads them too.
+fn beside<'a>(pair: &Pair<'a>, context: &mut Context<'_>, properties: &mut Properties<'a>) -> Result<(), Fault> {
+    let name = &*pair.name;
+    if READ.contains(&name) {
+        return Ok(());
+    }
+    if !name.starts_with('$') {
+        context.notes.count(Note::IgnoredField);
+        return Ok(());
+    }
+    if json::is_null(pair.value) {
+        return Ok(());
+    }
+    let Some(key) = MERGED.iter().find(|key| key.trim_matches('"') == name) else {
+        if properties.contains(name) {
+            context.notes.count(Note::Clash);
+            return Ok(());
+        }
+        return add(pair, context, properties);
+    };
+    let Some(members) = members(checked(pair.value)?, context) else {
+        context.notes.count(Note::WrongKind);
+        return Ok(());
+    };
+    let value = match properties.get(name).filter(|inner| json::is_object(inner)) {
+        Some(inner) => Cow::Owned(object(&merged(inner, members.pairs))),
+        None if members.dropped == 0 => Cow::Borrowed(pair.value),
+        None if members.pairs.is_empty() => return Ok(()),
+        None => Cow::Owned(object(&members.pairs)),
+    };
+    properties.put(Rank::Event, key, value);
+    Ok(())
+}
+
+fn add<'a>(pair: &Pair<'a>, context: &mut Context<'_>, properties: &mut Properties<'a>) -> Result<(), Fault> {
+    if pair.name == "moehog" {
+        context.notes.count(Note::Clash);
+        return Ok(());
+    }
+    if context.policy(true).drops(pair.value) {
+        context.notes.count(Note::DroppedPlaceholder);
+        return Ok(());
+    }
+    let mut value = Cow::Borrowed(checked(pair.value)?);
+    if MERGED.iter().any(|key| key.trim_matches('"') == pair.name)
+        && let Some(members) = members(pair.value, context)
+        && members.dropped > 0
+    {
+        if members.pairs.is_empty() {
+            return Ok(());
+        }
+        value = Cow::Owned(object(&members.pairs));
+    }
+    properties.insert(Rank::Event, "", pair.name.clone(), pair.key, value, &mut context.notes);
+    Ok(())
+}
+
+/// An object's members, each name once, and how many were left out.
+struct Filled<'a> {
+    pairs: Vec<Pair<'a>>,
+    dropped: usize,
+}
+
+/// The members of an object without unfilled placeholders; of two of one name the last. None for any other value.
+fn members<'a>(raw: &'a str, context: &mut Context<'_>) -> Option<Filled<'a>> {
+    let object = Object::read(raw);
+    if object.kind != Kind::Object {
+        return None;
+    }
+    let policy = context.policy(true);
+    let all = object.pairs.len();
+    let mut places = HashMap::new();
+    let mut pairs: Vec<Pair<'_>> = Vec::with_capacity(all);
+    for pair in object.pairs {
+        if policy.drops(pair.value) {
+            context.notes.count(Note::DroppedPlaceholder);
+            continue;
+        }
+        match places.entry(pair.name.clone()) {
+            Entry::Occupied(place) => {
+                context.notes.count(Note::DuplicateKey);
+                let place: &usize = place.get();
+                pairs[*place].value = pair.value;
+            }
+            Entry::Vacant(place) => {
+                place.insert(pairs.len());
+                pairs.push(pair);
+            }
+        }
+    }
+    Some(Filled { dropped: all - pairs.len(), pairs })
+}
+
+/// The members of `inner` with those of `outer` over them, as PostHog merges a top-level `$set` into the properties'.
+fn merged<'p>(inner: &'p str, outer: Vec<Pair<'p>>) -> Vec<Pair<'p>> {
+    let mut pairs = Object::read(inner).pairs;
+    let places: HashMap<_, _> = pairs.iter().enumerate().map(|(at, pair)| (pair.name.clone(), at)).collect();
+    for pair in outer {
+        match places.get(&pair.name) {
+            Some(at) => pairs[*at].value = pair.value,
+            None => pairs.push(pair),
+        }
+    }
+    pairs
+}
+
+fn object(pairs: &[Pair<'_>]) -> String {
+    let members: Vec<_> = pairs.iter().map(|pair| [pair.key, ":", pair.value].concat()).collect();
+    format!("{{{}}}", members.join(","))
+}

@@ -1,0 +1,75 @@
+//! The UUID of an event: the same for the same event however often it is received, where the body says which it is.
+
+use uuid::Uuid;
+
+/// Namespace of all UUIDs that moehog makes. It must never change: resends would become new events.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6d6f_6568_6f67_5001_9e5b_0a7c_41d2_8f33);
+
+/// Makes the UUIDs of one source's events.
+#[derive(Debug, Default)]
+pub(crate) struct Ids {
+    name: Vec<u8>,
+}
+
+impl Ids {
+    /// The UUID of the event that carries `id` itself.
+    pub(crate) fn of_id(&mut self, source: &str, id: &str) -> Uuid {
+        self.make(b"id", source, id.as_bytes(), &[])
+    }
+
+    /// The UUID of an event without an id: its place in the webhook first taken.
+    pub(crate) fn of_place(&mut self, source: &str, origin_receipt: &str, position: u32) -> Uuid {
+        self.make(b"at", source, origin_receipt.as_bytes(), &position.to_be_bytes())
+    }
+
+    fn make(&mut self, kind: &[u8], source: &str, id: &[u8], position: &[u8]) -> Uuid {
+        self.name.clear();
+        for part in [kind, b"\0", source.as_bytes(), b"\0", id, position] {
+            self.name.extend_from_slice(part);
+        }
+        Uuid::new_v5(&NAMESPACE, &self.name)
+    }
+}
+
+/// A UUID that a body gives, in any of its written forms; none for the nil UUID, which says nothing.
+pub(crate) fn given(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text.trim()).ok().filter(|uuid| !uuid.is_nil())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_stable_and_apart_by_source_kind_and_place() {
+        let mut ids = Ids::default();
+        let uuid = ids.of_id("shop", "e1");
+        assert_eq!(uuid.to_string(), "6a0dd1f9-0748-520c-902b-e1712547aa32");
+        assert_eq!(uuid.get_version_num(), 5);
+        let all = [
+            uuid,
+            ids.of_id("shop2", "e1"),
+            ids.of_id("shop", "e2"),
+            ids.of_place("shop", "e1", 0),
+            ids.of_place("shop", "e1", 1),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            assert!(!all[..at].contains(one));
+        }
+    }
+
+    #[test]
+    fn a_given_uuid_is_read_in_every_form() {
+        let expected = Uuid::from_u128(0x67e5_5044_10b1_426f_9247_bb68_0e5f_e0c8);
+        for text in [
+            "67e55044-10b1-426f-9247-bb680e5fe0c8",
+            "67E5504410B1426F9247BB680E5FE0C8",
+            "urn:uuid:67e55044-10b1-426f-9247-bb680e5fe0c8",
+        ] {
+            assert_eq!(given(text), Some(expected), "{text}");
+        }
+        for text in ["", "not-a-uuid", "00000000-0000-0000-0000-000000000000"] {
+            assert_eq!(given(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Placeholders that nobody filled, and what an engine leaves where it had no value.
+//!
+//! Sources: MoEngage, "Jinja Personalization Troubleshooting" (an unrendered placeholder can go out literally) and "Jinja
+//! Templating Language" (`MOE_NOT_SEND`), read 2026-08; PostHog's tutorial "MoEngage" (bare `{{user_id}}`).
+
+use memchr::memmem;
+
+use crate::json;
+
+/// Looks through a whole body at once, so that most bodies are never looked through value by value.
+#[derive(Debug)]
+pub(crate) struct Detector([memmem::Finder<'static>; 5]);
+
+impl Default for Detector {
+    fn default() -> Self {
+        // `\u00` since a marker may be written in escapes; `%7` since percent-encoding has two cases
+        Self(["{{", "{%", "%7", "Attribute[", "\\u00"].map(memmem::Finder::new))
+    }
+}
+
+impl Detector {
+    /// Whether some value of the body may hold a marker.
+    pub(crate) fn may_hold_marker(&self, body: &str) -> bool {
+        self.0.iter().any(|finder| finder.find(body.as_bytes()).is_some())
+    }
+}
+
+/// Whether a text holds a placeholder as a template writes it.
+pub(crate) fn holds_marker(text: &str) -> bool {
+    if memchr::memchr3(b'{', b'%', b'[', text.as_bytes()).is_none() {
+        return false;
+    }
+    text.contains("{{") || text.contains("{%") || text.contains("Attribute[") || holds_encoded(text)
+}
+
+fn holds_encoded(text: &str) -> bool {
+    text.as_bytes()
+        .windows(6)
+        .any(|window| window.eq_ignore_ascii_case(b"%7B%7B") || window.eq_ignore_ascii_case(b"%7B%25"))
+}
+
+/// Whether a text is what a template engine prints for a value it does not have.
+pub(crate) fn is_nothing(text: &str) -> bool {
+    matches!(text.trim(), "" | "None" | "undefined" | "MOE_NOT_SEND")
+}
+
+/// Whether a text is a placeholder that was not filled, or what stands for a missing value.
+pub(crate) fn is_unresolved(text: &str) -> bool {
+    is_nothing(text) || holds_marker(text)
+}
+
+/// Which values of an event are taken for unfilled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy {
+    /// The body holds something like a marker.
+    pub(crate) markers: bool,
+    /// A template made the body: `None` and its like stand for a missing value.
+    pub(crate) nothings: bool,
+}
+
+impl Policy {
+    /// Whether a property's value, as it stands in the body, was not filled.
+    pub(crate) fn drops(self, raw: &str) -> bool {
+        if !raw.starts_with('"') || !(self.markers || self.nothings) {
+            return false;
+        }
+        let Some(text) = json::string(raw) else { return false };
+        (self.nothings && is_nothing(&text)) || (self.markers && holds_marker(&text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_placeholder_is_seen_however_it_is_written() {
+        let detector = Detector::default();
+        for raw in [
+            r#""{{user_id}}""#,
+            r#""a {{ first_name }} b""#,
+            r#""{% if x %}""#,
+            r#""%7B%7Buser_id%7D%7D""#,
+            r#""%7b%7buser_id%7d%7d""#,
+            r#""%7B%25 if x""#,
+            r#""UserAttribute['Email (Standard)']""#,
+            r#""EventAttribute[x]""#,
+            r#""\u007b\u007Buser_id}}""#,
+        ] {
+            assert!(detector.may_hold_marker(raw), "{raw}");
+            assert!(Policy { markers: true, nothings: false }.drops(raw), "{raw}");
+        }
+        for raw in [r#""{ {""#, r#""100%""#, r#""Attribute""#, r#""a%7Bb""#, "{}", "1", "null"] {
+            assert!(!Policy { markers: true, nothings: true }.drops(raw), "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_an_engine_prints_for_nothing_is_nothing_only_by_itself() {
+        let policy = Policy { markers: false, nothings: true };
+        for raw in [r#""""#, r#"" ""#, r#""None""#, r#""undefined""#, r#""MOE_NOT_SEND""#, r#""\t""#] {
+            assert!(policy.drops(raw), "{raw}");
+            assert!(!Policy { markers: true, nothings: false }.drops(raw), "{raw}");
+        }
+        for raw in [r#""none""#, r#""Nonesuch""#, r#""null""#, "null", "0", "false"] {
+            assert!(!policy.drops(raw), "{raw}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! A Streams event: attributes flattened by the naming that other tools give MoEngage's data, ids and time made PostHog's.
+//!
+//! Sources: MoEngage, "Streams" (02d140bd) and "Data Export Glossary" (1e2fa66f); MoEngage partner guide, "Mixpanel"
+//! (02d140bd) for the names; "Send MoEngage Events to Adobe" (13035dc6) for the flat form. Read 2026-08.
+
+use std::borrow::Cow;
+
+use super::{Context, Plan, Properties, Rank, checked, identity};
+use crate::{
+    fault::Fault,
+    item::{Item, Kind, Object, Pair},
+    json,
+    notes::Note,
+};
+
+/// What a file export and the flat form have around the event; it says nothing of the event.
+const ENVELOPE: [&str; 8] =
+    ["app_name", "db_name", "export_day", "export_doc_id", "export_hour", "id", "moe_request_id", "source"];
+
+/// Properties by which PostHog changes persons. An attribute of that name changes none, it is renamed.
+const RESERVED: [&str; 8] = [
+    "$anon_distinct_id",
+    "$group_set",
+    "$groups",
+    "$process_person_profile",
+    "$set",
+    "$set_once",
+    "$unset",
+    "$ignore_sent_at",
+];
+
+/// Whether an event that stands by itself is a Streams event and not one for PostHog.
+pub(crate) fn is_flat(item: &Item<'_>) -> bool {
+    item.field("event").is_none() && (item.field("event_name").is_some() || item.field("event_code").is_some())
+}
+
+/// Members of a Streams event that have a meaning of their own.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    name: Option<&'a str>,
+    code: Option<&'a str>,
+    uuid: Option<&'a str>,
+    time: Option<&'a str>,
+    /// `time` of the flat form.
+    flat_time: Option<&'a str>,
+    uid: Option<&'a str>,
+    moengage_user_id: Option<&'a str>,
+}
+
+/// Plans a Streams event.
+pub(crate) fn map<'a>(
+    item: &Item<'a>,
+    position: u32,
+    context: &mut Context<'_>,
+    properties: &mut Properties<'a>,
+) -> Result<Plan<'a>, Fault> {
+    let mut fields = Fields::default();
+    for object in [&item.event_attributes, &item.properties] {
+        flatten(object, Rank::Event, context, properties)?;
+    }
+    let identities = beside(item, &mut fields, context, properties)?;
+    flatten(&item.device_attributes, Rank::Device, context, properties)?;
+    user(&item.user_attributes, &mut fields, context, properties)?;
+    if let Some(identities) = identities {
+        fields.uid = fields.uid.or(identities.uid);
+        fields.moengage_user_id = fields.moengage_user_id.or(identities.moengage_user_id);
+    }
+
+    let name = name(&fields, context)?;
+    let (distinct_id, personless) = person(&fields, context)?;
+    let id = fields.uuid.filter(|raw| !json::is_null(raw)).and_then(|raw| {
+        let id = identity::event_id(raw);
+        if id.is_none() {
+            context.notes.count(Note::UnusableId);
+        }
+        id
+    });
+    let moment = context.moment(fields.time.or(fields.flat_time));
+    Ok(Plan { uuid: context.uuid(id.as_deref(), position), name, distinct_id, moment, personless })
+}
+
+/// The display name; without it the name of the code.
+fn name<'a>(fields: &Fields<'a>, context: &mut Context<'_>) -> Result<Cow<'a, str>, Fault> {
+    if let Some(raw) = fields.name
+        && let Some(name) = identity::event_name(raw, "event_name", &mut context.notes)?
+    {
+        return Ok(name);
+    }
+    let code = fields.code.map(|raw| identity::event_name(raw, "event_code", &mut context.notes));
+    match code.transpose()?.flatten().ok_or(Fault::MissingEvent)? {
+        Cow::Borrowed(code) => Ok(Cow::Borrowed(context.codes.name(code))),
+        Cow::Owned(code) => Ok(Cow::Owned(context.codes.name(&code).to_string())),
+    }
+}
+
+/// The customer's id; without it MoEngage's own, and no person profile: PostHog knows the person by another id, if at all.
+fn person<'a>(fields: &Fields<'a>, context: &mut Context<'_>) -> Result<(Cow<'a, str>, bool), Fault> {
+    if let Some(raw) = fields.uid
+        && let Some(id) = identity::distinct_id(raw, "uid", &mut context.notes)?
+    {
+        return Ok((id, false));
+    }
+    let raw = fields.moengage_user_id.ok_or(Fault::MissingDistinctId)?;
+    let id = identity::distinct_id(raw, "moengage_user_id", &mut context.notes)?.ok_or(Fault::MissingDistinctId)?;
+    context.notes.count(Note::Personless);
+    Ok((id, true))
+}
+
+/// The attributes of an event or device, as they are named.
+fn flatten<'a>(
+    object: &Object<'a>,
+    rank: Rank,
+    context: &mut Context<'_>,
+    properties: &mut Properties<'a>,
+) -> Result<(), Fault> {
+    if object.kind == Kind::Other {
+        context.notes.count(Note::WrongKind);
+    }
+    for pair in &object.pairs {
+        add(pair, rank, "", context, properties)?;
+    }
+    Ok(())
+}
+
+/// The user's attributes: prefixed, and never person properties, since MoEngage says that they may be stale.
+fn user<'a>(
+    object: &Object<'a>,
+    fields: &mut Fields<'a>,
+    context: &mut Context<'_>,
+    properties: &mut Properties<'a>,
+) -> Result<(), Fault> {
+    if object.kind == Kind::Other {
+        context.notes.count(Note::WrongKind);
+    }
+    for pair in &object.pairs {
+        let prefix = if pair.name == "moengage_user_id" {
+            fields.moengage_user_id = Some(pair.value);
+            ""
+        } else {
+            "user_"
+        };
+        add(pair, Rank::User, prefix, context, properties)?;
+    }
+    Ok(())
+}
+
+/// What stands in the event beside its attributes. Gives the ids of the flat form's `identities`.
+fn beside<'a>(
+    item: &Item<'a>,
+    fields: &mut Fields<'a>,
+    context: &mut Context<'_>,
+    properties: &mut Properties<'a>,
+) -> Result<Option<Fields<'a>>, Fault> {
+    let mut identities = None;
+    let flat = item.field("identities").is_some();
+    for pair in &item.fields {
+        match &*pair.name {
+            "event_name" => fields.name = Some(pair.value),
+            "event_time" => fields.time = Some(pair.value),
+            "time" if flat => fields.flat_time = Some(pair.value),
+            "uid" => fields.uid = Some(pair.value),
+            "push_id" => named(pair, "\"moe_push_id\"", context, properties)?,
+            "email_id" => named(pair, "\"moe_email_id\"", context, properties)?,
+            "mobile_number" => named(pair, "\"moe_mobile_number\"", context, properties)?,
+            "identities" => {
+                let mut ids = Fields::default();
+                for pair in Object::read(pair.value).pairs {
+                    match &*pair.name {
+                        "externalId" => ids.uid = Some(pair.value),
+                        "moengageUserId" => {
+                            ids.moengage_user_id = Some(pair.value);
+                            named(&pair, "\"moengage_user_id\"", context, properties)?;
+                        }
+                        "email" => named(&pair, "\"moe_email_id\"", context, properties)?,
+                        "phone" => named(&pair, "\"moe_mobile_number\"", context, properties)?,
+                        _ => context.notes.count(Note::IgnoredField),
+                    }
+                }
+                identities = Some(ids);
+            }
+            other if ENVELOPE.contains(&other) => {}
+            other => {
+                match other {
+                    "event_code" => fields.code = Some(pair.value),
+                    "event_uuid" => fields.uuid = Some(pair.value),
+                    _ => {}
+                }
+                add(pair, Rank::Beside, "", context, properties)?;
+            }
+        }
+    }
+    Ok(identities)
+}
+
+/// Adds a property under another name, given as JSON.
+fn named<'a>(
+    pair: &Pair<'a>,
+    key: &'static str,
+    context: &mut Context<'_>,
+    properties: &mut Properties<'a>,
+) -> Result<(), Fault> {
+    let renamed = Pair { name: Cow::Borrowed(key.trim_matches('"')), key, value: pair.value };
+    add(&renamed, Rank::Beside, "", context, properties)
+}
+
+fn add<'a>(
+    pair: &Pair<'a>,
+    rank: Rank,
+    prefix: &'static str,
+    context: &mut Context<'_>,
+    properties: &mut Properties<'a>,
+) -> Result<(), Fault> {
+    let mut prefix = prefix;
+    if prefix.is_empty() {
+        if pair.name.starts_with('$') && RESERVED.contains(&&*pair.name) {
+            context.notes.count(Note::RenamedReserved);
+            prefix = "moe_";
+        } else if pair.name == "moehog" {
+            context.notes.count(Note::Clash);
+            return Ok(());
+        }
+    }
+    if !context.keep_push_tokens && is_push_token(&pair.name) {
+        context.notes.count(Note::DroppedPushToken);
+        return Ok(());
+    }
+    // attributes are data and no template made them: `None` and blanks are what they are
+    if context.policy(false).drops(pair.value) {
+        context.notes.count(Note::DroppedPlaceholder);
+        return Ok(());
+    }
+    properties.insert(rank, prefix, pair.name.clone(), pair.key, checked(pair.value)?, &mut context.notes);
+    Ok(())
+}
+
+/// Whoever holds a push token and the app's keys can write to the device.
+fn is_push_token(name: &str) -> bool {
+    ["push_id", "moe_push_id", "push id", "push_token"].iter().any(|token| token.eq_ignore_ascii_case(name))
+}

@@ -1,0 +1,103 @@
+//! The gRPC face of the mapping.
+
+use std::time::Instant;
+
+use moehog_proto::transformer::{
+    TransformRequest, TransformResponse, TransformedWebhook, TransformerService, Webhook, mapped_event::Outcome,
+    transformed_webhook,
+};
+use moehog_telemetry::trace;
+use tonic::{Request, Response, Status, async_trait};
+use tracing::{field, info_span};
+
+use crate::{Notes, Transformer, body, metrics, metrics::Tally, output};
+
+/// A call with more work than this, in bytes of body, goes to a thread of its own, so that it holds back no neighbour.
+const INLINE_BYTES: usize = 256 * 1024;
+/// How much a gzip body is taken to grow; only its unpacking tells.
+const GZIP_GROWTH: usize = 32;
+
+#[async_trait]
+impl TransformerService for Transformer {
+    async fn transform(&self, request: Request<TransformRequest>) -> Result<Response<TransformResponse>, Status> {
+        let request = request.into_inner();
+        let work: usize = request.webhooks.iter().map(work).sum();
+        if work <= INLINE_BYTES {
+            return Ok(Response::new(self.answer(request)));
+        }
+        let transformer = self.clone();
+        match tokio::task::spawn_blocking(move || transformer.answer(request)).await {
+            Ok(response) => Ok(Response::new(response)),
+            Err(error) => Err(Status::internal(format!("transform did not end: {error}"))),
+        }
+    }
+}
+
+impl Transformer {
+    /// Maps webhooks in order until the caller has no room for the next; the first is always mapped.
+    fn answer(&self, request: TransformRequest) -> TransformResponse {
+        let began = Instant::now();
+        let room = match request.max_response_bytes {
+            0 => output::MAX_MAPPED_BYTES,
+            bytes => usize::try_from(bytes).unwrap_or(usize::MAX).min(output::MAX_MAPPED_BYTES),
+        };
+        let mut tally = Tally::default();
+        let mut webhooks = Vec::with_capacity(request.webhooks.len());
+        let mut used = 0;
+        for webhook in request.webhooks {
+            let (transformed, notes) = self.traced(webhook);
+            used += weight(&transformed);
+            if used > room && !webhooks.is_empty() {
+                break;
+            }
+            tally.add(&transformed, &notes);
+            webhooks.push(transformed);
+        }
+        metrics::transformed(&tally, began.elapsed());
+        TransformResponse { webhooks, mapping_revision: self.revision().to_string() }
+    }
+
+    /// Maps one webhook under a span of its own trace, which its events continue.
+    fn traced(&self, mut webhook: Webhook) -> (TransformedWebhook, Notes) {
+        let span = trace::child(webhook.trace.as_ref(), || {
+            info_span!(
+                "transformer.transform",
+                receipt = webhook.receipt,
+                source = webhook.source,
+                events = field::Empty,
+                rejected = field::Empty,
+            )
+        });
+        webhook.trace = trace::context(&span, webhook.trace.as_ref());
+        let (transformed, notes) = span.in_scope(|| self.transform_counted(&webhook));
+        match &transformed.result {
+            Some(transformed_webhook::Result::Mapped(mapped)) => span.record("events", mapped.events.len()),
+            Some(transformed_webhook::Result::Rejection(rejection)) => {
+                span.record("rejected", rejection.reason.as_str())
+            }
+            None => &span,
+        };
+        (transformed, notes)
+    }
+}
+
+/// How much there is to read, in bytes.
+fn work(webhook: &Webhook) -> usize {
+    let growth = if body::is_gzip(&webhook.body) { GZIP_GROWTH } else { 1 };
+    webhook.body.len().saturating_mul(growth)
+}
+
+/// Bytes of a webhook in the answer, overestimated a little.
+fn weight(webhook: &TransformedWebhook) -> usize {
+    /// Numbers, lengths, uuid and trace of an event.
+    const FRAME: usize = 160;
+    let Some(transformed_webhook::Result::Mapped(mapped)) = &webhook.result else { return FRAME };
+    let outcome = |outcome: &Option<Outcome>| match outcome {
+        Some(Outcome::Event(event)) => {
+            event.json.len() + event.name.len() + event.distinct_id.len() + event.receipt.len()
+        }
+        Some(Outcome::Dead(rejection)) => rejection.reason.len() + rejection.detail.len(),
+        Some(Outcome::Filtered(_) | Outcome::Duplicate(_)) | None => 0,
+    };
+    mapped.events.iter().map(|event| FRAME + outcome(&event.outcome)).sum()
+}
