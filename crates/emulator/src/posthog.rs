@@ -18,6 +18,19 @@
 //! # }
 //! ```
 
+//!
+//! The books, faults and settings are also there over HTTP, for other processes and by hand:
+//!
+//! | path under `/_emulator` | what |
+//! | --- | --- |
+//! | `GET counts` | [`Counts`] |
+//! | `GET events?key=&event=&distinct_id=&uuid=&since=&limit=&view=arrivals` | stored events, one of each key or every copy |
+//! | `DELETE events` | forgets everything |
+//! | `GET persons/ID?key=` | a [`Person`] |
+//! | `GET requests?since=&limit=` | [`Exchange`]s: status, sizes, headers, which fault acted |
+//! | `GET`, `POST`, `DELETE faults` | [`Rule`]s: all with what they did; adds one or an array; ends all, or those of `?name=` |
+//! | `PUT settings` | `{"latency_ms": 200, "concurrency": 2, "over_quota": {"phc_a": true}, "add_key": "phc_b"}` |
+
 mod admin;
 mod answer;
 mod body;

@@ -80,3 +80,15 @@ async fn a_gzip_bomb_is_refused() {
     let bomb = gzip(&vec![b' '; 8 << 20]);
     assert_eq!(post(&posthog, "/e/", bomb).await.status, 413);
 }
+
+#[tokio::test]
+async fn a_sender_that_stalls_in_its_body_is_told_so() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let posthog = start(Config { stall: std::time::Duration::from_millis(50), ..Config::default() });
+    let mut stream = tokio::net::TcpStream::connect(posthog.addr()).await.unwrap();
+    stream.write_all(b"POST /e/ HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"api_key\"").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.ends_with("client stopped sending data"), "{answer}");
+}

@@ -40,6 +40,9 @@ pub(crate) struct Streams {
     /// Events in a batch.
     #[arg(long, default_value_t = 100)]
     batch: usize,
+    /// What campaigns do, as the documentation's samples have it, in place of purchases.
+    #[arg(long)]
+    campaign: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -115,7 +118,11 @@ pub(crate) fn run(product: Product) -> anyhow::Result<ExitCode> {
             let rules = if connector.retries { Rules::connector_with_retries() } else { Rules::connector() };
             (connector.common, template, rules)
         }
-        Product::Streams(streams) => (streams.common, Template::Streams { events: streams.batch }, Rules::streams()),
+        Product::Streams(streams) => {
+            let events = streams.batch;
+            let template = if streams.campaign { Template::Campaign { events } } else { Template::Streams { events } };
+            (streams.common, template, Rules::streams())
+        }
     };
     let as_json = common.json;
     let outcome = super::runtime(common.threads)?.block_on(send(common, template, rules))?;

@@ -13,8 +13,10 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use moehog_emulator::posthog::{Books, Config, Keys, PostHog, Rule, Store, StoredEvent};
 use serde_json::json;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
+
+type Stored = broadcast::Receiver<Arc<StoredEvent>>;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -109,27 +111,36 @@ async fn serve(arguments: Arguments) -> anyhow::Result<ExitCode> {
     } else {
         writeln!(io::stdout(), "posthog listens on {}", posthog.url())?;
     }
-    let printing = (!arguments.quiet && !arguments.counts).then(|| tokio::spawn(print(stored, arguments.json)));
+    let printing =
+        (!arguments.quiet && !arguments.counts).then(|| tokio::spawn(print(stored, arguments.json, shutdown.clone())));
     let serving = tokio::spawn(posthog.serve(shutdown.clone()));
     stop_signal().await?;
     shutdown.cancel();
     serving.await??;
     if let Some(printing) = printing {
-        printing.abort();
+        let mut rest = printing.await??;
+        while let Ok(event) = rest.try_recv() {
+            print_one(&event, arguments.json)?;
+        }
     }
     summary(&books, arguments.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn print(mut stored: tokio::sync::broadcast::Receiver<Arc<StoredEvent>>, as_json: bool) -> io::Result<()> {
-    loop {
-        match stored.recv().await {
-            Ok(event) if as_json => writeln!(io::stdout(), "{}", line(&event))?,
-            Ok(event) => writeln!(io::stdout(), "{event}")?,
+/// Prints events as they are stored, until told to end; gives back what is not printed yet.
+async fn print(mut stored: Stored, as_json: bool, shutdown: CancellationToken) -> io::Result<Stored> {
+    while let Some(received) = shutdown.run_until_cancelled(stored.recv()).await {
+        match received {
+            Ok(event) => print_one(&event, as_json)?,
             Err(RecvError::Lagged(missed)) => writeln!(io::stderr(), "({missed} stored events not printed)")?,
-            Err(RecvError::Closed) => return Ok(()),
+            Err(RecvError::Closed) => break,
         }
     }
+    Ok(stored)
+}
+
+fn print_one(event: &StoredEvent, as_json: bool) -> io::Result<()> {
+    if as_json { writeln!(io::stdout(), "{}", line(event)) } else { writeln!(io::stdout(), "{event}") }
 }
 
 fn line(event: &StoredEvent) -> serde_json::Value {

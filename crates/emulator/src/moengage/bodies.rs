@@ -23,9 +23,15 @@ pub enum Template {
     Purchase,
     /// The tutorial's third: `$identify` with a top-level `$set`.
     Identify,
-    /// A Streams batch of so many events.
+    /// A Streams batch of so many purchases, numbers as numbers.
     Streams {
         /// Events in the batch; MoEngage's default is 100.
+        events: usize,
+    },
+    /// A Streams batch of what campaigns do, as the documentation's samples have it: a push received, an e-mail opened, and
+    /// somebody without an ID, in turn.
+    Campaign {
+        /// Events in the batch.
         events: usize,
     },
 }
@@ -142,8 +148,8 @@ impl Draft {
     pub fn seeded(template: Template, key: &str, run: u32, event_bytes: usize, seed: u64) -> Self {
         let mut writer = Writer { text: String::new(), slots: Vec::new() };
         let events = match template {
-            Template::Streams { events } => {
-                streams(&mut writer, run, events, event_bytes, seed);
+            Template::Streams { events } | Template::Campaign { events } => {
+                streams(&mut writer, template, run, events, event_bytes, seed);
                 events
             }
             _ => {
@@ -233,7 +239,7 @@ fn connector(writer: &mut Writer, template: Template, key: &str, run: u32, bytes
     writer.text.push_str(tail);
 }
 
-fn streams(writer: &mut Writer, run: u32, events: usize, bytes: usize, seed: u64) {
+fn streams(writer: &mut Writer, template: Template, run: u32, events: usize, bytes: usize, seed: u64) {
     let now = Timestamp::now().as_second();
     writer.add(
         0,
@@ -246,23 +252,63 @@ fn streams(writer: &mut Writer, run: u32, events: usize, bytes: usize, seed: u64
             writer.text.push(',');
         }
         let start = writer.text.len();
+        let (head, tail) = match (template, event % 3) {
+            (Template::Campaign { .. }, 0) => PUSH,
+            (Template::Campaign { .. }, 1) => EMAIL,
+            (Template::Campaign { .. }, _) => ANONYMOUS,
+            _ => PURCHASE,
+        };
         let at = now - (events - event) as i64;
-        writer.add(
-            event,
-            &format!(
-                r#"{{"event_name":"Purchased","event_code":"Purchased","event_uuid":"{run:08x}-0000-4000-8000-#N","event_time":{at},"event_type":"USER_ACTION_EVENT","event_source":"MOENGAGE","uid":"user-#U","event_attributes":{{"purchase_amount":49.90,"currency":"INR","product_name":"Trail shoe mark~{run:08x}.#N~""#
-            ),
-        );
-        let mut tail = Writer { text: String::new(), slots: Vec::new() };
-        tail.add(event, r#"},"user_attributes":{"moengage_user_id":"moe-#U"},"device_attributes":{}}"#);
-        let missing = bytes.saturating_sub(writer.text.len() - start + tail.text.len());
+        writer.add(event, &head.replace("#R", &format!("{run:08x}")).replace("#T", &at.to_string()));
+        let mut end = Writer { text: String::new(), slots: Vec::new() };
+        end.add(event, tail);
+        let missing = bytes.saturating_sub(writer.text.len() - start + end.text.len());
         writer.text.push_str(&filler::members(missing, seed.wrapping_add(event as u64)));
         let base = writer.text.len();
-        writer.slots.extend(tail.slots.into_iter().map(|slot| Slot { at: slot.at + base, ..slot }));
-        writer.text.push_str(&tail.text);
+        writer.slots.extend(end.slots.into_iter().map(|slot| Slot { at: slot.at + base, ..slot }));
+        writer.text.push_str(&end.text);
     }
     writer.text.push_str("]}");
 }
+
+/// Events of a batch up to where an attribute can be added, and from there on. `#R` is the run, `#T` the time.
+const PURCHASE: (&str, &str) = (
+    concat!(
+        r##"{"event_name":"Purchased","event_code":"Purchased","event_uuid":"#R-0000-4000-8000-#N","event_time":#T,"##,
+        r##""event_type":"USER_ACTION_EVENT","event_source":"MOENGAGE","uid":"user-#U","event_attributes":{"##,
+        r##""purchase_amount":49.90,"currency":"INR","product_name":"Trail shoe mark~#R.#N~""##,
+    ),
+    r##"},"user_attributes":{"moengage_user_id":"moe-#U"},"device_attributes":{}}"##,
+);
+const PUSH: (&str, &str) = (
+    concat!(
+        r##"{"event_name":"Notification Received Android","event_code":"NOTIFICATION_RECEIVED_MOE","##,
+        r##""event_uuid":"#R-0000-4000-8000-#N","event_time":#T,"event_type":"CAMPAIGN_EVENT","event_source":"MOENGAGE","##,
+        r##""push_id":"recipient device’s push token","uid":"user-#U","event_attributes":{"campaign_id":"353df897hkbh67658","##,
+        r##""campaign_name":"Monsoon sale mark~#R.#N~","campaign_type":"Event Trigger","campaign_channel":"Push""##,
+    ),
+    concat!(
+        r##"},"user_attributes":{"moengage_user_id":"moe-#U","user_attr_1":"user_attr_val1"},"##,
+        r##""device_attributes":{"moengage_device_id":"device-#U","device_attr_1":"device_attr_val1"}}"##,
+    ),
+);
+const EMAIL: (&str, &str) = (
+    concat!(
+        r##"{"event_name":"Email Opened","event_code":"MOE_EMAIL_OPEN","event_uuid":"#R-0000-4000-8000-#N","event_time":#T,"##,
+        r##""event_type":"CAMPAIGN_EVENT","event_source":"MOENGAGE","email_id":"user-#U@example.com","uid":"user-#U","##,
+        r##""event_attributes":{"campaign_id":"353df897hkbh67659","campaign_name":"Winter news mark~#R.#N~","##,
+        r##""campaign_type":"Periodic","campaign_channel":"EMAIL","parent_flow_id":"f-1","parent_flow_name":"Welcome""##,
+    ),
+    r##"},"user_attributes":{"moengage_user_id":"moe-#U"},"device_attributes":{}}"##,
+);
+const ANONYMOUS: (&str, &str) = (
+    concat!(
+        r##"{"event_name":"On-site Message Shown","event_code":"MOE_ONSITE_MESSAGE_SHOWN","##,
+        r##""event_uuid":"#R-0000-4000-8000-#N","event_time":#T,"event_type":"CAMPAIGN_EVENT","event_source":"MOENGAGE","##,
+        r##""event_attributes":{"campaign_id":"353df897hkbh67660","campaign_name":"Hello mark~#R.#N~""##,
+    ),
+    r##"},"user_attributes":{"moengage_user_id":"moe-#U"},"device_attributes":{"moengage_device_id":""}}"##,
+);
 
 #[cfg(test)]
 mod tests {
@@ -314,6 +360,11 @@ mod tests {
         assert_eq!(events[1]["event_uuid"], "00000abc-0000-4000-8000-000000000301");
         assert!(uuid::Uuid::parse_str(events[1]["event_uuid"].as_str().unwrap()).is_ok());
         assert_eq!(Mark::find_all(&body.bytes).collect::<Vec<_>>(), body.marks);
+        let campaign = Draft::new(Template::Campaign { events: 6 }, "", 2).body(9);
+        let parsed: Value = serde_json::from_slice(&campaign.bytes).unwrap();
+        assert_eq!(parsed["events"][3]["event_code"], "NOTIFICATION_RECEIVED_MOE");
+        assert_eq!(parsed["events"][5].get("uid"), None);
+        assert_eq!(Mark::find_all(&campaign.bytes).collect::<Vec<_>>(), campaign.marks);
         assert_eq!(Mark::find(body.marks[3].to_string().as_bytes()), Some(body.marks[3]));
         assert_eq!(draft.clone().bodies(0).nth(2).unwrap().marks[0].number, 200);
     }

@@ -1,6 +1,6 @@
 //! From the bytes on the wire to the JSON they carry.
 
-use std::{borrow::Cow, io::Read, time::Duration};
+use std::{borrow::Cow, io::Read};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
@@ -10,9 +10,6 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
 use crate::posthog::{Config, Release, query::Query, refusal::Refusal};
-
-/// A sender that is silent for so long in the middle of its body gets a 408.
-const STALL: Duration = Duration::from_secs(30);
 
 /// What came of reading a body.
 pub(crate) enum ReadOutcome {
@@ -34,7 +31,7 @@ pub(crate) async fn read(mut body: Incoming, config: &Config) -> ReadOutcome {
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     loop {
-        let frame = match tokio::time::timeout(STALL, body.frame()).await {
+        let frame = match tokio::time::timeout(config.stall, body.frame()).await {
             Err(_) => return ReadOutcome::Stalled,
             Ok(None) => break,
             Ok(Some(Err(_))) => return ReadOutcome::Broken,

@@ -20,6 +20,8 @@ pub struct Config {
     /// Answer 401 to a key that no project owns. PostHog can (`TOKEN_VALIDATION_MODE=enforce`) but does not: it
     /// answers 200 and drops the events.
     pub refuse_unknown_keys: bool,
+    /// A sender that is silent for so long in the middle of its body gets a 408.
+    pub stall: Duration,
     /// Time that each capture request takes at least.
     pub latency: Duration,
     /// Capture requests worked on at once; more wait. `None` is no limit.
@@ -38,6 +40,7 @@ impl Default for Config {
             max_decoded_bytes: 100 << 20,
             max_event_bytes: 1_000_000,
             refuse_unknown_keys: false,
+            stall: Duration::from_secs(30),
             latency: Duration::ZERO,
             concurrency: None,
             seed: 0,
