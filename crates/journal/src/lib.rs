@@ -6,9 +6,11 @@
 #[cfg(test)]
 mod conformance;
 pub mod disk;
+pub mod embedded;
 mod entry;
 mod journal;
 pub mod memory;
+mod metrics;
 
 pub use entry::{
     AppendError, Batch, ClaimError, Crashed, DeadLetter, Entry, NewEntry, ReadError, ReadLimit, Record, RecordError,

@@ -1,0 +1,233 @@
+//! The journal as our own segmented log on one disk.
+//!
+//! A **segment** is two files. `<first sequence>.webhooks` holds frames of entries in order, one `fdatasync` a group; it is
+//! sealed with a foot that tells where they are. `<first sequence>.records` holds what became of these entries, the last
+//! record of an entry counts; it is synced every second and sealed when all of them are settled. Opening replays unsealed
+//! files only. In memory an entry is a bit or two, so a backlog of millions costs little.
+//!
+//! What is appended is never overwritten: after a failed write or sync the segment is sealed at its last good frame, and
+//! the next append begins a new one. A segment that crossed a crash is sealed when it is opened.
+//!
+//! [`Log`] is the log, on the caller's thread; [`Embedded`] is the [`Journal`] over it, with a thread that commits groups
+//! and one that maintains.
+
+mod append;
+mod bits;
+mod commit;
+mod config;
+#[cfg(test)]
+mod conformance;
+mod format;
+mod frame;
+mod index;
+mod log;
+mod maintain;
+mod open;
+mod read;
+mod record;
+mod records;
+mod recount;
+mod reserve;
+mod rewrite;
+mod segment;
+#[cfg(test)]
+mod simulation;
+mod state;
+#[cfg(test)]
+mod test_disk;
+#[cfg(test)]
+mod tests;
+mod webhooks;
+mod window;
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_trait::async_trait;
+use moehog_proto::{JournalId, Receipt, Sequence};
+use parking_lot::Mutex;
+use tokio::{
+    task,
+    time::{Instant, timeout_at},
+};
+
+pub use append::{Decision, Pending};
+pub use config::{Clock, Config};
+pub use log::{Log, OpenError};
+
+use self::commit::Threads;
+use crate::{
+    AppendError, Batch, Claim, ClaimError, DeadLetter, DeadLetterQuery, Entry, Journal, LaneStats, Ledger, NewEntry,
+    ReadError, ReadLimit, Record, RecordError, Stats, disk::Disk, metrics,
+};
+
+/// The journal on one disk.
+#[derive(Debug)]
+pub struct Embedded {
+    shared: Arc<Shared>,
+    threads: Threads,
+}
+
+#[derive(Debug)]
+struct Shared {
+    log: Arc<Log>,
+    claims: Mutex<HashMap<String, u64>>,
+}
+
+impl Shared {
+    fn check(&self, source: &str, epoch: u64) -> Result<(), RecordError> {
+        match self.claims.lock().get(source) {
+            Some(current) if *current == epoch => Ok(()),
+            _ => Err(RecordError::StaleClaim { epoch }),
+        }
+    }
+}
+
+impl Embedded {
+    /// Opens the journal on `disk`, making it where there is none. It blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    ///
+    /// See [`Log::open`].
+    pub fn open(disk: Arc<dyn Disk>, config: Config) -> Result<Self, OpenError> {
+        let log = Arc::new(Log::open(disk, config)?);
+        let threads = Threads::start(&log)
+            .map_err(|source| OpenError::Disk { what: "start the journal's threads".into(), source })?;
+        Ok(Self { shared: Arc::new(Shared { log, claims: Mutex::default() }), threads })
+    }
+
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Log) -> T + Send + 'static) -> Option<T> {
+        let log = self.shared.log.clone();
+        task::spawn_blocking(move || work(&log)).await.ok()
+    }
+
+    async fn commit(&self, entry: NewEntry, deadline: Instant) -> Result<Receipt, AppendError> {
+        let queue = &self.threads.queue;
+        let Ok(room) = timeout_at(deadline, queue.room_for(&entry)).await else { return Err(AppendError::Deadline) };
+        let decision = Decision::default();
+        let mut answer = queue.push(Pending { entry, decision: decision.clone() }, room?)?;
+        match timeout_at(deadline, &mut answer).await {
+            Ok(result) => result.unwrap_or(Err(AppendError::Closed)),
+            Err(_) if decision.give_up() => Err(AppendError::Deadline),
+            Err(_) => answer.await.unwrap_or(Err(AppendError::Closed)),
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for Embedded {
+    fn id(&self) -> JournalId {
+        self.shared.log.id()
+    }
+
+    async fn append(&self, entry: NewEntry, deadline: Instant) -> Result<Receipt, AppendError> {
+        let started = Instant::now();
+        let result = self.commit(entry, deadline).await;
+        metrics::appended(result.as_ref().err(), started.elapsed());
+        result
+    }
+
+    async fn claim(&self, source: &str) -> Result<Arc<dyn Claim>, ClaimError> {
+        if self.threads.queue.is_closed() {
+            return Err(ClaimError::Closed);
+        }
+        let mut claims = self.shared.claims.lock();
+        if claims.contains_key(source) {
+            return Err(ClaimError::Taken { source_name: source.into() });
+        }
+        let epoch = self.shared.log.next_epoch();
+        claims.insert(source.into(), epoch);
+        Ok(Arc::new(EmbeddedClaim { shared: self.shared.clone(), source: source.into(), epoch }))
+    }
+
+    fn lanes(&self) -> Vec<LaneStats> {
+        self.shared.log.lanes()
+    }
+
+    async fn grown(&self, seen: Sequence) -> Sequence {
+        self.threads.grown(seen).await
+    }
+
+    async fn get(&self, receipt: Receipt) -> Result<Option<Entry>, ReadError> {
+        self.blocking(move |log| log.get(receipt)).await.unwrap_or(Err(ReadError::Closed))
+    }
+
+    async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, ReadError> {
+        self.blocking(move |log| log.dead_letters(&query)).await.unwrap_or(Err(ReadError::Closed))
+    }
+
+    fn stats(&self) -> Stats {
+        self.shared.log.stats()
+    }
+
+    async fn recount(&self) -> Result<Ledger, ReadError> {
+        self.blocking(Log::recount).await.unwrap_or(Err(ReadError::Closed))
+    }
+
+    async fn close(&self) {
+        self.threads.stop();
+        let joined = self.threads.join();
+        let log = self.shared.log.clone();
+        let closed = task::spawn_blocking(move || {
+            joined();
+            log.close();
+        });
+        if closed.await.is_err() {
+            tracing::error!("the journal did not close in order");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct EmbeddedClaim {
+    shared: Arc<Shared>,
+    source: String,
+    epoch: u64,
+}
+
+impl EmbeddedClaim {
+    async fn store(
+        &self,
+        work: impl FnOnce(&Log) -> Result<(), RecordError> + Send + 'static,
+    ) -> Result<(), RecordError> {
+        self.shared.check(&self.source, self.epoch)?;
+        let log = self.shared.log.clone();
+        task::spawn_blocking(move || work(&log)).await.unwrap_or(Err(RecordError::Closed))
+    }
+}
+
+#[async_trait]
+impl Claim for EmbeddedClaim {
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    async fn read(&self, destination: &str, from: Sequence, limit: ReadLimit) -> Result<Batch, ReadError> {
+        let (log, source, destination) = (self.shared.log.clone(), self.source.clone(), destination.to_owned());
+        let read = task::spawn_blocking(move || log.read(&source, &destination, from, limit));
+        read.await.unwrap_or(Err(ReadError::Closed))
+    }
+
+    async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {
+        let epoch = self.epoch;
+        self.store(move |log| log.record(epoch, records)).await
+    }
+
+    async fn transform_started(&self, sequences: &[Sequence]) -> Result<(), RecordError> {
+        let sequences = sequences.to_vec();
+        self.store(move |log| log.transform_started(&sequences)).await
+    }
+
+    async fn transform_ended(&self, sequences: &[Sequence]) -> Result<(), RecordError> {
+        let sequences = sequences.to_vec();
+        self.store(move |log| log.transform_ended(&sequences)).await
+    }
+}
+
+impl Drop for EmbeddedClaim {
+    fn drop(&mut self) {
+        let mut claims = self.shared.claims.lock();
+        if claims.get(&self.source) == Some(&self.epoch) {
+            claims.remove(&self.source);
+        }
+    }
+}

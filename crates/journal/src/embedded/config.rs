@@ -1,0 +1,128 @@
+//! What the embedded journal is told.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use serde::Deserialize;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Section `[journal]` of the configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Directory that holds the journal.
+    pub dir: PathBuf,
+    /// Most bytes the journal may use.
+    pub budget_bytes: u64,
+    /// How long the bytes of settled webhooks are kept, unless the budget needs the room before.
+    #[serde(with = "moehog_runtime::duration")]
+    pub retention: Duration,
+    /// How long dead letters are kept.
+    #[serde(with = "moehog_runtime::duration")]
+    pub dead_letter_retention: Duration,
+    /// Bytes of one segment; 0 takes 1/64 of the budget, between 1 and 256 MiB.
+    pub segment_bytes: u64,
+    /// How often records are synced.
+    #[serde(with = "moehog_runtime::duration")]
+    pub sync_records_every: Duration,
+    /// Most bytes of webhooks that wait to be written at one moment.
+    pub queue_bytes: usize,
+    /// Where the time comes from.
+    #[serde(skip)]
+    pub clock: Clock,
+}
+
+impl Config {
+    /// Every key of the section with its default, as TOML.
+    pub const DEFAULTS: &str = include_str!("../../config.default.toml");
+
+    /// Bytes of one segment.
+    #[must_use]
+    pub fn segment(&self) -> u64 {
+        match self.segment_bytes {
+            0 => (self.budget_bytes / 64).clamp(MIB, 256 * MIB),
+            bytes => bytes,
+        }
+    }
+
+    /// Bytes that are kept for records, cancellations and rewrites.
+    #[must_use]
+    pub fn reserve(&self) -> u64 {
+        2 * self.segment()
+    }
+
+    /// Bytes that appends may fill.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.budget_bytes.saturating_sub(self.reserve())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            dir: "./moehog-data".into(),
+            budget_bytes: 10 * 1024 * MIB,
+            retention: Duration::from_secs(7 * 86_400),
+            dead_letter_retention: Duration::from_secs(30 * 86_400),
+            segment_bytes: 0,
+            sync_records_every: Duration::from_secs(1),
+            queue_bytes: 256 * 1024 * 1024,
+            clock: Clock::default(),
+        }
+    }
+}
+
+/// Tells the time in milliseconds since the epoch.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> i64 + Send + Sync>);
+
+impl Clock {
+    /// A clock that asks `now`.
+    pub fn new(now: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// Milliseconds since the epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        (self.0)()
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new(|| {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        })
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Clock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Whole {
+        journal: Config,
+    }
+
+    #[test]
+    fn the_documented_defaults_are_the_defaults() {
+        let written: Whole = moehog_runtime::load(Config::DEFAULTS, None, []).unwrap();
+        assert_eq!(format!("{:?}", written.journal), format!("{:?}", Config::default()));
+        assert_eq!(written.journal.segment(), 160 * MIB);
+    }
+}

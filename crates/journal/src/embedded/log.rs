@@ -1,0 +1,156 @@
+//! The log itself: everything that touches the disk, callable from one thread or many.
+
+use std::{io, sync::Arc, time::Duration};
+
+use moehog_proto::{JournalId, Receipt, Sequence};
+use parking_lot::Mutex;
+
+use super::{Config, reserve::Reserve, state::State};
+use crate::{LaneStats, Stats, disk::Disk};
+
+/// Why a journal could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("journal directory is in use by another process")]
+    InUse {
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// It was written by a newer moehog.
+    #[error("journal directory has format {found}, and this moehog reads format {known}: a newer moehog wrote it")]
+    NewerFormat {
+        /// As written.
+        found: u32,
+        /// What this binary reads.
+        known: u32,
+    },
+    /// The directory holds segments and no readable word of what they are.
+    #[error("journal directory holds segments, and its file `format` is missing or damaged")]
+    NoFormat,
+    /// The budget holds too few segments.
+    #[error("journal budget of {budget_bytes} bytes is less than 8 segments of {segment_bytes} bytes")]
+    Budget {
+        /// As configured.
+        budget_bytes: u64,
+        /// As configured, or derived.
+        segment_bytes: u64,
+    },
+    /// The disk failed.
+    #[error("open journal: {what}")]
+    Disk {
+        /// What was tried.
+        what: String,
+        /// What the disk said.
+        source: io::Error,
+    },
+}
+
+/// The segmented log. Each call does its work on the caller's thread and returns when it is done; calls from several
+/// threads do not wait for one another's disk, save appends for appends, records for records, and maintenance for
+/// maintenance.
+///
+/// Locks are taken in this order: `appender`, `maintainer`, `recorder`, `state`; `state` is never held over a disk call.
+pub struct Log {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) config: Config,
+    pub(super) id: JournalId,
+    /// The buffer of the group being written.
+    pub(super) appender: Mutex<Vec<u8>>,
+    pub(super) maintainer: Mutex<()>,
+    /// The buffer of the records being written.
+    pub(super) recorder: Mutex<Vec<u8>>,
+    pub(super) state: Mutex<State>,
+    pub(super) reserve: Reserve,
+    pub(super) directory: Mutex<Option<Box<dyn Send + Sync>>>,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Log").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    /// Which journal this is.
+    #[must_use]
+    pub fn id(&self) -> JournalId {
+        self.id
+    }
+
+    /// The configuration it was opened with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The highest sequence that readers may see.
+    #[must_use]
+    pub fn durable(&self) -> Sequence {
+        self.state.lock().durable
+    }
+
+    /// The lanes that hold unsettled entries.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<LaneStats> {
+        self.state.lock().lane_stats()
+    }
+
+    /// The books and sizes as they are kept while running.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let state = self.state.lock();
+        let dropped = |segment: &super::segment::Segment| {
+            segment.webhooks.rewritten.as_ref().map_or(0, |rewritten| rewritten.dead_letters_dropped)
+        };
+        let ledger = state.ledger();
+        let dead_letters_dropped =
+            state.carried.dead_letters_dropped + state.segments.values().map(dropped).sum::<u64>();
+        let retained = state.segments.values().find_map(|segment| {
+            let settled = |lane: &super::index::LaneIndex| lane.present.count() > lane.waiting.count();
+            let any = segment.index.lanes.iter().any(settled);
+            any.then(|| segment.index.received_at_ms.first().copied().unwrap_or(0))
+        });
+        Stats {
+            dead_letters: ledger.book.dead.saturating_sub(dead_letters_dropped),
+            ledger,
+            used_bytes: state.used(),
+            budget_bytes: self.config.budget_bytes,
+            cancelled: state.cancelled,
+            dead_letters_dropped,
+            retained_since_ms: retained,
+            segments: state.segments.len() as u64,
+        }
+    }
+
+    /// Makes everything durable and gives the directory free. What is called afterwards fails.
+    pub fn close(&self) {
+        let buffer = self.appender.lock();
+        let maintenance = self.maintainer.lock();
+        self.finish_active();
+        self.note_losses();
+        if let Err(error) = self.sync_records() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "records of the last second are not synced");
+        }
+        self.state.lock().closed = true;
+        drop((maintenance, buffer));
+        self.directory.lock().take();
+    }
+
+    /// A number above that of every claim before.
+    pub(super) fn next_epoch(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.epoch += 1;
+        state.epoch
+    }
+
+    pub(super) fn receipt(&self, sequence: Sequence) -> Receipt {
+        Receipt { journal: self.id, sequence }
+    }
+
+    /// Milliseconds since the epoch before which a thing kept for `retention` is to go.
+    pub(super) fn before(&self, retention: Duration) -> i64 {
+        let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        self.config.clock.now_ms().saturating_sub(retention)
+    }
+}

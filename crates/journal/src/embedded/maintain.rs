@@ -1,0 +1,204 @@
+//! What keeps the journal within its budget: sealing, retention, rewrites.
+
+use std::{error::Error, io};
+
+use moehog_proto::Sequence;
+
+use super::{
+    Log,
+    format::{self, Carried, FRAMES_AT},
+    open::CARRIED,
+    records,
+    segment::Segment,
+    state::add,
+    webhooks,
+};
+use crate::metrics;
+
+/// A records file is written anew when this much of it (and half of it) no longer counts.
+const GARBAGE: u64 = 4 * 1024 * 1024;
+
+impl Log {
+    /// Does what is due: seals what is complete, lets go what is past its time, and keeps a segment's worth of room.
+    /// What fails is logged and done again the next time.
+    pub fn maintain(&self) {
+        self.finish_expired();
+        let _maintainer = self.maintainer.lock();
+        if self.state.lock().closed {
+            return;
+        }
+        let reserve = self.reserve.fill(&*self.disk);
+        self.tell("set room aside", reserve);
+        if self.owes() {
+            self.note_losses();
+        }
+        for first in self.those(|first, segment, active| active != Some(first) && !segment.webhooks.sealed) {
+            self.seal_webhooks(first);
+        }
+        let segment_bytes = self.config.segment();
+        let wasteful = |segment: &Segment| {
+            let size = segment.records.as_ref().map_or(0, |records| records.size);
+            segment.garbage > GARBAGE.min(segment_bytes / 4) && segment.garbage > size / 2
+        };
+        let broken = |segment: &Segment| segment.records.as_ref().is_some_and(|records| records.broken);
+        for first in self.those(|_, segment, _| broken(segment) || (segment.foot.is_none() && wasteful(segment))) {
+            let _recorder = self.recorder.lock();
+            let rewritten = self.rewrite_records(first).map(drop);
+            self.tell("write a records file anew", rewritten);
+        }
+        for first in self.those(|_, it, _| it.webhooks.sealed && it.foot.is_none() && it.waiting() == 0) {
+            let sealed = self.seal_records(first);
+            self.tell("seal a records file", sealed);
+        }
+        self.expire();
+        self.limit_dead_letters();
+        self.free(segment_bytes.min(self.config.limit() / 16), 8);
+        self.state.lock().count_unsettled();
+        metrics::space(&self.stats(), self.config.clock.now_ms(), &self.lanes());
+    }
+
+    /// Lets settled entries go until `bytes` more fit. Called with `appender` held.
+    pub(super) fn make_room(&self, bytes: u64) -> bool {
+        let _maintainer = self.maintainer.lock();
+        self.free(bytes, 8) || self.free(bytes, u64::MAX)
+    }
+
+    /// Lets settled entries go, the oldest first, until `bytes` more fit: from segments in which they take at least one
+    /// part in `share`.
+    fn free(&self, bytes: u64, share: u64) -> bool {
+        let mut tried = Vec::new();
+        loop {
+            let victim = {
+                let state = self.state.lock();
+                if state.used() + bytes <= self.config.limit() {
+                    return true;
+                }
+                let gives = |segment: &Segment| {
+                    let all = segment.webhooks.end - FRAMES_AT;
+                    let gives = all.saturating_sub(segment.kept_bytes());
+                    let frames = segment.index.frames() > segment.waiting() + segment.dead.count();
+                    segment.webhooks.sealed && frames && gives >= all / share
+                };
+                let mut segments = state.segments.iter();
+                let victim = segments.find(|(first, segment)| !tried.contains(*first) && gives(segment));
+                victim.map(|(first, segment)| (*first, is_done(segment)))
+            };
+            let Some((first, done)) = victim else { return false };
+            tried.push(first);
+            let freed = if done { self.drop_segments(&[first]) } else { self.rewrite_webhooks(first, false).map(drop) };
+            self.tell("let settled webhooks go", freed);
+        }
+    }
+
+    /// Ends the segment that is appended to when nothing in it is younger than the retention.
+    fn finish_expired(&self) {
+        let before = self.before(self.config.retention);
+        let expired = || {
+            let state = self.state.lock();
+            let active = state.active.and_then(|first| state.segments.get(&first));
+            active.is_some_and(|it| it.index.frames() > 0 && it.index.newest_received_at_ms < before)
+        };
+        if expired() {
+            let _appender = self.appender.lock();
+            if expired() {
+                self.finish_active();
+            }
+        }
+    }
+
+    fn expire(&self) {
+        let before = self.before(self.config.retention);
+        let letters_before = self.before(self.config.dead_letter_retention);
+        let old = |segment: &Segment, before| segment.webhooks.sealed && segment.index.newest_received_at_ms < before;
+        let dropped = self.those(|_, segment, _| {
+            let letters = segment.dead.is_empty() || old(segment, letters_before);
+            old(segment, before) && segment.waiting() == 0 && letters
+        });
+        if !dropped.is_empty() {
+            let result = self.drop_segments(&dropped);
+            self.tell("let old webhooks go", result);
+        }
+        let letters = self.those(|_, it, _| old(it, letters_before) && !it.dead.is_empty() && it.waiting() > 0);
+        for first in letters {
+            self.tell("let old dead letters go", self.rewrite_webhooks(first, true).map(drop));
+        }
+        let mostly_settled = |segment: &Segment| {
+            let frames = segment.index.frames();
+            (segment.waiting() + segment.dead.count()) * 2 <= frames && frames > 0
+        };
+        for first in self.those(|_, segment, _| old(segment, before) && mostly_settled(segment)) {
+            self.tell("let old webhooks go", self.rewrite_webhooks(first, false).map(drop));
+        }
+    }
+
+    /// Dead letters fill at most a quarter of the budget: beyond, the oldest go.
+    fn limit_dead_letters(&self) {
+        let limit = self.config.budget_bytes / 4;
+        let with_letters = self.those(|_, segment, _| segment.webhooks.sealed && !segment.dead.is_empty());
+        for first in with_letters {
+            let bytes = self.state.lock().dead_bytes();
+            if bytes <= limit {
+                return;
+            }
+            tracing::warn!(bytes, limit, segment = %webhooks::name(first), "dead letters fill their share; the oldest go");
+            let done = self.state.lock().segments.get(&first).is_some_and(|segment| segment.waiting() == 0);
+            let gone = if done { self.drop_segments(&[first]) } else { self.rewrite_webhooks(first, true).map(drop) };
+            self.tell("let the oldest dead letters go", gone);
+        }
+    }
+
+    /// Removes segments; what they came to is first added to the carried book.
+    fn drop_segments(&self, firsts: &[Sequence]) -> io::Result<()> {
+        let carried = {
+            let state = self.state.lock();
+            let mut carried = Carried { segments: Vec::new(), next: state.next, ..state.carried.clone() };
+            let mut book = carried.book.unwrap_or_default();
+            for (first, segment) in firsts.iter().filter_map(|first| state.segments.get_key_value(first)) {
+                carried.segments.push(*first);
+                add(&mut book, &segment.book);
+                carried.in_flight += segment.in_flight;
+                // those it keeps, and those it let go before
+                carried.dead_letters_dropped += segment.book.dead;
+            }
+            carried.book = Some(book);
+            carried
+        };
+        let bytes = self.reserve.with_room(|| format::write_small(&*self.disk, CARRIED, &carried))?;
+        let records: Vec<_> = {
+            let mut state = self.state.lock();
+            (state.carried, state.carried_bytes) = (carried, bytes);
+            let gone = firsts.iter().filter_map(|first| state.segments.remove(first));
+            gone.map(|segment| segment.records.is_some()).collect()
+        };
+        for (first, has_records) in firsts.iter().zip(records) {
+            self.disk.remove(&webhooks::name(*first))?;
+            if has_records {
+                self.disk.remove(&records::name(*first))?;
+            }
+        }
+        self.disk.sync_dir()
+    }
+
+    /// First sequences of the segments that `which` takes.
+    fn those(&self, which: impl Fn(Sequence, &Segment, Option<Sequence>) -> bool) -> Vec<Sequence> {
+        let state = self.state.lock();
+        let segments = state.segments.iter();
+        segments.filter(|(first, segment)| which(**first, segment, state.active)).map(|(first, _)| *first).collect()
+    }
+
+    fn owes(&self) -> bool {
+        let state = self.state.lock();
+        !state.uncancelled.is_empty() || !state.undamaged.is_empty()
+    }
+
+    fn tell(&self, what: &str, result: io::Result<()>) {
+        if let Err(error) = result {
+            tracing::warn!(error = &error as &dyn Error, journal = ?self.id, what, "maintenance is tried again later");
+        }
+    }
+}
+
+/// Whether nothing in it is waited for or kept.
+fn is_done(segment: &Segment) -> bool {
+    segment.waiting() == 0 && segment.dead.is_empty()
+}

@@ -1,0 +1,301 @@
+//! Reading: lanes in order, single entries, dead letters.
+
+use std::{collections::HashMap, io, sync::Arc};
+
+use moehog_proto::{
+    Receipt, Sequence,
+    journal::{EntryHeader, EventState, Progress},
+};
+use prost::Message;
+
+use super::{
+    Log,
+    frame::Frame,
+    records,
+    segment::Segment,
+    webhooks::{self, AHEAD},
+    window::Window,
+};
+use crate::{Batch, Crashed, DeadLetter, DeadLetterQuery, Entry, ReadError, ReadLimit, disk::File, metrics};
+
+/// Dead letters in a page where the query names no limit.
+const PAGE: usize = 100;
+
+/// An entry to be read, and where its block is.
+struct Target {
+    sequence: Sequence,
+    from: u64,
+    until: u64,
+    /// Where its record is.
+    record: Option<u64>,
+    settled: bool,
+    crashed: Crashed,
+}
+
+/// Entries of one segment to be read, and the files as they are at this moment.
+struct Plan {
+    first: Sequence,
+    file: Arc<dyn File>,
+    seed: u32,
+    end: u64,
+    records: Option<(Window, u32)>,
+    targets: Vec<Target>,
+}
+
+impl Plan {
+    fn of(segment: &Segment) -> Self {
+        let records = segment.records.as_ref();
+        Self {
+            first: segment.index.first,
+            file: segment.webhooks.file.clone(),
+            seed: segment.webhooks.seed,
+            end: segment.webhooks.end,
+            records: records.map(|records| (records.window(0), records.seed)),
+            targets: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, segment: &Segment, sequence: Sequence) {
+        let Some((from, until)) = segment.index.block_of(sequence, self.end) else { return };
+        self.targets.push(Target {
+            sequence,
+            from,
+            until,
+            record: segment.open.get(&sequence).map(|recorded| recorded.offset),
+            settled: segment.is_settled(sequence),
+            crashed: segment.crashed.get(&sequence).copied().unwrap_or_default(),
+        });
+    }
+
+    fn failed(&self, source: io::Error) -> ReadError {
+        ReadError::Disk { segment: self.first, source }
+    }
+}
+
+impl Log {
+    /// Reads unsettled entries of a lane from sequence `from` on, in order, each with the progress stored so far.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn read(&self, source: &str, destination: &str, from: Sequence, limit: ReadLimit) -> Result<Batch, ReadError> {
+        let (plans, mut next) = self.plan(source, destination, from, limit)?;
+        let mut entries = Vec::with_capacity(plans.iter().map(|plan| plan.targets.len()).sum());
+        let mut bytes = 0;
+        'plans: for mut plan in plans {
+            let span = plan.targets.first().map_or(0, |first| plan.targets[plan.targets.len() - 1].until - first.from);
+            let ahead = usize::try_from(span).unwrap_or(AHEAD).min(AHEAD);
+            let mut window = Window::new(plan.file.clone(), plan.end, ahead);
+            let mut behind = 0;
+            for target in std::mem::take(&mut plan.targets) {
+                let from = target.from.max(if behind < target.until { behind } else { 0 });
+                let found = webhooks::locate(&mut window, plan.seed, target.sequence, from, target.until);
+                let Some(frame) = found.map_err(|source| plan.failed(source))? else {
+                    self.damage(&*plan.file, plan.first, target.sequence, (target.from, target.until));
+                    continue;
+                };
+                if !entries.is_empty() && bytes + frame.body.len() > limit.max_bytes {
+                    next = target.sequence;
+                    break 'plans;
+                }
+                bytes += frame.body.len();
+                behind = frame.end();
+                entries.push(self.entry(&mut plan, &target, &frame)?);
+            }
+        }
+        Ok(Batch { entries, next })
+    }
+
+    fn plan(
+        &self,
+        source: &str,
+        destination: &str,
+        from: Sequence,
+        limit: ReadLimit,
+    ) -> Result<(Vec<Plan>, Sequence), ReadError> {
+        let state = self.state.lock();
+        if state.closed {
+            return Err(ReadError::Closed);
+        }
+        let end = from.max(state.durable + 1);
+        let Some(lane) = state.lanes.find(source, destination) else { return Ok((Vec::new(), end)) };
+        let mut left = limit.max_entries.get();
+        let mut plans = Vec::new();
+        let start = state.segments.range(..=from).next_back().map_or(0, |(first, _)| *first);
+        for (first, segment) in state.segments.range(start..) {
+            let Some(index) = segment.index.lane(lane).filter(|index| !index.waiting.is_empty()) else { continue };
+            let mut plan = Plan::of(segment);
+            for number in index.waiting.from(from.saturating_sub(*first)) {
+                if left == 0 {
+                    plans.push(plan);
+                    return Ok((plans, first + number));
+                }
+                plan.add(segment, first + number);
+                left -= 1;
+            }
+            plans.push(plan);
+        }
+        Ok((plans, end))
+    }
+
+    fn entry(&self, plan: &mut Plan, target: &Target, frame: &Frame) -> Result<Entry, ReadError> {
+        Ok(Entry {
+            receipt: self.receipt(target.sequence),
+            header: EntryHeader::decode(frame.header.clone()).unwrap_or_default(),
+            body: frame.body.clone(),
+            progress: progress(plan, target).map_err(|source| plan.failed(source))?,
+            settled: target.settled,
+            crashed: target.crashed,
+        })
+    }
+
+    /// An entry cannot be read any more: it is counted, its block kept aside, and it is passed over from now on.
+    pub(super) fn damage(&self, file: &dyn File, first: Sequence, sequence: Sequence, block: (u64, u64)) {
+        let mut state = self.state.lock();
+        let Some(segment) = state.segments.get_mut(&first) else { return };
+        if !segment.stop_waiting(sequence) {
+            return; // settled meanwhile, or known
+        }
+        segment.damaged.insert(sequence);
+        segment.open.remove(&sequence);
+        segment.note_dead(sequence, false);
+        segment.book.damaged += 1;
+        state.undamaged.push(sequence);
+        drop(state);
+        metrics::damaged(1);
+        let kept = self.quarantine(file, first, block.0, block.1);
+        self.state.lock().quarantined_bytes += kept;
+        self.note_losses();
+    }
+
+    /// Finds an entry by its receipt; none where it was never taken, was cancelled, or its bytes are gone.
+    ///
+    /// # Errors
+    ///
+    /// The receipt is of another journal, or the disk failed.
+    pub fn get(&self, receipt: Receipt) -> Result<Option<Entry>, ReadError> {
+        if receipt.journal != self.id {
+            return Err(ReadError::OtherJournal { receipt });
+        }
+        let sequence = receipt.sequence;
+        let plan = {
+            let state = self.state.lock();
+            if state.closed {
+                return Err(ReadError::Closed);
+            }
+            let segment = state.segment_of(sequence).filter(|segment| segment.index.contains(sequence));
+            segment.filter(|segment| !segment.cancelled.contains(&sequence)).map(|segment| {
+                let mut plan = Plan::of(segment);
+                plan.add(segment, sequence);
+                let foot = segment.foot.as_ref().map(|foot| (foot.table_at, sequence - segment.index.first));
+                (plan, foot)
+            })
+        };
+        let Some((mut plan, table)) = plan else { return Ok(None) };
+        let Some(mut target) = plan.targets.pop() else { return Ok(None) };
+        if target.record.is_none() {
+            target.record = self.find_record(&mut plan, sequence, table).map_err(|source| plan.failed(source))?;
+        }
+        self.fetch(&mut plan, &target)
+    }
+
+    fn fetch(&self, plan: &mut Plan, target: &Target) -> Result<Option<Entry>, ReadError> {
+        let mut window = Window::new(plan.file.clone(), plan.end, 0);
+        let found = webhooks::locate(&mut window, plan.seed, target.sequence, target.from, target.until);
+        match found.map_err(|source| plan.failed(source))? {
+            Some(frame) => self.entry(plan, target, &frame).map(Some),
+            None => {
+                self.damage(&*plan.file, plan.first, target.sequence, (target.from, target.until));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Where the record of a settled entry is: by the table of a sealed file, else by reading all of it.
+    fn find_record(&self, plan: &mut Plan, sequence: Sequence, table: Option<(u64, u64)>) -> io::Result<Option<u64>> {
+        let segment = self.state.lock().segments.get(&plan.first).and_then(|segment| segment.records.clone());
+        let (Some(records), Some(_)) = (segment, &plan.records) else { return Ok(None) };
+        plan.records = Some((records.window(0), records.seed));
+        if let Some((table_at, number)) = table {
+            let mut offset = [0; 4];
+            let filled = records.file.read_at(&mut offset, table_at + 4 * number)?;
+            let offset = u64::from(u32::from_le_bytes(offset));
+            if filled == 4 && records::read(&mut records.window(0), records.seed, offset, sequence)?.is_some() {
+                return Ok(Some(offset));
+            }
+        }
+        Ok(records.replay()?.entries.get(&sequence).map(|recorded| recorded.offset))
+    }
+
+    /// Dead letters, newest first.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, ReadError> {
+        let limit = if query.limit == 0 { PAGE } else { query.limit };
+        let before = if query.before == 0 { Sequence::MAX } else { query.before };
+        let mut letters = Vec::new();
+        let mut replays: HashMap<Sequence, HashMap<Sequence, u64>> = HashMap::new();
+        let mut cursor = before;
+        while letters.len() < limit {
+            let Some((mut plan, foot)) = self.next_dead(cursor)? else { break };
+            let Some(mut target) = plan.targets.pop() else { break };
+            cursor = target.sequence;
+            if foot.is_some() {
+                target.record = self.find_record(&mut plan, cursor, foot).map_err(|source| plan.failed(source))?;
+            } else {
+                let known = match replays.remove(&plan.first) {
+                    Some(known) => known,
+                    None => self.offsets(&mut plan).map_err(|source| plan.failed(source))?,
+                };
+                target.record = known.get(&cursor).copied();
+                replays.insert(plan.first, known);
+            }
+            let Some(entry) = self.fetch(&mut plan, &target)? else { continue };
+            if query.source.as_ref().is_none_or(|source| *source == entry.header.source) {
+                letters.extend(letters_of(entry));
+            }
+        }
+        Ok(letters)
+    }
+
+    #[expect(clippy::type_complexity, reason = "a plan and where its table is")]
+    fn next_dead(&self, before: Sequence) -> Result<Option<(Plan, Option<(u64, u64)>)>, ReadError> {
+        let state = self.state.lock();
+        if state.closed {
+            return Err(ReadError::Closed);
+        }
+        Ok(state.segments.range(..before).rev().find_map(|(first, segment)| {
+            let number = segment.dead.below(before - first).next()?;
+            let mut plan = Plan::of(segment);
+            plan.add(segment, first + number);
+            Some((plan, segment.foot.as_ref().map(|foot| (foot.table_at, number))))
+        }))
+    }
+
+    /// Where each entry's record is, in a file that is still written to.
+    fn offsets(&self, plan: &mut Plan) -> io::Result<HashMap<Sequence, u64>> {
+        let records = self.state.lock().segments.get(&plan.first).and_then(|segment| segment.records.clone());
+        let Some(records) = records else { return Ok(HashMap::new()) };
+        plan.records = Some((records.window(0), records.seed));
+        let entries = records.replay()?.entries.into_iter();
+        Ok(entries.map(|(sequence, recorded)| (sequence, recorded.offset)).collect())
+    }
+}
+
+fn progress(plan: &mut Plan, target: &Target) -> io::Result<Option<Progress>> {
+    let (Some((window, seed)), Some(offset)) = (&mut plan.records, target.record) else { return Ok(None) };
+    let record = records::read(window, *seed, offset, target.sequence)?;
+    Ok(record.and_then(|record| record.progress))
+}
+
+fn letters_of(entry: Entry) -> impl Iterator<Item = DeadLetter> {
+    let Entry { receipt, header, progress, .. } = entry;
+    let Progress { events, attempts, .. } = progress.unwrap_or_default();
+    let dead = events.into_iter().filter(|event| event.state() == EventState::Dead);
+    dead.map(move |event| {
+        let answer = (event.attempt as usize).checked_sub(1).and_then(|at| attempts.get(at).cloned());
+        DeadLetter { receipt, header: header.clone(), event, answer }
+    })
+}

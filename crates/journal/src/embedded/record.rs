@@ -1,0 +1,288 @@
+//! What became of entries.
+
+use std::{collections::BTreeMap, io, mem};
+
+use moehog_proto::{
+    Sequence,
+    journal::{
+        Cancelled, Damaged, EntryRecord, Records as Recording, TransformEnded, TransformStarted, record_frame::Kind,
+    },
+};
+
+use super::{
+    Log,
+    records::{self, Counts, Recorded, Records, end_transform},
+    segment::Segment,
+};
+use crate::{Record, RecordError};
+
+/// Frames for the records file of one segment.
+struct Write {
+    sequence: Sequence,
+    kind: Kind,
+    then: Then,
+}
+
+/// What is known in memory once a frame is written.
+enum Then {
+    Recorded { settled: bool, counts: Counts },
+    Nothing,
+}
+
+/// By segment.
+type Writes = BTreeMap<Sequence, Vec<Write>>;
+
+/// A segment, its records file, where that ends now, and offset and length of each frame.
+type Written = (Sequence, Records, u64, Vec<(Sequence, (u64, u64), Then)>);
+
+impl Log {
+    /// Stores what is known of each entry's events, and settles those that are complete. What comes for an entry that
+    /// does not wait is passed over.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed: nothing of the batch counts.
+    pub fn record(&self, epoch: u64, records: Vec<Record>) -> Result<(), RecordError> {
+        let mut buffer = self.recorder.lock();
+        let mut writes = Writes::new();
+        {
+            let state = self.state.lock();
+            if state.closed {
+                return Err(RecordError::Closed);
+            }
+            for record in records {
+                let Some(segment) = state.segment_of(record.sequence) else { continue };
+                if segment.waits_in(record.sequence).is_some() {
+                    writes.entry(segment.index.first).or_default().push(write_of(epoch, record));
+                }
+            }
+        }
+        self.write(&mut buffer, writes, |segment, sequence, (offset, length), then| {
+            if let Then::Recorded { settled, counts } = then {
+                apply(segment, sequence, Recorded { offset, length, settled, counts });
+            }
+        })
+    }
+
+    /// Notes that a Transform call begins with these entries.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn transform_started(&self, sequences: &[Sequence]) -> Result<(), RecordError> {
+        let note = TransformStarted { sequences: sequences.to_vec() };
+        self.note_transform(sequences, &Kind::TransformStarted(note), |segment| {
+            *segment.started.entry(sequences.into()).or_default() += 1;
+        })
+    }
+
+    /// Notes that the call has ended.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn transform_ended(&self, sequences: &[Sequence]) -> Result<(), RecordError> {
+        let note = TransformEnded { sequences: sequences.to_vec() };
+        self.note_transform(sequences, &Kind::TransformEnded(note), |segment| {
+            end_transform(&mut segment.started, sequences);
+        })
+    }
+
+    fn note_transform(
+        &self,
+        sequences: &[Sequence],
+        kind: &Kind,
+        apply: impl Fn(&mut Segment),
+    ) -> Result<(), RecordError> {
+        let mut buffer = self.recorder.lock();
+        let mut writes = Writes::new();
+        {
+            let state = self.state.lock();
+            if state.closed {
+                return Err(RecordError::Closed);
+            }
+            for sequence in sequences {
+                let Some(segment) = state.segment_of(*sequence).filter(|segment| segment.foot.is_none()) else {
+                    continue;
+                };
+                writes
+                    .entry(segment.index.first)
+                    .or_insert_with(|| vec![Write { sequence: *sequence, kind: kind.clone(), then: Then::Nothing }]);
+            }
+        }
+        self.write(&mut buffer, writes, |segment, _, _, _| apply(segment))
+    }
+
+    /// Writes down which entries were cancelled or found damaged since the last time. What cannot be written now is kept.
+    pub(super) fn note_losses(&self) {
+        let mut buffer = self.recorder.lock();
+        let mut writes = Writes::new();
+        let (cancelled, damaged) = {
+            let mut state = self.state.lock();
+            let losses = (mem::take(&mut state.uncancelled), mem::take(&mut state.undamaged));
+            let mut note = |sequences: &[Sequence], kind: fn(Vec<Sequence>) -> Kind| {
+                for sequence in sequences {
+                    if let Some((first, segment)) = state.segments.range(..=*sequence).next_back()
+                        && segment.foot.is_none()
+                    {
+                        let write = Write { sequence: *sequence, kind: kind(vec![*sequence]), then: Then::Nothing };
+                        writes.entry(*first).or_default().push(write);
+                    }
+                }
+            };
+            note(&losses.0, |sequences| Kind::Cancelled(Cancelled { sequences }));
+            note(&losses.1, |sequences| Kind::Damaged(Damaged { sequences }));
+            losses
+        };
+        if let Err(error) = self.write(&mut buffer, writes, |_, _, _, _| {}) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cancelled entries are written down later");
+            let mut state = self.state.lock();
+            state.uncancelled.extend(cancelled);
+            state.undamaged.extend(damaged);
+        }
+    }
+
+    /// Writes frames to the records files of some segments: all, or nothing counts.
+    fn write(
+        &self,
+        buffer: &mut Vec<u8>,
+        writes: Writes,
+        apply: impl Fn(&mut Segment, Sequence, (u64, u64), Then),
+    ) -> Result<(), RecordError> {
+        let mut written: Vec<Written> = Vec::new();
+        for (first, writes) in writes {
+            let result = self.records_of(first).and_then(|records| {
+                buffer.clear();
+                let mut then = Vec::with_capacity(writes.len());
+                for write in writes {
+                    let start = buffer.len() as u64;
+                    records::encode(buffer, records.seed, records.synced, write.sequence, write.kind);
+                    let place = (records.end + start, buffer.len() as u64 - start);
+                    then.push((write.sequence, place, write.then));
+                }
+                let end = records.end + buffer.len() as u64;
+                match self.reserve.with_room(|| records.file.write_at(buffer, records.end)) {
+                    Ok(()) => Ok((first, records, end, then)),
+                    Err(error) => {
+                        self.undo(first, &records);
+                        Err(error)
+                    }
+                }
+            });
+            match result {
+                Ok(done) => written.push(done),
+                Err(source) => {
+                    for (first, records, ..) in &written {
+                        self.undo(*first, records);
+                    }
+                    return Err(RecordError::Write { segment: first, source });
+                }
+            }
+        }
+        buffer.clear();
+        buffer.shrink_to(1024 * 1024);
+        let mut state = self.state.lock();
+        for (first, _, end, then) in written {
+            let Some(segment) = state.segments.get_mut(&first) else { continue };
+            if let Some(records) = &mut segment.records {
+                (records.end, records.size) = (end, records.size.max(end));
+            }
+            for (sequence, place, then) in then {
+                apply(segment, sequence, place, then);
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts off what was written behind the end of the file that counts.
+    fn undo(&self, first: Sequence, records: &Records) {
+        if records.file.truncate(records.end).is_err()
+            && let Some(records) = self.state.lock().segments.get_mut(&first).and_then(|it| it.records.as_mut())
+        {
+            records.broken = true;
+        }
+    }
+
+    /// The records file of a segment, ready to be appended to.
+    fn records_of(&self, first: Sequence) -> io::Result<Records> {
+        let records = self.state.lock().segments.get(&first).and_then(|segment| segment.records.clone());
+        match records {
+            Some(records) if !records.broken => Ok(records),
+            Some(_) => self.rewrite_records(first),
+            None => {
+                let name = records::name(first);
+                let records = self.reserve.with_room(|| Records::create(&*self.disk, &name, first))?;
+                if let Some(segment) = self.state.lock().segments.get_mut(&first) {
+                    segment.records = Some(records.clone());
+                }
+                Ok(records)
+            }
+        }
+    }
+
+    /// Makes all records durable.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed; the files concerned are written anew before they are next appended to.
+    pub fn sync_records(&self) -> io::Result<()> {
+        let dirty: Vec<_> = {
+            let state = self.state.lock();
+            let dirty = |records: &&Records| records.synced < records.end;
+            let all = state.segments.iter();
+            all.filter_map(|(first, segment)| Some((*first, segment.records.as_ref().filter(dirty)?.clone()))).collect()
+        };
+        let mut failed = None;
+        if dirty.iter().any(|(_, records)| records.new) {
+            self.disk.sync_dir()?;
+        }
+        for (first, records) in dirty {
+            let result = records.file.sync_data();
+            let mut state = self.state.lock();
+            let now = state.segments.get_mut(&first).and_then(|segment| segment.records.as_mut());
+            // it may have been written anew meanwhile
+            let Some(now) = now.filter(|now| now.seed == records.seed) else { continue };
+            match result {
+                Ok(()) => (now.synced, now.new) = (now.synced.max(records.end), false),
+                Err(error) => {
+                    now.broken = true;
+                    failed = Some(error);
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+fn write_of(epoch: u64, record: Record) -> Write {
+    let Record { sequence, mut progress, settled } = record;
+    if settled {
+        for event in &mut progress.events {
+            event.mapped = None;
+        }
+    }
+    let counts = Counts::of(&progress);
+    let record = EntryRecord { sequence, progress: Some(progress), settled };
+    let kind = Kind::Records(Recording { records: vec![record], epoch });
+    Write { sequence, kind, then: Then::Recorded { settled, counts } }
+}
+
+/// Takes a record over into memory. An entry that has stopped waiting stays as it is.
+fn apply(segment: &mut Segment, sequence: Sequence, recorded: Recorded) {
+    if segment.waits_in(sequence).is_none() {
+        return;
+    }
+    if let Some(before) = segment.open.remove(&sequence) {
+        before.counts.take_from(&mut segment.book, &mut segment.in_flight);
+        segment.garbage += before.length;
+    }
+    recorded.counts.add_to(&mut segment.book, &mut segment.in_flight);
+    segment.note_dead(sequence, recorded.counts.dead > 0);
+    if !recorded.settled {
+        segment.open.insert(sequence, recorded);
+        return;
+    }
+    segment.book.settled += 1;
+    segment.stop_waiting(sequence);
+    segment.crashed.remove(&sequence);
+}

@@ -1,0 +1,267 @@
+//! A records file: what is known of the entries of one segment. The last record of an entry counts, and one that settles
+//! it is the last.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    sync::Arc,
+};
+
+use moehog_proto::{
+    Sequence,
+    journal::{Book, EntryRecord, RecordFrame, record_frame::Kind},
+};
+use prost::Message;
+
+use super::{
+    format::{self, FRAMES_AT, Foot, Head, RecordsFoot},
+    frame,
+    webhooks::AHEAD,
+    window::Window,
+};
+use crate::{
+    count,
+    disk::{Disk, File},
+};
+
+/// An open records file.
+#[derive(Debug, Clone)]
+pub(super) struct Records {
+    pub(super) file: Arc<dyn File>,
+    pub(super) seed: u32,
+    /// Where the frames end.
+    pub(super) end: u64,
+    /// All below is synced.
+    pub(super) synced: u64,
+    /// Bytes the file takes.
+    pub(super) size: u64,
+    /// The name is not yet durable.
+    pub(super) new: bool,
+    /// A write or a sync failed: it is to be written anew before anything is appended.
+    pub(super) broken: bool,
+}
+
+pub(super) fn name(first: Sequence) -> String {
+    format!("{first:016x}.records")
+}
+
+/// Counts of one entry's events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    delivered: u32,
+    delivered_degraded: u32,
+    filtered: u32,
+    duplicate: u32,
+    pub(super) dead: u32,
+    in_flight: u32,
+}
+
+impl Counts {
+    pub(super) fn of(progress: &moehog_proto::journal::Progress) -> Self {
+        let (book, in_flight) = count(progress);
+        Self {
+            delivered: book.delivered as u32,
+            delivered_degraded: book.delivered_degraded as u32,
+            filtered: book.filtered as u32,
+            duplicate: book.duplicate as u32,
+            dead: book.dead as u32,
+            in_flight: in_flight as u32,
+        }
+    }
+
+    pub(super) fn add_to(&self, book: &mut Book, in_flight: &mut u64) {
+        self.apply(book, in_flight, |total, part| *total += part);
+    }
+
+    pub(super) fn take_from(&self, book: &mut Book, in_flight: &mut u64) {
+        self.apply(book, in_flight, |total, part| *total -= part);
+    }
+
+    fn apply(&self, book: &mut Book, in_flight: &mut u64, with: impl Fn(&mut u64, u64)) {
+        with(&mut book.delivered, self.delivered.into());
+        with(&mut book.delivered_degraded, self.delivered_degraded.into());
+        with(&mut book.filtered, self.filtered.into());
+        with(&mut book.duplicate, self.duplicate.into());
+        with(&mut book.dead, self.dead.into());
+        with(in_flight, self.in_flight.into());
+        let parts = [self.delivered, self.delivered_degraded, self.filtered, self.duplicate, self.dead, self.in_flight];
+        with(&mut book.mapped, parts.into_iter().map(u64::from).sum());
+    }
+}
+
+/// The record of an entry that counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recorded {
+    /// Where its frame is.
+    pub(super) offset: u64,
+    /// Bytes of the frame.
+    pub(super) length: u64,
+    pub(super) settled: bool,
+    pub(super) counts: Counts,
+}
+
+/// Transform calls begun and not ended, by the entries they held.
+pub(super) type Started = HashMap<Box<[Sequence]>, u32>;
+
+/// All that a records file says.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    pub(super) entries: HashMap<Sequence, Recorded>,
+    pub(super) cancelled: BTreeSet<Sequence>,
+    pub(super) damaged: BTreeSet<Sequence>,
+    pub(super) started: Started,
+    pub(super) epoch: u64,
+    /// Bytes of records that no longer count.
+    pub(super) garbage: u64,
+    /// Behind the last good frame.
+    pub(super) end: u64,
+    /// Bytes that were damaged and passed over.
+    pub(super) bad: Vec<(u64, u64)>,
+    /// Whether there was anything behind the last good frame, or a bad one before.
+    pub(super) torn: bool,
+}
+
+impl Replay {
+    fn take(&mut self, offset: u64, length: u64, sequence: Sequence, frame: RecordFrame) {
+        match frame.kind {
+            Some(Kind::Records(records)) => {
+                self.epoch = self.epoch.max(records.epoch);
+                for record in records.records {
+                    if self.entries.get(&record.sequence).is_some_and(|known| known.settled) {
+                        continue;
+                    }
+                    let counts = record.progress.as_ref().map(Counts::of).unwrap_or_default();
+                    let recorded = Recorded { offset, length, settled: record.settled, counts };
+                    if let Some(before) = self.entries.insert(record.sequence, recorded) {
+                        self.garbage += before.length;
+                    }
+                }
+            }
+            Some(Kind::Cancelled(cancelled)) => self.cancelled.extend(cancelled.sequences),
+            Some(Kind::Damaged(damaged)) => self.damaged.extend(damaged.sequences),
+            Some(Kind::TransformStarted(started)) => *self.started.entry(started.sequences.into()).or_default() += 1,
+            Some(Kind::TransformEnded(ended)) => end_transform(&mut self.started, &ended.sequences),
+            None => tracing::warn!(sequence, "a record of a kind this version does not know is passed over"),
+        }
+    }
+
+    /// Highest sequence that anything was said of.
+    pub(super) fn highest(&self) -> Sequence {
+        let recorded = self.entries.keys().copied().max();
+        [recorded, self.cancelled.last().copied(), self.damaged.last().copied()]
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+pub(super) fn end_transform(started: &mut Started, sequences: &[Sequence]) {
+    if let Some(calls) = started.get_mut(sequences) {
+        *calls -= 1;
+        if *calls == 0 {
+            started.remove(sequences);
+        }
+    }
+}
+
+/// Puts one frame into `buffer`.
+pub(super) fn encode(buffer: &mut Vec<u8>, seed: u32, synced: u64, sequence: Sequence, kind: Kind) {
+    let record = RecordFrame { kind: Some(kind) };
+    frame::encode(buffer, seed, sequence.max(1), synced, |buffer| {
+        record.encode(buffer).unwrap_or_else(|_| unreachable!("a vector has room"));
+        record.encoded_len()
+    });
+}
+
+impl Records {
+    /// Makes a file under `name`. Its name is durable after the next sync of the directory.
+    pub(super) fn create(disk: &dyn Disk, name: &str, first: Sequence) -> io::Result<Self> {
+        let file = format::create_over(disk, name)?;
+        let head = Head::new(first, None);
+        file.write_at(&head.to_bytes(), 0)?;
+        Ok(Self { file, seed: head.seed, end: FRAMES_AT, synced: 0, size: FRAMES_AT, new: true, broken: false })
+    }
+
+    pub(super) fn window(&self, ahead: usize) -> Window {
+        Window::new(self.file.clone(), self.end, ahead)
+    }
+
+    /// Reads everything up to `end`.
+    pub(super) fn replay(&self) -> io::Result<Replay> {
+        let mut window = self.window(AHEAD);
+        let (mut offset, mut synced) = (FRAMES_AT, self.synced);
+        let mut good: Vec<(u64, u64, Sequence, RecordFrame)> = Vec::new();
+        let mut replay = Replay { end: FRAMES_AT, ..Replay::default() };
+        let mut gaps: Vec<(u64, u64)> = Vec::new();
+        // Frames behind a gap count only once one of them says that the gap was synced.
+        while offset < self.end {
+            let frame = match frame::read(&mut window, self.seed, offset)? {
+                Some(frame) => frame,
+                None => {
+                    replay.torn = true;
+                    let found = frame::find(&mut window, self.seed, offset + 1, self.end, &(1..=u64::MAX))?;
+                    gaps.push((offset, found.as_ref().map_or(self.end, |frame| frame.offset)));
+                    let Some(frame) = found else { break };
+                    frame
+                }
+            };
+            offset = frame.end();
+            synced = synced.max(frame.synced);
+            let decoded = RecordFrame::decode(frame.header.clone()).unwrap_or_default();
+            good.push((frame.offset, frame.end() - frame.offset, frame.sequence, decoded));
+            let settled = gaps.last().is_none_or(|gap| gap.0 < synced);
+            if settled {
+                for (offset, length, sequence, frame) in good.drain(..) {
+                    replay.take(offset, length, sequence, frame);
+                }
+                replay.end = offset;
+                replay.bad.append(&mut gaps);
+            }
+        }
+        if let Some(gap) = gaps.first().filter(|gap| gap.0 < synced) {
+            // Damage that runs to the end of what was synced.
+            replay.bad.push(*gap);
+        }
+        Ok(replay)
+    }
+}
+
+/// A records file as it was found.
+pub(super) enum Found {
+    /// Everything of it was settled and synced.
+    Sealed(Records, RecordsFoot),
+    /// Still written to.
+    Open(Records, Replay),
+    /// Its head is gone.
+    Unreadable,
+}
+
+/// Opens the file of the segment `first`; none where it has no records.
+pub(super) fn open(disk: &dyn Disk, first: Sequence) -> io::Result<Found> {
+    let file = disk.open(&name(first))?;
+    let size = file.len()?;
+    let Some(head) = Head::read(&*file)? else { return Ok(Found::Unreadable) };
+    let mut records = Records { file, seed: head.seed, end: size, synced: 0, size, new: false, broken: false };
+    match format::read_foot::<RecordsFoot>(&*records.file, records.seed)? {
+        Foot::Whole { frames_end, foot } => {
+            (records.end, records.synced) = (frames_end, frames_end);
+            return Ok(Found::Sealed(records, foot));
+        }
+        Foot::Damaged { frames_end } => (records.end, records.synced, records.broken) = (frames_end, frames_end, true),
+        Foot::None => {}
+    }
+    let replay = records.replay()?;
+    records.end = replay.end;
+    records.broken |= replay.torn;
+    Ok(Found::Open(records, replay))
+}
+
+/// The stored record at `offset`, which is one of the entry `sequence`.
+pub(super) fn read(window: &mut Window, seed: u32, offset: u64, sequence: Sequence) -> io::Result<Option<EntryRecord>> {
+    let Some(frame) = frame::read(window, seed, offset)? else { return Ok(None) };
+    let Some(Kind::Records(records)) = RecordFrame::decode(frame.header).unwrap_or_default().kind else {
+        return Ok(None);
+    };
+    Ok(records.records.into_iter().rev().find(|record| record.sequence == sequence))
+}

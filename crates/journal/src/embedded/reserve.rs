@@ -1,0 +1,72 @@
+//! Room set aside, so that a full disk stops appends and not the records of what was delivered.
+
+use std::{io, sync::Arc};
+
+use parking_lot::Mutex;
+
+use super::format::create_over;
+use crate::disk::{Disk, File};
+
+pub(super) const NAME: &str = "reserve";
+
+/// The least that is worth setting aside.
+const LEAST: u64 = 64 * 1024;
+
+/// A file of nothing, given back piece by piece when the disk is full.
+#[derive(Debug)]
+pub(super) struct Reserve {
+    wanted: u64,
+    held: Mutex<(Option<Arc<dyn File>>, u64)>,
+}
+
+impl Reserve {
+    pub(super) fn new(wanted: u64) -> Self {
+        Self { wanted, held: Mutex::new((None, 0)) }
+    }
+
+    /// Takes as much of the reserve as the disk has room for.
+    pub(super) fn fill(&self, disk: &dyn Disk) -> io::Result<()> {
+        let mut held = self.held.lock();
+        if held.1 >= self.wanted {
+            return Ok(());
+        }
+        if held.0.is_none() {
+            held.0 = Some(create_over(disk, NAME)?);
+        }
+        let (Some(file), mut size) = (held.0.clone(), self.wanted) else { return Ok(()) };
+        while size > held.1 {
+            match file.allocate(size) {
+                Ok(()) => {
+                    held.1 = size;
+                    return Ok(());
+                }
+                Err(error) if is_full(&error) => size = if size < LEAST { 0 } else { size / 2 },
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Does `work`, giving back a piece of the reserve each time it finds the disk full.
+    pub(super) fn with_room<T>(&self, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match work() {
+                Err(error) if is_full(&error) && self.give_back()? => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn give_back(&self) -> io::Result<bool> {
+        let mut held = self.held.lock();
+        let (Some(file), true) = (held.0.clone(), held.1 > 0) else { return Ok(false) };
+        let left = if held.1 <= LEAST { 0 } else { held.1 / 2 };
+        file.truncate(left)?;
+        held.1 = left;
+        Ok(true)
+    }
+}
+
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,309 @@
+//! Files written anew in the place of others: new file, sync, rename, sync of the directory.
+
+use std::io;
+
+use moehog_proto::{
+    Sequence,
+    journal::{Book, Cancelled, Damaged, TransformStarted, record_frame::Kind},
+};
+use prost::Message;
+
+use super::{
+    Log,
+    bits::Bits,
+    format::{self, FRAMES_AT, Head, RecordsFoot, Rewritten},
+    frame,
+    index::Index,
+    records::{self, Records, Replay},
+    segment::Members,
+    state::subtract,
+    webhooks::{self, AHEAD, Webhooks},
+};
+use crate::disk::File;
+
+/// Bytes that are gathered before they are written.
+const WRITE: usize = 1024 * 1024;
+
+/// Writes a file from front to back.
+struct Writer<'a> {
+    log: &'a Log,
+    file: &'a dyn File,
+    end: u64,
+    buffer: Vec<u8>,
+}
+
+impl Writer<'_> {
+    fn offset(&self) -> u64 {
+        self.end + self.buffer.len() as u64
+    }
+
+    fn flush_at(&mut self, least: usize) -> io::Result<()> {
+        if self.buffer.len() > least {
+            self.log.reserve.with_room(|| self.file.write_at(&self.buffer, self.end))?;
+            self.end += self.buffer.len() as u64;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Writes a sealed webhooks file without the settled entries, save those with dead letters (those too where
+    /// `dead_letters` go). False where something in the way changed and it is to be tried later.
+    ///
+    /// Called with `maintainer` held.
+    pub(super) fn rewrite_webhooks(&self, first: Sequence, dead_letters_go: bool) -> io::Result<bool> {
+        let Some(old) = self.snapshot(first) else { return Ok(false) };
+        let replay = old.records.as_ref().map_or(Ok(Replay::default()), Records::replay)?;
+        let kept = old.kept(dead_letters_go);
+        let rewritten = old.rewritten(&replay, &kept);
+        let head = Head::new(first, Some(rewritten.clone()));
+        let (name, new) = (webhooks::name(first), format!("{}.new", webhooks::name(first)));
+        let file = format::create_over(&*self.disk, &new)?;
+        let mut writer = Writer { log: self, file: &*file, end: 0, buffer: head.to_bytes() };
+        let mut index = Index::new(first);
+        let mut window = old.webhooks.window(AHEAD);
+        for number in kept.from(0) {
+            let sequence = first + number;
+            let place = old.index.block_of(sequence, old.webhooks.end);
+            let lane = old.index.lanes.iter().find(|lane| lane.present.contains(number));
+            let (Some((from, until)), Some(lane)) = (place, lane) else { continue };
+            let found = webhooks::locate(&mut window, old.webhooks.seed, sequence, from, until)?;
+            let Some(frame) = found else {
+                self.lose(first, sequence, from, until);
+                self.disk.remove(&new)?;
+                return Ok(false);
+            };
+            let header = moehog_proto::journal::EntryHeader::decode(frame.header.clone()).unwrap_or_default();
+            index.push(sequence, writer.offset(), lane.lane, header.received_at_ms);
+            let offset = writer.offset();
+            frame::encode(&mut writer.buffer, head.seed, sequence, offset, |buffer| {
+                buffer.extend_from_slice(&frame.header);
+                buffer.extend_from_slice(&frame.body);
+                frame.header.len()
+            });
+            writer.flush_at(WRITE)?;
+        }
+        writer.flush_at(0)?;
+        index.last = rewritten.last;
+        let end = writer.end;
+        let foot = index.to_foot(&self.state.lock().lanes);
+        let webhooks =
+            Webhooks { file: file.clone(), seed: head.seed, end, size: end, sealed: true, rewritten: Some(rewritten) };
+        let size = self.reserve.with_room(|| webhooks.seal(&foot))?;
+        self.disk.rename(&new, &name)?;
+        self.take_over(first, Webhooks { size, ..webhooks }, index, dead_letters_go);
+        // Where this fails the old file may come back after a power cut; it holds all that this one does.
+        self.disk.sync_dir()?;
+        Ok(true)
+    }
+
+    fn snapshot(&self, first: Sequence) -> Option<Snapshot> {
+        let state = self.state.lock();
+        let segment = state.segments.get(&first).filter(|segment| segment.webhooks.sealed)?;
+        Some(Snapshot {
+            webhooks: segment.webhooks.clone(),
+            index: segment.index.clone(),
+            records: segment.records.clone(),
+            dead: segment.dead.clone(),
+            foot: segment.foot.clone(),
+        })
+    }
+
+    fn take_over(&self, first: Sequence, webhooks: Webhooks, mut index: Index, dead_letters_go: bool) {
+        let mut state = self.state.lock();
+        let Some(segment) = state.segments.get_mut(&first) else { return };
+        for lane in &segment.index.lanes {
+            // what was settled meanwhile stays settled
+            index.lane_mut(lane.lane).waiting = lane.waiting.clone();
+        }
+        index.newest_received_at_ms = segment.index.newest_received_at_ms;
+        (segment.index, segment.webhooks) = (index, webhooks);
+        segment.cancelled.clear();
+        segment.damaged.clear();
+        if dead_letters_go {
+            let settled = std::mem::take(&mut segment.dead);
+            let open = settled.from(0).filter(|number| segment.waits_in(first + number).is_some());
+            segment.dead = open.collect();
+        }
+    }
+
+    /// An entry that a rewrite meant to keep cannot be read.
+    fn lose(&self, first: Sequence, sequence: Sequence, from: u64, until: u64) {
+        let mut state = self.state.lock();
+        let Some(segment) = state.segments.get_mut(&first) else { return };
+        if segment.waits_in(sequence).is_none() {
+            segment.note_dead(sequence, false);
+            tracing::error!(sequence, "a dead letter cannot be read");
+            return;
+        }
+        let file = segment.webhooks.file.clone();
+        drop(state);
+        self.damage(&*file, first, sequence, (from, until));
+    }
+
+    /// Writes a records file with only what counts. Called with `recorder` held.
+    pub(super) fn rewrite_records(&self, first: Sequence) -> io::Result<Records> {
+        let none = || io::Error::from(io::ErrorKind::NotFound);
+        let old = self.state.lock().segments.get(&first).and_then(|it| it.records.clone()).ok_or_else(none)?;
+        let replay = old.replay()?;
+        let (name, new) = (records::name(first), format!("{}.new", records::name(first)));
+        let mut records = self.reserve.with_room(|| Records::create(&*self.disk, &new, first))?;
+        let file = records.file.clone();
+        let mut writer = Writer { log: self, file: &*file, end: FRAMES_AT, buffer: Vec::new() };
+        let mut offsets: Vec<_> = replay.entries.iter().map(|(sequence, known)| (known.offset, *sequence)).collect();
+        offsets.sort_unstable();
+        let mut moved = Vec::new();
+        let mut window = old.window(AHEAD);
+        for (offset, sequence) in offsets {
+            let Some(frame) = frame::read(&mut window, old.seed, offset)? else { continue };
+            let at = writer.offset();
+            frame::encode(&mut writer.buffer, records.seed, sequence, at, |buffer| {
+                buffer.extend_from_slice(&frame.header);
+                frame.header.len()
+            });
+            moved.push((sequence, at));
+            writer.flush_at(WRITE)?;
+        }
+        for kind in others(&replay) {
+            let at = writer.offset();
+            records::encode(&mut writer.buffer, records.seed, at, first, kind);
+        }
+        writer.flush_at(0)?;
+        (records.end, records.size, records.synced, records.new) = (writer.end, writer.end, writer.end, true);
+        file.sync_data()?;
+        self.disk.rename(&new, &name)?;
+        let mut state = self.state.lock();
+        if let Some(segment) = state.segments.get_mut(&first) {
+            for (sequence, offset) in moved {
+                if let Some(recorded) = segment.open.get_mut(&sequence) {
+                    recorded.offset = offset;
+                }
+            }
+            (segment.records, segment.garbage) = (Some(records.clone()), 0);
+        }
+        drop(state);
+        self.disk.sync_dir()?;
+        if let Some(records) = self.state.lock().segments.get_mut(&first).and_then(|it| it.records.as_mut()) {
+            records.new = false;
+        }
+        Ok(records)
+    }
+
+    /// Seals the records file of a segment whose entries are all settled. Called with `maintainer` held.
+    pub(super) fn seal_records(&self, first: Sequence) -> io::Result<()> {
+        let Some(Snapshot { webhooks, index, records: Some(records), foot: None, .. }) = self.snapshot(first) else {
+            return Ok(());
+        };
+        let replay = records.replay()?;
+        let Members { book, in_flight } = Members::count(&index, &webhooks, &replay);
+        let mut table = vec![0; 4 * (index.last + 1 - first) as usize];
+        let mut dead = Bits::default();
+        for (sequence, recorded) in replay.entries.iter().filter(|(sequence, _)| index.contains(**sequence)) {
+            let number = sequence - first;
+            let place = u32::try_from(recorded.offset).unwrap_or(0).to_le_bytes();
+            table[4 * number as usize..][..4].copy_from_slice(&place);
+            if recorded.settled && recorded.counts.dead > 0 {
+                dead.insert(number);
+            }
+        }
+        let foot = RecordsFoot {
+            book: Some(book),
+            table_at: records.end,
+            dead: dead.to_bytes(),
+            cancelled: replay.cancelled.iter().copied().collect(),
+            damaged: replay.damaged.iter().copied().collect(),
+            in_flight,
+            epoch: replay.epoch,
+        };
+        table.extend(format::foot_bytes(records.seed, records.end, &foot));
+        let size = records.end + table.len() as u64;
+        if !self.begin_seal(first, &records, book, foot) {
+            return Ok(());
+        }
+        // From here on nobody appends to the file.
+        let sealed = self
+            .reserve
+            .with_room(|| records.file.truncate(records.end).and_then(|()| records.file.write_at(&table, records.end)))
+            .and_then(|()| records.file.sync_data());
+        let mut state = self.state.lock();
+        let Some(segment) = state.segments.get_mut(&first) else { return sealed };
+        if let Some(records) = &mut segment.records {
+            match sealed {
+                Ok(()) => (records.size, records.synced) = (size, records.end),
+                Err(_) => (records.broken, segment.foot) = (true, None),
+            }
+        }
+        sealed
+    }
+
+    /// Takes the foot over, unless something was recorded meanwhile.
+    fn begin_seal(&self, first: Sequence, records: &Records, book: Book, foot: RecordsFoot) -> bool {
+        let _recorder = self.recorder.lock();
+        let mut state = self.state.lock();
+        let still = |now: &Records| now.seed == records.seed && now.end == records.end && !now.broken;
+        let Some(segment) = state.segments.get_mut(&first) else { return false };
+        if segment.waiting() > 0 || !segment.records.as_ref().is_some_and(still) {
+            return false;
+        }
+        if segment.book != book {
+            tracing::error!(kept = ?segment.book, counted = ?book, "the ledger differs from the journal");
+        }
+        segment.seal_records(foot);
+        true
+    }
+}
+
+/// What a records file says beside the records of entries.
+fn others(replay: &Replay) -> impl Iterator<Item = Kind> {
+    let cancelled = Cancelled { sequences: replay.cancelled.iter().copied().collect() };
+    let damaged = Damaged { sequences: replay.damaged.iter().copied().collect() };
+    let started = replay.started.iter().flat_map(|(sequences, calls)| {
+        let started = TransformStarted { sequences: sequences.to_vec() };
+        (0..*calls).map(move |_| Kind::TransformStarted(started.clone()))
+    });
+    [Kind::Cancelled(cancelled), Kind::Damaged(damaged)].into_iter().chain(started)
+}
+
+/// A sealed segment as it is at one moment.
+struct Snapshot {
+    webhooks: Webhooks,
+    index: Index,
+    records: Option<Records>,
+    dead: Bits,
+    foot: Option<RecordsFoot>,
+}
+
+impl Snapshot {
+    fn kept(&self, dead_letters_go: bool) -> Bits {
+        let dead = if dead_letters_go { None } else { Some(&self.dead) };
+        self.index.lanes.iter().map(|lane| &lane.waiting).chain(dead).flat_map(|bits| bits.from(0)).collect()
+    }
+
+    /// What those that are not kept came to: all, less what the kept ones came to.
+    fn rewritten(&self, replay: &Replay, kept: &Bits) -> Rewritten {
+        let Members { book: mut removed, mut in_flight } = Members::count(&self.index, &self.webhooks, replay);
+        let mut dropped = 0;
+        let mut stay = Book { taken: kept.count(), ..Book::default() };
+        let mut stay_in_flight = 0;
+        for (sequence, recorded) in &replay.entries {
+            let Some(number) = sequence.checked_sub(self.index.first) else { continue };
+            if kept.contains(number) {
+                recorded.counts.add_to(&mut stay, &mut stay_in_flight);
+                stay.settled += u64::from(recorded.settled);
+            } else if self.dead.contains(number) {
+                dropped += u64::from(recorded.counts.dead);
+            }
+        }
+        subtract(&mut removed, &stay);
+        in_flight = in_flight.saturating_sub(stay_in_flight);
+        let before = self.webhooks.rewritten.as_ref().map_or(0, |rewritten| rewritten.dead_letters_dropped);
+        Rewritten {
+            last: self.index.last,
+            kept: kept.count(),
+            removed: Some(removed),
+            dead_letters_dropped: before + dropped,
+            in_flight,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What is known of all segments in memory.
+
+use std::collections::{BTreeMap, HashMap};
+
+use moehog_proto::{Sequence, journal::Book};
+
+use super::{
+    format::Carried,
+    index::{LaneId, Lanes},
+    segment::Segment,
+};
+use crate::{LaneStats, Ledger};
+
+/// Everything readers and writers share; never held over a call to the disk.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// By first sequence.
+    pub(super) segments: BTreeMap<Sequence, Segment>,
+    /// The segment that is appended to.
+    pub(super) active: Option<Sequence>,
+    /// The next sequence to give out.
+    pub(super) next: Sequence,
+    /// Highest sequence that readers may see.
+    pub(super) durable: Sequence,
+    pub(super) lanes: Lanes,
+    pub(super) carried: Carried,
+    pub(super) carried_bytes: u64,
+    pub(super) quarantined_bytes: u64,
+    /// Cancelled since the start.
+    pub(super) cancelled: u64,
+    /// Cancelled, and not yet written down.
+    pub(super) uncancelled: Vec<Sequence>,
+    /// Damaged, and not yet written down.
+    pub(super) undamaged: Vec<Sequence>,
+    /// Unsettled bytes by source: counted anew now and then, and grown by appends in between.
+    pub(super) unsettled: HashMap<String, u64>,
+    pub(super) epoch: u64,
+    pub(super) closed: bool,
+}
+
+impl State {
+    /// The segment that holds (or held) the entry.
+    pub(super) fn segment_of(&self, sequence: Sequence) -> Option<&Segment> {
+        let (_, segment) = self.segments.range(..=sequence).next_back()?;
+        (sequence <= segment.index.last).then_some(segment)
+    }
+
+    /// Bytes on the disk, the reserve left out.
+    pub(super) fn used(&self) -> u64 {
+        self.segments.values().map(Segment::size).sum::<u64>() + self.carried_bytes + self.quarantined_bytes
+    }
+
+    /// Bytes that only time or a person can free: entries that wait, and dead letters.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.segments.values().map(Segment::kept_bytes).sum()
+    }
+
+    pub(super) fn dead_bytes(&self) -> u64 {
+        self.segments.values().map(Segment::dead_bytes).sum()
+    }
+
+    /// Counts the unsettled bytes of each source anew.
+    pub(super) fn count_unsettled(&mut self) {
+        let mut unsettled: HashMap<String, u64> = HashMap::new();
+        for segment in self.segments.values() {
+            for lane in &segment.index.lanes {
+                let (source, _) = self.lanes.names(lane.lane);
+                let bytes = segment.waiting_bytes(|id| id == lane.lane);
+                match unsettled.get_mut(source) {
+                    Some(sum) => *sum += bytes,
+                    None => drop(unsettled.insert(source.into(), bytes)),
+                }
+            }
+        }
+        self.unsettled = unsettled;
+    }
+
+    pub(super) fn ledger(&self) -> Ledger {
+        let mut ledger = Ledger { in_flight: self.carried.in_flight, ..Ledger::default() };
+        add(&mut ledger.book, &self.carried.book.unwrap_or_default());
+        for segment in self.segments.values() {
+            add(&mut ledger.book, &segment.book);
+            ledger.waiting += segment.waiting();
+            ledger.in_flight += segment.in_flight;
+        }
+        ledger
+    }
+
+    pub(super) fn lane_stats(&self) -> Vec<LaneStats> {
+        let mut lanes: BTreeMap<LaneId, LaneStats> = BTreeMap::new();
+        for segment in self.segments.values() {
+            for index in &segment.index.lanes {
+                let Some(number) = index.waiting.first() else { continue };
+                let stats = lanes.entry(index.lane).or_insert_with(|| {
+                    let (source, destination) = self.lanes.names(index.lane);
+                    LaneStats {
+                        source: source.into(),
+                        destination: destination.into(),
+                        unsettled: 0,
+                        oldest: segment.index.first + number,
+                        oldest_received_at_ms: segment.received_at_ms(number),
+                    }
+                });
+                stats.unsettled += index.waiting.count();
+            }
+        }
+        lanes.into_values().collect()
+    }
+}
+
+/// Adds each count of `part` to `total`.
+pub(super) fn add(total: &mut Book, part: &Book) {
+    combine(total, part, |total, part| *total += part);
+}
+
+/// Takes each count of `part` from `total`.
+pub(super) fn subtract(total: &mut Book, part: &Book) {
+    combine(total, part, |total, part| *total = total.saturating_sub(part));
+}
+
+fn combine(total: &mut Book, part: &Book, with: impl Fn(&mut u64, u64)) {
+    with(&mut total.taken, part.taken);
+    with(&mut total.settled, part.settled);
+    with(&mut total.damaged, part.damaged);
+    with(&mut total.mapped, part.mapped);
+    with(&mut total.delivered, part.delivered);
+    with(&mut total.delivered_degraded, part.delivered_degraded);
+    with(&mut total.filtered, part.filtered);
+    with(&mut total.duplicate, part.duplicate);
+    with(&mut total.dead, part.dead);
+}

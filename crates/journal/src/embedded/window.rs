@@ -1,0 +1,44 @@
+//! A file read forwards in large steps.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::disk::File;
+
+/// Bytes of a file around where a reader is. What it hands out are slices of the chunk it read.
+#[derive(Debug)]
+pub(super) struct Window {
+    file: Arc<dyn File>,
+    end: u64,
+    ahead: usize,
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Window {
+    /// Reads `file` up to `end`, at least `ahead` bytes at a time where there are that many.
+    pub(super) fn new(file: Arc<dyn File>, end: u64, ahead: usize) -> Self {
+        Self { file, end, ahead, start: 0, bytes: Bytes::new() }
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// `length` bytes at `offset`; fewer only at the end.
+    pub(super) fn at(&mut self, offset: u64, length: usize) -> io::Result<Bytes> {
+        let left = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let length = length.min(left);
+        let held = offset >= self.start && offset + length as u64 <= self.start + self.bytes.len() as u64;
+        if !held {
+            let mut buffer = vec![0; length.max(self.ahead).min(left)];
+            let filled = self.file.read_at(&mut buffer, offset)?;
+            buffer.truncate(filled);
+            (self.start, self.bytes) = (offset, buffer.into());
+        }
+        let from = (offset - self.start) as usize;
+        let until = (from + length).min(self.bytes.len());
+        Ok(self.bytes.slice(from.min(until)..until))
+    }
+}
