@@ -25,6 +25,7 @@ use crate::ingest::host_is_loopback;
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
     pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) relay: moehog_relay::Status,
 }
 
 /// The routes under `/api`. On a loopback listener a request must name a loopback host, so that no web page reads it through a

@@ -11,6 +11,80 @@ use http::{HeaderName, header};
 use moehog_runtime::{Exit, Secret};
 use serde::{Deserialize, Deserializer, de::Error};
 
+use crate::ingest::{KEY_DESTINATION, well_formed};
+
+/// What can be set; `config.default.toml` documents every key.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The public listener and its limits.
+    pub http: Http,
+    /// The admin listener.
+    pub admin: Admin,
+    /// Where webhooks are kept.
+    pub journal: moehog_journal::embedded::Config,
+    /// How the relay carries them.
+    pub relay: moehog_relay::Config,
+    /// Where the transformer is.
+    pub transformer: Worker,
+    /// Where delivery is.
+    pub delivery: Worker,
+    /// Senders to `/v1/in/{name}`, by name.
+    pub sources: BTreeMap<String, Source>,
+    /// PostHog projects, by name.
+    pub destinations: BTreeMap<String, Destination>,
+    /// How it stops.
+    pub shutdown: Shutdown,
+    /// Logs.
+    pub telemetry: moehog_telemetry::Config,
+}
+
+impl Config {
+    /// Every key with its default, as TOML: the gateway's own, the journal's and the relay's.
+    pub const DEFAULTS: &str = concat!(
+        include_str!("../config.default.toml"),
+        "\n",
+        include_str!("../../journal/config.default.toml"),
+        "\n",
+        include_str!("../../relay/config.default.toml"),
+    );
+
+    /// Reads the defaults, the file of the command line and the variables.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, an unknown key, a value of the wrong kind.
+    pub fn load() -> anyhow::Result<Self> {
+        let file = moehog_runtime::arguments("moehog-gateway");
+        Ok(moehog_runtime::load(Self::DEFAULTS, file.as_deref(), moehog_runtime::environment())?)
+    }
+}
+
+/// The admin listener.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// A worker service.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    /// `list://host:port,host:port`.
+    pub address: String,
+}
+
+/// How the gateway stops.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shutdown {
+    /// Longest time the stop may take.
+    #[serde(with = "moehog_runtime::duration")]
+    pub grace: Duration,
+}
+
 /// Name of the source and of the destination that exist without a configuration.
 pub(crate) const DEFAULT: &str = "default";
 /// Name of the source that all capture paths are.
@@ -100,8 +174,9 @@ pub(crate) fn check(
     destinations: &BTreeMap<String, Destination>,
 ) -> anyhow::Result<()> {
     let problem = (|| {
-        for name in sources.keys().chain(sources.values().map(|source| &source.destination)).chain(destinations.keys())
-        {
+        let targets = sources.values().map(|source| &source.destination);
+        let targets = targets.filter(|name| !name.strip_prefix(KEY_DESTINATION).is_some_and(well_formed));
+        for name in sources.keys().chain(targets).chain(destinations.keys()) {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
             if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
                 bail!("`{name}` is not a name: letters, digits, `-`, `_`, `.`, 64 at most");

@@ -20,6 +20,7 @@ pub(crate) use self::{
     answers::Refusal,
     auth::{KEY_DESTINATION, key_remedy, without_key},
     local::host_is_loopback,
+    scan::well_formed,
 };
 use self::{
     auth::Senders,
@@ -72,5 +73,15 @@ impl Ingest {
             http: http.clone(),
             journal,
         }
+    }
+
+    /// Names of the sources of `/v1/in/{name}`.
+    pub(crate) fn source_names(&self) -> Vec<&str> {
+        self.senders.source_names()
+    }
+
+    /// Which project keys the capture paths take, in words.
+    pub(crate) fn capture_rule(&self) -> &'static str {
+        self.senders.capture_rule()
     }
 }

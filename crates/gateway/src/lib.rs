@@ -7,11 +7,13 @@
 
 mod admin;
 mod config;
+mod gateway;
 mod ingest;
 mod listener;
 mod metrics;
 
 pub use self::{
-    config::{Destination, Http, Source},
+    config::{Admin, Config, Destination, Http, Shutdown, Source, Worker},
+    gateway::Gateway,
     ingest::{Answer, Ingest},
 };

@@ -4,13 +4,11 @@ use axum::{
     Json,
     extract::{Query, State},
 };
-use moehog_journal::{LaneStats, Ledger, Stats};
+use moehog_journal::{Ledger, Stats};
+use moehog_relay::{GateState, LaneStatus};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Admin, Failure,
-    view::{destination, time},
-};
+use super::{Admin, Failure, view::time};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,17 +110,39 @@ impl LedgerView {
 struct LaneView {
     source: String,
     destination: String,
+    /// `open`, `held` (a person must act) or `circuit_open` (the destination fails).
+    state: &'static str,
+    reason: Option<String>,
+    state_since: Option<String>,
     unsettled: u64,
     oldest_received_at: Option<String>,
+    in_flight_entries: usize,
+    in_flight_events: usize,
+    in_flight_bytes: usize,
+    calls: usize,
+    window: usize,
 }
 
 impl LaneView {
-    fn new(lane: &LaneStats) -> Self {
+    fn new(lane: LaneStatus) -> Self {
+        let (state, reason) = match lane.state {
+            GateState::Open => ("open", None),
+            GateState::Held { reason } => ("held", Some(reason)),
+            GateState::CircuitOpen { reason } => ("circuit_open", Some(reason)),
+        };
         Self {
-            source: lane.source.clone(),
-            destination: destination(&lane.destination),
+            source: lane.source,
+            destination: lane.destination,
+            state,
+            reason,
+            state_since: time(lane.state_since_ms),
             unsettled: lane.unsettled,
-            oldest_received_at: time(lane.oldest_received_at_ms),
+            oldest_received_at: lane.oldest_received_at_ms.and_then(time),
+            in_flight_entries: lane.in_flight_entries,
+            in_flight_events: lane.in_flight_events,
+            in_flight_bytes: lane.in_flight_bytes,
+            calls: lane.calls,
+            window: lane.window,
         }
     }
 }
@@ -136,6 +156,6 @@ pub(super) async fn show(State(admin): State<Admin>, Query(ask): Query<Ask>) -> 
         journal: JournalView::new(admin.journal.id(), &stats),
         ledger: LedgerView::new(&stats.ledger),
         recount: recount.as_ref().map(LedgerView::new),
-        lanes: admin.journal.lanes().iter().map(LaneView::new).collect(),
+        lanes: admin.relay.lanes().into_iter().map(LaneView::new).collect(),
     }))
 }

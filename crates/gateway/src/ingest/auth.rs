@@ -48,14 +48,28 @@ impl Senders {
             .into_iter()
             .map(|(name, source)| (name.clone(), Source::new(name, &source)))
             .collect();
-        let mut names: Vec<_> = sources.keys().map(|name| format!("/v1/in/{name}")).collect();
-        names.sort_unstable();
-        let paths = format!("POST to one of {}, {}/", names.join(", "), CAPTURE_PATHS.join("/, "));
-        Self { sources, keys, paths }
+        let mut senders = Self { sources, keys, paths: String::new() };
+        let names: Vec<_> = senders.source_names().iter().map(|name| format!("/v1/in/{name}")).collect();
+        senders.paths = format!("POST to one of {}, {}/", names.join(", "), CAPTURE_PATHS.join("/, "));
+        senders
     }
 
     pub(crate) fn source(&self, name: &str) -> Option<&Source> {
         self.sources.get(name)
+    }
+
+    pub(crate) fn source_names(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.sources.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(crate) fn capture_rule(&self) -> &'static str {
+        match self.keys {
+            Keys::Configured(_) => "keys of configured destinations",
+            Keys::Open(_) => "any well-formed key, since none is configured and only this machine can connect",
+            Keys::Closed => "no key: no destination has one",
+        }
     }
 
     /// The destination that a capture body's key picks.

@@ -16,8 +16,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-pub const LOOPBACK: &str = "127.0.0.1";
-pub const TUTORIAL: &str =
+pub(crate) const LOOPBACK: &str = "127.0.0.1";
+pub(crate) const TUTORIAL: &str =
     r#"{"api_key":"phc_eu","event":"purchase_completed","distinct_id":"user_42","properties":{"amount":"49.90"}}"#;
 
 #[derive(Deserialize)]
@@ -25,15 +25,15 @@ struct Defaults {
     http: Http,
 }
 
-pub fn http() -> Http {
+pub(crate) fn http() -> Http {
     moehog_runtime::load::<Defaults>(include_str!("../../config.default.toml"), None, []).unwrap().http
 }
 
-pub struct Setup {
-    pub http: Http,
-    pub listen: &'static str,
-    pub sources: BTreeMap<String, Source>,
-    pub destinations: BTreeMap<String, Destination>,
+pub(crate) struct Setup {
+    pub(crate) http: Http,
+    pub(crate) listen: &'static str,
+    pub(crate) sources: BTreeMap<String, Source>,
+    pub(crate) destinations: BTreeMap<String, Destination>,
 }
 
 /// Two sources (`shop` with tokens, `open` without) and two destinations, as a person might set up.
@@ -56,7 +56,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    pub fn start(self) -> Gateway {
+    pub(crate) fn start(self) -> Gateway {
         let journal = Arc::new(Memory::new());
         let listen = self.listen.parse().unwrap();
         let ingest = Ingest::new(journal.clone(), listen, &self.http, &self.sources, &self.destinations);
@@ -64,39 +64,39 @@ impl Setup {
     }
 }
 
-pub struct Gateway {
-    pub journal: Arc<Memory>,
-    pub ingest: Arc<Ingest>,
+pub(crate) struct Gateway {
+    pub(crate) journal: Arc<Memory>,
+    pub(crate) ingest: Arc<Ingest>,
 }
 
 #[derive(Debug)]
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: http::HeaderMap,
-    pub json: Value,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) json: Value,
 }
 
 impl Reply {
-    pub fn receipt(&self) -> Receipt {
+    pub(crate) fn receipt(&self) -> Receipt {
         assert_eq!(self.status, StatusCode::OK, "{}", self.json);
         self.json["receipt"].as_str().unwrap().parse().unwrap()
     }
 
     /// A refusal's status and code.
-    pub fn refusal(&self) -> (u16, &str) {
+    pub(crate) fn refusal(&self) -> (u16, &str) {
         (self.status.as_u16(), self.json["error"].as_str().unwrap_or_default())
     }
 }
 
 impl Gateway {
-    pub async fn send<B>(&self, request: Request<B>) -> Reply
+    pub(crate) async fn send<B>(&self, request: Request<B>) -> Reply
     where
         B: Body<Data = Bytes>,
     {
         self.send_from(LOOPBACK, request).await
     }
 
-    pub async fn send_from<B>(&self, peer: &str, request: Request<B>) -> Reply
+    pub(crate) async fn send_from<B>(&self, peer: &str, request: Request<B>) -> Reply
     where
         B: Body<Data = Bytes>,
     {
@@ -109,40 +109,40 @@ impl Gateway {
     }
 
     /// The entry of an answered webhook.
-    pub async fn entry(&self, reply: &Reply) -> Entry {
+    pub(crate) async fn entry(&self, reply: &Reply) -> Entry {
         self.journal.get(reply.receipt()).await.unwrap().unwrap()
     }
 
     /// All entries of a lane.
-    pub async fn lane(&self, source: &str, destination: &str) -> Vec<Entry> {
+    pub(crate) async fn lane(&self, source: &str, destination: &str) -> Vec<Entry> {
         let claim = self.journal.claim(source).await.unwrap();
         let limit = ReadLimit { max_entries: NonZeroUsize::MAX, max_bytes: usize::MAX };
         claim.read(destination, 0, limit).await.unwrap().entries
     }
 
     /// Webhooks that were taken.
-    pub fn taken(&self) -> u64 {
+    pub(crate) fn taken(&self) -> u64 {
         self.journal.stats().ledger.book.taken
     }
 }
 
-pub fn post(path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+pub(crate) fn post(path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     Request::post(path).header("host", "localhost:8080").body(Full::new(body.into())).unwrap()
 }
 
-pub fn with<B>(mut request: Request<B>, name: &'static str, value: &str) -> Request<B> {
+pub(crate) fn with<B>(mut request: Request<B>, name: &'static str, value: &str) -> Request<B> {
     request.headers_mut().append(name, value.parse().unwrap());
     request
 }
 
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
 /// Text that gzip cannot make much smaller.
-pub fn noise(bytes: usize) -> String {
+pub(crate) fn noise(bytes: usize) -> String {
     let mut state = 7_u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -152,7 +152,9 @@ pub fn noise(bytes: usize) -> String {
 }
 
 /// A body that comes as it is sent, of unknown length.
-pub fn streamed(path: &str) -> (mpsc::Sender<Bytes>, Request<impl Body<Data = Bytes, Error = Infallible> + use<>>) {
+pub(crate) fn streamed(
+    path: &str,
+) -> (mpsc::Sender<Bytes>, Request<impl Body<Data = Bytes, Error = Infallible> + use<>>) {
     let (sender, receiver) = mpsc::channel(1);
     let frames = futures::stream::unfold(receiver, |mut receiver: mpsc::Receiver<Bytes>| async move {
         receiver.recv().await.map(|bytes| (Ok(Frame::data(bytes)), receiver))

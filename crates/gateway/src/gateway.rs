@@ -1,0 +1,188 @@
+//! The process: ports, journal, relay, and the order they stop in.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, anyhow};
+use moehog_journal::{Journal, disk::RealDisk, embedded::Embedded};
+use moehog_proto::Channel;
+use moehog_relay::Relay;
+use moehog_runtime::{Exit, within_grace};
+use moehog_transport::{Address, ClientConfig, connect};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Config, Ingest, admin,
+    config::{self, Worker},
+    ingest::{KEY_DESTINATION, key_remedy, without_key},
+    listener::Listener,
+};
+
+/// The gateway with its ports, its journal and its relay.
+#[derive(Debug)]
+pub struct Gateway {
+    listener: Listener,
+    admin: moehog_runtime::Admin,
+    admin_addr: SocketAddr,
+    ingest: Arc<Ingest>,
+    journal: Arc<dyn Journal>,
+    relay: Relay,
+    grace: Duration,
+}
+
+impl Gateway {
+    /// Takes the ports, opens the journal of `config.journal.dir`, and connects to the configured workers.
+    ///
+    /// # Errors
+    ///
+    /// A configuration that contradicts itself, a port that is taken, a journal that cannot be opened.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let worker = |name: &str, worker: &Worker| -> anyhow::Result<Channel> {
+            let address: Address =
+                worker.address.parse().with_context(|| format!("{name}.address")).context(Exit::Configuration)?;
+            Ok(connect(&address, &ClientConfig::default()))
+        };
+        let (transformer, delivery) =
+            (worker("transformer", &config.transformer)?, worker("delivery", &config.delivery)?);
+        Self::bind_with(config, transformer, delivery).await
+    }
+
+    /// [`Gateway::bind`], with workers reached by these channels.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gateway::bind`].
+    pub async fn bind_with(config: Config, transformer: Channel, delivery: Channel) -> anyhow::Result<Self> {
+        Self::bind_on(None, config, transformer, delivery).await
+    }
+
+    /// [`Gateway::bind_with`], over another journal than the one in `config.journal.dir`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gateway::bind`].
+    pub async fn bind_on(
+        journal: Option<Arc<dyn Journal>>,
+        config: Config,
+        transformer: Channel,
+        delivery: Channel,
+    ) -> anyhow::Result<Self> {
+        config::check(&config.http, &config.sources, &config.destinations)?;
+        let listener = Listener::bind(&config.http)
+            .await
+            .with_context(|| format!("webhooks on {}", config.http.listen))
+            .context(Exit::Listen)?;
+        let admin = moehog_runtime::Admin::bind(config.admin.listen)
+            .with_context(|| format!("admin on {}", config.admin.listen))
+            .context(Exit::Listen)?;
+        let admin_addr = admin.local_addr().context(Exit::Listen)?;
+        let journal = match journal {
+            Some(journal) => journal,
+            None => open_journal(&config).await.context(Exit::Journal)?,
+        };
+        let ingest =
+            Ingest::new(journal.clone(), listener.addr().ip(), &config.http, &config.sources, &config.destinations);
+        let relay = Relay::new(
+            journal.clone(),
+            moehog_proto::transformer::client(transformer),
+            moehog_proto::delivery::client(delivery),
+            config.relay.clone(),
+        );
+        say_who_may_send(&config, &ingest);
+        Ok(Self { listener, admin, admin_addr, ingest: Arc::new(ingest), journal, relay, grace: config.shutdown.grace })
+    }
+
+    /// Where webhooks come to.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.listener.addr()
+    }
+
+    /// Where the admin port is.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Serves until `shutdown`. Then `/readyz` says 503, the public port closes, requests under way end, the relay records
+    /// what it holds, and the journal closes.
+    ///
+    /// # Errors
+    ///
+    /// The admin port fails, the relay ends by itself, or the stop takes longer than its grace.
+    pub async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let (grace, stop) = (self.grace, shutdown.clone());
+        within_grace(&stop, grace, self.run(shutdown)).await
+    }
+
+    async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let readiness = self.admin.readiness();
+        let (relay_stops, admin_stops) = (CancellationToken::new(), CancellationToken::new());
+        let api = admin::Admin { journal: self.journal.clone(), relay: self.relay.status() };
+        let routes = admin::routes(api, self.admin_addr.ip());
+        let mut admin = tokio::spawn(self.admin.serve(routes, admin_stops.clone()));
+        let mut relay = tokio::spawn(self.relay.run(relay_stops.clone()));
+        readiness.set(true, "ready");
+
+        // a gateway whose relay or admin port is gone must not go on as if nothing were wrong
+        let failed = tokio::select! {
+            () = async {
+                shutdown.cancelled().await;
+                readiness.set(false, "stopping");
+                // the listener returns when its last request has ended
+                std::future::pending::<()>().await;
+            } => None,
+            () = self.listener.serve(self.ingest, shutdown.clone()) => None,
+            ended = &mut relay => Some(ended_early("relay", ended.map(|()| Ok(())))),
+            ended = &mut admin => Some(ended_early("admin port", ended)),
+        };
+        if failed.is_none() {
+            relay_stops.cancel();
+            relay.await.context("stop the relay")?;
+        }
+        self.journal.close().await;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        admin_stops.cancel();
+        stopped(admin).await
+    }
+}
+
+async fn stopped(admin: JoinHandle<std::io::Result<()>>) -> anyhow::Result<()> {
+    admin.await.context("stop the admin port")?.context("serve the admin port")
+}
+
+fn ended_early(what: &str, ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(Ok(())) => anyhow!("the {what} ended by itself"),
+        Ok(Err(error)) => anyhow::Error::new(error).context(format!("the {what} failed")),
+        Err(error) => anyhow::Error::new(error).context(format!("the {what} failed")),
+    }
+}
+
+async fn open_journal(config: &Config) -> anyhow::Result<Arc<dyn Journal>> {
+    let config = config.journal.clone();
+    let dir = config.dir.display().to_string();
+    // replaying what is not sealed takes a moment
+    let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<Embedded> {
+        let disk = RealDisk::open(&config.dir)?;
+        Ok(Embedded::open(Arc::new(disk), config)?)
+    });
+    Ok(Arc::new(opened.await?.with_context(|| format!("journal in {dir}"))?))
+}
+
+/// Tells, once, who may send and what waits for a key.
+fn say_who_may_send(config: &Config, ingest: &Ingest) {
+    tracing::info!(sources = ?ingest.source_names(), capture = ingest.capture_rule(), "webhooks are taken");
+    for (source, destination) in without_key(&config.sources, &config.destinations) {
+        if !destination.starts_with(KEY_DESTINATION) {
+            tracing::info!(
+                source,
+                remedy = key_remedy(&destination),
+                destination,
+                "no api key is configured here for this source's destination: unless delivery has one, its webhooks are kept until it has"
+            );
+        }
+    }
+}

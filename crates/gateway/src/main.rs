@@ -1,0 +1,20 @@
+//! The gateway: takes webhooks in, journals them, hosts the relay.
+
+use std::process::ExitCode;
+
+use moehog_gateway::{Config, Gateway};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    moehog_runtime::exit(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
+    let config = Config::load()?;
+    let _telemetry = moehog_telemetry::init("moehog-gateway", &config.telemetry)?;
+    let shutdown = moehog_runtime::shutdown_on_signal()?;
+
+    let gateway = Gateway::bind(config).await?;
+    tracing::info!(http = %gateway.http_addr(), admin = %gateway.admin_addr(), "listening");
+    gateway.serve(shutdown).await
+}
