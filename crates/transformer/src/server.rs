@@ -27,7 +27,6 @@ impl TransformerServer {
     /// # Errors
     ///
     /// An address that cannot be listened on.
-    #[expect(clippy::needless_pass_by_value, reason = "a configuration is used once")]
     pub fn bind(config: Config) -> anyhow::Result<Self> {
         let transport = ServerConfig { grace: config.shutdown.grace };
         let grpc = Server::bind(config.grpc.listen, transport)

@@ -223,3 +223,6 @@ fn unreadable(error: &serde_json::Error, text: &str) -> Fault {
 fn is_whole(text: &str) -> bool {
     serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>().next().is_some_and(|value| value.is_ok())
 }
+
+#[cfg(test)]
+mod tests;

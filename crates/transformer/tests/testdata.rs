@@ -1,5 +1,7 @@
 //! Each payload in `testdata/` gives the events in `tests/snapshots/`.
 
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+
 use std::{fmt::Write, fs, path::Path};
 
 use moehog_proto::{

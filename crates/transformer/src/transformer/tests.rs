@@ -1,0 +1,467 @@
+use std::{io::Write as _, time::Instant};
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use moehog_proto::{
+    event::Event,
+    transformer::{MappedEvent, mapped_event::Outcome},
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Note, mapping::identity, mapping::placeholder};
+
+const SAMPLES: [&str; 6] = [
+    include_str!("../../testdata/streams-01-api-request-push-android.json"),
+    include_str!("../../testdata/streams-05-mixed.json"),
+    include_str!("../../testdata/streams-04-flat-single-event-adobe.json"),
+    include_str!("../../testdata/export-03-s3-campaign-email-sent.json"),
+    include_str!("../../testdata/capture-01-batch.json"),
+    include_str!("../../testdata/connector-08-tutorial-identify-filled.json"),
+];
+
+fn transformer() -> Transformer {
+    Transformer::new(Mapping::default())
+}
+
+fn webhook(body: impl Into<Bytes>) -> Webhook {
+    Webhook {
+        receipt: "3f9a1c2b-12f-a07c".to_string(),
+        received_at_ms: 1_787_220_672_345,
+        source: "shop".to_string(),
+        body: body.into(),
+        ..Webhook::default()
+    }
+}
+
+fn outcomes(webhook: &Webhook) -> Result<Vec<MappedEvent>, String> {
+    match transformer().transform(webhook).result.unwrap() {
+        transformed_webhook::Result::Mapped(mapped) => Ok(mapped.events),
+        transformed_webhook::Result::Rejection(rejection) => Err(rejection.reason),
+    }
+}
+
+/// One word an event: its reason, or `event`.
+fn words(body: impl Into<Bytes>) -> Result<Vec<String>, String> {
+    let word = |event: MappedEvent| match event.outcome.unwrap() {
+        Outcome::Event(_) => "event".to_string(),
+        Outcome::Dead(rejection) => rejection.reason,
+        Outcome::Duplicate(_) => "duplicate".to_string(),
+        Outcome::Filtered(why) => why,
+    };
+    outcomes(&webhook(body)).map(|events| events.into_iter().map(word).collect())
+}
+
+fn events(webhook: &Webhook) -> Vec<Event> {
+    let event = |event: MappedEvent| match event.outcome.unwrap() {
+        Outcome::Event(event) => Some(event),
+        _ => None,
+    };
+    outcomes(webhook).unwrap_or_default().into_iter().filter_map(event).collect()
+}
+
+fn one(body: impl Into<Bytes>) -> String {
+    let events = events(&webhook(body));
+    assert_eq!(events.len(), 1);
+    String::from_utf8(events[0].json.to_vec()).unwrap()
+}
+
+fn rejected(reason: &str) -> Result<Vec<String>, String> {
+    Err(reason.to_string())
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_body_is_recognised_by_its_shape() {
+    let event = r#"{"event":"a","distinct_id":"u1"}"#;
+    let streams = r#"{"event_name":"a","uid":"u1"}"#;
+    for body in [
+        event.to_string(),
+        format!("[{event}]"),
+        format!(r#"{{"api_key":"k","batch":[{event}]}}"#),
+        format!(r#"{{"batch":[{event}],"token":"k"}}"#),
+        format!(r#"{{"events":[{streams}],"source":"MOENGAGE"}}"#),
+        format!(r#"{{"export_day":"1","event":{streams}}}"#),
+        streams.to_string(),
+        format!("[{streams}]"),
+        format!("\u{feff} {event}\n"),
+        format!(r#"{{"\u0065vents":[{streams}]}}"#),
+    ] {
+        assert_eq!(words(body.clone()), Ok(vec!["event".to_string()]), "{body}");
+    }
+    for (body, reason) in [
+        ("", "empty_body"),
+        (" \n", "empty_body"),
+        ("{", "unreadable_json"),
+        (r#"{"event":"a" "b"}"#, "unreadable_json"),
+        (r#"{"event":"a","distinct_id":"u1"} {"#, "unreadable_json"),
+        ("event=a&distinct_id=u1", "unreadable_json"),
+        ("\"a\nb\"", "unreadable_json"),
+        ("{'event':'a'}", "unreadable_json"),
+        ("{}", "unknown_shape"),
+        ("null", "unknown_shape"),
+        ("17", "unknown_shape"),
+        (r#""text""#, "unknown_shape"),
+        (r#"{"alert_id":1}"#, "unknown_shape"),
+        (r#"{"events":{"event_name":"a"}}"#, "unknown_shape"),
+        (r#"{"events":[{}],"batch":[{}]}"#, "unknown_shape"),
+        (r#"{"events":[]}"#, "no_events"),
+        ("[]", "no_events"),
+        ("\x1f\u{fffd}", "unreadable_json"),
+    ] {
+        assert_eq!(words(body), rejected(reason), "{body}");
+    }
+    assert_eq!(words(&b"\x1f\x8bnot gzip"[..]), rejected("unreadable_gzip"));
+    assert_eq!(words(gzip(event.as_bytes())), Ok(vec!["event".to_string()]));
+}
+
+#[test]
+fn a_rejection_says_where_and_what_to_do_and_quotes_nothing() {
+    let detail = |body: &'static str| match transformer().transform(&webhook(body)).result.unwrap() {
+        transformed_webhook::Result::Rejection(rejection) => rejection.detail,
+        transformed_webhook::Result::Mapped(_) => panic!("mapped"),
+    };
+    let broken = detail("{\"event\":\"a\",\n\"distinct_id\":\"Ada \"secret\" L\"}");
+    assert!(broken.contains("line 2 column 21") && broken.contains("tojson"), "{broken}");
+    assert!(!broken.contains("secret"));
+    assert!(detail("event=secret&distinct_id=u1").contains("choose JSON"));
+    assert!(detail("{\"event\":\"a\"").contains("ends too early"));
+    assert!(detail("{\"event\":\"a\"}\n{}").contains("follows the first"));
+}
+
+#[test]
+fn one_bad_byte_costs_itself() {
+    let json = one(&b"{\"event\":\"caf\xe9\",\"distinct_id\":\"u1\",\"properties\":{\"a\":\"\\ud800\",\"b\":1.0}}"[..]);
+    assert!(json.contains("\"event\":\"caf\u{fffd}\""));
+    assert!(json.contains(r#""a":"\ufffd","b":1.0"#));
+    let body = SAMPLES[0].as_bytes();
+    // but for the word by which the shape is recognised
+    let shape = SAMPLES[0].find("events").unwrap()..SAMPLES[0].find("events").unwrap() + "events".len();
+    for at in (0..body.len()).filter(|at| !b"{}[]\",:0123456789 \n".contains(&body[*at]) && !shape.contains(at)) {
+        let mut body = body.to_vec();
+        body[at] = 0xff;
+        assert!(outcomes(&webhook(body)).is_ok(), "byte {at}");
+    }
+}
+
+#[test]
+fn nesting_and_numbers_cost_only_themselves() {
+    let deep = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+    let capture = |value: &str| format!(r#"{{"event":"a","distinct_id":"u1","properties":{{"a":{value}}}}}"#);
+    assert_eq!(words(capture(&deep(100))), Ok(vec!["event".to_string()]));
+    assert_eq!(words(capture(&deep(101))), Ok(vec!["nested_too_deep".to_string()]));
+    assert_eq!(words(deep(100_000)), Ok(vec!["not_an_object".to_string()]));
+    assert_eq!(words("[".repeat(100_000)), rejected("unreadable_json"));
+    assert_eq!(words("{\"a\":".repeat(100_000)), rejected("unreadable_json"));
+    let mixed = format!(
+        r#"{{"events":[{{"event_name":"a","uid":"u","event_attributes":{{"x":{}}}}},{},{{"event_name":"b","uid":"u"}}]}}"#,
+        deep(100_000),
+        deep(100_000)
+    );
+    let expected = ["nested_too_deep", "not_an_object", "event"].map(String::from).to_vec();
+    assert_eq!(words(mixed), Ok(expected));
+}
+
+#[test]
+fn a_list_without_end_is_left_at_its_limit() {
+    let began = Instant::now();
+    for (item, body_bytes) in [("{},", 32 * 1024 * 1024), ("0,", 32 * 1024 * 1024)] {
+        let mut body = "[".to_string() + &item.repeat(body_bytes / item.len());
+        body.pop();
+        body.push(']');
+        assert_eq!(words(body), rejected("too_many_events"));
+    }
+    let full = format!("[{}{{}}]", "{},".repeat(9_999));
+    assert_eq!(words(full).map(|words| words.len()), Ok(10_000));
+    assert_eq!(words(gzip(&vec![b' '; body::MAX_BODY_BYTES + 1])), rejected("too_large"));
+    let wide = format!("{{\"event\":\"a\",\"properties\":{{{}\"b\":1}}}}", "\"a\":1,".repeat(1_000_000));
+    assert_eq!(words(wide), Ok(vec!["too_many_properties".to_string()]));
+    let names: String = (0..19_000).map(|n| format!("\"a{n}\":1,")).collect();
+    let many = format!(
+        "{{\"event\":\"a\",\"distinct_id\":\"u\",\"properties\":{{{names}\"b\":1}},\"$set\":{{{names}\"b\":1}}}}"
+    );
+    assert_eq!(words(many), Ok(vec!["event".to_string()]));
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_key_of_another_project_never_passes() {
+    let with_key = |body: &str| {
+        let webhook = Webhook { api_key: "phc_a".to_string(), ..webhook(body.to_string()) };
+        outcomes(&webhook)
+            .unwrap()
+            .into_iter()
+            .map(|event| matches!(event.outcome, Some(Outcome::Event(_))))
+            .collect::<Vec<_>>()
+    };
+    let event = |extra: &str| format!(r#"{{"event":"a","distinct_id":"u1"{extra}}}"#);
+    for extra in ["", r#","api_key":"phc_a""#, r#","token":"phc_a","api_key":"""#, r#","properties":{"token":"reset"}"#]
+    {
+        assert_eq!(with_key(&event(extra)), [true], "{extra}");
+    }
+    for extra in [
+        r#","api_key":"phc_b""#,
+        r#","token":"phc_b""#,
+        r#","$token":"phc_b""#,
+        r#","api_key":"phc_a","token":"phc_b""#,
+        r#","properties":{"token":"phc_b"}"#,
+        r#","\u0061pi_key":"phc_b""#,
+    ] {
+        assert_eq!(with_key(&event(extra)), [false], "{extra}");
+    }
+    let batch =
+        |key: &str| format!(r#"{{"batch":[{},{}],"api_key":"{key}"}}"#, event(""), event(r#","token":"phc_b""#));
+    assert_eq!(with_key(&batch("phc_a")), [true, false]);
+    assert_eq!(with_key(&batch("phc_b")), [false, false]);
+    // without a key of the request the source says where events go
+    assert_eq!(words(event(r#","api_key":"phc_b""#)), Ok(vec!["event".to_string()]));
+}
+
+#[test]
+fn what_a_sender_says_of_place_and_library_wins() {
+    let properties = |inner: &str| one(format!(r#"{{"event":"a","distinct_id":"u1","properties":{{{inner}}}}}"#));
+    assert!(properties("").contains(r#""$geoip_disable":true"#));
+    assert!(!properties(r#""$ip":"1.2.3.4""#).contains("$geoip_disable"));
+    assert!(properties(r#""$geoip_disable":false"#).contains(r#"{"$geoip_disable":false,"$lib":"moehog""#));
+    assert!(properties(r#""$lib":"web""#).contains(r#"{"$lib":"web","$geoip_disable":true,"moehog":{"#));
+    let ours = properties(r#""moehog":{"receipt":"forged"}"#);
+    assert!(!ours.contains("forged") && ours.contains(r#""receipt":"3f9a1c2b-12f-a07c""#));
+}
+
+#[test]
+fn an_event_without_an_id_is_itself_by_its_place_in_the_first_webhook() {
+    let body =
+        r#"[{"event":"a","distinct_id":"u1"},{"event":"a","distinct_id":"u1"},{"event":"a","distinct_id":"u1"}]"#;
+    let uuids = |webhook: &Webhook| events(webhook).into_iter().map(|event| event.uuid).collect::<Vec<_>>();
+    let first = uuids(&webhook(body));
+    assert_eq!(first.len(), 3);
+    assert!(first[0] != first[1] && first[1] != first[2] && first[0] != first[2]);
+    let replay =
+        Webhook { receipt: "new".to_string(), origin_receipt: "3f9a1c2b-12f-a07c".to_string(), ..webhook(body) };
+    assert_eq!(uuids(&replay), first);
+    let resend = Webhook { receipt: "new".to_string(), ..webhook(body) };
+    assert!(uuids(&resend).iter().all(|uuid| !first.contains(uuid)));
+}
+
+#[test]
+fn an_id_of_the_body_is_used_unless_it_says_nothing() {
+    let uuid = |fields: &str, receipt: &str| {
+        let body = format!(r#"{{"event":"a","distinct_id":"u1",{fields}}}"#);
+        let webhook = Webhook { receipt: receipt.to_string(), ..webhook(body) };
+        events(&webhook)[0].uuid.clone()
+    };
+    for id in [
+        r#""uuid":"order-77""#,
+        r#""uuid":"67e55044-10b1-426f-9247-bb680e5fe0c8""#,
+        r#""messageId":"m""#,
+        r#""event_uuid":"m""#,
+        r#""uuid":17"#,
+        r#""properties":{"$insert_id":"m"}"#,
+    ] {
+        assert_eq!(uuid(id, "a"), uuid(id, "b"), "{id}");
+    }
+    for nothing in [
+        r#""uuid":"""#,
+        r#""uuid":null"#,
+        r#""uuid":"{{order}}""#,
+        r#""uuid":"None""#,
+        r#""uuid":"null""#,
+        r#""id":"1""#,
+        r#""uuid":{}"#,
+    ] {
+        assert_ne!(uuid(nothing, "a"), uuid(nothing, "b"), "{nothing}");
+    }
+}
+
+#[test]
+fn only_what_posthog_would_collapse_is_a_duplicate() {
+    let uuid = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+    let event = |event: &str, person: &str, time: &str| {
+        format!(r#"{{"uuid":"{uuid}","event":"{event}","distinct_id":"{person}","timestamp":"{time}"}}"#)
+    };
+    let list = [
+        event("a", "u1", "2026-08-20T10:00:00Z"),
+        event("b", "u1", "2026-08-20T10:00:00Z"),
+        event("a", "u2", "2026-08-20T10:00:00Z"),
+        event("a", "u1", "2026-08-21T10:00:00Z"),
+        event("a", "u1", "2026-08-20T23:00:00Z"),
+        event("b", "u1", "2026-08-20T23:00:00Z"),
+        event("a", "u2", "2026-08-21T01:00:00+02:00"),
+        event("a", "u1", "2026-08-21T10:00:01Z"),
+    ];
+    let words = words(format!("[{}]", list.join(","))).unwrap();
+    assert_eq!(words, ["event", "event", "event", "event", "duplicate", "duplicate", "duplicate", "duplicate"]);
+}
+
+#[test]
+fn push_tokens_are_kept_only_when_asked_for() {
+    let body = r#"{"events":[{"event_name":"a","uid":"u","push_id":"secret","event_attributes":{"Push ID":"secret"},
+        "user_attributes":{"push_id":"secret"},"device_attributes":{"push_id":"secret"}}]}"#;
+    assert!(!one(body).contains("secret"));
+    let kept = Transformer::new(Mapping { keep_push_tokens: true }).transform(&webhook(body));
+    let Some(transformed_webhook::Result::Mapped(mapped)) = kept.result else { panic!("rejected") };
+    let Some(Outcome::Event(event)) = &mapped.events[0].outcome else { panic!("no event") };
+    assert!(std::str::from_utf8(&event.json).unwrap().contains(r#""moe_push_id":"secret""#));
+}
+
+#[test]
+fn attributes_never_change_a_person() {
+    let json = one(r#"{"events":[{"event_name":"a","uid":"u","event_attributes":{"$set":{"a":1},"\u0024unset":["b"]},
+        "$set_once":{"c":1},"device_attributes":{"$groups":{"d":1}},"user_attributes":{"$set":{"e":1}}}]}"#);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    for name in ["$set", "$set_once", "$unset", "$groups"] {
+        assert!(json["properties"].get(name).is_none(), "{name}");
+    }
+    assert_eq!(json["properties"]["moe_$set"]["a"], 1);
+    assert_eq!(json["properties"]["user_$set"]["e"], 1);
+}
+
+/// What holds of every answer, whatever was asked.
+fn is_sound(webhook: &Webhook) -> Result<(), TestCaseError> {
+    let (transformed, notes) = transformer().transform_counted(webhook);
+    prop_assert_eq!(&(transformed.clone(), notes), &transformer().transform_counted(webhook), "the same answer twice");
+    let Some(transformed_webhook::Result::Mapped(mapped)) = transformed.result else { return Ok(()) };
+    prop_assert!(!mapped.events.is_empty());
+    for (position, event) in mapped.events.into_iter().enumerate() {
+        prop_assert_eq!((event.position as usize, event.ordinal), (position, 0), "every event once and in order");
+        let Some(Outcome::Event(event)) = event.outcome else { continue };
+        let json: serde_json::Value = serde_json::from_slice(&event.json).unwrap();
+        let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        prop_assert_eq!(keys.len(), 5);
+        prop_assert_eq!(json["uuid"].as_str().unwrap(), uuid::Uuid::from_slice(&event.uuid).unwrap().to_string());
+        prop_assert_eq!(json["event"].as_str().unwrap(), &event.name);
+        prop_assert_eq!(json["distinct_id"].as_str().unwrap(), &event.distinct_id);
+        prop_assert_eq!(json["properties"]["moehog"]["receipt"].as_str().unwrap(), &webhook.receipt);
+        let _readable: jiff::Timestamp = json["timestamp"].as_str().unwrap().parse().unwrap();
+        prop_assert!(!placeholder::is_unresolved(&event.distinct_id) && !placeholder::is_unresolved(&event.name));
+        let as_json = json["distinct_id"].to_string();
+        let again = identity::distinct_id(&as_json, "distinct_id", &mut Notes::default());
+        let again = again.unwrap();
+        prop_assert_eq!(again.as_deref(), Some(event.distinct_id.as_str()));
+    }
+    Ok(())
+}
+
+/// The key by which PostHog tells events apart.
+fn posthog_keys(webhook: &Webhook) -> Vec<(Bytes, String, String, String)> {
+    let key = |event: Event| {
+        let json: serde_json::Value = serde_json::from_slice(&event.json).unwrap();
+        let time: jiff::Timestamp = json["timestamp"].as_str().unwrap().parse().unwrap();
+        (event.uuid, event.name, event.distinct_id, time.to_string()[..10].to_string())
+    };
+    events(webhook).into_iter().map(key).collect()
+}
+
+/// Valid JSON as some sender may write it: numbers of any size and form, escapes, spaces.
+fn raw_json() -> impl Strategy<Value = String> {
+    let scalar = prop_oneof![
+        "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?",
+        Just("null".to_string()),
+        Just("true".to_string()),
+        Just("18446744073709551615".to_string()),
+        "\"x([a-zA-Z0-9 é😀]|\\\\[\"/nt\\\\]|\\\\u00e9|\\\\ud83d\\\\ude00){1,12}\"",
+    ];
+    scalar.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            (proptest::collection::vec(inner.clone(), 0..4), "[ \t\n]{0,2}")
+                .prop_map(|(items, space)| format!("[{space}{}{space}]", items.join(&format!("{space},")))),
+            (proptest::collection::vec(inner, 0..4), "[ \t\n]{0,2}").prop_map(|(items, space)| {
+                let members: Vec<_> =
+                    items.iter().enumerate().map(|(n, item)| format!("\"k{n}\"{space}:{item}")).collect();
+                format!("{{{space}{}{space}}}", members.join(","))
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_a_sound_answer(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+        is_sound(&webhook(body))?;
+    }
+
+    #[test]
+    fn a_damaged_sample_gives_a_sound_answer(
+        sample in 0..SAMPLES.len(),
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), 0..4, any::<u8>()), 0..6),
+        pieces in proptest::collection::vec(prop::sample::select(vec!["{{id}}", "\"", "null", "\\ud800", "[", "},{", "0", "\"guest\"", "\0"]), 6),
+    ) {
+        let mut body = SAMPLES[sample].as_bytes().to_vec();
+        for ((at, kind, byte), piece) in edits.into_iter().zip(pieces) {
+            let at = at.index(body.len());
+            match kind {
+                0 => body[at] = byte,
+                1 => drop(body.remove(at)),
+                2 => drop(body.splice(at..at, piece.bytes())),
+                _ => {
+                    let end = (at + usize::from(byte)).min(body.len());
+                    let copy = body[at..end].to_vec();
+                    body.splice(at..at, copy);
+                }
+            }
+        }
+        is_sound(&webhook(body))?;
+    }
+
+    #[test]
+    fn no_placeholder_becomes_a_person(
+        before in "[a-z ]{0,4}", after in "[a-z ]{0,4}",
+        placeholder in prop::sample::select(vec!["{{user_id}}", "{% if a %}", "%7B%7Bid%7D%7D", "UserAttribute['ID']", "\\u007b\\u007bid}}"]),
+    ) {
+        let text = format!("{before}{placeholder}{after}");
+        for body in [
+            format!(r#"{{"event":"a","distinct_id":"{text}"}}"#),
+            format!(r#"{{"event":"a","properties":{{"distinct_id":"{text}"}}}}"#),
+            format!(r#"{{"events":[{{"event_name":"a","uid":"{text}","user_attributes":{{"moengage_user_id":"m"}}}}]}}"#),
+            format!(r#"{{"events":[{{"event_name":"a","user_attributes":{{"moengage_user_id":"{text}"}}}}]}}"#),
+        ] {
+            prop_assert_eq!(words(body), Ok(vec!["unresolved_placeholder".to_string()]));
+        }
+    }
+
+    #[test]
+    fn a_redelivery_has_the_keys_that_posthog_collapses(
+        ids in proptest::collection::vec(("[a-z0-9-]{1,8}", 1_600_000_000_u32..1_900_000_000), 1..8),
+        receipt in "[a-f0-9]{8}", later_ms in 0_i64..400_000_000,
+    ) {
+        let event = |(id, time): &(String, u32)| format!(r#"{{"event_uuid":"e{id}","event_time":{time},"event_name":"n","uid":"u-{id}"}}"#);
+        let list: Vec<_> = ids.iter().map(event).collect();
+        let body = format!(r#"{{"moe_request_id":"1","events":[{}]}}"#, list.join(","));
+        let again = body.replace("\"1\"", "\"2\"");
+        let first = webhook(body);
+        let second = Webhook { receipt, received_at_ms: first.received_at_ms + later_ms, ..webhook(again) };
+        prop_assert!(!posthog_keys(&first).is_empty());
+        prop_assert_eq!(posthog_keys(&first), posthog_keys(&second));
+    }
+
+    #[test]
+    fn values_that_no_rule_touches_stay_byte_for_byte(values in proptest::collection::vec(raw_json(), 1..6)) {
+        let list = |prefix: &str| values.iter().enumerate().map(|(n, value)| format!("\"{prefix}\\u0061{n}\":{value}")).collect::<Vec<_>>().join(",");
+        let json = one(format!(r#"{{"event":"a","distinct_id":"u-1","properties":{{{}}},"$set":{{{}}}}}"#, list(""), list("s")));
+        let expected = format!(r#""properties":{{{},"$set":{{{}}},"$lib""#, list(""), list("s"));
+        prop_assert!(json.contains(&expected), "{json}\nlacks\n{expected}");
+        let json = one(format!(
+            r#"{{"events":[{{"event_name":"a","uid":"u-1","event_attributes":{{{}}},"user_attributes":{{{}}},"device_attributes":{{{}}}}}]}}"#,
+            list(""), list("u"), list("d")
+        ));
+        let expected = format!(r#""properties":{{{},{},{},"$lib""#, list(""), list("d"), list("user_u"));
+        prop_assert!(json.contains(&expected), "{json}\nlacks\n{expected}");
+    }
+}
+
+#[test]
+fn a_placeholder_costs_its_property_only() {
+    let webhook = webhook(
+        r#"{"event":"a","distinct_id":"u1","properties":{"a":"{{x}}","b":"","c":"None","d":null,"e":{"f":"{{x}}"},"g":1},
+        "$set":{"h":"{{x}} {{y}}","i":" ","j":"k"},"$set_once":{"l":""}}"#,
+    );
+    let json = events(&webhook)[0].json.clone();
+    let json = std::str::from_utf8(&json).unwrap();
+    assert!(json.contains(r#""properties":{"d":null,"e":{"f":"{{x}}"},"g":1,"$set":{"j":"k"},"$lib""#), "{json}");
+    assert_eq!(transformer().transform_counted(&webhook).1.get(Note::DroppedPlaceholder), 6);
+}
