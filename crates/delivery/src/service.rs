@@ -96,6 +96,10 @@ impl Inner {
         let taken = match key {
             KeyState::Good => Verdict::Delivered(Delivered {}),
             KeyState::Unverified => Verdict::Degraded(Degraded { reason: "unverified_key".to_string() }),
+            KeyState::Unreachable(why) => {
+                let retry = Retry { after_ms: 0, reason: format!("no connection: {why}"), overloaded: false };
+                return Ok(all(events, &Verdict::Retry(retry)));
+            }
             KeyState::Wrong(reason) => return Ok(all(events, &Verdict::Hold(Hold { reason }))),
         };
         let spans = Spans::begin(&destination.label, events);

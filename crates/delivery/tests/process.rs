@@ -112,6 +112,16 @@ async fn an_event_whose_trace_is_not_recorded_sends_no_traceparent() {
     assert_eq!(posthog.books().exchanges()[0].header("traceparent"), None);
 }
 
+#[tokio::test]
+async fn a_proxy_of_the_environment_is_used_for_hosts_outside_and_not_for_this_machine() {
+    let posthog = posthog();
+    for (host, proxy) in [("http://posthog.invalid", posthog.url()), (&posthog.url(), "http://127.0.0.1:9".to_string())]
+    {
+        let (_process, grpc, _) = start_process(host, &[("HTTP_PROXY", &proxy), ("http_proxy", &proxy)]);
+        assert_eq!(words(&deliver(&remote(&grpc), "shop", &events(1)).await), ["delivered"], "{host}");
+    }
+}
+
 #[test]
 fn a_mistake_in_the_configuration_and_a_taken_port_have_exit_codes_of_their_own() {
     let run = |name: &str, value: &str| {

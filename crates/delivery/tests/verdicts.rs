@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::*;
 use moehog_emulator::posthog::{self, Action, ResetAt, Rule};
 use moehog_proto::event::Event;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn events_arrive_as_they_are_in_one_gzipped_request() {
@@ -99,17 +100,43 @@ async fn an_answer_that_is_lost_a_reset_and_a_timeout_are_tried_again() {
 }
 
 #[tokio::test]
-async fn a_posthog_that_is_away_has_read_nothing() {
-    let posthog = posthog();
-    let client = client(&config(&posthog.url()));
-    posthog.down().await;
-    let response = deliver(&client, "shop", &events(2)).await;
-    assert_eq!(words(&response), ["retry"; 2]);
-    assert!(response.verdicts.iter().all(|verdict| !verdict.sent && verdict.answer == 1));
-    assert!(reason(&response.verdicts[0]).contains("refused"), "{}", reason(&response.verdicts[0]));
-    posthog.up().unwrap();
-    // the key could not be verified meanwhile, and is asked for again later
-    assert_eq!(words(&deliver(&client, "shop", &events(2)).await), ["degraded"; 2]);
+async fn a_posthog_that_is_away_has_read_nothing_and_is_no_reason_to_doubt_the_key() {
+    for known_before in [false, true] {
+        let posthog = posthog();
+        let client = client(&config(&posthog.url()));
+        if known_before {
+            assert_eq!(words(&deliver(&client, "shop", &events(2)).await), ["delivered"; 2]);
+        }
+        posthog.down().await;
+        let response = deliver(&client, "shop", &events(2)).await;
+        assert_eq!(words(&response), ["retry"; 2]);
+        assert!(response.verdicts.iter().all(|verdict| !verdict.sent));
+        assert_eq!(response.answers.len(), usize::from(known_before));
+        assert!(reason(&response.verdicts[0]).contains("refused"), "{}", reason(&response.verdicts[0]));
+        posthog.up().unwrap();
+        tokio::time::sleep(Duration::from_millis(if known_before { 0 } else { 1010 })).await;
+        assert_eq!(words(&deliver(&client, "shop", &events(2)).await), ["delivered"; 2]);
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_the_place_is_named() {
+    let elsewhere = posthog();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = format!("http://{}", listener.local_addr().unwrap());
+    let moved = format!("HTTP/1.1 308 Moved\r\nlocation: {}/batch/\r\ncontent-length: 0\r\n\r\n", elsewhere.url());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _read = stream.read(&mut request).await;
+            let _written = stream.write_all(moved.as_bytes()).await;
+        }
+    });
+    let response = deliver(&client(&config(&host)), "shop", &events(2)).await;
+    assert_eq!(words(&response), ["hold"; 2]);
+    assert!(reason(&response.verdicts[0]).contains(&elsewhere.url()), "{}", reason(&response.verdicts[0]));
+    assert!(elsewhere.books().exchanges().is_empty());
+    assert_eq!(elsewhere.books().counts().flags_requests, 0, "the key is not carried there either");
 }
 
 #[tokio::test]

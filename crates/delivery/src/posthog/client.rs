@@ -70,7 +70,6 @@ impl Client {
                 .pool_idle_timeout(IDLE)
                 .tcp_nodelay(true)
                 .tcp_keepalive(Duration::from_secs(30))
-                .http2_adaptive_window(true)
                 .http2_keep_alive_interval(Duration::from_secs(15))
                 .http2_keep_alive_timeout(Duration::from_secs(10))
         };
@@ -122,6 +121,7 @@ impl Client {
         let request = self.to(host).post(host.at("flags/?v=2")).timeout(self.check_timeout).json(&asked);
         let response = match request.send().await {
             Ok(response) => response,
+            Err(error) if error.is_connect() => return Finding::Unreachable(root(&error.without_url())),
             Err(error) => return Finding::Unclear(root(&error.without_url())),
         };
         let status = response.status();

@@ -18,6 +18,8 @@ pub(crate) enum Finding {
     Unknown,
     /// It did not say: an old server, a timeout, something in between.
     Unclear(String),
+    /// It was not reached.
+    Unreachable(String),
 }
 
 /// What is known of a destination's key.
@@ -29,7 +31,12 @@ pub(crate) enum KeyState {
     Unverified,
     /// No project owns it; the remedy.
     Wrong(String),
+    /// Never known yet, and the host is not to be reached: neither are its batches. Why.
+    Unreachable(String),
 }
+
+/// How long nobody tries to reach a host again that was not reached.
+const UNREACHED: Duration = Duration::from_secs(1);
 
 /// How keys are checked.
 #[derive(Debug, Clone)]
@@ -44,6 +51,7 @@ pub(crate) struct Checks {
 #[derive(Debug)]
 pub(crate) struct Key {
     text: String,
+    /// The newest answer and how long it stands.
     last: Mutex<Option<(KeyState, Instant)>>,
     /// What `last` says, for those who do not wait while it is renewed.
     shown: parking_lot::Mutex<Option<KeyState>>,
@@ -71,53 +79,64 @@ impl Key {
             (Err(_), Some(shown)) => return shown,
             (Err(_), None) => self.last.lock().await,
         };
-        if let Some((state, at)) = &*last
-            && at.elapsed() < checks.valid(state)
+        if let Some((state, until)) = &*last
+            && Instant::now() < *until
         {
             return state.clone();
         }
-        let before = last.as_ref().map(|(state, _)| state.clone());
-        let state = self.check(client, host, checks, before.as_ref()).await;
-        if before.as_ref() != Some(&state) {
+        let before = last.as_ref().map(|(state, _)| state);
+        let (state, stands) = self.check(client, host, checks, before).await;
+        if before != Some(&state) {
             told(destination, &state, before.is_some());
         }
-        *last = Some((state.clone(), Instant::now()));
+        *last = Some((state.clone(), Instant::now() + stands));
         *self.shown.lock() = Some(state.clone());
         state
     }
 
-    async fn check(&self, client: &Client, host: &Host, checks: &Checks, before: Option<&KeyState>) -> KeyState {
-        match client.knows_key(host, &self.text).await {
-            Finding::Known => KeyState::Good,
-            Finding::Unclear(why) => {
-                tracing::debug!(why, "key check was not answered");
-                match before {
-                    // a clear no stands until a clear yes
-                    Some(KeyState::Wrong(remedy)) => KeyState::Wrong(remedy.clone()),
-                    _ => KeyState::Unverified,
-                }
+    /// Asks, and says how long the answer stands.
+    async fn check(
+        &self,
+        client: &Client,
+        host: &Host,
+        checks: &Checks,
+        before: Option<&KeyState>,
+    ) -> (KeyState, Duration) {
+        match (client.knows_key(host, &self.text).await, before) {
+            (Finding::Known, _) => (KeyState::Good, checks.every),
+            (Finding::Unknown, _) => (KeyState::Wrong(self.remedy(client, host, checks).await), checks.retry),
+            (Finding::Unreachable(why), None | Some(KeyState::Unreachable(_))) => {
+                (KeyState::Unreachable(why), checks.retry.min(UNREACHED))
             }
-            Finding::Unknown => {
-                let here = checks.regions.iter().find(|(_, region)| *region == host).map(|(name, _)| name);
-                let Some(here) = here else {
-                    return KeyState::Wrong(format!(
-                        "wrong_key: no project at {host} owns the api key; set the project's api key or its host"
-                    ));
-                };
-                for (name, region) in checks.regions.iter().filter(|(name, _)| *name != here) {
-                    if client.knows_key(region, &self.text).await == Finding::Known {
-                        return KeyState::Wrong(format!(
-                            "wrong_key: no project in PostHog's region {here} owns the api key, but one in region {name} does; \
-                             set the host to {region}"
-                        ));
-                    }
-                }
-                KeyState::Wrong(format!(
-                    "wrong_key: no project in any of PostHog's regions owns the api key ({here} was asked first); \
-                     copy it again from the project's settings"
-                ))
+            // what was known stands, and the batches find out by themselves
+            (Finding::Unreachable(_), Some(before)) => (before.clone(), checks.retry.min(UNREACHED)),
+            // a clear no stands until a clear yes
+            (Finding::Unclear(_), Some(KeyState::Wrong(remedy))) => (KeyState::Wrong(remedy.clone()), checks.retry),
+            (Finding::Unclear(why), _) => {
+                tracing::debug!(why, "key check was not answered");
+                (KeyState::Unverified, checks.retry)
             }
         }
+    }
+
+    /// What to do about a key that `host` does not know.
+    async fn remedy(&self, client: &Client, host: &Host, checks: &Checks) -> String {
+        let here = checks.regions.iter().find(|(_, region)| *region == host).map(|(name, _)| name);
+        let Some(here) = here else {
+            return format!("wrong_key: no project at {host} owns the api key; set the project's api key or its host");
+        };
+        for (name, region) in checks.regions.iter().filter(|(name, _)| *name != here) {
+            if client.knows_key(region, &self.text).await == Finding::Known {
+                return format!(
+                    "wrong_key: no project in PostHog's region {here} owns the api key, but one in region {name} does; \
+                     set the host to {region}"
+                );
+            }
+        }
+        format!(
+            "wrong_key: no project in any of PostHog's regions owns the api key ({here} was asked first); \
+             copy it again from the project's settings"
+        )
     }
 }
 
@@ -130,13 +149,6 @@ impl Checks {
             regions: config.regions.clone(),
         }
     }
-
-    fn valid(&self, state: &KeyState) -> Duration {
-        match state {
-            KeyState::Good => self.every,
-            KeyState::Unverified | KeyState::Wrong(_) => self.retry,
-        }
-    }
 }
 
 fn told(destination: &str, state: &KeyState, again: bool) {
@@ -147,6 +159,7 @@ fn told(destination: &str, state: &KeyState, again: bool) {
             destination,
             "the api key could not be verified: what PostHog takes is booked as delivered_degraded until it can"
         ),
+        KeyState::Unreachable(why) => tracing::info!(destination, why, "PostHog is not to be reached"),
         KeyState::Wrong(remedy) => tracing::warn!(destination, remedy, "events are held"),
     }
 }

@@ -1,9 +1,10 @@
 //! The body of a `/batch/` request.
 
-use std::io::{self, Write};
+use std::io;
 
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
+use flate2::{Compress, Compression, FlushCompress};
+use parking_lot::Mutex;
 
 /// A body larger than this is compressed on a thread of its own, so that it holds up no other call.
 const INLINE_BYTES: usize = 64 * 1024;
@@ -36,16 +37,63 @@ pub(crate) async fn encode(key: &str, events: Vec<Bytes>) -> io::Result<Encoded>
 }
 
 fn write(key: &str, events: &[Bytes], json_bytes: usize) -> io::Result<Bytes> {
-    let mut gzip = GzEncoder::new(Vec::with_capacity(json_bytes / 3 + 64), Compression::new(1));
-    write!(gzip, "{{\"api_key\":{key},\"batch\":[")?;
+    let mut gzip = Gzip::new(json_bytes / 3 + 64);
+    gzip.add(b"{\"api_key\":")?;
+    gzip.add(key.as_bytes())?;
+    gzip.add(b",\"batch\":[")?;
     for (index, event) in events.iter().enumerate() {
         if index > 0 {
-            gzip.write_all(b",")?;
+            gzip.add(b",")?;
         }
-        gzip.write_all(event)?;
+        gzip.add(event)?;
     }
-    gzip.write_all(b"]}")?;
-    Ok(gzip.finish()?.into())
+    gzip.add(b"]}")?;
+    gzip.finish()
+}
+
+/// Gzips pieces into one buffer. Compressors are used again: making one costs more than a small request.
+struct Gzip {
+    deflate: Compress,
+    out: Vec<u8>,
+}
+
+static IDLE: Mutex<Vec<Compress>> = Mutex::new(Vec::new());
+/// Compressors kept for the next request; each takes about 300 KB.
+const MAX_IDLE: usize = 8;
+
+impl Gzip {
+    fn new(capacity: usize) -> Self {
+        let idle = IDLE.lock().pop();
+        let deflate = idle.unwrap_or_else(|| Compress::new_gzip(Compression::new(1), 15));
+        Self { deflate, out: Vec::with_capacity(capacity) }
+    }
+
+    fn add(&mut self, mut piece: &[u8]) -> io::Result<()> {
+        while !piece.is_empty() {
+            let before = self.deflate.total_in();
+            self.step(piece, FlushCompress::None)?;
+            // never more than the piece's length
+            piece = &piece[(self.deflate.total_in() - before) as usize..];
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<Bytes> {
+        while self.step(&[], FlushCompress::Finish)? != flate2::Status::StreamEnd {}
+        self.deflate.reset();
+        let mut idle = IDLE.lock();
+        if idle.len() < MAX_IDLE {
+            idle.push(self.deflate);
+        }
+        Ok(self.out.into())
+    }
+
+    fn step(&mut self, piece: &[u8], flush: FlushCompress) -> io::Result<flate2::Status> {
+        if self.out.capacity() - self.out.len() < 64 {
+            self.out.reserve(self.out.len().max(4096));
+        }
+        self.deflate.compress_vec(piece, &mut self.out, flush).map_err(io::Error::other)
+    }
 }
 
 #[cfg(test)]
@@ -76,5 +124,20 @@ mod tests {
         let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(value["batch"].as_array().unwrap().len(), 500);
         assert!(encoded.body.len() < json.len() / 10);
+    }
+
+    #[tokio::test]
+    async fn a_compressor_used_again_gives_what_a_new_one_gives() {
+        let noise: Vec<u8> = (0..100_000_u32).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
+        let (large, small) = (vec![Bytes::from(noise)], vec![Bytes::from_static(b"{}")]);
+        let first = encode("k", small.clone()).await.unwrap().body;
+        for _ in 0..20 {
+            let body = encode("k", large.clone()).await.unwrap().body;
+            let mut json = Vec::new();
+            GzDecoder::new(&body[..]).read_to_end(&mut json).unwrap();
+            assert_eq!(json.len(), 100_000 + r#"{"api_key":"k","batch":[]}"#.len());
+            assert_eq!(encode("k", small.clone()).await.unwrap().body, first);
+        }
+        assert!(IDLE.lock().len() <= MAX_IDLE);
     }
 }
