@@ -1,0 +1,14 @@
+//! The relay over a journal in memory, with a transformer and a delivery service that do as a test tells them.
+//!
+//! Both are real tonic services reached through real clients; time is paused. Whatever a test does, the delivery double
+//! checks at every call what must hold at all times: see `sink`.
+
+mod faults;
+mod holds;
+mod limits;
+mod mapper;
+mod order;
+mod poison;
+mod rig;
+mod sink;
+mod stops;

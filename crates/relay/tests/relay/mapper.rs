@@ -1,0 +1,127 @@
+//! A transformer that reads bodies of one event a line.
+//!
+//! A line is `person`, or `person uuid=N`; `!filter`, `!duplicate` and `!dead` make no event. A body that holds `@die`
+//! kills the call, `@hang` never ends it, `@reject` is a rejection, `@big` makes events of 100 KB.
+
+use std::{sync::Arc, time::Duration};
+
+use moehog_proto::{
+    Receipt,
+    event::Event,
+    transformer::{
+        Mapped, MappedEvent, Rejection, TransformRequest, TransformResponse, TransformedWebhook, TransformerService,
+        Webhook, mapped_event::Outcome, transformed_webhook::Result as Answer,
+    },
+};
+use parking_lot::Mutex;
+use tonic::{Request, Response, Status};
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Mapper(pub(crate) Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Webhooks of each call, as sequences; a call without webhooks is empty.
+    pub(crate) calls: Vec<Vec<u64>>,
+    /// Every call fails, as if the transformer were gone in the middle of it.
+    pub(crate) down: bool,
+    /// How long a call takes.
+    pub(crate) takes: Duration,
+    /// Events of each position, to show a mapping that changed.
+    pub(crate) revision: u32,
+    /// Lines of the next mapping that are left out.
+    pub(crate) forget: Vec<String>,
+}
+
+#[tonic::async_trait]
+impl TransformerService for Mapper {
+    async fn transform(&self, request: Request<TransformRequest>) -> Result<Response<TransformResponse>, Status> {
+        let request = request.into_inner();
+        let takes = {
+            let mut state = self.0.lock();
+            state.calls.push(request.webhooks.iter().map(sequence).collect());
+            state.takes
+        };
+        tokio::time::sleep(takes).await;
+        if self.0.lock().down {
+            return Err(Status::unavailable("connection reset"));
+        }
+        let holds = |marker: &str| request.webhooks.iter().any(|webhook| text(webhook).contains(marker));
+        if holds("@hang") {
+            std::future::pending::<()>().await;
+        }
+        if holds("@die") {
+            return Err(Status::internal("the service panicked"));
+        }
+        let mut response = TransformResponse::default();
+        let mut bytes = 0;
+        for webhook in &request.webhooks {
+            let answer = self.map(webhook);
+            if let Answer::Mapped(mapped) = &answer {
+                let size = |event: &MappedEvent| match &event.outcome {
+                    Some(Outcome::Event(event)) => event.json.len() as u64,
+                    _ => 0,
+                };
+                bytes += mapped.events.iter().map(size).sum::<u64>();
+            }
+            if !response.webhooks.is_empty() && request.max_response_bytes > 0 && bytes > request.max_response_bytes {
+                break;
+            }
+            response.webhooks.push(TransformedWebhook { result: Some(answer) });
+        }
+        response.mapping_revision = format!("revision {}", self.0.lock().revision);
+        Ok(Response::new(response))
+    }
+}
+
+impl Mapper {
+    fn map(&self, webhook: &Webhook) -> Answer {
+        let body = text(webhook);
+        if body.contains("@reject") {
+            return Answer::Rejection(Rejection { reason: "unreadable_json".into(), detail: "line 1".into() });
+        }
+        let state = self.0.lock();
+        let padding = if body.contains("@big") { "x".repeat(100_000) } else { String::new() };
+        let lines = body.lines().filter(|line| !line.starts_with('@')).enumerate();
+        let events = lines.filter(|(_, line)| !state.forget.iter().any(|forgotten| forgotten == line));
+        let event = |(position, line): (usize, &str)| {
+            let position = position as u32;
+            let rejection = || Rejection { reason: "missing_event".into(), detail: "no name".into() };
+            let outcome = match line {
+                "!filter" => Outcome::Filtered("rule 1".into()),
+                "!duplicate" => Outcome::Duplicate(true),
+                "!dead" => Outcome::Dead(rejection()),
+                line => Outcome::Event(make(webhook, position, line, state.revision, &padding)),
+            };
+            MappedEvent { position, ordinal: 0, outcome: Some(outcome) }
+        };
+        Answer::Mapped(Mapped { events: events.map(event).collect() })
+    }
+}
+
+fn make(webhook: &Webhook, position: u32, line: &str, revision: u32, padding: &str) -> Event {
+    let (person, number) = line.split_once(" uuid=").unwrap_or((line, ""));
+    let number = number.parse().unwrap_or((u128::from(sequence(webhook)) << 64) | u128::from(position));
+    let json = format!(
+        "{{\"person\":\"{person}\",\"at\":\"{}/{position}\",\"revision\":{revision}{padding}}}",
+        webhook.receipt
+    );
+    Event {
+        position,
+        ordinal: 0,
+        uuid: number.to_be_bytes().to_vec().into(),
+        distinct_id: person.into(),
+        name: "seen".into(),
+        trace: webhook.trace.clone(),
+        json: json.into(),
+        receipt: webhook.receipt.clone(),
+    }
+}
+
+pub(crate) fn sequence(webhook: &Webhook) -> u64 {
+    webhook.receipt.parse::<Receipt>().unwrap().sequence
+}
+
+fn text(webhook: &Webhook) -> String {
+    String::from_utf8(webhook.body.to_vec()).unwrap()
+}
