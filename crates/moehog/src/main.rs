@@ -1,3 +1,21 @@
-//! moehog.
+//! moehog in one process, and the command line.
 
-fn main() {}
+mod cli;
+mod dead_letters;
+mod stored;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    moehog_runtime::exit(match cli.command.unwrap_or(Command::Up(cli.up)) {
+        Command::Up(up) => up::run(up).await,
+        Command::DeadLetters(dead_letters) => dead_letters::run(dead_letters).await,
+    })
+}

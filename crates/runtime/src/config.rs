@@ -112,8 +112,9 @@ fn set(table: &mut Table, keys: &[String], text: &str) -> Option<()> {
         [] => None,
         [key] if key.is_empty() => None,
         [key] => {
+            // where text is wanted, only text that is quoted is TOML: a bare 8080 stays as it is
             let is_text = table.get(key).is_some_and(Value::is_str);
-            let value = if is_text { None } else { parse(text) };
+            let value = parse(text).filter(|value| value.is_str() || !is_text);
             table.insert(key.clone(), value.unwrap_or_else(|| Value::String(text.into())));
             Some(())
         }
@@ -217,7 +218,9 @@ mod tests {
 
     #[test]
     fn a_text_key_keeps_a_value_that_looks_like_a_number() {
-        assert_eq!(load_with(None, &[("MOEHOG__HTTP__LISTEN", "8080")]).unwrap().http.listen, "8080");
+        for (written, read) in [("8080", "8080"), ("\"8080\"", "8080"), ("a b", "a b")] {
+            assert_eq!(load_with(None, &[("MOEHOG__HTTP__LISTEN", written)]).unwrap().http.listen, read);
+        }
     }
 
     #[test]

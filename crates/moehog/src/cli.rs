@@ -1,0 +1,81 @@
+//! What a person types.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Takes events out of MoEngage and puts them into PostHog, and loses none.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) up: Up,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs everything in one process (the default command).
+    Up(Up),
+    /// Events that cannot be delivered, with the reason and the webhook they came in.
+    #[command(name = "dead-letters")]
+    DeadLetters(DeadLetters),
+}
+
+/// Runs everything in one process.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Configuration file; flags and variables win over it.
+    #[arg(long, value_name = "FILE", env = "MOEHOG_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where webhooks are taken [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where health, metrics and the admin API are served [default: 127.0.0.1:9080].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<SocketAddr>,
+    /// Where webhooks are kept [default: ./moehog-data].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// PostHog's address, or `emulator` to run one in this process [default: https://us.i.posthog.com].
+    #[arg(long, value_name = "URL|emulator", env = "POSTHOG_HOST")]
+    pub(crate) posthog: Option<String>,
+    /// Project API key that the source `default` delivers with; capture routes then take no other.
+    #[arg(long, value_name = "KEY", env = "POSTHOG_API_KEY", hide_env_values = true)]
+    pub(crate) api_key: Option<String>,
+    /// Bearer token that senders to /v1/in/default must show; needed for senders that are not on this machine.
+    #[arg(long, value_name = "TOKEN", env = "MOEHOG_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+/// Asks a running gateway for its dead letters.
+#[derive(Debug, Args)]
+pub(crate) struct DeadLetters {
+    #[command(subcommand)]
+    pub(crate) action: DeadLettersAction,
+    /// Admin address of the running gateway.
+    #[arg(long = "admin", value_name = "ADDR", default_value = "127.0.0.1:9080", global = true)]
+    pub(crate) gateway: String,
+    /// Prints JSON instead of a table.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersAction {
+    /// Lists dead letters, newest first.
+    List {
+        /// Only of this source.
+        #[arg(long)]
+        source: Option<String>,
+        /// Most dead letters to list.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Shows one webhook: what came, what became of its events, and PostHog's answers.
+    Show {
+        /// The receipt, as the list or MoEngage's answer names it.
+        receipt: String,
+    },
+}

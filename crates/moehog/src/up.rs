@@ -1,0 +1,129 @@
+//! All services in one process, over the calls that separate ones make.
+
+use std::{io::IsTerminal, net::SocketAddr, path::Path};
+
+use anyhow::Context;
+use moehog_emulator::posthog;
+use moehog_runtime::Exit;
+use moehog_transport::in_process;
+use serde::de::DeserializeOwned;
+
+use crate::{cli::Up, stored};
+
+/// The project key that the emulator's own examples use.
+const EMULATOR_KEY: &str = "phc_emulator";
+
+pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
+    let emulator = match up.posthog.as_deref() {
+        Some("emulator") => Some(start_emulator()?),
+        _ => None,
+    };
+    let settings = Settings::new(&up, emulator.as_ref().map(posthog::Running::url));
+    let gateway: moehog_gateway::Config = settings.load(moehog_gateway::Config::DEFAULTS)?;
+    let transformer: moehog_transformer::Config = settings.load(moehog_transformer::DEFAULTS)?;
+    let delivery: moehog_delivery::Config = settings.load(moehog_delivery::Config::DEFAULTS)?;
+    let _telemetry = moehog_telemetry::init("moehog", &gateway.telemetry)?;
+    let shutdown = moehog_runtime::shutdown_on_signal()?;
+
+    let transformer = moehog_transformer::Transformer::new(transformer.mapping);
+    let delivery = moehog_delivery::Delivery::new(&delivery).context(Exit::Configuration)?;
+    let data_dir = gateway.journal.dir.clone();
+    let gateway = moehog_gateway::Gateway::bind_with(
+        gateway,
+        in_process(moehog_proto::transformer::server(transformer)),
+        in_process(moehog_proto::delivery::server(delivery)),
+    )
+    .await?;
+
+    let (http, admin) = (gateway.http_addr(), gateway.admin_addr());
+    tracing::info!(%http, %admin, "listening");
+    welcome(&up, http, admin, &data_dir, emulator.as_ref());
+    let printing = emulator.as_ref().map(|emulator| tokio::spawn(stored::print(emulator.books().subscribe())));
+    let served = gateway.serve(shutdown).await;
+    if let Some(printing) = printing {
+        printing.abort();
+    }
+    served
+}
+
+fn start_emulator() -> anyhow::Result<posthog::Running> {
+    let emulator = posthog::PostHog::bind(SocketAddr::from(([127, 0, 0, 1], 0)), posthog::Config::default())
+        .context("start the PostHog emulator")
+        .context(Exit::Listen)?;
+    Ok(emulator.start())
+}
+
+/// Where each value comes from: defaults, file, variables, then flags.
+struct Settings<'a> {
+    file: Option<&'a Path>,
+    flags: Vec<(String, String)>,
+}
+
+impl<'a> Settings<'a> {
+    fn new(up: &'a Up, emulator: Option<String>) -> Self {
+        let mut flags = Vec::new();
+        let mut set = |key: &str, value: Option<String>| {
+            // written as TOML text, so that a key of digits stays text
+            flags.extend(value.map(|value| (format!("MOEHOG__{key}"), toml_text(&value))));
+        };
+        if std::io::stderr().is_terminal() && std::env::var_os("MOEHOG__TELEMETRY__FORMAT").is_none() {
+            set("TELEMETRY__FORMAT", Some("text".to_string()));
+        }
+        if emulator.is_some() && up.api_key.is_none() {
+            // no destination is configured, so that the capture routes take any key, as the emulator does
+            set("SOURCES__DEFAULT__DESTINATION", Some(format!("key:{EMULATOR_KEY}")));
+        }
+        set("HTTP__LISTEN", up.listen.map(|addr| addr.to_string()));
+        set("ADMIN__LISTEN", up.admin.map(|addr| addr.to_string()));
+        set("JOURNAL__DIR", up.data_dir.as_ref().map(|path| path.display().to_string()));
+        set("POSTHOG__HOST", emulator.or_else(|| up.posthog.clone()));
+        set("DESTINATIONS__DEFAULT__API_KEY", up.api_key.clone());
+        if let Some(token) = &up.token {
+            flags.push(("MOEHOG__SOURCES__DEFAULT__TOKENS".to_string(), format!("[{}]", toml_text(token))));
+        }
+        Self { file: up.config.as_deref(), flags }
+    }
+
+    fn load<T: DeserializeOwned>(&self, defaults: &str) -> anyhow::Result<T> {
+        let env = moehog_runtime::environment().chain(self.flags.iter().cloned());
+        Ok(moehog_runtime::load(defaults, self.file, env)?)
+    }
+}
+
+/// A TOML basic string.
+fn toml_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Says where everything is and what to try.
+#[expect(clippy::print_stdout, reason = "for the person who started it")]
+fn welcome(up: &Up, http: SocketAddr, admin: SocketAddr, data_dir: &Path, emulator: Option<&posthog::Running>) {
+    let version = env!("CARGO_PKG_VERSION");
+    let posthog = match (emulator, &up.posthog) {
+        (Some(emulator), _) => format!("emulator at {}", emulator.url()),
+        (None, Some(host)) => host.clone(),
+        (None, None) => "as configured, https://us.i.posthog.com by default".to_string(),
+    };
+    println!("moehog {version}");
+    println!("  webhooks  http://{http}/capture/  and  http://{http}/v1/in/default");
+    println!("  admin     http://{admin}/readyz  /metrics  /api/status");
+    println!("  data      {}", data_dir.display());
+    println!("  posthog   {posthog}");
+    println!("try:");
+    println!("  {}", example(up, http, emulator.is_some()));
+}
+
+fn example(up: &Up, http: SocketAddr, emulated: bool) -> String {
+    let http = SocketAddr::new(if http.ip().is_unspecified() { [127, 0, 0, 1].into() } else { http.ip() }, http.port());
+    if emulated && up.api_key.is_none() {
+        format!(
+            r#"curl -s http://{http}/capture/ -d '{{"api_key":"{EMULATOR_KEY}","event":"purchase_completed","distinct_id":"user_42","properties":{{"amount":"49.90"}}}}'"#
+        )
+    } else {
+        let token = if up.token.is_some() { r#" -H "Authorization: Bearer $MOEHOG_TOKEN""# } else { "" };
+        format!(
+            r#"curl -s http://{http}/v1/in/default{token} -d '{{"events":[{{"event_name":"Email Opened","event_code":"MOE_EMAIL_OPEN","event_uuid":"3b918064-08dc-47ae-b674-c23797475a8d","event_time":{now},"uid":"user_42","event_attributes":{{"campaign_name":"Spring sale"}}}}]}}'"#,
+            now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())
+        )
+    }
+}
