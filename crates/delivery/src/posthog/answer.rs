@@ -105,7 +105,8 @@ impl Answer {
         let said = if self.body.is_empty() { String::new() } else { format!(" `{}`", self.body.trim()) };
         let hold = |reason: String| Outcome::Hold { reason };
         match status {
-            200..=299 | 400 | 401 | 403 | 413 if self.html => hold(format!(
+            // a sign-in page, or a proxy that was spoken to wrongly; its 413 is as good as PostHog's
+            200..=299 | 400 if self.html => hold(format!(
                 "wrong_host: answered {status} with a page for browsers, so it is not PostHog's capture API; check the host"
             )),
             200..=299 => Outcome::Taken,
@@ -211,11 +212,13 @@ mod tests {
     }
 
     #[test]
-    fn a_page_for_browsers_is_never_posthogs_word() {
-        for status in [200, 400, 413] {
-            let outcome = answer(status, &[("content-type", "text/html; charset=utf-8")], "<html>Sign in</html>");
+    fn a_page_for_browsers_neither_takes_nor_refuses_an_event() {
+        let page = |status| answer(status, &[("content-type", "text/html; charset=utf-8")], "<html>Sign in</html>");
+        for status in [200, 400] {
+            let outcome = page(status);
             assert!(matches!(&outcome, Outcome::Hold { reason } if reason.starts_with("wrong_host")), "{outcome:?}");
         }
+        assert_eq!(word(&page(413)), "too large", "nginx before PostHog says so");
         let moved = answer(308, &[("location", "https://eu.i.posthog.com/batch/?secret")], "");
         assert!(
             matches!(&moved, Outcome::Hold { reason } if reason.contains("to https://eu.i.posthog.com;")),
