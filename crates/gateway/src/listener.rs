@@ -19,6 +19,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{config::Http, ingest::Ingest};
 
+/// Time that requests under way have to end once the stop began. One whose body is here ends within the append deadline; of
+/// one whose body still comes nothing was taken.
+const REQUESTS_GRACE: Duration = Duration::from_secs(5);
+
 /// The bound public port.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -41,15 +45,17 @@ impl Listener {
         self.addr
     }
 
-    /// Serves until `shutdown`: then the port closes, and requests under way end.
+    /// Serves until `shutdown`: then the port closes, and requests under way end or are cut off.
     pub(crate) async fn serve(self, ingest: Arc<Ingest>, shutdown: CancellationToken) {
-        let open = TaskTracker::new();
+        let (open, cut) = (TaskTracker::new(), CancellationToken::new());
         while let Some(accepted) = shutdown.run_until_cancelled(self.accept()).await {
             match accepted {
                 Ok((stream, peer, turn)) => {
                     let (ingest, keep_alive, shutdown) = (ingest.clone(), self.keep_alive, shutdown.child_token());
+                    let cut = cut.child_token();
                     open.spawn(async move {
-                        serve_connection(stream, peer, ingest, keep_alive, shutdown).await;
+                        let connection = serve_connection(stream, peer, ingest, keep_alive, shutdown);
+                        cut.run_until_cancelled(connection).await;
                         drop(turn);
                     });
                 }
@@ -62,7 +68,11 @@ impl Listener {
         }
         drop(self.listener);
         open.close();
-        open.wait().await;
+        if tokio::time::timeout(REQUESTS_GRACE, open.wait()).await.is_err() {
+            tracing::info!(requests = open.len(), "bodies that still came are left");
+            cut.cancel();
+            open.wait().await;
+        }
     }
 
     async fn accept(&self) -> io::Result<(TcpStream, IpAddr, Option<tokio::sync::OwnedSemaphorePermit>)> {
@@ -88,6 +98,8 @@ async fn serve_connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(keep_alive)
+        // a sender that has said all may close its side and still wait for the answer
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {

@@ -199,6 +199,29 @@ async fn a_sender_whose_connection_breaks_after_the_last_byte_has_sent_its_webho
 }
 
 #[tokio::test]
+async fn a_sender_that_closes_its_side_after_the_last_byte_is_answered() {
+    let process = Process::start(Workers::default()).await;
+    let mut stream = TcpStream::connect(process.http).await.unwrap();
+    let request = format!("POST /e HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{TUTORIAL}", TUTORIAL.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    timeout(SOON, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_drips_does_not_hold_up_the_stop() {
+    let process = Process::start(Workers::default()).await;
+    let mut stream = TcpStream::connect(process.http).await.unwrap();
+    stream.write_all(b"POST /e HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    process.stop.cancel();
+    timeout(SOON, process.served).await.unwrap().unwrap().unwrap();
+    assert_eq!(process.journal.stats().ledger.book.taken, 0);
+}
+
+#[tokio::test]
 async fn a_configuration_that_contradicts_itself_stops_the_start() {
     for (name, value, says) in [
         ("MOEHOG__SOURCES__CAPTURE__DESTINATION", "default", "capture paths"),

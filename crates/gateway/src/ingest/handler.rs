@@ -147,7 +147,15 @@ impl Ingest {
             return Err(Refusal::Encoding);
         }
         let (trace, span) = trace::receive(&parts.headers, || {
-            info_span!("gateway.receive", otel.kind = "server", route = label.text(), receipt = Empty)
+            let route = label.text();
+            info_span!(
+                "gateway.receive",
+                otel.kind = "server",
+                otel.status_code = Empty,
+                route,
+                receipt = Empty,
+                refused = Empty
+            )
         });
         let mut held = self.bodies.share();
         let body = limits::read(body, self.limits, &mut held).await?;
@@ -218,13 +226,20 @@ impl Ingest {
         let appended = self.journal.append(NewEntry { header, body }, at + self.http.append_deadline).await;
         drop(held);
         self.outage.note(&appended);
-        let receipt = appended.map_err(|error| Refusal::from(&error))?;
+        let appended = appended.map_err(|error| Refusal::from(&error));
         if !span.is_none() {
-            let text = tracing::field::display(receipt);
-            appending.record("receipt", &text);
-            span.record("receipt", &text);
+            match &appended {
+                Ok(receipt) => {
+                    appending.record("receipt", tracing::field::display(receipt));
+                    span.record("receipt", tracing::field::display(receipt));
+                }
+                Err(refusal) => {
+                    span.record("otel.status_code", "ERROR");
+                    span.record("refused", refusal.code());
+                }
+            }
         }
-        Ok(receipt)
+        appended
     }
 }
 
