@@ -26,6 +26,9 @@ use crate::{
 
 /// Longest wait for the empty Transform call that shows whether the transformer lives.
 const ALIVE_DEADLINE: Duration = Duration::from_secs(2);
+/// Longest time that a transformer which a webhook killed may take to be back; a supervisor waits longer after each death.
+const RESTART: Duration = Duration::from_secs(60);
+const RESTART_POLL: Duration = Duration::from_millis(100);
 
 /// The ways out of the relay.
 #[derive(Debug, Clone)]
@@ -88,10 +91,21 @@ impl Calls {
         Err(TransformError::Failed(failure))
     }
 
-    /// Whether the transformer answers a call without webhooks.
+    /// Whether the transformer answers a call without webhooks. One that is not reached is asked again while it may be
+    /// starting: the process that a webhook kills is down right after, and must not pass for one that was down anyway.
     async fn alive(&mut self) -> bool {
-        let request = with_deadline(TransformRequest::default(), ALIVE_DEADLINE, &Span::none());
-        bounded(ALIVE_DEADLINE, &self.cut, self.transformer.transform(request)).await.is_ok()
+        let until = Instant::now() + RESTART;
+        loop {
+            let request = with_deadline(TransformRequest::default(), ALIVE_DEADLINE, &Span::none());
+            match bounded(ALIVE_DEADLINE, &self.cut, self.transformer.transform(request)).await {
+                Ok(_) => return true,
+                Err(status) if moehog_transport::never_left(&status) && Instant::now() < until => {}
+                Err(_) => return false,
+            }
+            if self.cut.run_until_cancelled(tokio::time::sleep(RESTART_POLL)).await.is_none() {
+                return false;
+            }
+        }
     }
 
     /// Calls delivery.

@@ -18,6 +18,9 @@ use crate::{
 const READ_ENTRIES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 /// Room for mapped bytes below which no further webhook is transformed.
 const MIN_ROOM_BYTES: usize = 64 * 1024;
+/// Part of its share that a lane which is held, or has an open circuit, reads to have events to probe with: an event
+/// that its destination chokes on must not be the only one.
+const PROBES_SHARE: usize = 8;
 
 impl Lane {
     fn received_limit(&self) -> usize {
@@ -34,7 +37,8 @@ impl Lane {
             return None;
         }
         self.draining = false;
-        let parked = !(idle || self.gate.is_open() && self.mapped_bytes + self.reserved_bytes < self.mapped_limit());
+        let limit = if self.gate.is_open() { self.mapped_limit() } else { self.share / PROBES_SHARE };
+        let parked = !idle && self.mapped_bytes + self.reserved_bytes >= limit;
         let full = !idle && self.received_bytes > self.received_limit() / 2;
         let waits = self.read_at.is_some_and(|at| now.instant < at);
         if self.reading || self.caught_up || parked || full || waits {
