@@ -168,44 +168,42 @@ pub(crate) fn sources(configured: &BTreeMap<String, Source>) -> BTreeMap<String,
 }
 
 /// Checks what the shape of the file does not say.
-pub(crate) fn check(
-    http: &Http,
-    sources: &BTreeMap<String, Source>,
-    destinations: &BTreeMap<String, Destination>,
-) -> anyhow::Result<()> {
-    let problem = (|| {
-        let targets = sources.values().map(|source| &source.destination);
-        let targets = targets.filter(|name| !name.strip_prefix(KEY_DESTINATION).is_some_and(well_formed));
-        for name in sources.keys().chain(targets).chain(destinations.keys()) {
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-            if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
-                bail!("`{name}` is not a name: letters, digits, `-`, `_`, `.`, 64 at most");
+pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
+    contradiction(config).context(Exit::Configuration)
+}
+
+fn contradiction(config: &Config) -> anyhow::Result<()> {
+    let Config { http, sources, destinations, .. } = config;
+    let targets = sources.values().map(|source| &source.destination);
+    let targets = targets.filter(|name| !name.strip_prefix(KEY_DESTINATION).is_some_and(well_formed));
+    for name in sources.keys().chain(targets).chain(destinations.keys()) {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
+            bail!("`{name}` is not a name: letters, digits, `-`, `_`, `.`, 64 at most");
+        }
+    }
+    if sources.contains_key(CAPTURE) {
+        bail!("sources.{CAPTURE}: the name is taken by the capture paths, whose key picks the destination");
+    }
+    for (name, source) in sources {
+        if source.tokens.iter().any(|token| token.expose().is_empty()) {
+            bail!("sources.{name}.tokens holds an empty token");
+        }
+    }
+    let mut keys = BTreeSet::new();
+    for (name, destination) in destinations {
+        match destination.api_key.as_ref().map(Secret::expose) {
+            Some("") => bail!("destinations.{name}.api_key is empty"),
+            Some(key) if !keys.insert(key) => {
+                bail!(
+                    "destinations.{name}.api_key is another destination's too: capture paths could not tell them apart"
+                )
             }
+            _ => {}
         }
-        if sources.contains_key(CAPTURE) {
-            bail!("sources.{CAPTURE}: the name is taken by the capture paths, whose key picks the destination");
-        }
-        for (name, source) in sources {
-            if source.tokens.iter().any(|token| token.expose().is_empty()) {
-                bail!("sources.{name}.tokens holds an empty token");
-            }
-        }
-        let mut keys = BTreeSet::new();
-        for (name, destination) in destinations {
-            match destination.api_key.as_ref().map(Secret::expose) {
-                Some("") => bail!("destinations.{name}.api_key is empty"),
-                Some(key) if !keys.insert(key) => {
-                    bail!(
-                        "destinations.{name}.api_key is another destination's too: capture paths could not tell them apart"
-                    );
-                }
-                _ => {}
-            }
-        }
-        if http.append_deadline > Duration::from_millis(1900) {
-            bail!("http.append_deadline: more than 1900ms leaves no time to answer within 2 s");
-        }
-        Ok(())
-    })();
-    problem.context(Exit::Configuration)
+    }
+    if http.append_deadline > Duration::from_millis(1900) {
+        bail!("http.append_deadline: more than 1900ms leaves no time to answer within 2 s");
+    }
+    Ok(())
 }

@@ -67,7 +67,7 @@ impl Gateway {
         transformer: Channel,
         delivery: Channel,
     ) -> anyhow::Result<Self> {
-        config::check(&config.http, &config.sources, &config.destinations)?;
+        config::check(&config)?;
         let listener = Listener::bind(&config.http)
             .await
             .with_context(|| format!("webhooks on {}", config.http.listen))

@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http_body_util::Full;
 use moehog_gateway::Http;
 use moehog_journal::{Journal, memory::Appends};
@@ -62,7 +63,10 @@ async fn a_body_that_drips_is_408_in_the_end() {
     let (pieces, request) = support::streamed("/capture/");
     let sent = Instant::now();
     let (reply, ()) = tokio::join!(gateway.send(request), async move {
-        while pieces.send(Bytes::from_static(b" ")).await.is_ok() {
+        for _ in 0..60 {
+            if pieces.send(Bytes::from_static(b" ")).await.is_err() {
+                break;
+            }
             sleep(Duration::from_secs(5)).await;
         }
     });
@@ -79,8 +83,8 @@ async fn a_sender_that_hangs_up_cancels_nothing() {
         let gateway = Setup::default().start();
         gateway.journal.set_appends(Appends::Hang);
         let request = post("/capture/", body.clone());
-        let hung_up = tokio::time::timeout(Duration::from_millis(20), gateway.send(request)).await;
-        assert!(hung_up.is_err());
+        // hangs up at the first moment that it would have to wait
+        assert!(gateway.send(request).now_or_never().is_none());
         gateway.journal.set_appends(Appends::Work);
         let durable = tokio::time::timeout(Duration::from_secs(5), gateway.journal.grown(0)).await;
         assert_eq!(durable, Ok(1));

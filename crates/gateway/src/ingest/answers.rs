@@ -1,7 +1,7 @@
 //! What the gateway answers: the one place that turns a refusal into a status, a code and a remedy.
 //!
 //! MoEngage shows a marketer the status code and nothing else, so each kind of fault has its own. Only 200 counts as
-//! sent. Source: MoEngage, "Connector error codes" (read 2026-08-20).
+//! sent. Source: MoEngage, "Connector Error Reference" (moengage/moengage-documentation @1d5336a5).
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};

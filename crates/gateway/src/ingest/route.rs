@@ -9,7 +9,8 @@ pub(crate) enum Route<'a> {
     In(&'a str),
 }
 
-/// The capture paths, each taken with and without a slash at its end. Source: PostHog, capture router (read 2026-08-20).
+/// The capture paths, each taken with and without a slash at its end. Source: PostHog/posthog
+/// @a0f7f827, rust/capture/src/router.rs.
 pub(crate) const CAPTURE_PATHS: [&str; 5] = ["/capture", "/e", "/i/v0/e", "/batch", "/track"];
 
 impl<'a> Route<'a> {
