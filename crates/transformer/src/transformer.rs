@@ -77,7 +77,7 @@ impl Transformer {
             },
             output: Output::new(webhook, text.len()),
             item: Item::default(),
-            properties: Properties::default(),
+            properties: Properties::new(),
             own: Item::default(),
             lists: 0,
             stopped: None,

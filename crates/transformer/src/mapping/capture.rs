@@ -18,8 +18,8 @@ use crate::{
     notes::Note,
 };
 
-/// Members whose objects PostHog merges key by key, as properties with their quotes.
-const MERGED: [&str; 3] = ["\"$set\"", "\"$set_once\"", "\"$groups\""];
+/// Members whose objects PostHog merges key by key: name, and name as JSON.
+const MERGED: [(&str, &str); 3] = [("$set", "\"$set\""), ("$set_once", "\"$set_once\""), ("$groups", "\"$groups\"")];
 
 /// Members in which senders put an id of the event, the best first.
 const ID_FIELDS: [&str; 4] = ["uuid", "event_uuid", "messageId", "message_id"];
@@ -137,7 +137,7 @@ fn beside<'a>(pair: &Pair<'a>, context: &mut Context<'_>, properties: &mut Prope
     if json::is_null(pair.value) {
         return Ok(());
     }
-    let Some(key) = MERGED.iter().find(|key| key.trim_matches('"') == name) else {
+    let Some((name, key)) = MERGED.iter().find(|merged| merged.0 == name) else {
         if properties.contains(name) {
             context.notes.count(Note::Clash);
             return Ok(());
@@ -154,7 +154,7 @@ fn beside<'a>(pair: &Pair<'a>, context: &mut Context<'_>, properties: &mut Prope
         None if members.pairs.is_empty() => return Ok(()),
         None => Cow::Owned(object(&members.pairs)),
     };
-    properties.put(Rank::Event, key, value);
+    properties.put(Rank::Event, name, key, value);
     Ok(())
 }
 
@@ -168,7 +168,7 @@ fn add<'a>(pair: &Pair<'a>, context: &mut Context<'_>, properties: &mut Properti
         return Ok(());
     }
     let mut value = Cow::Borrowed(checked(pair.value)?);
-    if MERGED.iter().any(|key| key.trim_matches('"') == pair.name)
+    if MERGED.iter().any(|merged| merged.0 == pair.name)
         && let Some(members) = members(pair.value, context)
         && members.dropped > 0
     {

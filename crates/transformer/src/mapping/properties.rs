@@ -51,6 +51,11 @@ pub(crate) struct Properties<'a> {
 }
 
 impl<'a> Properties<'a> {
+    /// Room for the properties of most events.
+    pub(crate) fn new() -> Self {
+        Self { list: Vec::with_capacity(32), fingerprints: Vec::with_capacity(32), index: HashMap::new() }
+    }
+
     /// Makes room for the next event.
     pub(crate) fn clear(&mut self) {
         self.list.clear();
@@ -75,16 +80,16 @@ impl<'a> Properties<'a> {
                 self.list[at].value = value.into();
             }
             Some(_) => notes.count(Note::Clash),
-            None => self.add(rank, prefix, name, key, value.into()),
+            None => self.add(fingerprint, Property { prefix, name, key, value: value.into(), rank }),
         }
     }
 
-    /// Sets a property, whatever it was before; `key` is its name with quotes.
-    pub(crate) fn put(&mut self, rank: Rank, key: &'static str, value: Cow<'a, str>) {
-        let name = key.trim_matches('"');
-        match self.find(fingerprint("", name), "", name) {
+    /// Sets a property, whatever it was before; `key` is its name as JSON.
+    pub(crate) fn put(&mut self, rank: Rank, name: &'static str, key: &'static str, value: Cow<'a, str>) {
+        let fingerprint = fingerprint("", name);
+        match self.find(fingerprint, "", name) {
             Some(at) => self.list[at].value = value,
-            None => self.add(rank, "", Cow::Borrowed(name), key, value),
+            None => self.add(fingerprint, Property { prefix: "", name: Cow::Borrowed(name), key, value, rank }),
         }
     }
 
@@ -122,16 +127,16 @@ impl<'a> Properties<'a> {
         candidates.map(|(at, _)| at).find(|at| self.list[*at].is_named(prefix, name))
     }
 
-    fn add(&mut self, rank: Rank, prefix: &'static str, name: Cow<'a, str>, key: &'a str, value: Cow<'a, str>) {
+    fn add(&mut self, fingerprint: u64, property: Property<'a>) {
         if self.list.len() == LIST_MAX {
             let names = self.list.iter().enumerate();
             self.index.extend(names.map(|(at, property)| ([property.prefix, &property.name].concat(), at)));
         }
         if self.list.len() >= LIST_MAX {
-            self.index.insert([prefix, &name].concat(), self.list.len());
+            self.index.insert([property.prefix, &property.name].concat(), self.list.len());
         }
-        self.fingerprints.push(fingerprint(prefix, &name));
-        self.list.push(Property { prefix, name, key, value, rank });
+        self.fingerprints.push(fingerprint);
+        self.list.push(property);
     }
 }
 

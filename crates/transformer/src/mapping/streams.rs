@@ -159,9 +159,9 @@ fn beside<'a>(
             "event_time" => fields.time = Some(pair.value),
             "time" if flat => fields.flat_time = Some(pair.value),
             "uid" => fields.uid = Some(pair.value),
-            "push_id" => named(pair, "\"moe_push_id\"", context, properties)?,
-            "email_id" => named(pair, "\"moe_email_id\"", context, properties)?,
-            "mobile_number" => named(pair, "\"moe_mobile_number\"", context, properties)?,
+            "push_id" => named(pair, "moe_push_id", "\"moe_push_id\"", context, properties)?,
+            "email_id" => named(pair, "moe_email_id", "\"moe_email_id\"", context, properties)?,
+            "mobile_number" => named(pair, "moe_mobile_number", "\"moe_mobile_number\"", context, properties)?,
             "identities" => {
                 let mut ids = Fields::default();
                 for pair in Object::read(pair.value).pairs {
@@ -169,10 +169,10 @@ fn beside<'a>(
                         "externalId" => ids.uid = Some(pair.value),
                         "moengageUserId" => {
                             ids.moengage_user_id = Some(pair.value);
-                            named(&pair, "\"moengage_user_id\"", context, properties)?;
+                            named(&pair, "moengage_user_id", "\"moengage_user_id\"", context, properties)?;
                         }
-                        "email" => named(&pair, "\"moe_email_id\"", context, properties)?,
-                        "phone" => named(&pair, "\"moe_mobile_number\"", context, properties)?,
+                        "email" => named(&pair, "moe_email_id", "\"moe_email_id\"", context, properties)?,
+                        "phone" => named(&pair, "moe_mobile_number", "\"moe_mobile_number\"", context, properties)?,
                         _ => context.notes.count(Note::IgnoredField),
                     }
                 }
@@ -192,14 +192,15 @@ fn beside<'a>(
     Ok(identities)
 }
 
-/// Adds a property under another name, given as JSON.
+/// Adds a property under another name; `key` is that name as JSON.
 fn named<'a>(
     pair: &Pair<'a>,
+    name: &'static str,
     key: &'static str,
     context: &mut Context<'_>,
     properties: &mut Properties<'a>,
 ) -> Result<(), Fault> {
-    let renamed = Pair { name: Cow::Borrowed(key.trim_matches('"')), key, value: pair.value };
+    let renamed = Pair { name: Cow::Borrowed(name), key, value: pair.value };
     add(&renamed, Rank::Beside, "", context, properties)
 }
 
