@@ -1,1 +1,169 @@
+use bytes::Bytes;
+use moehog_journal::{Crashed, Entry};
+use moehog_proto::{
+    JournalId, Receipt,
+    delivery::{DeliverResponse, Delivered, EventVerdict, Verdict},
+    event::Event,
+    journal::EntryHeader,
+    transformer::{Mapped, MappedEvent, TransformResponse, TransformedWebhook, mapped_event, transformed_webhook},
+};
 
+use super::*;
+use crate::poison::Failure;
+
+struct Rig {
+    lane: Lane,
+    now: Now,
+}
+
+impl Rig {
+    fn new(config: &Config) -> Self {
+        let now = Now { instant: Instant::now(), epoch_ms: 1 };
+        Self { lane: Lane::new("default", config, 7, now.instant), now }
+    }
+
+    fn steps(&mut self) -> Vec<Step> {
+        std::iter::from_fn(|| self.lane.next(self.now)).collect()
+    }
+
+    fn step(&mut self) -> Step {
+        let mut steps = self.steps();
+        assert_eq!(steps.len(), 1, "{steps:?}");
+        steps.remove(0)
+    }
+
+    fn later(&mut self, by: Duration) {
+        self.now.instant += by;
+    }
+
+    /// Tells the lane that webhooks of these sizes were read.
+    fn read(&mut self, sizes: &[usize]) {
+        self.read_from(1, sizes);
+    }
+
+    fn read_from(&mut self, from: u64, sizes: &[usize]) {
+        let entry = |(index, size): (usize, &usize)| Entry {
+            receipt: Receipt { journal: JournalId(7), sequence: from + index as u64 },
+            header: EntryHeader::default(),
+            body: Bytes::from(vec![b'x'; *size]),
+            progress: None,
+            settled: false,
+            crashed: Crashed::default(),
+        };
+        let carried = |entry| Carried::new(entry, tracing::Span::none(), None);
+        let batch = sizes.iter().enumerate().map(entry).map(carried).collect();
+        self.lane.read(batch, from + sizes.len() as u64, true);
+    }
+
+    /// Answers a Transform call with one event a webhook, of so many bytes.
+    fn answer(&mut self, call: TransformCall, request: &TransformRequest, bytes: usize) {
+        let answer = |webhook: &moehog_proto::transformer::Webhook| {
+            let event = Event {
+                uuid: Bytes::copy_from_slice(&u128::from_be_bytes([webhook.receipt.as_bytes()[9]; 16]).to_be_bytes()),
+                distinct_id: webhook.receipt.clone(),
+                json: vec![b'x'; bytes].into(),
+                ..Event::default()
+            };
+            let event = MappedEvent { outcome: Some(mapped_event::Outcome::Event(event)), ..MappedEvent::default() };
+            let mapped = Mapped { events: vec![event] };
+            TransformedWebhook { result: Some(transformed_webhook::Result::Mapped(mapped)) }
+        };
+        let webhooks = request.webhooks.iter().map(answer).collect();
+        self.lane.transformed(call, TransformResponse { webhooks, mapping_revision: "r1".into() });
+    }
+}
+
+fn verdicts(count: usize, verdict: Option<Verdict>) -> DeliverEnd {
+    let verdict = EventVerdict { verdict, ..EventVerdict::default() };
+    DeliverEnd::Answered(DeliverResponse { verdicts: vec![verdict; count], answers: Vec::new() })
+}
+
+#[test]
+fn an_entry_goes_through_read_transform_deliver_record_and_leaves_nothing_behind() {
+    let mut rig = Rig::new(&Config::default());
+    assert!(matches!(rig.step(), Step::Read { from: 0, .. }));
+    rig.read(&[10, 10]);
+    let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
+    assert_eq!(request.webhooks.len(), 2);
+    rig.answer(call, &request, 100);
+    let Step::Deliver(call, request) = rig.step() else { panic!("not a deliver") };
+    assert_eq!(request.events.len(), 2);
+    rig.lane.delivered(&call, verdicts(2, Some(Verdict::Delivered(Delivered {}))), rig.now);
+    let Step::Record(call, records) = rig.step() else { panic!("not a record") };
+    assert!(records.iter().all(|record| record.settled && record.progress.events.len() == 1));
+    assert!(!rig.lane.is_recorded());
+    rig.lane.recorded(call, rig.now);
+    assert!(rig.lane.is_recorded());
+    assert_eq!(rig.lane.in_flight(), (0, 0, 0));
+    assert_eq!(rig.lane.take_settled().delivered, 2);
+    assert!(rig.steps().is_empty(), "it waits for the journal to grow");
+    rig.lane.grown();
+    assert!(matches!(rig.step(), Step::Read { from: 3, .. }));
+}
+
+#[test]
+fn a_call_of_which_nothing_was_tried_needs_no_record_and_is_made_again_soon() {
+    let mut rig = Rig::new(&Config::default());
+    rig.step();
+    rig.read(&[10]);
+    let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
+    rig.answer(call, &request, 100);
+    let Step::Deliver(call, _) = rig.step() else { panic!("not a deliver") };
+    rig.lane.delivered(&call, DeliverEnd::NeverLeft { reason: "connect".into() }, rig.now);
+    assert!(rig.steps().is_empty());
+    let wake_at = rig.lane.wake_at(rig.now.instant).expect("it wakes by itself");
+    assert!(wake_at <= rig.now.instant + Duration::from_millis(100));
+    rig.later(Duration::from_millis(100));
+    assert!(matches!(rig.step(), Step::Deliver(..)));
+}
+
+#[test]
+fn bytes_stay_counted_until_what_became_of_them_is_recorded() {
+    let mut rig = Rig::new(&Config::default());
+    rig.step();
+    rig.read(&[10]);
+    let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
+    rig.answer(call, &request, 100);
+    let Step::Deliver(call, _) = rig.step() else { panic!("not a deliver") };
+    rig.lane.delivered(&call, verdicts(1, Some(Verdict::Delivered(Delivered {}))), rig.now);
+    for _ in 0..3 {
+        let Step::Record(call, _) = rig.step() else { panic!("not a record") };
+        rig.lane.record_failed(call, rig.now);
+        assert!(rig.lane.in_flight().2 >= 100, "a disk that fails is no way to carry more");
+        rig.later(Duration::from_secs(2));
+    }
+}
+
+#[test]
+fn a_webhook_that_does_not_fit_is_read_again_once_nothing_is_in_flight() {
+    let mut rig = Rig::new(&Config { in_flight_bytes: 8_000, ..Config::default() });
+    rig.step();
+    rig.read(&[100, 5_000]);
+    let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
+    assert_eq!(request.webhooks.len(), 1);
+    rig.answer(call, &request, 10);
+    let mut steps = rig.steps();
+    let (Some(Step::Read { from: 2, .. }), Some(Step::Deliver(call, _))) = (steps.pop(), steps.pop()) else {
+        panic!("not a deliver and a read")
+    };
+    rig.read_from(2, &[5_000]);
+    assert!(rig.steps().is_empty(), "it is not read over and over");
+    rig.lane.delivered(&call, verdicts(1, Some(Verdict::Delivered(Delivered {}))), rig.now);
+    let Some(Step::Record(call, _)) = rig.lane.next(rig.now) else { panic!("not a record") };
+    rig.lane.recorded(call, rig.now);
+    assert!(matches!(rig.step(), Step::Read { from: 2, .. }));
+}
+
+#[test]
+fn a_transform_call_that_failed_gives_its_reserved_room_back() {
+    let mut rig = Rig::new(&Config::default());
+    rig.step();
+    rig.read(&[10]);
+    for _ in 0..5 {
+        let Step::Transform(call, _) = rig.step() else { panic!("not a transform") };
+        assert!(rig.lane.reserved_bytes > 0);
+        rig.lane.transform_failed(call, Failure::NeverLeft, rig.now);
+        assert_eq!(rig.lane.reserved_bytes, 0);
+        rig.later(Duration::from_secs(10));
+    }
+}

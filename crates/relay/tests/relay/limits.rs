@@ -37,7 +37,7 @@ async fn a_webhook_larger_than_all_that_is_allowed_is_carried_alone() {
     rig.config.in_flight_bytes = 256 * 1024;
     for round in 0..3 {
         rig.append(format!("person{round}")).await;
-        rig.append(format!("big{round}\n{}", format!("@{}", "x".repeat(500_000)))).await;
+        rig.append(format!("big{round}\n@{}", "x".repeat(500_000))).await;
         rig.append(format!("@big\n{}", (0..10).map(|n| format!("mapped{n}\n")).collect::<String>())).await;
     }
     rig.start();
@@ -68,7 +68,7 @@ async fn too_many_events_or_bytes_make_a_webhook_one_dead_event() {
     let many = rig.append("anna\n".repeat(51)).await;
     let large = rig.append("@big\nbob\nbob\nbob").await;
     rig.sink.state().planned.clear();
-    let fits = rig.append(format!("{}@big\ncarl\ncarl", "")).await;
+    let fits = rig.append("@big\ncarl\ncarl").await;
     rig.start();
     rig.settled(MINUTE).await;
     for (sequence, reason) in [(many, "too_many_events"), (large, "too_large")] {

@@ -3,6 +3,8 @@
 //! Both are real tonic services reached through real clients; time is paused. Whatever a test does, the delivery double
 //! checks at every call what must hold at all times: see `sink`.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests")]
+
 mod faults;
 mod holds;
 mod limits;
