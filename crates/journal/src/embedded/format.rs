@@ -142,6 +142,14 @@ pub(super) struct Carried {
     pub(super) in_flight: u64,
 }
 
+/// The file `opened`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Opened {
+    /// Times the journal was opened; the upper half of every epoch.
+    #[prost(uint32, tag = "1")]
+    pub(super) times: u32,
+}
+
 fn block(seed: u32, message: &impl Message) -> Vec<u8> {
     let mut bytes = vec![0; BLOCK_HEAD];
     message.encode(&mut bytes).unwrap_or_else(|_| unreachable!("a vector has room"));

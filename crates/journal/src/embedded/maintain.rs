@@ -41,12 +41,10 @@ impl Log {
             segment.garbage > GARBAGE.min(segment_bytes / 4) && segment.garbage > size / 2
         };
         let broken = |segment: &Segment| segment.records.as_ref().is_some_and(|records| records.broken);
-        for first in self.those(|_, segment, _| broken(segment) || (segment.foot.is_none() && wasteful(segment))) {
-            let _recorder = self.recorder.lock();
-            let rewritten = self.rewrite_records(first).map(drop);
-            self.tell("write a records file anew", rewritten);
+        for first in self.those(|_, segment, _| broken(segment) || wasteful(segment)) {
+            self.tell("write a records file anew", self.compact_records(first));
         }
-        for first in self.those(|_, it, _| it.webhooks.sealed && it.foot.is_none() && it.waiting() == 0) {
+        for first in self.those(|_, it, _| it.foot.is_none() && it.waiting() == 0) {
             let sealed = self.seal_records(first);
             self.tell("seal a records file", sealed);
         }
@@ -63,29 +61,27 @@ impl Log {
         self.free(bytes, 8) || self.free(bytes, u64::MAX)
     }
 
-    /// Lets settled entries go, the oldest first, until `bytes` more fit: from segments in which they take at least one
-    /// part in `share`.
+    /// Lets settled entries go, the oldest first, until `bytes` more fit: from files in which they take at least one part
+    /// in `share`.
     fn free(&self, bytes: u64, share: u64) -> bool {
         let mut tried = Vec::new();
         loop {
-            let victim = {
+            let next = {
                 let state = self.state.lock();
                 if state.used() + bytes <= self.config.limit() {
                     return true;
                 }
-                let gives = |segment: &Segment| {
-                    let all = segment.webhooks.end - FRAMES_AT;
-                    let gives = all.saturating_sub(segment.kept_bytes());
-                    let frames = segment.index.frames() > segment.waiting() + segment.dead.count();
-                    segment.webhooks.sealed && frames && gives >= all / share
-                };
-                let mut segments = state.segments.iter();
-                let victim = segments.find(|(first, segment)| !tried.contains(*first) && gives(segment));
-                victim.map(|(first, segment)| (*first, is_done(segment)))
+                let segments = state.segments.iter();
+                let mut steps = segments.filter_map(|(first, it)| Some((*first, step(it, share)?)));
+                steps.find(|step| !tried.contains(step))
             };
-            let Some((first, done)) = victim else { return false };
-            tried.push(first);
-            let freed = if done { self.drop_segments(&[first]) } else { self.rewrite_webhooks(first, false).map(drop) };
+            let Some((first, step)) = next else { return false };
+            tried.push((first, step));
+            let freed = match step {
+                Step::Drop => self.drop_segments(&[first]),
+                Step::Webhooks => self.rewrite_webhooks(first, false).map(drop),
+                Step::Records => self.compact_records(first),
+            };
             self.tell("let settled webhooks go", freed);
         }
     }
@@ -151,7 +147,8 @@ impl Log {
     fn drop_segments(&self, firsts: &[Sequence]) -> io::Result<()> {
         let carried = {
             let state = self.state.lock();
-            let mut carried = Carried { segments: Vec::new(), next: state.next, ..state.carried.clone() };
+            // Those of before whose removal is not durable stay named: they may come back after a power cut.
+            let mut carried = Carried { next: state.next, ..state.carried.clone() };
             let mut book = carried.book.unwrap_or_default();
             for (first, segment) in firsts.iter().filter_map(|first| state.segments.get_key_value(first)) {
                 carried.segments.push(*first);
@@ -176,7 +173,9 @@ impl Log {
                 self.disk.remove(&records::name(*first))?;
             }
         }
-        self.disk.sync_dir()
+        self.disk.sync_dir()?;
+        self.state.lock().carried.segments.retain(|first| !firsts.contains(first));
+        Ok(())
     }
 
     /// First sequences of the segments that `which` takes.
@@ -198,7 +197,30 @@ impl Log {
     }
 }
 
-/// Whether nothing in it is waited for or kept.
-fn is_done(segment: &Segment) -> bool {
-    segment.waiting() == 0 && segment.dead.is_empty()
+/// What frees room in a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Nothing in it is waited for or kept.
+    Drop,
+    /// Its webhooks file holds settled entries.
+    Webhooks,
+    /// Its records file holds what no longer counts.
+    Records,
+}
+
+/// What frees at least one part in `share` of a file of the segment; none where nothing does.
+fn step(segment: &Segment, share: u64) -> Option<Step> {
+    let frames = segment.webhooks.end - FRAMES_AT;
+    let settled = frames.saturating_sub(segment.kept_bytes());
+    let some_settled = segment.index.frames() > segment.waiting() + segment.dead.count();
+    let records = segment.records.as_ref().map_or(0, |records| records.size);
+    if !segment.webhooks.sealed {
+        None
+    } else if segment.waiting() == 0 && segment.dead.is_empty() {
+        Some(Step::Drop)
+    } else if some_settled && settled >= frames / share {
+        Some(Step::Webhooks)
+    } else {
+        (segment.garbage > 0 && segment.garbage >= records / share).then_some(Step::Records)
+    }
 }

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::{
     Config, Log, OpenError,
-    format::{self, Carried, Format, VERSION},
+    format::{self, Carried, Format, Opened, VERSION},
     records,
     reserve::{self, Reserve},
     segment::Segment,
@@ -17,6 +17,7 @@ use super::{
 use crate::disk::{Disk, File};
 
 const FORMAT: &str = "format";
+const OPENED: &str = "opened";
 pub(super) const CARRIED: &str = "carried";
 
 trait What<T> {
@@ -47,6 +48,8 @@ impl Log {
             io::ErrorKind::WouldBlock => OpenError::InUse { source },
             _ => OpenError::Disk { what: "lock the directory".into(), source },
         })?;
+        // What is named now stays: files are removed below because of what others say.
+        disk.sync_dir().what("sync the directory")?;
         let names = clean(&*disk)?;
         let id = read_format(&*disk, &names)?;
         let mut state = State::default();
@@ -63,6 +66,7 @@ impl Log {
             config,
         };
         log.open_segments(&names, &mut state)?;
+        state.epoch = state.epoch.max(first_epoch(&*log.disk, &names));
         state.durable = state.next - 1;
         state.count_unsettled();
         *log.state.lock() = state;
@@ -91,7 +95,9 @@ impl Log {
             // Of a segment that was dropped, or that never held anything.
             self.disk.remove(name).what(format!("remove {name}"))?;
         }
-        self.disk.sync_dir().what("sync the directory")
+        self.disk.sync_dir().what("sync the directory")?;
+        state.carried.segments.clear();
+        Ok(())
     }
 
     fn open_segment(
@@ -113,6 +119,8 @@ impl Log {
                 }
                 // What was not synced may be in the cache of the operating system alone, marked as written.
                 copy_over(&*webhooks.file, unsynced_from, webhooks.end)?;
+                // The foot tells of them, so they are there before it.
+                webhooks.file.sync_data()?;
                 webhooks.size = webhooks.seal(&index.to_foot(&state.lanes))?;
                 webhooks.sealed = true;
                 tracing::info!(segment = %webhooks::name(first), entries = index.frames(), "recovered");
@@ -139,7 +147,21 @@ impl Log {
         webhooks: webhooks::Webhooks,
         state: &mut State,
     ) -> io::Result<Segment> {
-        match records::open(&*self.disk, first)? {
+        let mut found = records::open(&*self.disk, first)?;
+        if let records::Found::Open(records, _) = &mut found {
+            match records.file.sync_data() {
+                Ok(()) => records.synced = records.end,
+                // What the process before did not sync is as if the power had failed: what is there now counts.
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "records of the last second may be gone");
+                    found = records::open(&*self.disk, first)?;
+                    if let records::Found::Open(records, _) = &mut found {
+                        records.broken = true;
+                    }
+                }
+            }
+        }
+        match found {
             records::Found::Sealed(records, foot) => {
                 state.epoch = state.epoch.max(foot.epoch);
                 Ok(Segment::sealed(index, webhooks, records, foot))
@@ -268,6 +290,17 @@ fn read_carried(disk: &dyn Disk, names: &BTreeSet<String>, state: &mut State) ->
     }
     state.next = state.carried.next.max(1);
     Ok(())
+}
+
+/// Epochs of this process are above this, and above those of every process before.
+fn first_epoch(disk: &dyn Disk, names: &BTreeSet<String>) -> u64 {
+    let before = names.contains(OPENED).then(|| format::read_small::<Opened>(disk, OPENED).ok().flatten()).flatten();
+    let opened = Opened { times: before.unwrap_or_default().times + 1 };
+    if let Err(error) = format::write_small(disk, OPENED, &opened) {
+        // The lock of the directory alone keeps other processes away; the epoch tells claims of this one apart.
+        tracing::warn!(error = &error as &dyn std::error::Error, "the number of this start is not stored");
+    }
+    u64::from(opened.times) << 32
 }
 
 fn first_of(name: &str, suffix: &str) -> Option<Sequence> {

@@ -33,7 +33,12 @@ enum Then {
 type Writes = BTreeMap<Sequence, Vec<Write>>;
 
 /// A segment, its records file, where that ends now, and offset and length of each frame.
-type Written = (Sequence, Records, u64, Vec<(Sequence, (u64, u64), Then)>);
+struct Written {
+    first: Sequence,
+    records: Records,
+    bytes: Vec<u8>,
+    then: Vec<(Sequence, (u64, u64), Then)>,
+}
 
 impl Log {
     /// Stores what is known of each entry's events, and settles those that are complete. What comes for an entry that
@@ -160,9 +165,8 @@ impl Log {
                     let place = (records.end + start, buffer.len() as u64 - start);
                     then.push((write.sequence, place, write.then));
                 }
-                let end = records.end + buffer.len() as u64;
                 match self.reserve.with_room(|| records.file.write_at(buffer, records.end)) {
-                    Ok(()) => Ok((first, records, end, then)),
+                    Ok(()) => Ok(Written { first, records, bytes: buffer.clone(), then }),
                     Err(error) => {
                         self.undo(first, &records);
                         Err(error)
@@ -172,7 +176,7 @@ impl Log {
             match result {
                 Ok(done) => written.push(done),
                 Err(source) => {
-                    for (first, records, ..) in &written {
+                    for Written { first, records, .. } in &written {
                         self.undo(*first, records);
                     }
                     return Err(RecordError::Write { segment: first, source });
@@ -182,11 +186,13 @@ impl Log {
         buffer.clear();
         buffer.shrink_to(1024 * 1024);
         let mut state = self.state.lock();
-        for (first, _, end, then) in written {
+        for Written { first, records, bytes, then } in written {
             let Some(segment) = state.segments.get_mut(&first) else { continue };
+            let end = records.end + bytes.len() as u64;
             if let Some(records) = &mut segment.records {
                 (records.end, records.size) = (end, records.size.max(end));
             }
+            segment.unsynced.extend_from_slice(&bytes);
             for (sequence, place, then) in then {
                 apply(segment, sequence, place, then);
             }
@@ -220,6 +226,19 @@ impl Log {
         }
     }
 
+    /// Puts back what a failed sync may have dropped from the file, so that readers find it and a kill takes nothing.
+    pub(super) fn restore(&self, first: Sequence) {
+        let _recorder = self.recorder.lock();
+        let state = self.state.lock();
+        let Some(segment) = state.segments.get(&first) else { return };
+        let (Some(records), unsynced) = (segment.records.clone(), segment.unsynced.clone()) else { return };
+        drop(state);
+        if let Err(error) = records.file.write_at(&unsynced, records.end - unsynced.len() as u64) {
+            let records = records::name(first);
+            tracing::warn!(error = &error as &dyn std::error::Error, records, "records of the last second may be gone");
+        }
+    }
+
     /// Makes all records durable.
     ///
     /// # Errors
@@ -239,14 +258,20 @@ impl Log {
         for (first, records) in dirty {
             let result = records.file.sync_data();
             let mut state = self.state.lock();
-            let now = state.segments.get_mut(&first).and_then(|segment| segment.records.as_mut());
+            let Some(segment) = state.segments.get_mut(&first) else { continue };
             // it may have been written anew meanwhile
-            let Some(now) = now.filter(|now| now.seed == records.seed) else { continue };
+            let Some(now) = segment.records.as_mut().filter(|now| now.seed == records.seed) else { continue };
             match result {
-                Ok(()) => (now.synced, now.new) = (now.synced.max(records.end), false),
+                Ok(()) => {
+                    (now.synced, now.new) = (now.synced.max(records.end), false);
+                    let covered = segment.unsynced.len().saturating_sub((now.end - now.synced) as usize);
+                    segment.unsynced.drain(..covered);
+                }
                 Err(error) => {
                     now.broken = true;
                     failed = Some(error);
+                    drop(state);
+                    self.restore(first);
                 }
             }
         }

@@ -54,8 +54,9 @@ impl Log {
     /// Called with `maintainer` held.
     pub(super) fn rewrite_webhooks(&self, first: Sequence, dead_letters_go: bool) -> io::Result<bool> {
         let Some(old) = self.snapshot(first) else { return Ok(false) };
-        let replay = old.records.as_ref().map_or(Ok(Replay::default()), Records::replay)?;
+        let replay = self.replay_of(old.records.as_ref())?;
         let kept = old.kept(dead_letters_go);
+        old.check(&replay, &kept)?;
         let rewritten = old.rewritten(&replay, &kept);
         let head = Head::new(first, Some(rewritten.clone()));
         let (name, new) = (webhooks::name(first), format!("{}.new", webhooks::name(first)));
@@ -92,10 +93,24 @@ impl Log {
             Webhooks { file: file.clone(), seed: head.seed, end, size: end, sealed: true, rewritten: Some(rewritten) };
         let size = self.reserve.with_room(|| webhooks.seal(&foot))?;
         self.disk.rename(&new, &name)?;
-        self.take_over(first, Webhooks { size, ..webhooks }, index, dead_letters_go);
+        let gone = replay.entries.iter().filter(|(sequence, _)| !index.contains(**sequence));
+        let garbage = gone.map(|(_, recorded)| recorded.length).sum();
+        self.take_over(first, Webhooks { size, ..webhooks }, index, garbage, dead_letters_go);
         // Where this fails the old file may come back after a power cut; it holds all that this one does.
         self.disk.sync_dir()?;
         Ok(true)
+    }
+
+    /// What a records file says, and what is still to be written to it.
+    fn replay_of(&self, records: Option<&Records>) -> io::Result<Replay> {
+        let (cancelled, damaged) = {
+            let state = self.state.lock();
+            (state.uncancelled.clone(), state.undamaged.clone())
+        };
+        let mut replay = records.map_or(Ok(Replay::default()), Records::replay)?;
+        replay.cancelled.extend(cancelled);
+        replay.damaged.extend(damaged);
+        Ok(replay)
     }
 
     fn snapshot(&self, first: Sequence) -> Option<Snapshot> {
@@ -110,7 +125,7 @@ impl Log {
         })
     }
 
-    fn take_over(&self, first: Sequence, webhooks: Webhooks, mut index: Index, dead_letters_go: bool) {
+    fn take_over(&self, first: Sequence, webhooks: Webhooks, mut index: Index, garbage: u64, dead_letters_go: bool) {
         let mut state = self.state.lock();
         let Some(segment) = state.segments.get_mut(&first) else { return };
         for lane in &segment.index.lanes {
@@ -121,6 +136,7 @@ impl Log {
         (segment.index, segment.webhooks) = (index, webhooks);
         segment.cancelled.clear();
         segment.damaged.clear();
+        segment.garbage = garbage;
         if dead_letters_go {
             let settled = std::mem::take(&mut segment.dead);
             let open = settled.from(0).filter(|number| segment.waits_in(first + number).is_some());
@@ -142,11 +158,33 @@ impl Log {
         self.damage(&*file, first, sequence, (from, until));
     }
 
-    /// Writes a records file with only what counts. Called with `recorder` held.
+    /// Writes a records file anew, sealed again where it was. Called with `maintainer` held.
+    pub(super) fn compact_records(&self, first: Sequence) -> io::Result<()> {
+        let recorder = self.recorder.lock();
+        self.rewrite_records(first)?;
+        drop(recorder);
+        self.seal_records(first)
+    }
+
+    /// Writes a records file with only what counts: the last record of each entry that the webhooks file holds. Called
+    /// with `recorder` held.
     pub(super) fn rewrite_records(&self, first: Sequence) -> io::Result<Records> {
-        let none = || io::Error::from(io::ErrorKind::NotFound);
-        let old = self.state.lock().segments.get(&first).and_then(|it| it.records.clone()).ok_or_else(none)?;
-        let replay = old.replay()?;
+        let (old, index, sealed) = {
+            let state = self.state.lock();
+            let segment = state.segments.get(&first).ok_or(io::ErrorKind::NotFound)?;
+            let records = segment.records.clone().ok_or(io::ErrorKind::NotFound)?;
+            (records, segment.index.clone(), segment.webhooks.sealed)
+        };
+        let mut replay = self.replay_of(Some(&old))?;
+        if sealed {
+            // Nothing else can come back, once the name of the file is durable.
+            self.disk.sync_dir()?;
+            let member = |sequence: &Sequence| index.contains(*sequence) || index.is_damaged(*sequence);
+            replay.entries.retain(|sequence, _| member(sequence));
+            replay.cancelled.retain(member);
+            replay.damaged.retain(member);
+            replay.started.retain(|sequences, _| sequences.iter().any(member));
+        }
         let (name, new) = (records::name(first), format!("{}.new", records::name(first)));
         let mut records = self.reserve.with_room(|| Records::create(&*self.disk, &new, first))?;
         let file = records.file.clone();
@@ -180,7 +218,7 @@ impl Log {
                     recorded.offset = offset;
                 }
             }
-            (segment.records, segment.garbage) = (Some(records.clone()), 0);
+            (segment.records, segment.garbage, segment.unsynced) = (Some(records.clone()), 0, Vec::new());
         }
         drop(state);
         self.disk.sync_dir()?;
@@ -192,10 +230,11 @@ impl Log {
 
     /// Seals the records file of a segment whose entries are all settled. Called with `maintainer` held.
     pub(super) fn seal_records(&self, first: Sequence) -> io::Result<()> {
-        let Some(Snapshot { webhooks, index, records: Some(records), foot: None, .. }) = self.snapshot(first) else {
-            return Ok(());
-        };
-        let replay = records.replay()?;
+        let Some(snapshot) = self.snapshot(first).filter(|it| it.foot.is_none()) else { return Ok(()) };
+        let Some(records) = snapshot.records.clone() else { return Ok(()) };
+        let replay = self.replay_of(Some(&records))?;
+        snapshot.check(&replay, &Bits::default())?;
+        let Snapshot { webhooks, index, .. } = snapshot;
         let Members { book, in_flight } = Members::count(&index, &webhooks, &replay);
         let mut table = vec![0; 4 * (index.last + 1 - first) as usize];
         let mut dead = Bits::default();
@@ -216,23 +255,30 @@ impl Log {
             in_flight,
             epoch: replay.epoch,
         };
-        table.extend(format::foot_bytes(records.seed, records.end, &foot));
-        let size = records.end + table.len() as u64;
+        let foot_at = records.end + table.len() as u64;
+        let trailer = format::foot_bytes(records.seed, records.end, &foot);
+        let size = foot_at + trailer.len() as u64;
         if !self.begin_seal(first, &records, book, foot) {
             return Ok(());
         }
         // From here on nobody appends to the file.
+        let file = &records.file;
         let sealed = self
             .reserve
-            .with_room(|| records.file.truncate(records.end).and_then(|()| records.file.write_at(&table, records.end)))
-            .and_then(|()| records.file.sync_data());
+            .with_room(|| file.truncate(records.end).and_then(|()| file.write_at(&table, records.end)))
+            // The foot tells of frames and table, so they are there before it.
+            .and_then(|()| file.sync_data())
+            .and_then(|()| self.reserve.with_room(|| file.write_at(&trailer, foot_at)))
+            .and_then(|()| file.sync_data());
         let mut state = self.state.lock();
         let Some(segment) = state.segments.get_mut(&first) else { return sealed };
-        if let Some(records) = &mut segment.records {
-            match sealed {
-                Ok(()) => (records.size, records.synced) = (size, records.end),
-                Err(_) => (records.broken, segment.foot) = (true, None),
-            }
+        let Some(records) = &mut segment.records else { return sealed };
+        if sealed.is_ok() {
+            (records.size, records.synced, segment.unsynced) = (size, records.end, Vec::new());
+        } else {
+            (records.broken, segment.foot) = (true, None);
+            drop(state);
+            self.restore(first);
         }
         sealed
     }
@@ -275,6 +321,25 @@ struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether the records file says that every entry is settled which is not `kept`: memory alone is not enough to let
+    /// it go.
+    fn check(&self, replay: &Replay, kept: &Bits) -> io::Result<()> {
+        let lanes = self.index.lanes.iter();
+        let settled = |sequence: Sequence| {
+            replay.entries.get(&sequence).is_some_and(|known| known.settled)
+                || replay.cancelled.contains(&sequence)
+                || replay.damaged.contains(&sequence)
+        };
+        let missing = lanes
+            .flat_map(|lane| lane.present.from(0))
+            .filter(|number| !kept.contains(*number))
+            .find(|number| !settled(self.index.first + number));
+        missing.map_or(Ok(()), |number| {
+            let sequence = self.index.first + number;
+            Err(io::Error::other(format!("entry {sequence} is settled, and its records file does not say so")))
+        })
+    }
+
     fn kept(&self, dead_letters_go: bool) -> Bits {
         let dead = if dead_letters_go { None } else { Some(&self.dead) };
         self.index.lanes.iter().map(|lane| &lane.waiting).chain(dead).flat_map(|bits| bits.from(0)).collect()

@@ -36,6 +36,8 @@ pub(super) struct Segment {
     pub(super) in_flight: u64,
     /// Bytes of records that no longer count.
     pub(super) garbage: u64,
+    /// The last bytes of the records file, which no sync has covered yet: a failed sync may drop them from the file.
+    pub(super) unsynced: Vec<u8>,
     /// When each entry was received, milliseconds after the first; kept while the segment is appended to.
     pub(super) ages: Vec<u32>,
 }
@@ -57,6 +59,7 @@ impl Segment {
             book: Book::default(),
             in_flight: 0,
             garbage: 0,
+            unsynced: Vec::new(),
             ages: Vec::new(),
         }
     }
