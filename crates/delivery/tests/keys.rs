@@ -107,10 +107,12 @@ async fn a_renewed_check_holds_up_no_call_but_its_own() {
         let (client, sent) = (client.clone(), sent.clone());
         async move { deliver(&client, "shop", &sent).await }
     });
-    let asked = || posthog.books().counts().flags_requests;
-    while asked() < 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let asked_again = async {
+        while posthog.books().counts().flags_requests < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), asked_again).await.expect("the check is renewed");
     let other = tokio::time::timeout(Duration::from_secs(2), deliver(&client, "shop", &sent)).await;
     assert_eq!(words(&other.expect("goes on with what is known")), ["delivered"]);
     renewing.abort();

@@ -67,10 +67,12 @@ async fn a_call_without_a_turn_is_overload_and_no_attempt() {
         let service = service.clone();
         async move { service.deliver("key:phc_a", &events(1)).await }
     });
-    let turn = || service.destinations.find("key:phc_a").unwrap().turn_is_free();
-    while turn() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let turn_is_taken = async {
+        while service.destinations.find("key:phc_a").unwrap().turn_is_free() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), turn_is_taken).await.expect("the first call takes it");
     let response = service.deliver("key:phc_a", &events(2)).await.unwrap();
     assert!(response.answers.is_empty());
     for verdict in &response.verdicts {
