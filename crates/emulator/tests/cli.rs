@@ -45,6 +45,16 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    /// A test that fails leaves no server behind.
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+    }
+}
+
 fn send(product: &str, url: &str, arguments: &[&str]) -> Output {
     Command::new(BINARY).args(["moengage", product, "--url", url]).args(arguments).output().unwrap()
 }
