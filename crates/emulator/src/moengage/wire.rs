@@ -163,4 +163,20 @@ mod tests {
         assert_eq!(parse(later).unwrap().unwrap().status, 204);
         assert!(parse(b"garbage\r\n\r\n").is_err());
     }
+
+    #[tokio::test]
+    async fn an_answer_that_came_before_a_hang_up_is_read() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        let refusing = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.readable().await.unwrap();
+            // leaves the body unread: closing resets the connection behind the answer
+            stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        });
+        let mut connection = Connection::open(&authority).await.unwrap();
+        let reply = connection.exchange(&vec![b'x'; 32 << 20]).await.unwrap();
+        assert_eq!((reply.status, reply.keeps), (413, false));
+        refusing.await.unwrap();
+    }
 }
