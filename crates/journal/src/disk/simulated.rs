@@ -83,10 +83,22 @@ impl SimulatedDisk {
         self.shared.state.lock().done.get(&call).copied().unwrap_or(0)
     }
 
+    /// Calls of one kind that failed as told so far.
+    #[must_use]
+    pub fn failures_of(&self, call: Call) -> u64 {
+        self.shared.state.lock().failed.get(&call).copied().unwrap_or(0)
+    }
+
     /// Lets the process die within the call after the next `calls`: that call may have done all, part or nothing of its
     /// work, and it and every later one fail until [`Self::reboot`].
     pub fn crash_after(&self, calls: u64) {
         self.shared.state.lock().crash_in = Some(calls);
+    }
+
+    /// Takes back a death that has not come yet, and says after how many calls it would have.
+    #[must_use]
+    pub fn postpone_crash(&self) -> Option<u64> {
+        self.shared.state.lock().crash_in.take()
     }
 
     /// Whether the process has died and not been rebooted.
@@ -125,6 +137,11 @@ impl SimulatedDisk {
     #[must_use]
     pub fn used(&self) -> u64 {
         self.shared.state.lock().used()
+    }
+
+    /// Does something once, when the next call of this kind has come and has not done its work yet.
+    pub fn during(&self, call: Call, what: impl FnOnce() + Send + 'static) {
+        self.shared.state.lock().planned.push((call, Box::new(what)));
     }
 
     /// Lets calls of this kind wait until [`Self::release`].
@@ -178,20 +195,23 @@ impl SimulatedDisk {
         works: impl FnOnce(&mut State) -> io::Result<T>,
         part: impl FnOnce(&mut State),
     ) -> io::Result<T> {
+        let planned = self.shared.state.lock().take_planned(call);
+        planned.into_iter().for_each(|what| what());
         let mut state = self.shared.state.lock();
         self.wait_while_hanging(&mut state, generation, call);
         match state.fate(generation, call) {
             Fate::Works => works(&mut state).inspect(|_| *state.done.entry(call).or_default() += 1),
             Fate::Fails(error) => {
                 part(&mut state);
+                *state.failed.entry(call).or_default() += 1;
                 Err(error)
             }
             Fate::Dies => {
                 if state.random.random() {
                     drop(works(&mut state));
-                } else {
+                } else if call != Call::SyncData {
                     part(&mut state);
-                }
+                } // a sync that nobody waits for any more has not failed
                 state.crashed = true;
                 Err(state::crashed())
             }

@@ -48,6 +48,9 @@ impl Change {
     }
 }
 
+/// Something to do when a call comes.
+pub(super) type Planned = Box<dyn FnOnce() + Send>;
+
 /// The whole disk.
 pub(super) struct State {
     pub(super) random: StdRng,
@@ -60,10 +63,12 @@ pub(super) struct State {
     pub(super) generation: u64,
     pub(super) calls: u64,
     pub(super) done: BTreeMap<Call, u64>,
+    pub(super) failed: BTreeMap<Call, u64>,
     pub(super) crash_in: Option<u64>,
     pub(super) crashed: bool,
     /// Kind, calls that still work, calls that then fail.
     pub(super) failures: Vec<(Call, u64, u64)>,
+    pub(super) planned: Vec<(Call, Planned)>,
     pub(super) capacity: u64,
     pub(super) hanging: BTreeSet<Call>,
     pub(super) waiting: usize,
@@ -81,9 +86,11 @@ impl State {
             generation: 0,
             calls: 0,
             done: BTreeMap::new(),
+            failed: BTreeMap::new(),
             crash_in: None,
             crashed: false,
             failures: Vec::new(),
+            planned: Vec::new(),
             capacity: u64::MAX,
             hanging: BTreeSet::new(),
             waiting: 0,
@@ -116,12 +123,19 @@ impl State {
         Fate::Works
     }
 
+    pub(super) fn take_planned(&mut self, call: Call) -> Vec<Planned> {
+        let (now, later) = std::mem::take(&mut self.planned).into_iter().partition(|(kind, _)| *kind == call);
+        self.planned = later;
+        now.into_iter().map(|(_, what): (Call, Planned)| what).collect()
+    }
+
     pub(super) fn reboot(&mut self, death: Death) {
         self.generation += 1;
         self.crashed = false;
         self.locked = false;
         self.crash_in = None;
         self.failures.clear();
+        self.planned.clear();
         self.hanging.clear();
         if death == Death::PowerCut {
             let kept = [0.0, 0.5, 1.0][self.random.random_range(0..3)];

@@ -1,0 +1,148 @@
+//! What must be true while the process lives.
+
+use std::{collections::BTreeSet, num::NonZeroUsize};
+
+use moehog_proto::Sequence;
+use prost::Message;
+use rand::Rng;
+
+use crate::{Batch, DeadLetterQuery, Entry, ReadLimit, embedded::Log};
+
+use super::{draw, history::History, model::Known};
+
+/// About what an entry takes beside header and body: its frame, and what is recorded of it while it waits.
+const BESIDE: u64 = 400;
+
+/// About what a segment takes beside frames.
+const SEGMENT: u64 = 3 * 1024;
+
+impl History {
+    /// Reads every lane in pages of some size; none where the process dies over it.
+    pub(super) fn read_everything(&mut self, log: &Log) -> Option<Vec<Entry>> {
+        let max_entries = NonZeroUsize::new(self.random.random_range(1..40)).expect("above 0");
+        let limit = ReadLimit { max_entries, max_bytes: self.random.random_range(0..40_000) };
+        let mut entries = Vec::new();
+        for (source, destination) in draw::lanes() {
+            let (mut from, mut last) = (0, 0);
+            loop {
+                let page = log.read(source, destination, from, limit);
+                if self.disk.crashed() {
+                    return None;
+                }
+                let Batch { entries: page, next } = page.expect("readable");
+                assert!(next > from || page.is_empty(), "a read that does not get on");
+                for entry in &page {
+                    assert_eq!((&*entry.header.source, &*entry.header.destination), (source, destination));
+                    assert!(entry.sequence() > last && (from..next).contains(&entry.sequence()), "out of order");
+                    last = entry.sequence();
+                }
+                let done = page.is_empty() && next > log.durable();
+                entries.extend(page);
+                if done {
+                    break;
+                }
+                from = next;
+            }
+        }
+        Some(entries)
+    }
+
+    /// Readers, lanes and books say what the model says.
+    pub(super) fn check_alive(&mut self) {
+        let log = self.log.take().expect("open");
+        if let Some(mut entries) = self.read_everything(&log) {
+            // What dies is tried elsewhere; the books are compared in peace.
+            let death = self.disk.postpone_crash();
+            entries.sort_by_key(Entry::sequence);
+            if self.model.damage_done {
+                self.check_damaged(&log, &entries);
+            } else {
+                self.check_whole(&log, &entries);
+            }
+            death.into_iter().for_each(|calls| self.disk.crash_after(calls));
+        }
+        self.log = Some(log);
+    }
+
+    fn check_whole(&self, log: &Log, entries: &[Entry]) {
+        let read: Vec<Sequence> = entries.iter().map(Entry::sequence).collect();
+        let expected: Vec<Sequence> = self.model.waiting().map(|(sequence, _)| sequence).collect();
+        assert_eq!(read, expected, "what waits");
+        for (entry, (sequence, known)) in entries.iter().zip(self.model.waiting()) {
+            assert_eq!(self.model.by_sequence[&sequence], self.model.identify(entry));
+            assert!(known.may_read(&entry.progress), "progress of entry {sequence}: {:?}", entry.progress);
+        }
+        let ledger = self.model.ledger();
+        assert_eq!(log.stats().ledger, ledger, "the books as kept");
+        assert_eq!(log.recount().expect("readable"), ledger, "the books counted anew");
+        self.check_lanes(log);
+        self.check_dead_letters(log);
+    }
+
+    fn check_lanes(&self, log: &Log) {
+        let mut lanes = log.lanes();
+        for (source, destination) in draw::lanes() {
+            let waits: Vec<_> =
+                self.model.waiting().filter(|(_, known)| known.lane() == (source, destination)).collect();
+            let at = lanes.iter().position(|lane| lane.source == source && lane.destination == destination);
+            match (at.map(|at| lanes.swap_remove(at)), waits.first()) {
+                (None, None) => {}
+                (Some(lane), Some((oldest, _))) => {
+                    assert_eq!(lane.unsettled, waits.len() as u64, "{source} {destination}");
+                    assert!(lane.oldest <= *oldest, "{lane:?} does not reach back to {oldest}");
+                }
+                (told, there) => panic!("lane {source} {destination} is told as {told:?} and is {there:?}"),
+            }
+        }
+        assert!(lanes.is_empty(), "lanes that nobody used: {lanes:?}");
+    }
+
+    fn check_dead_letters(&self, log: &Log) {
+        let query = DeadLetterQuery { limit: usize::MAX, ..DeadLetterQuery::default() };
+        let letters = log.dead_letters(&query).expect("readable");
+        let listed: Vec<_> = letters.iter().map(|letter| (letter.receipt.sequence, letter.event.position)).collect();
+        let expected = self.model.dead_letters();
+        let (stats, dropped) = (log.stats().dead_letters, log.stats().dead_letters_dropped);
+        assert_eq!(stats, listed.len() as u64, "dead letters as counted: {listed:?}");
+        if dropped == 0 {
+            assert_eq!(listed, expected, "dead letters");
+        } else {
+            let all: BTreeSet<_> = expected.iter().collect();
+            assert!(listed.iter().all(|letter| all.contains(letter)), "{listed:?} are not all among {expected:?}");
+            assert_eq!(stats + dropped, expected.len() as u64, "{dropped} dead letters dropped");
+        }
+    }
+
+    /// Where bytes were changed: what is there is right, and what is not there is counted.
+    fn check_damaged(&self, log: &Log, entries: &[Entry]) {
+        let read: BTreeSet<_> = entries.iter().map(|entry| self.model.identify(entry)).collect();
+        let ledger = log.stats().ledger;
+        assert_eq!(ledger.waiting, entries.len() as u64);
+        assert_eq!(log.recount().expect("readable"), ledger, "the books counted anew");
+        let book = &ledger.book;
+        assert_eq!(book.taken, book.settled + ledger.waiting + book.damaged, "{ledger:?}");
+        let missing: Vec<_> =
+            self.model.waiting().filter(|(sequence, _)| !read.contains(&self.model.by_sequence[sequence])).collect();
+        let missing = missing.iter().map(|(sequence, _)| sequence).collect::<Vec<_>>();
+        assert!(
+            missing.len() as u64 <= book.damaged,
+            "{missing:?} are missing and only {} are reported as damaged",
+            book.damaged
+        );
+    }
+
+    /// A refusal for want of room is right only when what cannot give way takes a good part of it.
+    pub(super) fn check_full(&mut self, more: u64) {
+        let bytes = |known: &Known| (known.entry.header.encoded_len() + known.entry.body.len()) as u64 + BESIDE;
+        let known = self.model.known.iter().filter(|known| known.waits() || known.has_dead_letters());
+        let kept: Vec<u64> = known.filter(|known| !known.dropped).map(bytes).collect();
+        let segments = self.log().stats().segments.min(kept.len() as u64);
+        let kept = kept.iter().sum::<u64>() + segments * SEGMENT;
+        let limit = self.config.limit();
+        assert!(
+            self.faulty || self.disk.crashed() || kept + more >= limit / 4,
+            "refused for want of room: {kept} of {limit} bytes cannot give way, {more} are wanted; {:?}",
+            self.disk.files(),
+        );
+    }
+}

@@ -1,0 +1,366 @@
+//! One history: what is done to the log, step by step.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use moehog_proto::Sequence;
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+
+use crate::{
+    AppendError, Record,
+    disk::simulated::{Call, SimulatedDisk},
+    embedded::{Clock, Config, Decision, Log, Pending},
+};
+
+use super::{
+    Coverage, draw,
+    model::{Fate, Id, Model},
+};
+
+const DAY_MS: i64 = 86_400_000;
+
+/// What a history is like; drawn once.
+#[derive(Debug)]
+pub(super) struct Profile {
+    /// The disk fails, fills and dies.
+    pub(super) faults: bool,
+    /// Bytes are changed behind the log's back.
+    pub(super) damage: bool,
+    /// The budget is larger than all that is appended.
+    pub(super) roomy: bool,
+    /// Everything is settled soon, and nothing is a dead letter: the budget is never full.
+    pub(super) settles: bool,
+    pub(super) sources: usize,
+}
+
+/// One history under way.
+pub(super) struct History {
+    pub(super) random: StdRng,
+    pub(super) disk: SimulatedDisk,
+    pub(super) log: Option<Log>,
+    pub(super) model: Model,
+    pub(super) config: Config,
+    pub(super) profile: Profile,
+    pub(super) coverage: Coverage,
+    pub(super) epoch: u64,
+    now_ms: Arc<AtomicI64>,
+    /// Something failed since everything was last known to be durable.
+    pub(super) faulty: bool,
+    failed_syncs: u64,
+    /// Space is short on the disk.
+    pub(super) limited: bool,
+    /// Transform calls under way, and what crashed ones add up to while nothing but kills happens.
+    pub(super) transforms: Vec<Vec<Sequence>>,
+    pub(super) crashed: Option<std::collections::BTreeMap<Sequence, crate::Crashed>>,
+    verbose: bool,
+}
+
+impl History {
+    pub(super) fn new(seed: u64, verbose: bool) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let profile = Profile {
+            faults: random.random_bool(0.75),
+            damage: random.random_bool(0.15),
+            roomy: random.random_bool(0.5),
+            settles: random.random_bool(0.3),
+            sources: random.random_range(1..=3),
+        };
+        let now_ms = Arc::new(AtomicI64::new(1_700_000_000_000));
+        let clock = Clock::new({
+            let now_ms = now_ms.clone();
+            move || now_ms.load(Ordering::Relaxed)
+        });
+        let segment_bytes = [8192, 16_384, 32_768][random.random_range(0..3)];
+        let config = Config {
+            segment_bytes,
+            budget_bytes: segment_bytes * if profile.roomy { 4000 } else { random.random_range(12..40) },
+            retention: Duration::from_secs(7 * 86_400),
+            dead_letter_retention: Duration::from_secs(30 * 86_400),
+            clock,
+            ..Config::default()
+        };
+        let mut history = Self {
+            disk: SimulatedDisk::new(random.random()),
+            random,
+            log: None,
+            model: Model::default(),
+            config,
+            profile,
+            coverage: Coverage::new(),
+            epoch: 0,
+            now_ms,
+            faulty: false,
+            failed_syncs: 0,
+            limited: false,
+            transforms: Vec::new(),
+            crashed: Some(std::collections::BTreeMap::new()),
+            verbose,
+        };
+        history.say(|history| format!("{:?}, segments of {segment_bytes}", history.profile));
+        history.log = Some(history.open_log());
+        history
+    }
+
+    pub(super) fn run(mut self, steps: u64) -> Coverage {
+        for step in 0..steps {
+            self.step(step);
+        }
+        self.lift_limit();
+        self.stop();
+        let log = self.log();
+        if log.stats().segments >= 4 || log.durable() > 4 * 16 {
+            self.met("segment of 4 or more");
+        }
+        self.coverage
+    }
+
+    fn step(&mut self, step: u64) {
+        self.now_ms.fetch_add(self.random.random_range(1..400), Ordering::Relaxed);
+        let waiting = self.model.waiting().count();
+        match self.random.random_range(0..1000) {
+            0..400 if !(self.profile.settles && waiting > 12) => self.append(step),
+            0..650 => self.record(),
+            650..690 => self.transform(),
+            690..750 => self.sync(),
+            750..830 => self.maintain(),
+            830..870 => self.check_alive(),
+            870..890 => self.pass_days(),
+            890..900 => self.stop(),
+            900..915 => self.die(),
+            915..945 if self.profile.faults => self.plan_death(),
+            945..975 if self.profile.faults => self.plan_failure(),
+            975..985 if self.profile.faults => self.fill_disk(),
+            985..1000 if self.profile.damage => self.damage(),
+            _ => self.sync(),
+        }
+        self.note_failed_syncs();
+        if self.disk.crashed() {
+            self.die();
+        }
+    }
+
+    pub(super) fn note_failed_syncs(&mut self) {
+        let failed = self.disk.failures_of(Call::SyncData);
+        if failed > std::mem::replace(&mut self.failed_syncs, failed) {
+            self.model.sync_failed();
+        }
+    }
+
+    pub(super) fn log(&self) -> &Log {
+        self.log.as_ref().expect("open between steps")
+    }
+
+    pub(super) fn met(&mut self, what: &'static str) {
+        *self.coverage.entry(what).or_default() += 1;
+    }
+
+    pub(super) fn say(&self, what: impl FnOnce(&Self) -> String) {
+        if self.verbose {
+            println!("[call {}] {}", self.disk.calls(), what(self));
+        }
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    fn append(&mut self, step: u64) {
+        let (mut ids, mut group, mut given_up) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.random.random_range(1..=6) {
+            let (id, now) = (self.model.known.len(), self.now_ms());
+            let entry = draw::webhook(&mut self.random, id, self.profile.sources, self.config.segment(), now);
+            if entry.body.len() as u64 > self.config.segment() {
+                self.met("oversized body");
+            }
+            self.model.add(entry.clone());
+            let decision = Decision::default();
+            let before = self.random.random_bool(0.05);
+            let during = Arc::new(AtomicBool::new(false));
+            if before {
+                assert!(decision.give_up());
+            } else if self.random.random_bool(0.08) {
+                let (decision, during) = (decision.clone(), during.clone());
+                self.disk.during(Call::SyncData, move || during.store(decision.give_up(), Ordering::Relaxed));
+            }
+            ids.push(id);
+            given_up.push((before, during));
+            group.push(Pending { entry, decision });
+        }
+        let results = self.log().append_group(&group);
+        self.say(|_| format!("step {step}: append {ids:?}: {results:?}"));
+        for ((id, (before, during)), result) in ids.into_iter().zip(given_up).zip(results) {
+            let during = during.load(Ordering::Relaxed);
+            match result {
+                Ok(receipt) => {
+                    assert!(!before && !during, "webhook {id} was given up and is acknowledged");
+                    self.model.acknowledged(id, receipt.sequence);
+                    self.met("append acknowledged");
+                }
+                Err(error) => self.refused(id, before, during, &error),
+            }
+        }
+    }
+
+    fn refused(&mut self, id: Id, before: bool, during: bool, error: &AppendError) {
+        self.met(match error {
+            AppendError::Deadline if before => "append given up before it was written",
+            AppendError::Deadline if during => "append given up during its sync",
+            AppendError::Full { .. } | AppendError::SourceFull { .. } => "append refused for want of room",
+            AppendError::Write { .. } => "append failed",
+            other => panic!("webhook {id}: {other:?}"),
+        });
+        let known = &self.model.known[id];
+        let bytes = known.entry.body.len() as u64;
+        match error {
+            AppendError::Full { .. } => self.check_full(bytes),
+            AppendError::SourceFull { .. } => {
+                assert!(self.profile.sources > 1, "one source alone may fill the budget");
+                self.check_full(bytes);
+            }
+            AppendError::Write { source, .. } => {
+                let full = source.kind() == io::ErrorKind::StorageFull && self.limited;
+                assert!(full || self.faulty || self.disk.crashed(), "a disk that works failed: {error:?}");
+            }
+            _ => {}
+        }
+        self.model.known[id].fate = match error {
+            _ if before => Fate::Absent,
+            AppendError::Full { .. } | AppendError::SourceFull { .. } => Fate::Absent,
+            _ if self.disk.crashed() => Fate::Unknown,
+            _ => Fate::Refused,
+        };
+    }
+
+    fn record(&mut self) {
+        let mut waiting: Vec<Sequence> = self.model.waiting().map(|(sequence, _)| sequence).collect();
+        // Old ones first, mostly, as a relay would.
+        if self.random.random_bool(0.3) {
+            waiting.shuffle(&mut self.random);
+        }
+        let count = self.random.random_range(1..=if self.profile.settles { 12 } else { 8 });
+        let mut records = Vec::new();
+        for sequence in waiting.into_iter().take(count) {
+            let settled = self.random.random_bool(if self.profile.settles { 0.9 } else { 0.6 });
+            let drawn = (draw::progress(&mut self.random, settled, !self.profile.settles), settled);
+            let (progress, settled) = self.model.to_repeat(sequence).unwrap_or(drawn);
+            records.push(Record { sequence, progress, settled });
+        }
+        if records.is_empty() {
+            return;
+        }
+        let result = self.log().record(self.epoch, records.clone());
+        self.say(|_| {
+            let what: Vec<_> = records.iter().map(|record| (record.sequence, record.settled)).collect();
+            format!("record {what:?}: {result:?}")
+        });
+        if let Err(error) = &result {
+            assert!(self.faulty || self.limited || self.disk.crashed(), "a disk that works failed: {error:?}");
+        }
+        let stored = result.is_ok();
+        self.met(if stored { "record stored" } else { "record failed" });
+        for Record { sequence, progress, settled } in records {
+            match stored {
+                true => self.model.recorded(sequence, progress, settled),
+                false => self.model.record_failed(sequence, progress, settled),
+            }
+        }
+    }
+
+    fn transform(&mut self) {
+        if !self.transforms.is_empty() && self.random.random_bool(0.5) {
+            let ended = self.transforms.swap_remove(0);
+            if self.log().transform_ended(&ended).is_err() {
+                self.crashed = None;
+            }
+            return;
+        }
+        let count = self.random.random_range(1..4);
+        let sequences: Vec<_> = self.model.waiting().map(|(sequence, _)| sequence).take(count).collect();
+        if sequences.is_empty() {
+            return;
+        }
+        self.met("transform began");
+        match self.log().transform_started(&sequences) {
+            Ok(()) => self.transforms.push(sequences),
+            Err(_) => self.crashed = None,
+        }
+    }
+
+    /// A second passes, and what the journal does each second.
+    fn sync(&mut self) {
+        self.now_ms.fetch_add(1000, Ordering::Relaxed);
+        let result = self.log().sync_records();
+        self.say(|_| format!("sync: {result:?}"));
+        match result {
+            Ok(()) => {
+                self.note_failed_syncs();
+                self.model.records_are_durable();
+                if !self.faulty && !self.limited {
+                    self.model.cancellations_are_durable();
+                }
+            }
+            Err(error) => {
+                assert!(self.faulty || self.limited || self.disk.crashed(), "a disk that works failed: {error:?}");
+            }
+        }
+    }
+
+    pub(super) fn maintain(&mut self) {
+        self.log().maintain();
+        self.say(|_| "maintain".into());
+        if self.disk.crashed() {
+            self.met("death during maintenance");
+        }
+    }
+
+    fn pass_days(&mut self) {
+        self.now_ms.fetch_add(self.random.random_range(1..9) * DAY_MS, Ordering::Relaxed);
+        self.maintain();
+    }
+
+    fn plan_death(&mut self) {
+        let calls = self.random.random_range(0..40);
+        self.say(|_| format!("die in {calls} calls"));
+        self.disk.crash_after(calls);
+    }
+
+    fn plan_failure(&mut self) {
+        let calls = [
+            Call::Write,
+            Call::SyncData,
+            Call::SyncDir,
+            Call::Create,
+            Call::Rename,
+            Call::Remove,
+            Call::Truncate,
+            Call::Allocate,
+        ];
+        let call = calls[self.random.random_range(0..calls.len())];
+        let (after, times) = (self.random.random_range(0..6), self.random.random_range(1..4));
+        self.say(|_| format!("fail {call:?} after {after}, {times} times"));
+        self.disk.fail(call, after, times);
+        (self.faulty, self.crashed) = (true, None);
+    }
+
+    fn fill_disk(&mut self) {
+        if self.limited {
+            return self.lift_limit();
+        }
+        let free = self.random.random_range(0..4 * self.config.segment());
+        self.say(|_| format!("the disk has {free} bytes left"));
+        self.disk.limit(Some(free));
+        self.limited = true;
+        self.met("full disk");
+    }
+
+    pub(super) fn lift_limit(&mut self) {
+        self.disk.limit(None);
+        self.limited = false;
+    }
+}
