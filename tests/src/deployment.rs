@@ -257,17 +257,45 @@ impl Deployment {
         Ok(answer.json())
     }
 
+    /// Waits until no webhook waits in the journal, and compares its books with a recount.
+    ///
+    /// # Errors
+    ///
+    /// Some still wait after `deadline`, or the books do not close.
+    pub async fn drained(&self, deadline: Duration) -> anyhow::Result<()> {
+        self.settled(deadline).await?;
+        self.balanced().await
+    }
+
     /// Waits until no webhook waits in the journal.
     ///
     /// # Errors
     ///
     /// Some still wait after `deadline`.
-    pub async fn drained(&self, deadline: Duration) -> anyhow::Result<()> {
+    pub async fn settled(&self, deadline: Duration) -> anyhow::Result<()> {
         within(deadline, "every webhook is settled", async || {
             let status = self.ask("/api/status").await.ok()?;
-            (status["stats"]["ledger"]["waiting"].as_u64() == Some(0)).then_some(())
+            (status["ledger"]["webhooks"]["waiting"].as_u64() == Some(0)).then_some(())
         })
         .await
+    }
+
+    /// Compares the books with a recount of what is stored, and what went in with what came out.
+    ///
+    /// # Errors
+    ///
+    /// They do not close; both are named.
+    pub async fn balanced(&self) -> anyhow::Result<()> {
+        let status = self.ask("/api/status?recount=true").await?;
+        let (ledger, recount) = (&status["ledger"], &status["recount"]);
+        ensure!(ledger == recount, "the ledger says {ledger}, a recount {recount}");
+        let sum = |book: &Value, fields: &[&str]| fields.iter().filter_map(|field| book[field].as_u64()).sum::<u64>();
+        let (webhooks, events) = (&ledger["webhooks"], &ledger["events"]);
+        let accounted = sum(webhooks, &["settled", "waiting", "damaged"]);
+        ensure!(webhooks["taken"].as_u64() == Some(accounted), "webhooks do not add up: {webhooks}");
+        let ends = ["delivered", "delivered_degraded", "filtered", "duplicate", "dead", "in_flight"];
+        ensure!(events["mapped"].as_u64() == Some(sum(events, &ends)), "events do not add up: {events}");
+        Ok(())
     }
 
     fn command(&self, service: Service) -> anyhow::Result<Command> {
@@ -287,7 +315,7 @@ impl Deployment {
         if self.setup.own_group {
             command.process_group(0);
         }
-        command.args(["--config", "moehog.toml"]);
+        command.arg("--config").arg(self.directory.path().join("moehog.toml"));
         command.env_remove("RUST_LOG").envs(self.variables(service)?);
         Ok(command)
     }

@@ -1,12 +1,14 @@
 //! A wire between two processes that sees what passes.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::{JoinHandle, JoinSet},
 };
+
+const POLL: Duration = Duration::from_millis(10);
 
 type OnSeen = dyn Fn() + Send + Sync;
 
@@ -16,7 +18,7 @@ struct Watch {
     on_seen: Arc<OnSeen>,
 }
 
-/// Forwards TCP connections to a target.
+/// Forwards TCP connections to a target, and listens only while the target does.
 #[derive(Debug)]
 pub struct Proxy {
     addr: SocketAddr,
@@ -38,10 +40,16 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         let task = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
-                connections.spawn(carry(client, target, watch.clone()));
-                while connections.try_join_next().is_some() {}
+            let mut listener = Some(listener);
+            loop {
+                if let Some(listener) = listener.take() {
+                    accept(listener, target, &watch).await;
+                }
+                // a port that nobody listens on must be refused here too
+                while TcpStream::connect(target).await.is_err() {
+                    tokio::time::sleep(POLL).await;
+                }
+                listener = listen(addr).ok();
             }
         });
         Ok(Self { addr, task })
@@ -58,6 +66,31 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Carries connections until the target takes no more.
+async fn accept(listener: TcpListener, target: SocketAddr, watch: &Watch) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((client, _)) = accepted else { return };
+                connections.spawn(carry(client, target, watch.clone()));
+            }
+            Some(_) = connections.join_next() => {
+                if TcpStream::connect(target).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(1024)
 }
 
 async fn carry(mut client: TcpStream, target: SocketAddr, watch: Watch) -> io::Result<()> {

@@ -146,8 +146,8 @@ fn page(entry: &Value) -> String {
         lines.push(format!("asked {}  {status}  {}", text(&attempt, "started_at"), text(&attempt, "answer")));
     }
     lines.push(String::new());
-    let body = entry.get("decompressed").filter(|body| !body.is_null()).or_else(|| entry.pointer("/body/text"));
-    let shown = body.and_then(|body| body.get("text")).and_then(Value::as_str);
+    let text_at = |path| entry.pointer(path).and_then(Value::as_str);
+    let shown = text_at("/decompressed/text").or_else(|| text_at("/body/text"));
     lines.push(shown.unwrap_or("(not text: --json has it in base64)").to_string());
     lines.join("\n") + "\n"
 }

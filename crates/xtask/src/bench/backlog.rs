@@ -64,7 +64,7 @@ pub(crate) async fn measure(plan: &Plan, webhooks: u64) -> anyhow::Result<Backlo
     let (resident_after_start_bytes, _) = subject.memory()?;
     // a restart has to show what it still holds: nothing of the backlog may be gone
     let status = subject.deployment()?.ask("/api/status").await?;
-    let waiting = status["stats"]["ledger"]["waiting"].as_u64().context("the ledger says how many wait")?;
+    let waiting = status["ledger"]["webhooks"]["waiting"].as_u64().context("the ledger says how many wait")?;
     ensure!(waiting == webhooks + STARTS as u64, "{waiting} wait of {} taken", webhooks + STARTS as u64);
     subject.finish().await?;
 

@@ -1,0 +1,41 @@
+use std::process::Command;
+
+use anyhow::ensure;
+use moehog_tests::{Deployment, Setup, Shape, binary, connector};
+use serde_json::Value;
+
+use super::world::{KEY, SOON, arrived, capture, posthog, stream, taken};
+
+/// Runs `moehog dead-letters …` as a person does, and gives what it prints.
+fn ask(moehog: &Deployment, arguments: &[&str]) -> anyhow::Result<String> {
+    let admin = moehog.admin()?.to_string();
+    let output =
+        Command::new(binary("moehog")?).arg("dead-letters").args(arguments).args(["--admin", &admin]).output()?;
+    let (text, complaint) = (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr).into_owned());
+    ensure!(output.status.success(), "{arguments:?} ended with {}: {complaint}", output.status);
+    Ok(text)
+}
+
+#[tokio::test]
+async fn with_the_reason_and_the_bytes_as_they_came() -> anyhow::Result<()> {
+    let posthog = posthog()?;
+    let moehog = Deployment::start(Setup::new(Shape::Three, &posthog.url(), KEY)).await?;
+    let unfilled = connector(KEY, "{{user_id}}", "00000000-0000-4000-8000-000000000001");
+    let placeholder = taken(&capture(&moehog, unfilled.clone()).await?)?;
+    let unreadable = taken(&stream(&moehog, "{\"events\": [").await?)?;
+    taken(&capture(&moehog, connector(KEY, "person", "00000000-0000-4000-8000-000000000002")).await?)?;
+    arrived(&posthog, 1, SOON).await?;
+    moehog.drained(SOON).await?;
+    ensure!(posthog.books().unique() == 1, "an unresolved placeholder became a person");
+
+    let table = ask(&moehog, &["list"])?;
+    ensure!(table.contains(&placeholder) && table.contains(&unreadable), "both receipts are listed:\n{table}");
+    let json: Value = serde_json::from_str(&ask(&moehog, &["list", "--json"])?)?;
+    ensure!(json.as_array().is_some_and(|list| list.len() == 2), "{json}");
+    let shown = ask(&moehog, &["show", &placeholder])?;
+    ensure!(shown.contains("distinct_id") && shown.contains("{{user_id}}"), "what is wrong is shown:\n{shown}");
+    let shown = ask(&moehog, &["show", &unreadable, "--json"])?;
+    let shown: Value = serde_json::from_str(&shown)?;
+    ensure!(shown.to_string().contains("unreadable"), "{shown}");
+    moehog.finish().await
+}

@@ -1,0 +1,84 @@
+//! A PostHog that knows one project, and what the tests ask of it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use moehog_emulator::posthog::{Config, PostHog, Running, StoredEvent};
+use moehog_tests::{Answer, Deployment, TOKEN, get, post};
+use serde_json::Value;
+
+/// The key of the one project.
+pub(crate) const KEY: &str = "phc_tests";
+/// How long anything that is not an outage may take on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// Promise 2: an answer comes within this of the last byte.
+pub(crate) const IN_TIME: Duration = Duration::from_secs(2);
+
+/// Starts a PostHog that knows [`KEY`].
+pub(crate) fn posthog() -> io::Result<Running> {
+    posthog_with([KEY])
+}
+
+/// Starts a PostHog that knows these keys.
+pub(crate) fn posthog_with<const N: usize>(keys: [&str; N]) -> io::Result<Running> {
+    Ok(PostHog::bind(([127, 0, 0, 1], 0).into(), Config::with_keys(keys))?.start())
+}
+
+/// Posts a capture body.
+pub(crate) async fn capture(moehog: &Deployment, body: impl Into<bytes::Bytes>) -> anyhow::Result<Answer> {
+    Ok(post(moehog.http()?, "/capture/", &[("content-type", "application/json")], body).await?)
+}
+
+/// Posts to the source `default`.
+pub(crate) async fn stream(moehog: &Deployment, body: impl Into<bytes::Bytes>) -> anyhow::Result<Answer> {
+    let token = format!("Bearer {TOKEN}");
+    let headers = [("content-type", "application/json"), ("authorization", &*token)];
+    Ok(post(moehog.http()?, "/v1/in/default", &headers, body).await?)
+}
+
+/// The receipt of an answer that must be a 200.
+pub(crate) fn taken(answer: &Answer) -> anyhow::Result<String> {
+    answer.receipt().with_context(|| format!("answered {}: {}", answer.status, answer.text()))
+}
+
+/// Waits until PostHog has so many events, distinct by its key.
+pub(crate) async fn arrived(posthog: &Running, events: u64, deadline: Duration) -> anyhow::Result<()> {
+    let all = posthog.books().wait_until(deadline, |books| books.unique() >= events).await;
+    ensure!(all, "{} of {events} events at PostHog after {deadline:?}", posthog.books().unique());
+    Ok(())
+}
+
+/// The one event of a person.
+pub(crate) fn event_of(posthog: &Running, person: &str, name: &str) -> anyhow::Result<std::sync::Arc<StoredEvent>> {
+    let mut events = posthog.books().events();
+    events.retain(|event| event.distinct_id == person && event.event == name);
+    ensure!(events.len() == 1, "{} events `{name}` of {person}", events.len());
+    Ok(events.remove(0))
+}
+
+/// How many events PostHog has of each person, by its own key.
+pub(crate) fn by_person(posthog: &Running) -> HashMap<String, usize> {
+    let mut persons = HashMap::new();
+    for event in posthog.books().events() {
+        *persons.entry(event.distinct_id.clone()).or_default() += 1;
+    }
+    persons
+}
+
+/// Every dead letter, from the admin API, newest first.
+pub(crate) async fn dead_letters(moehog: &Deployment) -> anyhow::Result<Vec<Value>> {
+    let answer = get(moehog.admin()?, "/api/dead-letters?limit=1000").await?;
+    ensure!(answer.status == 200, "dead letters answered {}: {}", answer.status, answer.text());
+    let json = answer.json();
+    Ok(json["dead_letters"].as_array().context("a list of dead letters")?.clone())
+}
+
+/// Receipts that have a dead letter.
+pub(crate) async fn dead_receipts(moehog: &Deployment) -> anyhow::Result<HashSet<String>> {
+    let letters = dead_letters(moehog).await?;
+    Ok(letters.iter().filter_map(|letter| letter["receipt"].as_str().map(str::to_string)).collect())
+}
