@@ -108,7 +108,13 @@ pub(crate) fn map<'a>(
     if item.overflows() {
         return Err(Fault::TooManyProperties);
     }
-    if list == List::Events || streams::is_flat(item) {
+    if list == List::Events {
+        return streams::map(item, position, context, properties);
+    }
+    if is_of_another_project(item, &context.webhook.api_key) {
+        return Err(Fault::KeyMismatch);
+    }
+    if streams::is_flat(item) {
         return streams::map(item, position, context, properties);
     }
     capture::map(item, position, context, properties)
@@ -126,4 +132,19 @@ pub(crate) enum List {
 /// Refuses a value that PostHog could not read.
 fn checked(raw: &str) -> Result<&str, Fault> {
     if json::nests_deeper(raw, MAX_DEPTH) { Err(Fault::NestedTooDeep) } else { Ok(raw) }
+}
+
+/// Whether the event names a project other than `key`. Without a key of the request every event goes where its source says.
+pub(crate) fn is_of_another_project(item: &Item<'_>, key: &str) -> bool {
+    let differs = |raw: &str| json::string(raw).is_some_and(|own| !own.is_empty() && own != key);
+    if key.is_empty() {
+        return false;
+    }
+    let mut own = ["api_key", "token", "$token"].iter().filter_map(|name| item.field(name)).peekable();
+    if own.peek().is_some() {
+        return own.any(differs);
+    }
+    // a property named `token` may be anything; only what looks like a project key is one
+    let token = item.properties.pairs.iter().rev().find(|pair| pair.name == "token");
+    token.is_some_and(|pair| pair.value.starts_with("\"phc_") && differs(pair.value))
 }

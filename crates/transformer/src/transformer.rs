@@ -118,7 +118,10 @@ impl<'a> Body<'a, '_> {
             0 => self.map_own(),
             1 if self.output.is_empty() => Err(Fault::NoEvents),
             1 => {
-                self.check_key();
+                // a request's own key speaks for all its events
+                if mapping::is_of_another_project(&self.own, &self.context.webhook.api_key) {
+                    self.output.mismatch();
+                }
                 Ok(())
             }
             _ => Err(Fault::UnknownShape), // `events` and `batch` in one body
@@ -131,6 +134,9 @@ impl<'a> Body<'a, '_> {
         let nested = self.own.field("event").filter(|raw| raw.starts_with('{'));
         let list = if let Some(raw) = nested {
             self.item.read(raw);
+            if mapping::is_of_another_project(&self.own, &self.context.webhook.api_key) {
+                return self.output.take(0, Err(Fault::KeyMismatch), &self.properties);
+            }
             List::Events
         } else {
             std::mem::swap(&mut self.item, &mut self.own);
@@ -146,16 +152,6 @@ impl<'a> Body<'a, '_> {
     fn take(&mut self, position: u32, list: List) -> Result<(), Fault> {
         let plan = mapping::map(&self.item, position, list, &mut self.context, &mut self.properties);
         self.output.take(position, plan, &self.properties)
-    }
-
-    /// A request's own key speaks for all its events.
-    fn check_key(&mut self) {
-        let key = &self.context.webhook.api_key;
-        let own = ["api_key", "token", "$token"].iter().filter_map(|name| self.own.field(name));
-        let differs = own.filter_map(crate::json::string).any(|own| !own.is_empty() && own != *key);
-        if differs && !key.is_empty() {
-            self.output.mismatch();
-        }
     }
 }
 

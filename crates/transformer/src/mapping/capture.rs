@@ -49,9 +49,6 @@ pub(crate) fn map<'a>(
     context: &mut Context<'_>,
     properties: &mut Properties<'a>,
 ) -> Result<Plan<'a>, Fault> {
-    if is_of_another_project(item, &context.webhook.api_key) {
-        return Err(Fault::KeyMismatch);
-    }
     let name = item.field("event").map(|raw| identity::event_name(raw, "event", &mut context.notes));
     let name = name.transpose()?.flatten().ok_or(Fault::MissingEvent)?;
     let distinct_id = person(item, context)?;
@@ -62,25 +59,13 @@ pub(crate) fn map<'a>(
         add(pair, context, properties)?;
     }
     for pair in &item.fields {
-        beside(pair, context, properties)?;
+        // of two of one name the last counts, and the others are not even merged
+        if !is_merged(&pair.name) || item.field(&pair.name).is_some_and(|last| std::ptr::eq(last, pair.value)) {
+            beside(pair, context, properties)?;
+        }
     }
     let uuid = uuid(item, position, context);
     Ok(Plan { uuid, name, distinct_id, moment: moment(item, context), personless: false })
-}
-
-/// Whether the event names a project other than `key`. Without a key of the request every event goes where its source says.
-fn is_of_another_project(item: &Item<'_>, key: &str) -> bool {
-    let differs = |raw: &str| json::string(raw).is_some_and(|own| !own.is_empty() && own != key);
-    if key.is_empty() {
-        return false;
-    }
-    let mut own = ["api_key", "token", "$token"].iter().filter_map(|name| item.field(name)).peekable();
-    if own.peek().is_some() {
-        return own.any(differs);
-    }
-    // a property named `token` may be anything; only what looks like a project key is one
-    let token = item.properties.pairs.iter().rev().find(|pair| pair.name == "token");
-    token.is_some_and(|pair| pair.value.starts_with("\"phc_") && differs(pair.value))
 }
 
 /// The first of the places where PostHog looks for the person.
@@ -168,7 +153,7 @@ fn add<'a>(pair: &Pair<'a>, context: &mut Context<'_>, properties: &mut Properti
         return Ok(());
     }
     let mut value = Cow::Borrowed(checked(pair.value)?);
-    if MERGED.iter().any(|merged| merged.0 == pair.name)
+    if is_merged(&pair.name)
         && let Some(members) = members(pair.value, context)
         && members.dropped > 0
     {
@@ -179,6 +164,10 @@ fn add<'a>(pair: &Pair<'a>, context: &mut Context<'_>, properties: &mut Properti
     }
     properties.insert(Rank::Event, "", pair.name.clone(), pair.key, value, &mut context.notes);
     Ok(())
+}
+
+fn is_merged(name: &str) -> bool {
+    MERGED.iter().any(|merged| merged.0 == name)
 }
 
 /// An object's members, each name once, and how many were left out.
