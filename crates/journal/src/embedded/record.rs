@@ -247,7 +247,7 @@ impl Log {
     pub fn sync_records(&self) -> io::Result<()> {
         let dirty: Vec<_> = {
             let state = self.state.lock();
-            let dirty = |records: &&Records| records.synced < records.end;
+            let dirty = |records: &&Records| records.synced < records.end || records.new;
             let all = state.segments.iter();
             all.filter_map(|(first, segment)| Some((*first, segment.records.as_ref().filter(dirty)?.clone()))).collect()
         };

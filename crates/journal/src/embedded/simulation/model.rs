@@ -279,6 +279,8 @@ impl Model {
                     found.unwrap_or_else(|| panic!("webhook {id} was recorded otherwise: {:?}", entry.progress));
                 self.known[id].adopt(found, death);
             }
+            // Damaged, what was recorded of it later went nowhere.
+            None if self.damaged.contains(&id) => {}
             None => match allowed.pop() {
                 // Settled, its bytes may have been dropped.
                 Some(found) => {
