@@ -101,8 +101,8 @@ impl Fault {
                     Unreadable::Truncated => "it ends too early: a bracket or a quote is not closed",
                     Unreadable::Trailing => "something follows the first JSON value: send one object or one array",
                     Unreadable::Syntax => {
-                        "a value that MoEngage filled in often holds a quote or a line break: write it without quotes \
-                         and with the filter `| tojson`"
+                        "a value that MoEngage filled in often holds a quote or a line break, which its template \
+                         does not escape: leave that value out, or remove them with the filter `replace`"
                     }
                 };
                 return format!("the body is not valid JSON at line {line} column {column}; {remedy}");
