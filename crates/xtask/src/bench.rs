@@ -102,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let plan = Plan {
         rounds: arguments.rounds.unwrap_or(if arguments.quick { 2 } else { 5 }),
         load: Duration::from_secs(if arguments.quick { 3 } else { 10 }),
-        backlogs: if arguments.quick { vec![10_000, 100_000] } else { vec![10_000, 1_000_000] },
+        backlogs: if arguments.quick { vec![0, 10_000, 100_000] } else { vec![0, 10_000, 1_000_000] },
         campaign: Duration::from_secs(60 * arguments.minutes.unwrap_or(if arguments.quick { 1 } else { 10 })),
         binaries: binaries.clone(),
     };
@@ -111,7 +111,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let path = workspace::target().join("bench.json");
     std::fs::write(&path, serde_json::to_vec_pretty(&report)?)?;
     println!("\n{report}\n\nJSON: {}", path.display());
-    Ok(report.budget.iter().all(|row| row.met))
+    Ok(report.failures.is_empty() && report.budget.iter().all(|row| row.met))
 }
 
 async fn measure(arguments: &Arguments, plan: &Plan) -> anyhow::Result<Report> {
@@ -120,25 +120,37 @@ async fn measure(arguments: &Arguments, plan: &Plan) -> anyhow::Result<Report> {
     let workloads = [Measure::Single, Measure::Single1k, Measure::Batch, Measure::Batch1k];
     for (measure, workload) in workloads.into_iter().zip(load::Workload::ALL) {
         if wanted(measure) {
-            report.throughput.extend(throughput::measure(workload, plan).await?);
+            let measured = throughput::measure(workload, plan).await;
+            report.throughput.extend(keep(measured, workload.name(), &mut report.failures).unwrap_or_default());
         }
     }
     if wanted(Measure::Mapping) {
-        report.mapping = Some(mapping::measure()?);
+        report.mapping = keep(mapping::measure(), "mapping", &mut report.failures);
     }
     if wanted(Measure::Outage) {
-        report.outage = Some(outage::measure(plan).await?);
+        report.outage = keep(outage::measure(plan).await, "outage", &mut report.failures);
     }
     if wanted(Measure::Backlog) {
         for webhooks in &plan.backlogs {
-            report.backlog.push(backlog::measure(plan, *webhooks).await?);
+            let name = format!("backlog of {webhooks}");
+            report.backlog.extend(keep(backlog::measure(plan, *webhooks).await, &name, &mut report.failures));
         }
     }
     if wanted(Measure::Campaign) {
-        report.campaign = Some(campaign::measure(plan).await?);
+        report.campaign = keep(campaign::measure(plan).await, "campaign", &mut report.failures);
     }
     report.budget = budget::judge(&report);
     Ok(report)
+}
+
+/// What was measured, or a failure beside what else was.
+fn keep<T>(measured: anyhow::Result<T>, name: &str, failures: &mut Vec<String>) -> Option<T> {
+    measured
+        .map_err(|error| {
+            eprintln!("{name} failed: {error:#}");
+            failures.push(format!("{name}: {error:#}"));
+        })
+        .ok()
 }
 
 /// Builds every binary and says where they are.

@@ -1,11 +1,13 @@
-//! The built-in mapping alone, on one core.
+//! The built-in mapping and the compression alone, on one core.
 
 use std::{
     fmt, fs,
+    io::Write as _,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
+use flate2::{Compression, write::GzEncoder};
 use moehog_emulator::moengage::Draft;
 use moehog_proto::transformer::{TransformedWebhook, Webhook, mapped_event::Outcome, transformed_webhook};
 use moehog_transformer::Transformer;
@@ -15,23 +17,29 @@ use super::{load::Workload, subject::KEY};
 
 const LASTS: Duration = Duration::from_secs(3);
 const DIFFERENT: u64 = 64;
+/// Events in a full request to PostHog.
+const REQUEST: usize = 500;
 
 /// Events mapped a second of processor time.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Mapping {
     pub(crate) streams_events_per_second: f64,
     pub(crate) connector_events_per_second: f64,
+    /// CPU-seconds to compress a million mapped Streams events as delivery does: requests of 500, level 1.
+    pub(crate) gzip_cpu_per_million: f64,
 }
 
 impl fmt::Display for Mapping {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "built-in mapping on one core: {:.0} Streams events/s ({:.2} CPU-s/M), {:.0} Connector events/s ({:.2} CPU-s/M)",
+            "built-in mapping on one core: {:.0} Streams events/s ({:.2} CPU-s/M), {:.0} Connector events/s ({:.2} CPU-s/M); \
+             gzip level 1 {:.2} CPU-s/M",
             self.streams_events_per_second,
             1e6 / self.streams_events_per_second,
             self.connector_events_per_second,
             1e6 / self.connector_events_per_second,
+            self.gzip_cpu_per_million,
         )
     }
 }
@@ -40,6 +48,7 @@ pub(crate) fn measure() -> anyhow::Result<Mapping> {
     let mapping = Mapping {
         streams_events_per_second: rate(Workload::Batch)?,
         connector_events_per_second: rate(Workload::Single)?,
+        gzip_cpu_per_million: gzip()?,
     };
     println!("{mapping}");
     Ok(mapping)
@@ -61,6 +70,36 @@ fn rate(workload: Workload) -> anyhow::Result<f64> {
         }
     }
     Ok(mapped as f64 / (on_processor()? - before))
+}
+
+fn gzip() -> anyhow::Result<f64> {
+    let transformer = Transformer::new(moehog_transformer::Mapping { keep_push_tokens: false });
+    let draft = Draft::sized(Workload::Batch.template(), KEY, 3, Workload::Batch.event_bytes());
+    let mut request = Vec::new();
+    let mut events = 0_u64;
+    for body in draft.bodies(0).take(REQUEST / Workload::Batch.events() as usize) {
+        let Some(transformed_webhook::Result::Mapped(mapped)) =
+            transformer.transform(&webhook(Workload::Batch, body.bytes)).result
+        else {
+            continue;
+        };
+        for event in mapped.events {
+            if let Some(Outcome::Event(event)) = event.outcome {
+                request.extend_from_slice(&event.json);
+                events += 1;
+            }
+        }
+    }
+    ensure!(events == REQUEST as u64, "{events} events for a request of {REQUEST}");
+    let (begun, before) = (Instant::now(), on_processor()?);
+    let mut compressed = 0;
+    while begun.elapsed() < LASTS {
+        let mut encoder = GzEncoder::new(Vec::with_capacity(request.len() / 2), Compression::new(1));
+        encoder.write_all(&request)?;
+        ensure!(!encoder.finish()?.is_empty(), "nothing came out");
+        compressed += events;
+    }
+    Ok((on_processor()? - before) * 1e6 / compressed as f64)
 }
 
 fn webhook(workload: Workload, body: bytes::Bytes) -> Webhook {

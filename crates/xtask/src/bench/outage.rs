@@ -29,7 +29,8 @@ pub(crate) struct Outage {
 pub(crate) async fn measure(plan: &Plan) -> anyhow::Result<Outage> {
     let posthog = PostHog::bind(([127, 0, 0, 1], 0).into(), Config::counts())?.start();
     let mut subject = Subject::start(Kind::One, &posthog.url(), plan).await?;
-    for expected in ["posthog", "circuit", "delivery"] {
+    // what a PostHog that is down looks like
+    for expected in ["destination takes nothing", "moehog_delivery"] {
         subject.deployment()?.expect(expected);
     }
     load::count(subject.http(), Workload::Batch, 1, 1).await?;

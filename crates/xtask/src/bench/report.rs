@@ -18,6 +18,8 @@ pub(crate) struct Report {
     pub(crate) backlog: Vec<Backlog>,
     pub(crate) campaign: Option<Campaign>,
     pub(crate) budget: Vec<Row>,
+    /// Measures that gave no figure, and why.
+    pub(crate) failures: Vec<String>,
 }
 
 /// On what it was measured.
@@ -47,6 +49,7 @@ impl Report {
             backlog: Vec::new(),
             campaign: None,
             budget: Vec::new(),
+            failures: Vec::new(),
         }
     }
 }
@@ -61,6 +64,25 @@ impl fmt::Display for Report {
         if let Some(mapping) = &self.mapping {
             writeln!(formatter, "\n{mapping}")?;
         }
+        if let Some(outage) = &self.outage {
+            writeln!(
+                formatter,
+                "\n{} events waiting after an outage: delivered within {:.2} s of PostHog's return, the first after {:.2} s",
+                outage.waiting_events, outage.delivered_within_s, outage.first_after_s
+            )?;
+        }
+        for backlog in &self.backlog {
+            writeln!(
+                formatter,
+                "{} webhooks waiting: {:.0} MB, {:.0} MB at most, {:.0} MB after a start, {:.0} MB on disk, start to first 200 {:.0} ms",
+                backlog.waiting_webhooks,
+                backlog.resident_bytes as f64 / 1e6,
+                backlog.peak_bytes as f64 / 1e6,
+                backlog.resident_after_start_bytes as f64 / 1e6,
+                backlog.disk_bytes as f64 / 1e6,
+                backlog.start_to_first_200_ms
+            )?;
+        }
         if let Some(campaign) = &self.campaign {
             writeln!(formatter, "\n{campaign}")?;
         }
@@ -70,6 +92,9 @@ impl fmt::Display for Report {
         for Row { what, unit, must, aim, measured, met } in &self.budget {
             let mark = if *met { "met" } else { "NOT MET" };
             writeln!(formatter, "| {what} | {measured:.1} {unit} | {must} | {aim} | {mark} |")?;
+        }
+        for failure in &self.failures {
+            writeln!(formatter, "FAILED {failure}")?;
         }
         Ok(())
     }
