@@ -57,15 +57,24 @@ impl Rig {
 
     /// Answers a Transform call with one event a webhook, of so many bytes.
     fn answer(&mut self, call: TransformCall, request: &TransformRequest, bytes: usize) {
+        self.answer_each(call, request, bytes, 1);
+    }
+
+    /// Answers a Transform call with so many events a webhook, each of another person.
+    fn answer_each(&mut self, call: TransformCall, request: &TransformRequest, bytes: usize, events: u32) {
         let answer = |webhook: &moehog_proto::transformer::Webhook| {
-            let event = Event {
-                uuid: Bytes::copy_from_slice(&u128::from_be_bytes([webhook.receipt.as_bytes()[9]; 16]).to_be_bytes()),
-                distinct_id: webhook.receipt.clone(),
-                json: vec![b'x'; bytes].into(),
-                ..Event::default()
+            let event = |position: u32| {
+                let distinct_id = format!("{}/{position}", webhook.receipt);
+                let uuid = u128::from(webhook.receipt.as_bytes()[9]) << 32 | u128::from(position);
+                let event = Event {
+                    uuid: Bytes::copy_from_slice(&uuid.to_be_bytes()),
+                    distinct_id,
+                    json: vec![b'x'; bytes].into(),
+                    ..Event::default()
+                };
+                MappedEvent { position, ordinal: 0, outcome: Some(mapped_event::Outcome::Event(event)) }
             };
-            let event = MappedEvent { outcome: Some(mapped_event::Outcome::Event(event)), ..MappedEvent::default() };
-            let mapped = Mapped { events: vec![event] };
+            let mapped = Mapped { events: (0..events).map(event).collect() };
             TransformedWebhook { result: Some(transformed_webhook::Result::Mapped(mapped)) }
         };
         let webhooks = request.webhooks.iter().map(answer).collect();
@@ -132,6 +141,28 @@ fn bytes_stay_counted_until_what_became_of_them_is_recorded() {
         assert!(rig.lane.in_flight().2 >= 100, "a disk that fails is no way to carry more");
         rig.later(Duration::from_secs(2));
     }
+}
+
+#[test]
+fn an_entry_that_is_settled_while_it_is_recorded_is_recorded_again() {
+    let mut rig = Rig::new(&Config { deliver_max_events: 1, ..Config::default() });
+    rig.step();
+    rig.read(&[10]);
+    let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
+    rig.answer_each(call, &request, 100, 2);
+    let mut steps = rig.steps().into_iter();
+    let (Some(Step::Deliver(first, _)), Some(Step::Deliver(second, _))) = (steps.next(), steps.next()) else {
+        panic!("not two delivers")
+    };
+    rig.lane.delivered(&first, verdicts(1, Some(Verdict::Delivered(Delivered {}))), rig.now);
+    let Step::Record(recording, records) = rig.step() else { panic!("not a record") };
+    assert!(!records[0].settled);
+    rig.lane.delivered(&second, verdicts(1, Some(Verdict::Delivered(Delivered {}))), rig.now);
+    rig.lane.recorded(recording, rig.now);
+    let Step::Record(recording, records) = rig.step() else { panic!("not a record") };
+    assert!(records[0].settled, "what came during the first record is in the second");
+    rig.lane.recorded(recording, rig.now);
+    assert_eq!(rig.lane.in_flight(), (0, 0, 0));
 }
 
 #[test]
