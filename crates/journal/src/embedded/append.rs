@@ -9,14 +9,14 @@ use std::{
     time::Instant,
 };
 
-use moehog_proto::{Receipt, Sequence};
+use moehog_proto::{Receipt, Sequence, journal::EntryHeader};
 use prost::Message;
 
 use super::{
     Log,
     format::FRAMES_AT,
     frame::{self, HEAD},
-    index::Index,
+    index::{Index, LaneId},
     reserve::is_full,
     segment::Segment,
     webhooks::{self, Webhooks},
@@ -274,9 +274,15 @@ impl Log {
         let state = &mut *guard;
         let Some(segment) = state.segments.get_mut(&first) else { return };
         let mut cancelled = Vec::new();
+        // Most groups are of one lane: it is looked up when it changes.
+        let mut previous: Option<(&EntryHeader, LaneId)> = None;
         for (at, sequence, offset) in members {
             let Pending { entry: NewEntry { header, .. }, decision } = &group[*at];
-            let lane = state.lanes.id(&header.source, &header.destination);
+            let lane = match previous {
+                Some((before, lane)) if is_same_lane(before, header) => lane,
+                _ => state.lanes.id(&header.source, &header.destination),
+            };
+            previous = Some((header, lane));
             segment.index.push(*sequence, *offset, lane, header.received_at_ms);
             let base = segment.index.received_at_ms.first().copied().unwrap_or(0);
             segment.ages.push(u32::try_from(header.received_at_ms.saturating_sub(base)).unwrap_or(0));
@@ -352,6 +358,10 @@ impl Log {
             }
         }
     }
+}
+
+fn is_same_lane(one: &EntryHeader, other: &EntryHeader) -> bool {
+    one.source == other.source && one.destination == other.destination
 }
 
 /// The same error for one more receiver.

@@ -83,17 +83,13 @@ impl Log {
             let following = firsts.get(at + 1).copied();
             self.open_segment(*first, following, names, state).what(format!("segment {first:016x}"))?;
         }
-        let webhooks = |first: &Sequence| state.segments.contains_key(first);
-        let stray: Vec<_> = names
-            .iter()
-            .filter(|name| {
-                let first = first_of(name, ".webhooks").or_else(|| first_of(name, ".records"));
-                first.is_some_and(|first| !webhooks(&first))
-            })
-            .collect();
+        let stray = self.disk.list().what("list the directory")?.into_iter().filter(|name| {
+            let first = first_of(name, ".webhooks").or_else(|| first_of(name, ".records"));
+            first.is_some_and(|first| !state.segments.contains_key(&first))
+        });
         for name in stray {
             // Of a segment that was dropped, or that never held anything.
-            self.disk.remove(name).what(format!("remove {name}"))?;
+            self.disk.remove(&name).what(format!("remove {name}"))?;
         }
         self.disk.sync_dir().what("sync the directory")?;
         state.carried.segments.clear();
@@ -148,8 +144,10 @@ impl Log {
         state: &mut State,
     ) -> io::Result<Segment> {
         let mut found = records::open(&*self.disk, first)?;
-        if let records::Found::Open(records, _) = &mut found {
-            match records.file.sync_data() {
+        if let records::Found::Open(records, replay) = &mut found {
+            // As with webhooks: what the process before did not sync may be in the cache alone, marked as written.
+            let synced = copy_over(&*records.file, replay.synced, records.end).and_then(|()| records.file.sync_data());
+            match synced {
                 Ok(()) => records.synced = records.end,
                 // What the process before did not sync is as if the power had failed: what is there now counts.
                 Err(error) => {

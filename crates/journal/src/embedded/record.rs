@@ -266,6 +266,7 @@ impl Log {
                     (now.synced, now.new) = (now.synced.max(records.end), false);
                     let covered = segment.unsynced.len().saturating_sub((now.end - now.synced) as usize);
                     segment.unsynced.drain(..covered);
+                    segment.unsynced.shrink_to(1024 * 1024);
                 }
                 Err(error) => {
                     now.broken = true;

@@ -115,6 +115,8 @@ pub(super) struct Replay {
     pub(super) garbage: u64,
     /// Behind the last good frame.
     pub(super) end: u64,
+    /// All below was synced, as the frames tell.
+    pub(super) synced: u64,
     /// Bytes that were damaged and passed over.
     pub(super) bad: Vec<(u64, u64)>,
     /// Whether there was anything behind the last good frame, or a bad one before.
@@ -223,6 +225,7 @@ impl Records {
             // Damage that runs to the end of what was synced.
             replay.bad.push(*gap);
         }
+        replay.synced = synced;
         Ok(replay)
     }
 }

@@ -140,7 +140,7 @@ impl History {
         let kept = kept.iter().sum::<u64>() + segments * SEGMENT;
         let limit = self.config.limit();
         assert!(
-            self.faulty || self.disk.crashed() || kept + more >= limit / 4,
+            self.faulty || self.limited || self.disk.crashed() || kept + more >= limit / 4,
             "refused for want of room: {kept} of {limit} bytes cannot give way, {more} are wanted; {:?}",
             self.disk.files(),
         );

@@ -1,0 +1,156 @@
+//! Files that are not as they were written.
+
+use super::{super::OpenError, *};
+use crate::embedded::format::FRAMES_AT;
+
+const ACTIVE: &str = "0000000000000001.webhooks";
+
+/// Five webhooks, each in a group of its own, in a file that was not sealed; and where each frame ends.
+fn five() -> (SimulatedDisk, Vec<u64>) {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    let mut ends = Vec::new();
+    for number in 1..=5 {
+        append(&log, format!("body {number}")).unwrap();
+        ends.push(log.state.lock().segments[&1].webhooks.end);
+    }
+    disk.reboot(Death::Kill);
+    (disk, ends)
+}
+
+#[test]
+fn a_file_cut_anywhere_is_read_up_to_the_cut() {
+    let (disk, ends) = five();
+    for cut in 0..=ends[4] {
+        let disk = copy(&disk, |name, bytes| {
+            if name == ACTIVE {
+                bytes.truncate(cut as usize);
+            }
+        });
+        let log = open(&disk);
+        let whole = ends.iter().filter(|end| **end <= cut).count() as u64;
+        assert_eq!(sequences(&log), (1..=whole).collect::<Vec<_>>(), "cut at {cut}");
+        assert_eq!(log.stats().ledger.book.damaged, 0);
+        check_books(&log);
+        let next = append(&log, "next").unwrap();
+        disk.reboot(Death::PowerCut);
+        assert_eq!(read(&open(&disk)).last().unwrap(), &(next.sequence, "next".to_owned()), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_changed_byte_costs_one_webhook_and_is_told() {
+    let (disk, ends) = five();
+    for at in 0..ends[4] {
+        let disk = copy(&disk, |name, bytes| {
+            if name == ACTIVE {
+                bytes[at as usize] ^= 0x55;
+            }
+        });
+        let log = open(&disk);
+        let hit = ends.iter().position(|end| at < *end).unwrap() as u64 + 1;
+        let (lost, damaged) = match hit {
+            _ if at < FRAMES_AT => (None, 0),
+            // Nothing says that the last one was ever synced: a torn tail.
+            5 => (Some(5), 0),
+            hit => (Some(hit), 1),
+        };
+        let expected: Vec<_> = (1..=5).filter(|sequence| Some(*sequence) != lost).collect();
+        assert_eq!(sequences(&log), expected, "byte {at}");
+        assert_eq!(log.stats().ledger.book.damaged, damaged, "byte {at}");
+        check_books(&log);
+        let kept = disk.files().iter().filter(|(name, _)| name.ends_with(".quarantine")).count() as u64;
+        assert_eq!(kept, damaged, "byte {at}");
+        drop(log);
+        disk.reboot(Death::PowerCut);
+        let log = open(&disk);
+        assert_eq!(sequences(&log), expected, "byte {at}, opened again");
+        assert_eq!(log.stats().ledger.book.damaged, damaged, "byte {at}, opened again");
+    }
+}
+
+#[test]
+fn a_changed_byte_of_a_sealed_file_costs_one_webhook_at_most() {
+    let (disk, ends) = five();
+    open(&disk).close();
+    disk.reboot(Death::Kill);
+    let size = disk.content(ACTIVE).unwrap().len() as u64;
+    assert!(size > ends[4]);
+    for at in 0..size {
+        let disk = copy(&disk, |name, bytes| {
+            if name == ACTIVE {
+                bytes[at as usize] ^= 0x55;
+            }
+        });
+        let log = open(&disk);
+        let hit = ends.iter().position(|end| at < *end).filter(|_| at >= FRAMES_AT).map(|place| place as u64 + 1);
+        let expected: Vec<_> = (1..=5).filter(|sequence| Some(*sequence) != hit).collect();
+        assert_eq!(sequences(&log), expected, "byte {at}");
+        assert_eq!(log.stats().ledger.book.damaged, u64::from(hit.is_some()), "byte {at}");
+        check_books(&log);
+        disk.reboot(Death::Kill);
+        let log = open(&disk);
+        assert_eq!(sequences(&log), expected, "byte {at}, opened again");
+        assert_eq!(log.stats().ledger.book.damaged, u64::from(hit.is_some()), "byte {at}, opened again");
+    }
+}
+
+#[test]
+fn a_changed_byte_of_the_records_brings_an_entry_back_and_takes_none_away() {
+    let (disk, _) = five();
+    let log = open(&disk);
+    for sequence in 1..=4 {
+        settle(&log, [sequence]);
+        log.sync_records().unwrap();
+    }
+    disk.reboot(Death::Kill);
+    let records = "0000000000000001.records";
+    for at in 0..disk.content(records).unwrap().len() {
+        let disk = copy(&disk, |name, bytes| {
+            if name == records {
+                bytes[at] ^= 0x55;
+            }
+        });
+        let log = open(&disk);
+        let waiting = sequences(&log);
+        assert!(waiting.contains(&5) && waiting.len() <= 2, "byte {at}: {waiting:?}");
+        check_books(&log);
+        settle(&log, waiting);
+        disk.reboot(Death::Kill);
+        let log = open(&disk);
+        assert_eq!(log.stats().ledger.book.settled, 5, "byte {at}");
+        check_books(&log);
+    }
+}
+
+#[test]
+fn a_segment_without_a_readable_head_is_kept_aside_and_counted() {
+    let (disk, _) = five();
+    let log = open(&disk);
+    append(&log, "next").unwrap();
+    disk.reboot(Death::Kill);
+    let disk = copy(&disk, |name, bytes| {
+        if name == ACTIVE {
+            bytes[..FRAMES_AT as usize].fill(0xff);
+        }
+    });
+    let log = open(&disk);
+    assert_eq!(sequences(&log), [6]);
+    assert_eq!(log.stats().ledger.book.damaged, 5);
+    check_books(&log);
+    assert!(disk.files().iter().any(|(name, _)| name == "0000000000000001.unreadable"));
+}
+
+#[test]
+fn a_newer_format_is_refused_by_its_number_and_a_second_process_too() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    let second = Log::open(Arc::new(disk.clone()), config()).unwrap_err();
+    assert!(matches!(second, OpenError::InUse { .. }), "{second}");
+    drop(log);
+    disk.reboot(Death::Kill);
+    let newer = crate::embedded::format::Format { version: 2, journal: 7 };
+    crate::embedded::format::write_small(&disk, "format", &newer).unwrap();
+    let error = Log::open(Arc::new(disk.clone()), config()).unwrap_err().to_string();
+    assert!(error.contains("format 2") && error.contains("reads format 1"), "{error}");
+}

@@ -1,0 +1,138 @@
+//! A disk that fails, is full, or goes away.
+
+use super::*;
+use crate::{RecordError, disk::simulated::Call};
+
+#[test]
+fn a_webhook_given_up_during_its_sync_is_not_read_then_nor_after_a_kill() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    append(&log, "a").unwrap();
+    let late = pending("late");
+    let decision = late.decision.clone();
+    disk.during(Call::SyncData, move || assert!(decision.give_up()));
+    let results = log.append_group(&[pending("b"), late, pending("c")]);
+    assert!(matches!(&results[..], [Ok(_), Err(AppendError::Deadline), Ok(_)]), "{results:?}");
+    let expected = [(1, "a".to_owned()), (2, "b".into()), (4, "c".into())];
+    assert_eq!(read(&log), expected);
+    assert_eq!((log.stats().ledger.book.taken, log.stats().cancelled), (3, 1));
+    check_books(&log);
+    disk.reboot(Death::Kill);
+    let log = open(&disk);
+    assert_eq!(read(&log), expected);
+    assert!(log.get(log.receipt(3)).unwrap().is_none());
+    check_books(&log);
+}
+
+#[test]
+fn nothing_is_appended_behind_a_failure_and_no_restart_is_needed() {
+    for (call, after) in [(Call::SyncData, 0), (Call::Write, 0)] {
+        for seed in 0..20 {
+            let disk = SimulatedDisk::new(seed);
+            let log = open(&disk);
+            append(&log, "a").unwrap();
+            disk.fail(call, after, 1);
+            let failed = append(&log, "failed").unwrap_err();
+            assert!(matches!(failed, AppendError::Write { segment: 1, .. }), "{failed}");
+            append(&log, "b").unwrap();
+            let expected = [(1, "a".to_owned()), (3, "b".into())];
+            assert_eq!(read(&log), expected, "{call:?} {seed}");
+            assert_eq!(log.stats().segments, 2);
+            disk.reboot(Death::PowerCut);
+            let log = open(&disk);
+            assert_eq!(read(&log), expected, "{call:?} {seed}");
+            check_books(&log);
+        }
+    }
+}
+
+#[test]
+fn what_was_acknowledged_outlives_a_power_cut_at_every_call() {
+    for at in 0..200 {
+        let disk = SimulatedDisk::new(at);
+        let log = open(&disk);
+        disk.crash_after(at);
+        let mut acknowledged = Vec::new();
+        for number in 0..12 {
+            let group: Vec<_> = (0..3).map(|place| pending(format!("{number} {place}").repeat(20))).collect();
+            for (result, pending) in log.append_group(&group).into_iter().zip(&group) {
+                if let Ok(receipt) = result {
+                    let body = String::from_utf8(pending.entry.body.to_vec()).unwrap();
+                    acknowledged.push((receipt.sequence, body));
+                }
+            }
+        }
+        disk.reboot(Death::PowerCut);
+        let log = open(&disk);
+        let there = read(&log);
+        assert!(acknowledged.iter().all(|entry| there.contains(entry)), "call {at}: {acknowledged:?}");
+        assert_eq!(log.stats().ledger.book.damaged, 0, "call {at}");
+        check_books(&log);
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_webhooks_takes_records_and_is_used_again_without_a_restart() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    let mut taken = Vec::new();
+    disk.limit(Some(10_000));
+    let refused = loop {
+        match append(&log, "x".repeat(500)) {
+            Ok(receipt) => taken.push(receipt.sequence),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, AppendError::Write { .. }), "{refused}");
+    assert!(taken.len() > 10, "{}", taken.len());
+    assert_eq!(sequences(&log), taken);
+    settle(&log, taken.iter().copied().take(5));
+    log.sync_records().unwrap();
+    disk.limit(None);
+    let receipt = append(&log, "again").unwrap();
+    let mut expected: Vec<_> = taken[5..].to_vec();
+    expected.push(receipt.sequence);
+    assert_eq!(sequences(&log), expected);
+    disk.reboot(Death::PowerCut);
+    let log = open(&disk);
+    assert_eq!(sequences(&log), expected);
+    check_books(&log);
+}
+
+#[test]
+fn a_record_that_fails_counts_for_nothing_and_may_be_repeated() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    let bodies: Vec<_> = (0..60).map(|number| format!("{number:0>100}")).collect();
+    let group: Vec<_> = bodies.iter().map(pending_body).collect();
+    assert!(log.append_group(&group).iter().all(Result::is_ok));
+    let before = log.stats().ledger;
+    // the second of several records files
+    disk.fail(Call::Create, 1, 1);
+    let records: Vec<_> = (1..=60).map(|sequence| record_of(sequence, EventState::Delivered, true)).collect();
+    let failed = log.record(1, records.clone()).unwrap_err();
+    assert!(matches!(failed, RecordError::Write { .. }), "{failed}");
+    assert_eq!(log.stats().ledger, before);
+    check_books(&log);
+    log.record(1, records).unwrap();
+    assert_eq!(log.stats().ledger.waiting, 0);
+    check_books(&log);
+}
+
+#[test]
+fn records_outlive_a_failed_sync_of_theirs() {
+    for seed in 0..40 {
+        let disk = SimulatedDisk::new(seed);
+        let log = open(&disk);
+        for body in ["a", "b", "c"] {
+            append(&log, body).unwrap();
+        }
+        settle(&log, [1]);
+        disk.fail(Call::SyncData, 0, 1);
+        log.sync_records().unwrap_err();
+        settle(&log, [2]);
+        log.sync_records().unwrap();
+        disk.reboot(Death::PowerCut);
+        assert_eq!(sequences(&open(&disk)), [3], "seed {seed}");
+    }
+}

@@ -1,0 +1,155 @@
+//! What gives way, and what a crash in the middle of it costs.
+
+use super::*;
+use crate::DeadLetterQuery;
+
+/// Fills some segments: of every ten entries one waits, one has a dead letter, the others are delivered.
+fn mixed(log: &Log) -> Vec<Sequence> {
+    for number in 0..120 {
+        append(log, format!("{number:0>200}")).unwrap();
+    }
+    let records = (1..=120).filter(|sequence| sequence % 10 != 0);
+    let state = |sequence| if sequence % 10 == 5 { EventState::Dead } else { EventState::Delivered };
+    log.record(1, records.map(|sequence| record_of(sequence, state(sequence), true)).collect()).unwrap();
+    log.sync_records().unwrap();
+    (1..=120).filter(|sequence| sequence % 10 == 0).collect()
+}
+
+/// A journal whose retention is over.
+fn old(disk: &SimulatedDisk) -> Log {
+    let clock = Clock::new(|| 8 * 86_400_000);
+    Log::open(Arc::new(disk.clone()), Config { clock, ..config() }).unwrap()
+}
+
+#[test]
+fn a_rewrite_keeps_what_waits_and_what_is_dead_whatever_call_dies() {
+    let mut done = false;
+    for at in 0.. {
+        let disk = SimulatedDisk::new(at);
+        let waiting = mixed(&open(&disk));
+        disk.reboot(Death::Kill);
+        let log = old(&disk);
+        let (before, used) = (log.stats().ledger, log.stats().used_bytes);
+        disk.crash_after(at);
+        log.maintain();
+        done = !disk.crashed();
+        disk.reboot([Death::PowerCut, Death::Kill][at as usize % 2]);
+        let log = open(&disk);
+        assert_eq!(sequences(&log), waiting, "call {at}");
+        assert_eq!(log.stats().ledger, before, "call {at}");
+        assert_eq!(log.dead_letters(&DeadLetterQuery::default()).unwrap().len(), 12, "call {at}");
+        check_books(&log);
+        if done {
+            assert!(log.stats().used_bytes < used, "{} of {used} bytes", log.stats().used_bytes);
+            break;
+        }
+    }
+    assert!(done);
+}
+
+#[test]
+fn what_a_dropped_segment_came_to_is_carried_once_whatever_call_dies() {
+    for at in 0.. {
+        let disk = SimulatedDisk::new(at);
+        let log = open(&disk);
+        for number in 0..60 {
+            append(&log, format!("{number:0>200}")).unwrap();
+        }
+        settle(&log, 1..=60);
+        log.sync_records().unwrap();
+        disk.reboot(Death::Kill);
+        let log = old(&disk);
+        let before = log.stats().ledger;
+        assert_eq!((before.book.settled, before.waiting), (60, 0));
+        disk.crash_after(at);
+        log.maintain();
+        let done = !disk.crashed();
+        disk.reboot([Death::PowerCut, Death::Kill][at as usize % 2]);
+        let log = old(&disk);
+        assert_eq!(log.stats().ledger, before, "call {at}");
+        check_books(&log);
+        let next = append(&log, "next").unwrap();
+        assert_eq!(next.sequence, 61, "call {at}");
+        if done {
+            assert_eq!(log.stats().segments, 1);
+            break;
+        }
+    }
+}
+
+#[test]
+fn delivered_webhooks_are_never_a_reason_to_refuse_one() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    let held = append(&log, "held").unwrap().sequence;
+    // several times the budget
+    for number in 0..4000 {
+        let receipt = append(&log, format!("{number:0>300}")).unwrap_or_else(|error| panic!("{number}: {error}"));
+        settle(&log, [receipt.sequence]);
+    }
+    assert!(log.stats().used_bytes <= config().budget_bytes);
+    assert_eq!(sequences(&log), [held]);
+    check_books(&log);
+}
+
+#[test]
+fn webhooks_that_wait_fill_the_budget_and_then_refuse_until_some_are_settled() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    let mut taken = Vec::new();
+    let refused = loop {
+        match append(&log, "x".repeat(400)) {
+            Ok(receipt) => taken.push(receipt.sequence),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, AppendError::Full { .. }), "{refused}");
+    assert!(taken.len() as u64 * 400 > config().limit() * 6 / 10, "{}", taken.len());
+    settle(&log, taken[..taken.len() / 2].iter().copied());
+    append(&log, "again").unwrap();
+    check_books(&log);
+}
+
+#[test]
+fn a_source_alone_fills_half_where_there_are_several() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    log.append_group(&[pending_of("other", "x")]).remove(0).unwrap();
+    let refused = loop {
+        if let Err(error) = append(&log, "x".repeat(400)) {
+            break error;
+        }
+    };
+    assert!(matches!(&refused, AppendError::SourceFull { source_name, .. } if source_name == "s"), "{refused}");
+    log.append_group(&[pending_of("other", "x")]).remove(0).unwrap();
+}
+
+#[test]
+fn dead_letters_past_their_quarter_or_their_time_go_the_oldest_first_and_are_counted() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    for number in 0..300 {
+        let receipt = append(&log, format!("{number:0>400}")).unwrap();
+        log.record(1, vec![record_of(receipt.sequence, EventState::Dead, true)]).unwrap();
+    }
+    log.maintain();
+    let letters = |log: &Log| {
+        let query = DeadLetterQuery { limit: usize::MAX, ..DeadLetterQuery::default() };
+        log.dead_letters(&query).unwrap().iter().map(|letter| letter.receipt.sequence).collect::<Vec<_>>()
+    };
+    let kept = letters(&log);
+    let stats = log.stats();
+    assert!(kept.len() > 50 && kept.len() < 200, "{}", kept.len());
+    assert_eq!(kept, (300 - kept.len() as u64 + 1..=300).rev().collect::<Vec<_>>(), "the newest");
+    assert_eq!(stats.dead_letters, kept.len() as u64);
+    assert_eq!(stats.dead_letters + stats.dead_letters_dropped, 300);
+    check_books(&log);
+    log.close();
+    disk.reboot(Death::Kill);
+    let clock = Clock::new(|| 31 * 86_400_000);
+    let log = Log::open(Arc::new(disk.clone()), Config { clock, ..config() }).unwrap();
+    log.maintain();
+    assert!(letters(&log).is_empty());
+    assert_eq!(log.stats().dead_letters_dropped, 300);
+    check_books(&log);
+}
