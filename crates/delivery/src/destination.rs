@@ -265,7 +265,9 @@ mod tests {
             async move { eu.turn().await.map(drop) }
         });
         tokio::task::yield_now().await;
+        let began = tokio::time::Instant::now();
         assert_eq!(eu.turn().await.map(drop), Err(NoDestination::Overloaded), "one waits already");
+        assert!(began.elapsed().is_zero(), "a full queue is told at once");
         drop(first);
         assert_eq!(third.await.unwrap(), Ok(()));
         let _first = eu.turn().await.unwrap();
