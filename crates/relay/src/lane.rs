@@ -98,6 +98,8 @@ pub(crate) struct Lane {
     cursor: Sequence,
     reading: bool,
     caught_up: bool,
+    /// The last read left nothing behind.
+    keeps_up: bool,
     read_failures: u32,
     read_at: Option<Instant>,
     /// The next webhook is larger than the room left: nothing is read until nothing is in flight.
@@ -132,6 +134,7 @@ impl Lane {
             cursor: 0,
             reading: false,
             caught_up: false,
+            keeps_up: false,
             read_failures: 0,
             read_at: None,
             draining: false,
@@ -187,7 +190,7 @@ impl Lane {
 
     /// It has read all there is: more comes when the journal grows.
     pub(crate) fn waits_for_growth(&self) -> bool {
-        self.caught_up && !self.reading && !self.stopping
+        self.caught_up && !self.reading && !self.stopping && self.queue.calls() == 0
     }
 
     /// The journal has grown.

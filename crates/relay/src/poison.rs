@@ -74,7 +74,9 @@ pub(crate) enum Failure {
 /// Entries that wait for a Transform call.
 #[derive(Debug)]
 pub(crate) struct TransformQueue {
-    waiting: BTreeMap<Sequence, Key>,
+    waiting: BTreeMap<Sequence, (Key, usize)>,
+    /// Bytes of their bodies.
+    waiting_bytes: usize,
     under_way: usize,
     /// The call under way holds a suspect.
     solo: bool,
@@ -87,6 +89,7 @@ impl TransformQueue {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             waiting: BTreeMap::new(),
+            waiting_bytes: 0,
             under_way: 0,
             solo: false,
             failures: 0,
@@ -95,8 +98,11 @@ impl TransformQueue {
         }
     }
 
-    pub(crate) fn push(&mut self, sequence: Sequence, key: Key) {
-        self.waiting.insert(sequence, key);
+    /// Adds an entry whose body has so many bytes.
+    pub(crate) fn push(&mut self, sequence: Sequence, key: Key, bytes: usize) {
+        if self.waiting.insert(sequence, (key, bytes)).is_none() {
+            self.waiting_bytes += bytes;
+        }
     }
 
     /// When the next call may begin, where that is what it waits for.
@@ -108,10 +114,14 @@ impl TransformQueue {
         self.under_way
     }
 
-    /// A call could begin now.
+    /// A call could begin now: the only one, or a full one beside others. So calls fill while one is under way, and
+    /// nobody waits for it in vain: what is behind a call enters the barrier after it anyway.
     pub(crate) fn ready(&self, config: &Config, now: Instant) -> bool {
+        let full =
+            self.waiting.len() >= config.transform_max_webhooks || self.waiting_bytes >= config.transform_max_bytes;
+        let calls = if full { config.transform_calls.max(1) } else { 1 };
         let waits = self.not_before.is_some_and(|not_before| now < not_before);
-        !(waits || self.solo || self.waiting.is_empty() || self.under_way >= config.transform_calls.max(1))
+        !(waits || self.solo || self.waiting.is_empty() || self.under_way >= calls)
     }
 
     /// Takes the webhooks of the next call: all that are ready, or one suspect once no other call is under way.
@@ -120,12 +130,11 @@ impl TransformQueue {
             return None;
         }
         let mut taken = Taken { entries: Vec::new(), bytes: 0, exclusive: false };
-        while let Some((sequence, key)) = self.waiting.first_key_value().map(|(sequence, key)| (*sequence, *key)) {
+        while let Some((sequence, (key, bytes))) = self.waiting.first_key_value().map(|(at, entry)| (*at, *entry)) {
             let Some(entry) = entries.get(key) else {
-                self.waiting.remove(&sequence);
+                self.remove(sequence);
                 continue;
             };
-            let bytes = entry.webhook.as_ref().map_or(0, |webhook| webhook.body.len());
             let alone = entry.trial.suspect;
             let first = taken.entries.is_empty();
             let fits = taken.entries.len() < config.transform_max_webhooks.max(1)
@@ -133,7 +142,7 @@ impl TransformQueue {
             if (alone && self.under_way > 0) || (!first && (alone || !fits)) {
                 break;
             }
-            self.waiting.remove(&sequence);
+            self.remove(sequence);
             taken.entries.push(key);
             taken.bytes += bytes;
             if alone {
@@ -194,6 +203,12 @@ impl TransformQueue {
         trial.counted() >= config.transform_deaths
     }
 
+    fn remove(&mut self, sequence: Sequence) {
+        if let Some((_, bytes)) = self.waiting.remove(&sequence) {
+            self.waiting_bytes -= bytes;
+        }
+    }
+
     fn ended(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);
         self.solo = false;
@@ -202,7 +217,8 @@ impl TransformQueue {
     fn push_back(&mut self, keys: &[Key], entries: &Slab<Carried>) {
         for key in keys {
             if let Some(entry) = entries.get(*key) {
-                self.waiting.insert(entry.sequence, *key);
+                let bytes = entry.webhook.as_ref().map_or(0, |webhook| webhook.body.len());
+                self.push(entry.sequence, *key, bytes);
             }
         }
     }

@@ -41,7 +41,9 @@ impl Lane {
         let parked = !idle && self.mapped_bytes + self.reserved_bytes >= limit;
         let full = !idle && self.received_bytes > self.received_limit() / 2;
         let waits = self.read_at.is_some_and(|at| now.instant < at);
-        if self.reading || self.caught_up || parked || full || waits {
+        // while it keeps up, what comes during a Transform call is one read and one call after it
+        let gathers = self.keeps_up && self.queue.calls() > 0;
+        if self.reading || self.caught_up || gathers || parked || full || waits {
             return None;
         }
         self.reading = true;
@@ -53,7 +55,7 @@ impl Lane {
     pub(crate) fn read(&mut self, batch: Vec<Carried>, next: Sequence, caught_up: bool) {
         self.reading = false;
         (self.read_failures, self.read_at) = (0, None);
-        (self.cursor, self.caught_up) = (next, caught_up);
+        (self.cursor, self.caught_up, self.keeps_up) = (next, caught_up, caught_up);
         for (index, mut entry) in batch.into_iter().enumerate() {
             let cost = entry.received_cost() + entry.mapped_cost();
             if !self.entries.is_empty() && self.received_bytes + cost > self.received_limit() {
@@ -67,11 +69,12 @@ impl Lane {
             }
             self.received_bytes += entry.received_cost();
             self.mapped_bytes += entry.mapped_cost();
-            let (sequence, waits) = (entry.sequence, entry.webhook.is_some());
+            let sequence = entry.sequence;
+            let waits = entry.webhook.as_ref().map(|webhook| webhook.body.len());
             let key = self.entries.insert(entry);
             self.order.insert(sequence, key);
-            if waits {
-                self.queue.push(sequence, key);
+            if let Some(bytes) = waits {
+                self.queue.push(sequence, key, bytes);
             }
             self.note(key);
         }

@@ -1,7 +1,7 @@
 //! A transformer that reads bodies of one event a line.
 //!
 //! A line is `person`, or `person uuid=N`; `!filter`, `!duplicate` and `!dead` make no event. A body that holds `@die`
-//! kills the call, `@hang` never ends it, `@reject` is a rejection, `@big` makes events of 100 KB.
+//! kills the call, `@slow` takes 3 s, `@hang` never ends, `@reject` is a rejection, `@big` makes events of 100 KB.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,8 +25,6 @@ pub(crate) struct State {
     pub(crate) calls: Vec<Vec<u64>>,
     /// Every call fails, as if the transformer were gone in the middle of it.
     pub(crate) down: bool,
-    /// How long a call takes.
-    pub(crate) takes: Duration,
     /// Events of each position, to show a mapping that changed.
     pub(crate) revision: u32,
     /// Lines of the next mapping that are left out.
@@ -37,16 +35,14 @@ pub(crate) struct State {
 impl TransformerService for Mapper {
     async fn transform(&self, request: Request<TransformRequest>) -> Result<Response<TransformResponse>, Status> {
         let request = request.into_inner();
-        let takes = {
-            let mut state = self.0.lock();
-            state.calls.push(request.webhooks.iter().map(sequence).collect());
-            state.takes
-        };
-        tokio::time::sleep(takes).await;
+        self.0.lock().calls.push(request.webhooks.iter().map(sequence).collect());
         if self.0.lock().down {
             return Err(Status::unavailable("connection reset"));
         }
         let holds = |marker: &str| request.webhooks.iter().any(|webhook| text(webhook).contains(marker));
+        if holds("@slow") {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
         if holds("@hang") {
             std::future::pending::<()>().await;
         }

@@ -180,15 +180,26 @@ async fn an_event_waits_until_what_became_of_the_earlier_one_is_recorded() {
 
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_is_not_mapped_holds_back_what_is_behind_it() {
-    let rig = Rig::started();
-    rig.mapper.0.lock().takes = Duration::from_secs(3);
-    let first = rig.append("anna").await;
-    sleep(Duration::from_secs(1)).await;
+    let mut rig = Rig::new();
+    rig.config.transform_max_webhooks = 1;
+    let first = rig.append("@slow\nanna").await;
     let second = rig.append("anna").await;
-    rig.mapper.0.lock().takes = Duration::ZERO;
+    rig.start();
     sleep(Duration::from_secs(1)).await;
     assert_eq!(rig.mapper.0.lock().calls, [[first], [second]]);
     assert!(rig.sink.state().calls.is_empty(), "the second is mapped and waits for the first");
     rig.settled(Duration::from_secs(10)).await;
     assert_eq!(rig.sink.state().taken, [(first, 0), (second, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_during_a_transform_call_is_one_call_after_it() {
+    let rig = Rig::started();
+    rig.append("@slow\nanna").await;
+    for webhook in 0..50 {
+        sleep(Duration::from_millis(20)).await;
+        rig.append(format!("person{webhook}")).await;
+    }
+    rig.settled(Duration::from_secs(10)).await;
+    assert_eq!(rig.mapper.0.lock().calls.len(), 2);
 }
