@@ -136,3 +136,27 @@ fn records_outlive_a_failed_sync_of_theirs() {
         assert_eq!(sequences(&open(&disk)), [3], "seed {seed}");
     }
 }
+
+#[test]
+fn what_a_process_finds_after_a_failed_sync_and_a_kill_is_durable_before_it_is_used() {
+    let mut found = 0;
+    for seed in 0..40 {
+        let disk = SimulatedDisk::new(seed);
+        let log = open(&disk);
+        append(&log, "a").unwrap();
+        // Neither can the segment be sealed then, nor the cancellation written down.
+        for call in [Call::SyncData, Call::Truncate, Call::Create] {
+            disk.fail(call, 0, 10);
+        }
+        append(&log, "failed".repeat(300)).unwrap_err();
+        disk.reboot(Death::Kill);
+        let there = read(&open(&disk));
+        assert_eq!(there[0], (1, "a".to_owned()), "seed {seed}");
+        found += there.len() - 1;
+        disk.reboot(Death::PowerCut);
+        let log = open(&disk);
+        assert_eq!(read(&log), there, "seed {seed}");
+        assert_eq!(log.stats().ledger.book.damaged, 0, "seed {seed}");
+    }
+    assert!(found > 0, "no failed append was ever found: this shows nothing");
+}

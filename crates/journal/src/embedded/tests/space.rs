@@ -1,7 +1,9 @@
 //! What gives way, and what a crash in the middle of it costs.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use super::*;
-use crate::DeadLetterQuery;
+use crate::{DeadLetterQuery, disk::simulated::Call, embedded::format::FRAMES_AT};
 
 /// Fills some segments: of every ten entries one waits, one has a dead letter, the others are delivered.
 fn mixed(log: &Log) -> Vec<Sequence> {
@@ -19,6 +21,18 @@ fn mixed(log: &Log) -> Vec<Sequence> {
 fn old(disk: &SimulatedDisk) -> Log {
     let clock = Clock::new(|| 8 * 86_400_000);
     Log::open(Arc::new(disk.clone()), Config { clock, ..config() }).unwrap()
+}
+
+/// Appends until one is refused.
+fn fill(log: &Log, bytes: usize) -> (Vec<Sequence>, AppendError) {
+    let mut taken = Vec::new();
+    for _ in 0..2 * config().budget_bytes as usize / bytes {
+        match append(log, "x".repeat(bytes)) {
+            Ok(receipt) => taken.push(receipt.sequence),
+            Err(error) => return (taken, error),
+        }
+    }
+    panic!("twice the budget was taken");
 }
 
 #[test]
@@ -45,6 +59,46 @@ fn a_rewrite_keeps_what_waits_and_what_is_dead_whatever_call_dies() {
         }
     }
     assert!(done);
+}
+
+#[test]
+fn a_rewrite_whose_name_is_not_durable_loses_no_record() {
+    for at in 0..400 {
+        let disk = SimulatedDisk::new(at);
+        let waiting = mixed(&open(&disk));
+        disk.reboot(Death::Kill);
+        let log = old(&disk);
+        disk.fail(Call::SyncDir, at % 7, 1);
+        disk.crash_after(at);
+        log.maintain();
+        log.maintain();
+        disk.reboot(Death::PowerCut);
+        let log = open(&disk);
+        assert_eq!(sequences(&log), waiting, "call {at}");
+        check_books(&log);
+    }
+}
+
+#[test]
+fn an_entry_goes_only_when_its_records_file_says_that_it_is_settled() {
+    let disk = SimulatedDisk::new(1);
+    let now = Arc::new(AtomicI64::new(0));
+    let clock = Clock::new({
+        let now = now.clone();
+        move || now.load(Ordering::Relaxed)
+    });
+    let log = Log::open(Arc::new(disk.clone()), Config { clock, ..config() }).unwrap();
+    let waiting = mixed(&log);
+    let records: Vec<_> = disk.files().into_iter().filter(|(name, _)| name.ends_with(".records")).collect();
+    assert!(records.iter().all(|(name, _)| disk.flip(name, FRAMES_AT + 40, 0x55)));
+    now.store(8 * 86_400_000, Ordering::Relaxed);
+    log.maintain();
+    assert!(waiting.iter().all(|sequence| sequences(&log).contains(sequence)));
+    disk.reboot(Death::Kill);
+    let log = open(&disk);
+    check_books(&log);
+    assert_eq!(log.stats().ledger.book.taken, 120);
+    assert!(log.stats().ledger.waiting > waiting.len() as u64, "what is no longer known to be settled is done again");
 }
 
 #[test]
@@ -96,13 +150,7 @@ fn delivered_webhooks_are_never_a_reason_to_refuse_one() {
 fn webhooks_that_wait_fill_the_budget_and_then_refuse_until_some_are_settled() {
     let disk = SimulatedDisk::new(1);
     let log = open(&disk);
-    let mut taken = Vec::new();
-    let refused = loop {
-        match append(&log, "x".repeat(400)) {
-            Ok(receipt) => taken.push(receipt.sequence),
-            Err(error) => break error,
-        }
-    };
+    let (taken, refused) = fill(&log, 400);
     assert!(matches!(refused, AppendError::Full { .. }), "{refused}");
     assert!(taken.len() as u64 * 400 > config().limit() * 6 / 10, "{}", taken.len());
     settle(&log, taken[..taken.len() / 2].iter().copied());
@@ -115,11 +163,7 @@ fn a_source_alone_fills_half_where_there_are_several() {
     let disk = SimulatedDisk::new(1);
     let log = open(&disk);
     log.append_group(&[pending_of("other", "x")]).remove(0).unwrap();
-    let refused = loop {
-        if let Err(error) = append(&log, "x".repeat(400)) {
-            break error;
-        }
-    };
+    let (_, refused) = fill(&log, 400);
     assert!(matches!(&refused, AppendError::SourceFull { source_name, .. } if source_name == "s"), "{refused}");
     log.append_group(&[pending_of("other", "x")]).remove(0).unwrap();
 }
