@@ -169,12 +169,14 @@ impl Log {
     /// Writes a records file with only what counts: the last record of each entry that the webhooks file holds. Called
     /// with `recorder` held.
     pub(super) fn rewrite_records(&self, first: Sequence) -> io::Result<Records> {
-        let (old, index, sealed) = {
+        let (old, index, sealed, unsynced) = {
             let state = self.state.lock();
             let segment = state.segments.get(&first).ok_or(io::ErrorKind::NotFound)?;
             let records = segment.records.clone().ok_or(io::ErrorKind::NotFound)?;
-            (records, segment.index.clone(), segment.webhooks.sealed)
+            (records, segment.index.clone(), segment.webhooks.sealed, segment.unsynced.clone())
         };
+        // A failed sync may have dropped them from the file, and putting them back may have failed then.
+        self.reserve.with_room(|| old.file.write_at(&unsynced, old.end - unsynced.len() as u64))?;
         let mut replay = self.replay_of(Some(&old))?;
         if sealed {
             // Nothing else can come back, once the name of the file is durable.

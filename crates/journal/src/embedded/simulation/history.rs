@@ -55,6 +55,8 @@ pub(super) struct History {
     failed_syncs: u64,
     /// Space is short on the disk.
     pub(super) limited: bool,
+    /// Space was short, and maintenance has not yet done what could not be done then.
+    owes: bool,
     /// Transform calls under way, and what crashed ones add up to while nothing but kills happens.
     pub(super) transforms: Vec<Vec<Sequence>>,
     pub(super) crashed: Option<std::collections::BTreeMap<Sequence, crate::Crashed>>,
@@ -98,6 +100,7 @@ impl History {
             faulty: false,
             failed_syncs: 0,
             limited: false,
+            owes: false,
             transforms: Vec::new(),
             crashed: Some(std::collections::BTreeMap::new()),
             verbose,
@@ -301,7 +304,7 @@ impl History {
             Ok(()) => {
                 self.note_failed_syncs();
                 self.model.records_are_durable();
-                if !self.faulty && !self.limited {
+                if !self.faulty && !self.limited && !self.owes {
                     self.model.cancellations_are_durable();
                 }
             }
@@ -313,6 +316,7 @@ impl History {
 
     pub(super) fn maintain(&mut self) {
         self.log().maintain();
+        self.owes &= self.limited || self.faulty;
         self.say(|_| "maintain".into());
         if self.disk.crashed() {
             self.met("death during maintenance");
@@ -361,6 +365,6 @@ impl History {
 
     pub(super) fn lift_limit(&mut self) {
         self.disk.limit(None);
-        self.limited = false;
+        (self.owes, self.limited) = (self.owes || self.limited, false);
     }
 }
