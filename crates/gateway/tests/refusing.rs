@@ -101,25 +101,6 @@ async fn a_body_over_the_limit_is_413_announced_streamed_or_decompressed() {
 }
 
 #[tokio::test]
-async fn a_gzip_bomb_is_413_at_once_and_holds_no_memory() {
-    // small limits, since a debug build inflates slowly
-    let http = Http { max_body_bytes: 2 * 1024 * 1024, ..support::http() };
-    let gateway = Setup { http, ..Setup::default() }.start();
-    let bomb = gzip(&vec![b' '; 20 * 1024 * 1024]);
-    assert!(bomb.len() < 40_000);
-    let rss = rss_bytes();
-    let started = std::time::Instant::now();
-    for _ in 0..5 {
-        let request = with(post("/v1/in/shop", bomb.clone()), "authorization", "Bearer tok-new");
-        assert_eq!(gateway.send(with(request, "content-encoding", "gzip")).await.refusal(), (413, "body_too_large"));
-    }
-    let grown = rss_bytes().saturating_sub(rss);
-    assert!(grown < 4 * 1024 * 1024, "{grown} bytes more");
-    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
-    assert_eq!(gateway.taken(), 0);
-}
-
-#[tokio::test]
 async fn what_the_journal_cannot_take_is_503_with_a_time_to_come_back() {
     let gateway = Setup::default().start();
     for (appends, code, after) in [(Appends::Full, "journal_full", "30"), (Appends::Fail, "disk_failed", "5")] {
@@ -150,9 +131,4 @@ async fn a_fault_in_one_request_is_a_500_for_it_alone() {
     let request = request.body(http_body_util::StreamBody::new(frames)).unwrap();
     assert_eq!(gateway.send(with(request, "expect", "100-continue")).await.refusal(), (500, "internal"));
     assert_eq!(gateway.send(post("/capture/", TUTORIAL)).await.status, 200);
-}
-
-fn rss_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }

@@ -38,7 +38,7 @@ pub(crate) struct Up {
     /// Where webhooks are kept [default: ./moehog-data].
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// PostHog's address, or `emulator` to run one in this process [default: https://us.i.posthog.com].
+    /// PostHog's address (its US cloud by default), or `emulator` to run one in this process.
     #[arg(long, value_name = "URL|emulator", env = "POSTHOG_HOST")]
     pub(crate) posthog: Option<String>,
     /// Project API key that the source `default` delivers with; capture routes then take no other.

@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_page_shows_the_body_as_text() {
         let entry = json!({
-            "receipt": "r", "header": {"source": "default"}, "body": {"text": {"text": "{}"}}, "decompressed": null,
+            "receipt": "r", "header": {"source": "default"}, "body": {"text": "{}"}, "decompressed": null,
             "events": [{"position": 0, "state": "dead", "reason": "unreadable_json", "detail": ""}], "attempts": [],
         });
         let page = page(&entry);

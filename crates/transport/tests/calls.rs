@@ -39,9 +39,9 @@ async fn call(channel: &Channel, body: &'static str) -> Result<String, Status> {
 fn serve(server: Server, shutdown: &CancellationToken) -> tokio::task::JoinHandle<()> {
     let routes = Routes::new(moehog_proto::transformer::server(Echo));
     let shutdown = shutdown.clone();
-    tokio::spawn(
-        async move { server.serve(routes, &["moehog.transformer.v1.TransformerService"], shutdown).await.expect("serves") },
-    )
+    tokio::spawn(async move {
+        server.serve(routes, &["moehog.transformer.v1.TransformerService"], shutdown).await.expect("serves")
+    })
 }
 
 #[tokio::test]
