@@ -96,7 +96,7 @@ fn break_line(sound: &str, mutant: &Mutant) -> Option<String> {
 fn judge(mutant: &Mutant, tree: &Path, target: &Path) -> anyhow::Result<Fate> {
     let cargo = |no_run: &[&str]| -> anyhow::Result<bool> {
         let mut cargo = workspace::cargo();
-        cargo.current_dir(tree).env("CARGO_TARGET_DIR", target);
+        cargo.current_dir(tree).env("CARGO_TARGET_DIR", target).env_remove("MOEHOG_TEST_BINARIES");
         cargo.args(["test", "--quiet", "--package", mutant.package]).args(no_run).args(mutant.test);
         cargo.stdout(Stdio::null()).stderr(Stdio::null());
         Ok(cargo.status().context("start cargo test")?.success())

@@ -123,4 +123,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
         package: "moehog-tests",
         test: &["oracle"],
     },
+    Mutant {
+        name: "end to end: a retry is not taken for delivered",
+        file: "crates/relay/src/lane/verdicts.rs",
+        old: "Some(Verdict::Retry(retry)) => again(retry.reason, Why::Failed, retry.after_ms),",
+        new: "Some(Verdict::Retry(retry)) => Fate::Final { state: EventState::Delivered, reason: retry.reason },",
+        package: "moehog-tests",
+        test: &["--test", "end_to_end", "a_persons_last_set_wins"],
+    },
+    Mutant {
+        name: "end to end: a hold is a hold and not a failing destination",
+        file: "crates/relay/src/gate.rs",
+        old: "if let Some(reason) = &call.hold {",
+        new: "if let Some(reason) = call.hold.as_ref().filter(|_| call.probe) {",
+        package: "moehog-tests",
+        test: &["--test", "end_to_end", "a_wrong_key_holds"],
+    },
 ];
