@@ -12,6 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+mod caches;
 mod check;
 mod damage;
 mod draw;
