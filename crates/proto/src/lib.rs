@@ -3,7 +3,7 @@
 //! A client is built over any service: a channel to another host, or the server itself in this process. The
 //! standalone binary, the tests and a cluster make the same calls:
 //!
-//! ```ignore
+//! ```text
 //! let remote = moehog_proto::delivery::client(channel);
 //! let local = moehog_proto::delivery::client(DeliveryServiceServer::new(delivery));
 //! ```
