@@ -115,8 +115,10 @@ fn a_record_after_the_settling_one_changes_nothing() {
     let disk = SimulatedDisk::new(1);
     let log = open(&disk);
     append(&log, "a").unwrap();
-    settle(&log, [1]);
+    let (settled, open_again) = (EventState::Delivered, EventState::Pending);
+    log.record(1, vec![record_of(1, settled, true), record_of(1, open_again, false)]).unwrap();
     let before = log.stats().ledger;
+    assert_eq!((before.book.delivered, before.waiting), (1, 0));
     log.record(1, vec![record_of(1, EventState::Dead, true), record_of(9, EventState::Dead, true)]).unwrap();
     assert_eq!(log.stats().ledger, before);
     disk.reboot(Death::Kill);

@@ -107,13 +107,20 @@ fn a_record_that_fails_counts_for_nothing_and_may_be_repeated() {
     let group: Vec<_> = bodies.iter().map(pending_body).collect();
     assert!(log.append_group(&group).iter().all(Result::is_ok));
     let before = log.stats().ledger;
-    // the second of several records files
-    disk.fail(Call::Create, 1, 1);
     let records: Vec<_> = (1..=60).map(|sequence| record_of(sequence, EventState::Delivered, true)).collect();
-    let failed = log.record(1, records.clone()).unwrap_err();
-    assert!(matches!(failed, RecordError::Write { .. }), "{failed}");
+    let fail = |log: &Log| {
+        // the second of several records files
+        disk.fail(Call::Create, 1, 1);
+        let failed = log.record(1, records.clone()).unwrap_err();
+        assert!(matches!(failed, RecordError::Write { .. }), "{failed}");
+        assert_eq!(log.stats().ledger, before);
+        check_books(log);
+    };
+    fail(&log);
+    disk.reboot(Death::Kill);
+    let log = open(&disk);
     assert_eq!(log.stats().ledger, before);
-    check_books(&log);
+    fail(&log);
     log.record(1, records).unwrap();
     assert_eq!(log.stats().ledger.waiting, 0);
     check_books(&log);

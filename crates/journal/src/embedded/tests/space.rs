@@ -65,16 +65,23 @@ fn a_rewrite_keeps_what_waits_and_what_is_dead_whatever_call_dies() {
 fn a_rewrite_whose_name_is_not_durable_loses_no_record() {
     for at in 0..400 {
         let disk = SimulatedDisk::new(at);
-        let waiting = mixed(&open(&disk));
+        let log = open(&disk);
+        for number in 0..40 {
+            append(&log, format!("{number:0>20}")).unwrap();
+        }
+        assert_eq!(log.stats().segments, 1);
+        settle(&log, 1..=39);
+        log.sync_records().unwrap();
         disk.reboot(Death::Kill);
         let log = old(&disk);
-        disk.fail(Call::SyncDir, at % 7, 1);
-        disk.crash_after(at);
+        disk.fail(Call::SyncDir, 0, 1);
         log.maintain();
+        assert_eq!(disk.failures_of(Call::SyncDir), 1);
+        disk.crash_after(at % 20);
         log.maintain();
         disk.reboot(Death::PowerCut);
         let log = open(&disk);
-        assert_eq!(sequences(&log), waiting, "call {at}");
+        assert_eq!(sequences(&log), [40], "seed {at}");
         check_books(&log);
     }
 }
@@ -128,6 +135,31 @@ fn what_a_dropped_segment_came_to_is_carried_once_whatever_call_dies() {
             assert_eq!(log.stats().segments, 1);
             break;
         }
+    }
+}
+
+#[test]
+fn a_book_whose_name_was_not_durable_is_not_lost_by_a_power_cut_while_opening() {
+    for at in 0..150 {
+        let disk = SimulatedDisk::new(at);
+        let log = open(&disk);
+        for number in 0..60 {
+            append(&log, format!("{number:0>200}")).unwrap();
+        }
+        settle(&log, 1..=60);
+        log.sync_records().unwrap();
+        disk.reboot(Death::Kill);
+        let log = old(&disk);
+        let before = log.stats().ledger;
+        disk.fail(Call::SyncDir, 0, 9);
+        log.maintain();
+        disk.reboot(Death::Kill);
+        disk.crash_after(at);
+        drop(Log::open(Arc::new(disk.clone()), config()));
+        disk.reboot(Death::PowerCut);
+        let log = open(&disk);
+        assert_eq!(log.stats().ledger, before, "call {at}");
+        check_books(&log);
     }
 }
 
