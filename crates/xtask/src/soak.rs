@@ -24,8 +24,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     println!("{} histories on the simulated disk from seed {seed}", arguments.histories);
     let mut histories = workspace::cargo();
     histories
-        .args(["test", "--release", "--package", "moehog-journal", "simulation", "--", "--nocapture"])
-        .env("MOEHOG_SIM_SEED", &seed)
+        .args(["test", "--package", "moehog-journal", "histories_lose_nothing", "--", "--nocapture"])
+        .env("MOEHOG_SIM_FIRST", &seed)
         .env("MOEHOG_SIM_HISTORIES", arguments.histories.to_string());
     let kept = succeeds(histories)?;
 

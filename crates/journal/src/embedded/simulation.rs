@@ -1,7 +1,7 @@
 //! Seeded histories of the log on a disk that forgets, tears, fills and fails, held against independent books.
 //!
 //! `MOEHOG_SIM_SEED` runs one history and says what it does; `MOEHOG_SIM_HISTORIES` says how many are run instead of the
-//! default slice.
+//! default slice, and `MOEHOG_SIM_FIRST` from which seed on.
 
 use std::{
     collections::BTreeMap,
@@ -64,12 +64,13 @@ fn histories_lose_nothing() {
         return;
     }
     let histories = number("MOEHOG_SIM_HISTORIES").unwrap_or(HISTORIES);
-    let next = AtomicU64::new(0);
+    let first = number("MOEHOG_SIM_FIRST").unwrap_or(0);
+    let next = AtomicU64::new(first);
     let met = Mutex::new(Coverage::new());
     let run = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= histories {
+            if seed - first >= histories {
                 break;
             }
             let seed = Seed(seed);
