@@ -99,7 +99,7 @@ impl Calls {
             let request = with_deadline(TransformRequest::default(), ALIVE_DEADLINE, &Span::none());
             match bounded(ALIVE_DEADLINE, &self.cut, self.transformer.transform(request)).await {
                 Ok(_) => return true,
-                Err(status) if moehog_transport::never_left(&status) && Instant::now() < until => {}
+                Err(status) if is_down(&status) && Instant::now() < until => {}
                 Err(_) => return false,
             }
             if self.cut.run_until_cancelled(tokio::time::sleep(RESTART_POLL)).await.is_none() {
@@ -136,6 +136,11 @@ impl Calls {
 enum Turn {
     Shared(tokio::sync::OwnedRwLockReadGuard<()>),
     Alone(tokio::sync::OwnedRwLockWriteGuard<()>),
+}
+
+/// Nobody is there, or the connection broke: a proxy in between takes a call for a process that is down, and drops it.
+fn is_down(status: &Status) -> bool {
+    moehog_transport::never_left(status) || matches!(status.code(), Code::Unavailable | Code::Unknown)
 }
 
 /// The answer holds whole webhooks from the first on, at least one.

@@ -25,6 +25,8 @@ pub(crate) struct State {
     pub(crate) calls: Vec<Vec<u64>>,
     /// Every call fails, as if the transformer were gone in the middle of it.
     pub(crate) down: bool,
+    /// How long it is down after each death; zero is not at all.
+    pub(crate) restart: Duration,
     /// Events of each position, to show a mapping that changed.
     pub(crate) revision: u32,
     /// Lines of the next mapping that are left out.
@@ -47,6 +49,15 @@ impl TransformerService for Mapper {
             std::future::pending::<()>().await;
         }
         if holds("@die") {
+            let restart = self.0.lock().restart;
+            if !restart.is_zero() {
+                self.0.lock().down = true;
+                let mapper = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(restart).await;
+                    mapper.0.lock().down = false;
+                });
+            }
             return Err(Status::internal("the service panicked"));
         }
         let mut response = TransformResponse::default();

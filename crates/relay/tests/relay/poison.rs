@@ -43,6 +43,13 @@ async fn a_webhook_that_kills_the_transformer_is_found_and_costs_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_is_found_too_where_a_proxy_takes_calls_for_a_transformer_that_is_restarting() {
+    let (rig, bad) = poisoned("@die").await;
+    rig.mapper.0.lock().restart = Duration::from_secs(5);
+    costs_itself(&rig, bad).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_webhook_that_never_ends_is_found_by_the_deadline() {
     let (rig, bad) = poisoned("@hang").await;
     costs_itself(&rig, bad).await;
