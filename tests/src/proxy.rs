@@ -1,6 +1,6 @@
 //! A wire between two processes that sees what passes.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -10,7 +10,7 @@ use tokio::{
 
 const POLL: Duration = Duration::from_millis(10);
 
-type OnSeen = dyn Fn() + Send + Sync;
+type OnSeen = dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
 #[derive(Clone)]
 struct Watch {
@@ -26,17 +26,17 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Forwards a free port to `target`, and calls `on_seen` each time that `marker` went from the client to the target.
+    /// Forwards a free port to `target`. Each time that the client sends `marker`, `on_seen` ends before its last piece goes on.
     ///
     /// # Errors
     ///
     /// No port is free.
-    pub async fn watching(
+    pub async fn watching<F: Future<Output = ()> + Send + 'static>(
         target: SocketAddr,
         marker: &[u8],
-        on_seen: impl Fn() + Send + Sync + 'static,
+        on_seen: impl Fn() -> F + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let watch = Watch { marker: marker.into(), on_seen: Arc::new(on_seen) };
+        let watch = Watch { marker: marker.into(), on_seen: Arc::new(move || Box::pin(on_seen())) };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         let task = tokio::spawn(async move {
@@ -117,13 +117,13 @@ async fn forward(
         if count == 0 {
             return to.shutdown().await;
         }
-        to.write_all(&buffer[..count]).await?;
         tail.extend_from_slice(&buffer[..count]);
         while let Some(at) = tail.windows(watch.marker.len()).position(|window| window == &*watch.marker) {
-            (watch.on_seen)();
+            (watch.on_seen)().await;
             tail.drain(..at + watch.marker.len());
         }
         tail.drain(..tail.len().saturating_sub(watch.marker.len() - 1));
+        to.write_all(&buffer[..count]).await?;
     }
 }
 
@@ -140,6 +140,7 @@ mod tests {
         let count = seen.clone();
         let on_seen = move || {
             count.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(())
         };
         let proxy = Proxy::watching(target.local_addr()?, b"marker", on_seen).await?;
         let mut client = TcpStream::connect(proxy.addr()).await?;

@@ -97,11 +97,19 @@ async fn a_body_that_kills_the_transformer_each_time() -> anyhow::Result<()> {
     let proxy = {
         let (victim, deaths) = (victim.clone(), deaths.clone());
         Proxy::watching(transformer, MARKER.as_bytes(), move || {
-            // the wire breaks here each time; the process dies too, unless its successor is not known yet
-            deaths.fetch_add(1, Ordering::SeqCst);
-            let id = victim.swap(0, Ordering::SeqCst);
-            if let Some(process) = i32::try_from(id).ok().filter(|id| *id > 0).and_then(Pid::from_raw) {
-                let _gone_already = kill_process(process, Signal::KILL);
+            let (victim, deaths) = (victim.clone(), deaths.clone());
+            async move {
+                // a process just started is known to the supervisor a moment later: the body waits on the wire
+                let process = loop {
+                    let id = i32::try_from(victim.swap(0, Ordering::SeqCst)).unwrap_or(0);
+                    match Pid::from_raw(id) {
+                        Some(process) => break process,
+                        None => tokio::time::sleep(Duration::from_millis(5)).await,
+                    }
+                };
+                if kill_process(process, Signal::KILL).is_ok() {
+                    deaths.fetch_add(1, Ordering::SeqCst);
+                }
             }
         })
         .await?
