@@ -1,8 +1,8 @@
 //! What the delivery service is told.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use moehog_runtime::{ConfigError, Secret, duration};
+use moehog_runtime::{ConfigError, Listen, Secret, Shutdown, duration};
 use serde::Deserialize;
 
 use crate::posthog::Host;
@@ -12,9 +12,9 @@ use crate::posthog::Host;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Section `[grpc]`.
-    pub grpc: Grpc,
+    pub grpc: Listen,
     /// Section `[admin]`.
-    pub admin: Admin,
+    pub admin: Listen,
     /// Section `[posthog]`.
     pub posthog: PostHog,
     /// Section `[delivery]`.
@@ -25,22 +25,6 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// Section `[telemetry]`.
     pub telemetry: moehog_telemetry::Config,
-}
-
-/// The gRPC listener.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Grpc {
-    /// Address to listen on; port 0 takes a free one.
-    pub listen: SocketAddr,
-}
-
-/// The admin listener.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Admin {
-    /// Address to listen on; port 0 takes a free one.
-    pub listen: SocketAddr,
 }
 
 /// How PostHog is reached.
@@ -95,15 +79,6 @@ pub struct Destination {
     pub api_key: Option<Secret>,
     /// Where it is; [`PostHog::host`] when absent.
     pub host: Option<Host>,
-}
-
-/// How the process stops.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Shutdown {
-    /// Longest time that calls under way may take after the stop began.
-    #[serde(with = "duration")]
-    pub grace: Duration,
 }
 
 impl Config {

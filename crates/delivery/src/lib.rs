@@ -16,18 +16,31 @@
 //!
 //! Reasons of verdicts begin with a stable word and a colon, as in `wrong_key: …`; what follows is for a person.
 
+use anyhow::Context;
+use moehog_transport::Worker;
+use tonic::service::Routes;
+
 mod config;
 mod destination;
 mod metrics;
 mod posthog;
-mod server;
 mod service;
 mod spans;
 mod split;
 
 pub use self::{
-    config::{Admin, Config, Destination, Grpc, Limits, PostHog, Shutdown},
+    config::{Config, Destination, Limits, PostHog},
     posthog::{ClientError, Host, ParseHostError},
-    server::Server,
     service::Delivery,
 };
+
+/// Takes the ports of a delivery process. Call it inside the runtime, after telemetry is set up.
+///
+/// # Errors
+///
+/// A port is taken, or the HTTP client cannot be made.
+pub fn bind(config: &Config) -> anyhow::Result<Worker> {
+    let delivery = Delivery::new(config).context(moehog_runtime::Exit::Configuration)?;
+    let routes = Routes::new(moehog_proto::delivery::server(delivery));
+    Worker::bind("moehog.delivery.v1.DeliveryService", routes, (&config.grpc, &config.admin, &config.shutdown))
+}

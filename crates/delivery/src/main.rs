@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use moehog_delivery::{Config, Server};
+use moehog_delivery::Config;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -14,7 +14,7 @@ async fn run() -> anyhow::Result<()> {
     let _telemetry = moehog_telemetry::init("moehog-delivery", &config.telemetry)?;
     let shutdown = moehog_runtime::shutdown_on_signal()?;
 
-    let server = Server::bind(&config)?;
+    let server = moehog_delivery::bind(&config)?;
     tracing::info!(grpc = %server.grpc_addr()?, admin = %server.admin_addr()?, "listening");
     server.serve(shutdown).await
 }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use http::{HeaderName, header};
-use moehog_runtime::{Exit, Secret};
+use moehog_runtime::{Exit, Listen, Secret, Shutdown};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::ingest::{KEY_DESTINATION, well_formed};
@@ -20,7 +20,7 @@ pub struct Config {
     /// The public listener and its limits.
     pub http: Http,
     /// The admin listener.
-    pub admin: Admin,
+    pub admin: Listen,
     /// Where webhooks are kept.
     pub journal: moehog_journal::embedded::Config,
     /// How the relay carries them.
@@ -60,29 +60,12 @@ impl Config {
     }
 }
 
-/// The admin listener.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Admin {
-    /// Address to listen on; port 0 takes a free one.
-    pub listen: SocketAddr,
-}
-
 /// A worker service.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Worker {
     /// `list://host:port,host:port`.
     pub address: String,
-}
-
-/// How the gateway stops.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Shutdown {
-    /// Longest time the stop may take.
-    #[serde(with = "moehog_runtime::duration")]
-    pub grace: Duration,
 }
 
 /// Name of the source and of the destination that exist without a configuration.

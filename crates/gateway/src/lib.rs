@@ -13,7 +13,7 @@ mod listener;
 mod metrics;
 
 pub use self::{
-    config::{Admin, Config, Destination, Http, Shutdown, Source, Worker},
+    config::{Config, Destination, Http, Source, Worker},
     gateway::Gateway,
     ingest::{Answer, Ingest},
 };

@@ -8,10 +8,12 @@ mod config;
 pub mod duration;
 mod exit;
 mod secret;
+mod sections;
 mod shutdown;
 
 pub use admin::{Admin, Readiness};
 pub use config::{ConfigError, arguments, environment, load};
 pub use exit::{Exit, exit};
 pub use secret::Secret;
+pub use sections::{Listen, Shutdown};
 pub use shutdown::{shutdown_on_signal, within_grace};

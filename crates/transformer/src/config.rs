@@ -1,8 +1,8 @@
 //! What a transformer can be told.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::path::Path;
 
-use moehog_runtime::ConfigError;
+use moehog_runtime::{ConfigError, Listen, Shutdown};
 use serde::Deserialize;
 
 /// Every key with its default.
@@ -13,9 +13,9 @@ pub const DEFAULTS: &str = include_str!("../config.default.toml");
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The gRPC listener.
-    pub grpc: Grpc,
+    pub grpc: Listen,
     /// The admin listener.
-    pub admin: Admin,
+    pub admin: Listen,
     /// What the mapping does.
     pub mapping: Mapping,
     /// How the service stops.
@@ -35,37 +35,12 @@ impl Config {
     }
 }
 
-/// The gRPC listener.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Grpc {
-    /// Address to listen on; port 0 takes a free one.
-    pub listen: SocketAddr,
-}
-
-/// The admin listener.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Admin {
-    /// Address to listen on; port 0 takes a free one.
-    pub listen: SocketAddr,
-}
-
 /// What the mapping does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mapping {
     /// Whether device push tokens become properties.
     pub keep_push_tokens: bool,
-}
-
-/// How the service stops.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Shutdown {
-    /// Longest time that calls under way may take after the stop began.
-    #[serde(with = "moehog_runtime::duration")]
-    pub grace: Duration,
 }
 
 #[cfg(test)]

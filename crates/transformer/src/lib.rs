@@ -14,6 +14,9 @@
 //! It leaves to others: durability and order (the relay), retries (the relay), and what PostHog says (delivery). It ignores
 //! `historical_migration`, and drops `sent_at`.
 
+use moehog_transport::Worker;
+use tonic::service::Routes;
+
 mod body;
 mod config;
 mod fault;
@@ -24,13 +27,21 @@ mod metrics;
 mod moengage;
 mod notes;
 mod output;
-mod server;
 mod service;
 mod transformer;
 
 pub use self::{
-    config::{Admin, Config, DEFAULTS, Grpc, Mapping, Shutdown},
+    config::{Config, DEFAULTS, Mapping},
     notes::{Note, Notes},
-    server::TransformerServer,
     transformer::Transformer,
 };
+
+/// Takes the ports of a transformer process. Call it inside the runtime.
+///
+/// # Errors
+///
+/// An address that cannot be listened on.
+pub fn bind(config: Config) -> anyhow::Result<Worker> {
+    let routes = Routes::new(moehog_proto::transformer::server(Transformer::new(config.mapping)));
+    Worker::bind("moehog.transformer.v1.TransformerService", routes, (&config.grpc, &config.admin, &config.shutdown))
+}

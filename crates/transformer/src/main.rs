@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use moehog_transformer::{Config, TransformerServer};
+use moehog_transformer::Config;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -15,7 +15,7 @@ async fn run() -> anyhow::Result<()> {
     let _telemetry = moehog_telemetry::init("moehog-transformer", &config.telemetry)?;
     let shutdown = moehog_runtime::shutdown_on_signal()?;
 
-    let server = TransformerServer::bind(config)?;
+    let server = moehog_transformer::bind(config)?;
     tracing::info!(grpc = %server.grpc_addr()?, admin = %server.admin_addr()?, "listening");
     server.serve(shutdown).await
 }

@@ -10,7 +10,7 @@ use moehog_proto::{
         TransformRequest, Webhook, client, mapped_event::Outcome, server, transformed_webhook::Result as Made,
     },
 };
-use moehog_transformer::{Config, DEFAULTS, Mapping, Transformer, TransformerServer};
+use moehog_transformer::{Config, DEFAULTS, Mapping, Transformer};
 use tokio_util::sync::CancellationToken;
 
 fn streams(events: usize) -> Webhook {
@@ -116,7 +116,7 @@ async fn a_server_answers_over_its_socket_and_stops() {
     let environment = [("MOEHOG__GRPC__LISTEN", "127.0.0.1:0"), ("MOEHOG__ADMIN__LISTEN", "127.0.0.1:0")];
     let environment = environment.map(|(name, value)| (name.to_string(), value.to_string()));
     let config: Config = moehog_runtime::load(DEFAULTS, None, environment).unwrap();
-    let server = TransformerServer::bind(config).unwrap();
+    let server = moehog_transformer::bind(config).unwrap();
     let (grpc, admin) = (server.grpc_addr().unwrap(), server.admin_addr().unwrap());
     let shutdown = CancellationToken::new();
     let served = tokio::spawn(server.serve(shutdown.clone()));

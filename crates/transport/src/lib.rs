@@ -7,7 +7,9 @@
 mod address;
 mod client;
 mod server;
+mod worker;
 
 pub use address::{Address, AddressError};
 pub use client::{ClientConfig, connect, in_process, never_left};
 pub use server::{Server, ServerConfig};
+pub use worker::Worker;

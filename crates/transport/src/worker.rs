@@ -1,39 +1,41 @@
-//! The process: the gRPC port, the admin port, the stop.
+//! A process that serves one gRPC service: its gRPC port, its admin port, its stop.
 
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use moehog_runtime::{Exit, Readiness};
-use moehog_transport::ServerConfig;
+use moehog_runtime::{Admin, Exit, Listen, Readiness, Shutdown};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::{Config, Delivery};
+use crate::{Server, ServerConfig};
 
-/// The delivery service with its ports.
+/// A service with its ports taken.
 #[derive(Debug)]
-pub struct Server {
-    grpc: moehog_transport::Server,
-    admin: moehog_runtime::Admin,
-    delivery: Delivery,
+pub struct Worker {
+    grpc: Server,
+    admin: Admin,
+    routes: Routes,
+    name: &'static str,
 }
 
-impl Server {
-    /// Takes the ports. Call it inside the runtime, after telemetry is set up.
+impl Worker {
+    /// Takes both ports for the gRPC service in `routes`; `name` is its full name, for health. Call it inside the runtime.
     ///
     /// # Errors
     ///
-    /// A port is taken, or the HTTP client cannot be made.
-    pub fn bind(config: &Config) -> anyhow::Result<Self> {
-        let delivery = Delivery::new(config).context(Exit::Configuration)?;
-        let listening = |what, addr| format!("{what} on {addr}");
-        let grpc = moehog_transport::Server::bind(config.grpc.listen, ServerConfig { grace: config.shutdown.grace })
-            .with_context(|| listening("gRPC", config.grpc.listen))
+    /// An address that cannot be listened on.
+    pub fn bind(
+        name: &'static str,
+        routes: Routes,
+        (grpc, admin, shutdown): (&Listen, &Listen, &Shutdown),
+    ) -> anyhow::Result<Self> {
+        let grpc = Server::bind(grpc.listen, ServerConfig { grace: shutdown.grace })
+            .with_context(|| format!("listen on {} (grpc.listen)", grpc.listen))
             .context(Exit::Listen)?;
-        let admin = moehog_runtime::Admin::bind(config.admin.listen)
-            .with_context(|| listening("admin", config.admin.listen))
+        let admin = Admin::bind(admin.listen)
+            .with_context(|| format!("listen on {} (admin.listen)", admin.listen))
             .context(Exit::Listen)?;
-        Ok(Self { grpc, admin, delivery })
+        Ok(Self { grpc, admin, routes, name })
     }
 
     /// Where gRPC is listened for.
@@ -66,8 +68,7 @@ impl Server {
         let admin = tokio::spawn(self.admin.serve(axum::Router::new(), ended.clone()));
         readiness.set(true, "ready");
         let stopping = tokio::spawn(unready(readiness, shutdown.clone()));
-        let service = moehog_proto::delivery::server(self.delivery);
-        let served = self.grpc.serve(Routes::new(service), &["moehog.delivery.v1.DeliveryService"], shutdown).await;
+        let served = self.grpc.serve(self.routes, &[self.name], shutdown).await;
         stopping.abort();
         ended.cancel();
         served.context("serve gRPC")?;
