@@ -9,10 +9,12 @@
 //! ```
 
 mod channel;
+mod codec;
 mod receipt;
 mod trace;
 
 pub use channel::{BoxError, Channel, ChannelError, MAX_MESSAGE_BYTES, channel};
+pub use codec::{BatchCodec, BatchEncoder};
 pub use receipt::{JournalId, ParseReceiptError, Receipt, Sequence};
 
 /// The compiled protos, for gRPC reflection.

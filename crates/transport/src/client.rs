@@ -1,9 +1,9 @@
 //! Channels to services.
 
-use std::{error::Error, future::Future, pin::Pin, task, time::Duration};
+use std::{error::Error, time::Duration};
 
-use moehog_proto::{BoxError, Channel, channel};
-use tonic::{Code, Status, body::Body, codegen::Service, transport::Endpoint};
+use moehog_proto::{Channel, channel};
+use tonic::{Code, Status, transport::Endpoint};
 
 use crate::Address;
 
@@ -56,49 +56,6 @@ pub fn connect(address: &Address, config: &ClientConfig) -> Channel {
         channel(endpoints.remove(0).connect_lazy())
     } else {
         channel(tonic::transport::Channel::balance_list(endpoints.into_iter()))
-    }
-}
-
-/// Reaches a service in this process. Each call runs on a task of its own, so that a panic in it is an `internal` status
-/// and dropping the call's future ends it.
-pub fn in_process<S, B>(service: S) -> Channel
-where
-    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    channel(InProcess(service))
-}
-
-#[derive(Debug, Clone)]
-struct InProcess<S>(S);
-
-impl<S, B> Service<http::Request<Body>> for InProcess<S>
-where
-    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-    B: Send + 'static,
-{
-    type Response = http::Response<B>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, _context: &mut task::Context<'_>) -> task::Poll<Result<(), BoxError>> {
-        task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let mut service = self.0.clone();
-        Box::pin(async move {
-            let call = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
-                std::future::poll_fn(|context| service.poll_ready(context)).await.map_err(Into::into)?;
-                service.call(request).await.map_err(Into::into)
-            }));
-            call.await.unwrap_or_else(|_panic| Err(Status::internal("the service panicked").into()))
-        })
     }
 }
 

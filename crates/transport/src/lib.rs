@@ -6,10 +6,12 @@
 
 mod address;
 mod client;
+mod in_process;
 mod server;
 mod worker;
 
 pub use address::{Address, AddressError};
-pub use client::{ClientConfig, connect, in_process, never_left};
+pub use client::{ClientConfig, connect, never_left};
+pub use in_process::in_process;
 pub use server::{Server, ServerConfig};
 pub use worker::Worker;
