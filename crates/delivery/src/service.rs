@@ -11,6 +11,7 @@ use moehog_proto::{
     },
     event::Event,
 };
+use moehog_runtime::Cores;
 use moehog_telemetry::trace;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -43,6 +44,7 @@ struct Inner {
     last_request: Duration,
     answer_by: Duration,
     max_request_bytes: usize,
+    cores: Cores,
 }
 
 impl Delivery {
@@ -61,6 +63,7 @@ impl Delivery {
             last_request: LAST_REQUEST,
             answer_by: ANSWER_BY,
             max_request_bytes: config.posthog.max_request_bytes,
+            cores: Cores::all(),
         })))
     }
 }
@@ -130,7 +133,7 @@ impl Inner {
     ) -> Result<Result<posthog::Answer, posthog::Failure>, Status> {
         let count = events.len();
         let key = destination.key.text();
-        let encoded = posthog::encode(key, events)
+        let encoded = posthog::encode(&self.cores, key, events)
             .await
             .map_err(|error| Status::internal(format!("compress a request: {error}")))?;
         let span = spans.request(count);

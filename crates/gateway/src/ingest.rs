@@ -13,7 +13,7 @@ mod scan;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use moehog_journal::Journal;
-use tokio::sync::Semaphore;
+use moehog_runtime::Cores;
 
 pub use self::answers::Answer;
 pub(crate) use self::{
@@ -42,7 +42,7 @@ pub struct Ingest {
     requests: Bound,
     bodies: Bound,
     /// Bodies that are decompressed or scanned at length at once: senders of small ones keep a core.
-    inspections: Arc<Semaphore>,
+    inspections: Cores,
     outage: Outage,
     metrics: Metrics,
 }
@@ -61,13 +61,12 @@ impl Ingest {
             taken_before.filter_map(|lane| lane.destination.strip_prefix(KEY_DESTINATION).map(ToString::to_string));
         let senders = Senders::new(sources, destinations, address.to_canonical().is_loopback(), open_keys);
         let limits = BodyLimits { max_bytes: http.max_body_bytes, idle: http.body_idle, total: http.body_total };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             senders,
             limits,
             requests: Bound::new(http.max_in_flight),
             bodies: Bound::new(http.max_held_bytes),
-            inspections: Arc::new(Semaphore::new((cores / 2).max(1))),
+            inspections: Cores::half(),
             outage: Outage::default(),
             metrics: Metrics::new(),
             http: http.clone(),

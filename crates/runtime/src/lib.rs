@@ -3,8 +3,15 @@
 //!
 //! It knows no service: a service hands over its defaults and its routes.
 
+/// Batches of hundreds of kilobytes are made on one thread and freed on another. The system's allocator keeps them: measured
+/// under Streams load it held 150 MB where this one holds 95, and 130 MB instead of 26 four seconds later.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 mod admin;
 mod config;
+mod cores;
 pub mod duration;
 mod exit;
 mod secret;
@@ -13,6 +20,7 @@ mod shutdown;
 
 pub use admin::{Admin, Readiness};
 pub use config::{ConfigError, arguments, environment, load};
+pub use cores::Cores;
 pub use exit::{Exit, exit};
 pub use secret::Secret;
 pub use sections::{Listen, Shutdown};

@@ -26,7 +26,7 @@ impl TransformerService for Transformer {
             return Ok(Response::new(self.answer(request)));
         }
         let transformer = self.clone();
-        match tokio::task::spawn_blocking(move || transformer.answer(request)).await {
+        match self.cores().run(move || transformer.answer(request)).await {
             Ok(response) => Ok(Response::new(response)),
             Err(error) => Err(Status::internal(format!("transform did not end: {error}"))),
         }

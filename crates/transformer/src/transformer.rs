@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use moehog_proto::transformer::{TransformedWebhook, Webhook, transformed_webhook};
+use moehog_runtime::Cores;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess};
 
 use crate::{
@@ -25,13 +26,24 @@ struct Parts {
     config: Mapping,
     codes: EventCodes,
     placeholders: Detector,
+    cores: Cores,
 }
 
 impl Transformer {
     /// A transformer with the built-in mapping.
     #[must_use]
     pub fn new(config: Mapping) -> Self {
-        Self(Arc::new(Parts { config, codes: EventCodes::default(), placeholders: Detector::default() }))
+        Self(Arc::new(Parts {
+            config,
+            codes: EventCodes::default(),
+            placeholders: Detector::default(),
+            cores: Cores::all(),
+        }))
+    }
+
+    /// Where large calls are worked on.
+    pub(crate) fn cores(&self) -> &Cores {
+        &self.0.cores
     }
 
     /// Names the mapping that makes the events.
@@ -72,7 +84,7 @@ impl Transformer {
                 codes: &self.0.codes,
                 keep_push_tokens: self.0.config.keep_push_tokens,
                 markers: self.0.placeholders.may_hold_marker(&text),
-                ids: Ids::default(),
+                ids: Ids::new(),
                 notes: Notes::default(),
             },
             output: Output::new(webhook, text.len()),

@@ -4,6 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress};
+use moehog_runtime::Cores;
 use parking_lot::Mutex;
 
 /// A body larger than this is compressed on a thread of its own, so that it holds up no other call.
@@ -25,13 +26,13 @@ pub(crate) struct Encoded {
 /// # Errors
 ///
 /// The compressing thread died.
-pub(crate) async fn encode(key: &str, events: Vec<Bytes>) -> io::Result<Encoded> {
+pub(crate) async fn encode(cores: &Cores, key: &str, events: Vec<Bytes>) -> io::Result<Encoded> {
     let key = serde_json::to_string(key)?;
     let json_bytes = key.len() + events.iter().map(|event| event.len() + 1).sum::<usize>() + 22;
     let write = move || write(&key, &events, json_bytes);
     let body = match json_bytes {
         ..=INLINE_BYTES => write()?,
-        _ => tokio::task::spawn_blocking(write).await.map_err(io::Error::other)??,
+        _ => cores.run(write).await.map_err(io::Error::other)??,
     };
     Ok(Encoded { body, json_bytes })
 }
@@ -108,18 +109,18 @@ mod tests {
     #[tokio::test]
     async fn a_body_is_the_key_and_the_events_as_they_are() {
         let events = vec![Bytes::from_static(br#"{"event":"a","n":1.0}"#), Bytes::from_static(br#"{"event":"b"}"#)];
-        let encoded = encode("phc_\"odd", events.clone()).await.unwrap();
+        let encoded = encode(&Cores::all(), "phc_\"odd", events.clone()).await.unwrap();
         let mut json = String::new();
         GzDecoder::new(&encoded.body[..]).read_to_string(&mut json).unwrap();
         assert_eq!(json, r#"{"api_key":"phc_\"odd","batch":[{"event":"a","n":1.0},{"event":"b"}]}"#);
         assert_eq!(encoded.json_bytes, json.len());
-        assert_eq!(encode("phc_\"odd", events).await.unwrap().body, encoded.body);
+        assert_eq!(encode(&Cores::all(), "phc_\"odd", events).await.unwrap().body, encoded.body);
     }
 
     #[tokio::test]
     async fn a_large_body_is_whole() {
         let event = Bytes::from(format!("{{\"event\":\"{}\"}}", "x".repeat(1000)));
-        let encoded = encode("k", vec![event; 500]).await.unwrap();
+        let encoded = encode(&Cores::all(), "k", vec![event; 500]).await.unwrap();
         let mut json = Vec::new();
         GzDecoder::new(&encoded.body[..]).read_to_end(&mut json).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
@@ -131,13 +132,13 @@ mod tests {
     async fn a_compressor_used_again_gives_what_a_new_one_gives() {
         let noise: Vec<u8> = (0..100_000_u32).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
         let (large, small) = (vec![Bytes::from(noise)], vec![Bytes::from_static(b"{}")]);
-        let first = encode("k", small.clone()).await.unwrap().body;
+        let first = encode(&Cores::all(), "k", small.clone()).await.unwrap().body;
         for _ in 0..20 {
-            let body = encode("k", large.clone()).await.unwrap().body;
+            let body = encode(&Cores::all(), "k", large.clone()).await.unwrap().body;
             let mut json = Vec::new();
             GzDecoder::new(&body[..]).read_to_end(&mut json).unwrap();
             assert_eq!(json.len(), 100_000 + r#"{"api_key":"k","batch":[]}"#.len());
-            assert_eq!(encode("k", small.clone()).await.unwrap().body, first);
+            assert_eq!(encode(&Cores::all(), "k", small.clone()).await.unwrap().body, first);
         }
         assert!(IDLE.lock().len() <= MAX_IDLE);
     }

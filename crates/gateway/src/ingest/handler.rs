@@ -204,13 +204,9 @@ impl Ingest {
     async fn append_inspected(self: Arc<Self>, received: Received, key_wanted: bool) -> Result<Receipt, Refusal> {
         let deadline = received.at + self.http.append_deadline;
         let inspected = async {
-            let turn = self.inspections.clone().acquire_owned().await.map_err(|_closed| Refusal::Internal)?;
             let (body, max_bytes) = (received.body.clone(), self.limits.max_bytes);
-            let inspection = tokio::task::spawn_blocking(move || {
-                let _turn = turn;
-                limits::inspect(&body, max_bytes, key_wanted, deadline)
-            });
-            inspection.await.unwrap_or(Err(Refusal::Internal))
+            let inspect = move || limits::inspect(&body, max_bytes, key_wanted, deadline);
+            self.inspections.run(inspect).await.unwrap_or(Err(Refusal::Internal))
         };
         let key = timeout_at(deadline, inspected).await.unwrap_or(Err(Refusal::Overloaded))?;
         self.append(received, key.as_deref()).await
@@ -255,7 +251,7 @@ fn readable(headers: &HeaderMap) -> bool {
 
 fn kept(value: Option<&HeaderValue>) -> String {
     let text = value.map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default();
-    text.chars().take(MAX_KEPT_BYTES).collect()
+    text[..text.floor_char_boundary(MAX_KEPT_BYTES)].to_string()
 }
 
 fn now_ms() -> i64 {

@@ -6,12 +6,16 @@ use uuid::Uuid;
 const NAMESPACE: Uuid = Uuid::from_u128(0x6d6f_6568_6f67_5001_9e5b_0a7c_41d2_8f33);
 
 /// Makes the UUIDs of one source's events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ids {
     name: Vec<u8>,
 }
 
 impl Ids {
+    pub(crate) fn new() -> Self {
+        Self { name: Vec::with_capacity(96) }
+    }
+
     /// The UUID of the event that carries `id` itself.
     pub(crate) fn of_id(&mut self, source: &str, id: &str) -> Uuid {
         self.make(b"id", source, id.as_bytes(), &[])
@@ -42,7 +46,7 @@ mod tests {
 
     #[test]
     fn ids_are_stable_and_apart_by_source_kind_and_place() {
-        let mut ids = Ids::default();
+        let mut ids = Ids::new();
         let uuid = ids.of_id("shop", "e1");
         assert_eq!(uuid.to_string(), "6a0dd1f9-0748-520c-902b-e1712547aa32");
         assert_eq!(uuid.get_version_num(), 5);
