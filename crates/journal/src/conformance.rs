@@ -139,5 +139,5 @@ fn progress(states: &[EventState]) -> Progress {
 fn record(sequence: Sequence, states: &[EventState]) -> Record {
     let open = [EventState::Pending, EventState::Unspecified];
     let settled = !states.iter().any(|state| open.contains(state));
-    Record { sequence, progress: progress(states), settled }
+    Record { sequence, progress: progress(states).into(), settled }
 }

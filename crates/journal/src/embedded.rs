@@ -57,7 +57,7 @@ pub use log::{Log, OpenError};
 use self::commit::Threads;
 use crate::{
     AppendError, Batch, Claim, ClaimError, DeadLetter, DeadLetterQuery, Entry, Journal, LaneStats, Ledger, NewEntry,
-    ReadError, ReadLimit, Record, RecordError, Stats, disk::Disk, metrics,
+    ReadError, ReadLimit, Record, RecordError, Stats, disk::Disk, metrics::Appends,
 };
 
 /// The journal on one disk.
@@ -65,6 +65,7 @@ use crate::{
 pub struct Embedded {
     shared: Arc<Shared>,
     threads: Threads,
+    appends: Appends,
 }
 
 #[derive(Debug)]
@@ -92,7 +93,8 @@ impl Embedded {
         let log = Arc::new(Log::open(disk, config)?);
         let threads = Threads::start(&log)
             .map_err(|source| OpenError::Disk { what: "start the journal's threads".into(), source })?;
-        Ok(Self { shared: Arc::new(Shared { log, claims: Mutex::default() }), threads })
+        let shared = Arc::new(Shared { log, claims: Mutex::default() });
+        Ok(Self { shared, threads, appends: Appends::new() })
     }
 
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Log) -> T + Send + 'static) -> Option<T> {
@@ -122,7 +124,7 @@ impl Journal for Embedded {
     async fn append(&self, entry: NewEntry, deadline: Instant) -> Result<Receipt, AppendError> {
         let started = Instant::now();
         let result = self.commit(entry, deadline).await;
-        metrics::appended(result.as_ref().err(), started.elapsed());
+        self.appends.ended(result.as_ref().err(), started.elapsed());
         result
     }
 

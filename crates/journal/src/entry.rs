@@ -1,6 +1,6 @@
 //! What the journal holds and hands out, and what can go wrong.
 
-use std::{io, num::NonZeroUsize};
+use std::{io, num::NonZeroUsize, sync::Arc};
 
 use bytes::Bytes;
 use moehog_proto::{
@@ -85,7 +85,7 @@ pub struct Record {
     /// The entry.
     pub sequence: Sequence,
     /// All that is known of its events; replaces what was stored before.
-    pub progress: Progress,
+    pub progress: Arc<Progress>,
     /// Every event is final: the entry is not read again.
     pub settled: bool,
 }

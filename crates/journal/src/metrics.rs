@@ -2,22 +2,37 @@
 
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Counter, Histogram, counter, gauge, histogram};
 
 use crate::{AppendError, LaneStats, Stats};
 
-/// One append ended after `elapsed`.
-pub(crate) fn appended(error: Option<&AppendError>, elapsed: Duration) {
-    let outcome = match error {
-        None => "durable",
-        Some(AppendError::Full { .. }) => "full",
-        Some(AppendError::SourceFull { .. }) => "source_full",
-        Some(AppendError::Deadline) => "deadline",
-        Some(AppendError::Write { .. }) => "failed",
-        Some(AppendError::Closed) => "closed",
-    };
-    counter!("moehog_journal_appends_total", "outcome" => outcome).increment(1);
-    histogram!("moehog_journal_append_seconds").record(elapsed);
+/// What is counted of appends, looked up once.
+#[derive(Debug)]
+pub(crate) struct Appends {
+    outcomes: [Counter; 6],
+    seconds: Histogram,
+}
+
+impl Appends {
+    pub(crate) fn new() -> Self {
+        let outcomes = ["durable", "full", "source_full", "deadline", "failed", "closed"]
+            .map(|outcome| counter!("moehog_journal_appends_total", "outcome" => outcome));
+        Self { outcomes, seconds: histogram!("moehog_journal_append_seconds") }
+    }
+
+    /// One append ended after `elapsed`.
+    pub(crate) fn ended(&self, error: Option<&AppendError>, elapsed: Duration) {
+        let outcome = match error {
+            None => 0,
+            Some(AppendError::Full { .. }) => 1,
+            Some(AppendError::SourceFull { .. }) => 2,
+            Some(AppendError::Deadline) => 3,
+            Some(AppendError::Write { .. }) => 4,
+            Some(AppendError::Closed) => 5,
+        };
+        self.outcomes[outcome].increment(1);
+        self.seconds.record(elapsed);
+    }
 }
 
 /// A group was written and synced.

@@ -4,7 +4,7 @@
 //! is known by (position, ordinal): final events are skipped, new ones join, vanished ones become `filtered(remapped)`.
 //! An event that may have been in a PostHog request and is not final keeps its mapped bytes and is resent as they are.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use moehog_journal::Entry;
@@ -33,7 +33,7 @@ pub(crate) struct Carried {
     /// Kept until the webhook is mapped.
     pub(crate) webhook: Option<Webhook>,
     /// All that is known of its events.
-    pub(crate) progress: Progress,
+    pub(crate) progress: Arc<Progress>,
     /// How its Transform calls went.
     pub(crate) trial: Trial,
     /// Something is known that is not recorded, or not yet asked to be.
@@ -60,7 +60,6 @@ impl Carried {
     /// Takes up an entry as the journal gave it, with the progress stored so far. One whose open events all keep their
     /// mapped bytes needs no mapping.
     pub(crate) fn new(entry: Entry, span: Span, trace: Option<moehog_proto::event::TraceContext>) -> Self {
-        let (origin_receipt, received_at_ms) = entry.origin();
         let sequence = entry.sequence();
         let receipt = entry.receipt.to_string();
         let progress = entry.progress.unwrap_or_default();
@@ -68,6 +67,10 @@ impl Carried {
         let pending = progress.events.iter().filter(open).count();
         let maps_anew = pending == 0 || progress.events.iter().filter(open).any(|event| event.mapped.is_none());
         let header = entry.header;
+        let (origin_receipt, received_at_ms) = match header.origin {
+            Some(origin) => (origin.receipt, origin.received_at_ms),
+            None => (String::new(), header.received_at_ms),
+        };
         let webhook = Webhook {
             receipt,
             origin_receipt,
@@ -85,7 +88,7 @@ impl Carried {
             webhook: Some(webhook),
             trial: Trial::new(entry.crashed, progress.transform_deaths),
             tried_before: Duration::from_millis(progress.trying_ms),
-            progress,
+            progress: progress.into(),
             dirty: false,
             listed: false,
             events: Vec::new(),
@@ -125,7 +128,7 @@ impl Carried {
             Some(transformed_webhook::Result::Rejection(rejection)) => rejection,
             None => rejection("invalid_mapping", "the transformer's answer says nothing of this webhook"),
         };
-        revision.clone_into(&mut self.progress.mapping_revision);
+        revision.clone_into(&mut self.known().mapping_revision);
         self.reject(rejection);
     }
 
@@ -138,10 +141,14 @@ impl Carried {
             event.detail.clone_from(&rejection.detail);
         };
         if self.progress.events.is_empty() {
-            self.progress.events.push(EventOutcome::default());
+            self.known().events.push(EventOutcome::default());
             self.pending += 1;
         }
-        for event in self.progress.events.iter_mut().filter(|event| !is_final(event) && event.mapped.is_none()) {
+        for event in Arc::make_mut(&mut self.progress)
+            .events
+            .iter_mut()
+            .filter(|event| !is_final(event) && event.mapped.is_none())
+        {
             dead(event);
             self.pending -= 1;
         }
@@ -151,8 +158,8 @@ impl Carried {
 
     fn match_events(&mut self, mapped: Vec<MappedEvent>, revision: &str) {
         self.webhook = None;
-        revision.clone_into(&mut self.progress.mapping_revision);
-        let mut known = std::mem::take(&mut self.progress.events).into_iter().peekable();
+        revision.clone_into(&mut self.known().mapping_revision);
+        let mut known = std::mem::take(&mut self.known().events).into_iter().peekable();
         let mut outcomes = Vec::with_capacity(mapped.len());
         self.events = Vec::with_capacity(mapped.len());
         for new in mapped {
@@ -169,7 +176,7 @@ impl Carried {
             self.keep(vanished, None, &mut outcomes);
         }
         self.pending = outcomes.iter().filter(|event| !is_final(event)).count();
-        self.progress.events = outcomes;
+        self.known().events = outcomes;
         self.dirty = self.pending == 0;
     }
 
@@ -224,7 +231,9 @@ impl Carried {
     /// Makes an event final. Ignored where it is so already.
     pub(crate) fn finish(&mut self, index: u32, state: EventState, reason: &str) {
         self.dirty = true;
-        if let Some(event) = self.progress.events.get_mut(index as usize).filter(|event| !is_final(event)) {
+        if let Some(event) =
+            Arc::make_mut(&mut self.progress).events.get_mut(index as usize).filter(|event| !is_final(event))
+        {
             self.pending -= 1;
             finish(event, state, reason);
             if event.state() == EventState::Dead
@@ -238,7 +247,9 @@ impl Carried {
     /// Keeps an event open after a try. `sent` says that PostHog may have read it: its bytes are kept from now on.
     pub(crate) fn keep_open(&mut self, index: u32, reason: &str, counts: bool, sent: Option<&Event>) {
         self.dirty = true;
-        if let Some(event) = self.progress.events.get_mut(index as usize).filter(|event| !is_final(event)) {
+        if let Some(event) =
+            Arc::make_mut(&mut self.progress).events.get_mut(index as usize).filter(|event| !is_final(event))
+        {
             event.attempts += u32::from(counts);
             if event.reason != reason {
                 reason.clone_into(&mut event.reason);
@@ -252,7 +263,7 @@ impl Carried {
 
     /// Notes when an event was tried, and in which of the entry's requests.
     pub(crate) fn tried(&mut self, index: u32, at_ms: i64, attempt: u32) {
-        if let Some(event) = self.progress.events.get_mut(index as usize) {
+        if let Some(event) = Arc::make_mut(&mut self.progress).events.get_mut(index as usize) {
             (event.tried_at_ms, event.attempt) = (at_ms, attempt);
         }
     }
@@ -260,7 +271,7 @@ impl Carried {
     /// Adds a request that held events of this entry; its number is 1 + index.
     pub(crate) fn add_attempt(&mut self, answer: &Answer) -> u32 {
         let taken = (200..300).contains(&answer.status);
-        self.progress.attempts.push(Attempt {
+        self.known().attempts.push(Attempt {
             started_at_ms: answer.started_at_ms,
             duration_ms: answer.duration_ms,
             status: answer.status,
@@ -273,8 +284,8 @@ impl Carried {
     pub(crate) fn prune_attempts(&mut self) {
         let surplus = self.progress.attempts.len().saturating_sub(MAX_ATTEMPTS_KEPT);
         if surplus > 0 {
-            self.progress.attempts.drain(..surplus);
-            for event in &mut self.progress.events {
+            self.known().attempts.drain(..surplus);
+            for event in &mut self.known().events {
                 event.attempt = event.attempt.saturating_sub(surplus as u32);
             }
         }
@@ -287,10 +298,16 @@ impl Carried {
     }
 
     /// The progress to record.
-    pub(crate) fn recorded(&mut self, clock: Duration) -> Progress {
-        self.progress.trying_ms = self.trying(clock).as_millis() as u64;
-        self.progress.transform_deaths = self.trial.deaths();
+    pub(crate) fn recorded(&mut self, clock: Duration) -> Arc<Progress> {
+        let (trying, deaths) = (self.trying(clock), self.trial.deaths());
+        let progress = self.known();
+        (progress.trying_ms, progress.transform_deaths) = (trying.as_millis() as u64, deaths);
         self.progress.clone()
+    }
+
+    /// What is known, to be added to; what a record under way holds stays as it is.
+    fn known(&mut self) -> &mut Progress {
+        Arc::make_mut(&mut self.progress)
     }
 }
 

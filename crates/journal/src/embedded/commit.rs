@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use super::{Log, Pending};
+use super::{Log, Pending, record::warn_unsynced};
 use crate::{AppendError, NewEntry};
 
 /// Most bytes that one group takes: a neighbour's large body costs others no more than this.
@@ -190,7 +190,7 @@ fn maintain(log: &Log, (stopping, changed): &(Mutex<bool>, Condvar)) {
     while !*stop {
         parking_lot::MutexGuard::unlocked(&mut stop, || {
             if let Err(error) = log.sync_records() {
-                tracing::warn!(error = &error as &dyn std::error::Error, "records are synced later");
+                warn_unsynced(&error);
             }
             log.maintain();
         });

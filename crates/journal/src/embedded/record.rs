@@ -1,25 +1,26 @@
 //! What became of entries.
 
-use std::{collections::BTreeMap, io, mem};
+use std::{collections::BTreeMap, io, mem, sync::Arc};
 
 use moehog_proto::{
     Sequence,
-    journal::{
-        Cancelled, Damaged, EntryRecord, Records as Recording, TransformEnded, TransformStarted, record_frame::Kind,
-    },
+    journal::{Cancelled, Damaged, TransformEnded, TransformStarted, record_frame::Kind},
 };
 
 use super::{
     Log,
-    records::{self, Counts, Recorded, Records, end_transform},
+    records::{self, Content, Counts, Recorded, Records, end_transform},
     segment::Segment,
 };
 use crate::{Record, RecordError};
 
+/// Most bytes of records that wait for their sync: they are kept in memory until then.
+pub(super) const UNSYNCED: usize = 4 * 1024 * 1024;
+
 /// Frames for the records file of one segment.
 struct Write {
     sequence: Sequence,
-    kind: Kind,
+    content: Content,
     then: Then,
 }
 
@@ -66,7 +67,14 @@ impl Log {
             if let Then::Recorded { settled, counts } = then {
                 apply(segment, sequence, Recorded { offset, length, settled, counts });
             }
-        })
+        })?;
+        drop(buffer);
+        let state = self.state.lock();
+        if state.segments.values().map(|segment| segment.unsynced.len()).sum::<usize>() <= UNSYNCED {
+            return Ok(());
+        }
+        drop(state);
+        self.sync_records().inspect_err(warn_unsynced).or(Ok(()))
     }
 
     /// Notes that a Transform call begins with these entries.
@@ -110,9 +118,7 @@ impl Log {
                 let Some(segment) = state.segment_of(*sequence).filter(|segment| segment.foot.is_none()) else {
                     continue;
                 };
-                writes
-                    .entry(segment.index.first)
-                    .or_insert_with(|| vec![Write { sequence: *sequence, kind: kind.clone(), then: Then::Nothing }]);
+                writes.entry(segment.index.first).or_insert_with(|| vec![note(*sequence, kind.clone())]);
             }
         }
         self.write(&mut buffer, writes, |segment, _, _, _| apply(segment))
@@ -125,18 +131,17 @@ impl Log {
         let (cancelled, damaged) = {
             let mut state = self.state.lock();
             let losses = (mem::take(&mut state.uncancelled), mem::take(&mut state.undamaged));
-            let mut note = |sequences: &[Sequence], kind: fn(Vec<Sequence>) -> Kind| {
+            let mut note_all = |sequences: &[Sequence], kind: fn(Vec<Sequence>) -> Kind| {
                 for sequence in sequences {
                     if let Some((first, segment)) = state.segments.range(..=*sequence).next_back()
                         && segment.foot.is_none()
                     {
-                        let write = Write { sequence: *sequence, kind: kind(vec![*sequence]), then: Then::Nothing };
-                        writes.entry(*first).or_default().push(write);
+                        writes.entry(*first).or_default().push(note(*sequence, kind(vec![*sequence])));
                     }
                 }
             };
-            note(&losses.0, |sequences| Kind::Cancelled(Cancelled { sequences }));
-            note(&losses.1, |sequences| Kind::Damaged(Damaged { sequences }));
+            note_all(&losses.0, |sequences| Kind::Cancelled(Cancelled { sequences }));
+            note_all(&losses.1, |sequences| Kind::Damaged(Damaged { sequences }));
             losses
         };
         if let Err(error) = self.write(&mut buffer, writes, |_, _, _, _| {}) {
@@ -161,7 +166,7 @@ impl Log {
                 let mut then = Vec::with_capacity(writes.len());
                 for write in writes {
                     let start = buffer.len() as u64;
-                    records::encode(buffer, records.seed, records.synced, write.sequence, write.kind);
+                    records::encode(buffer, records.seed, records.synced, write.sequence, &write.content);
                     let place = (records.end + start, buffer.len() as u64 - start);
                     then.push((write.sequence, place, write.then));
                 }
@@ -280,17 +285,25 @@ impl Log {
     }
 }
 
-fn write_of(epoch: u64, record: Record) -> Write {
-    let Record { sequence, mut progress, settled } = record;
-    if settled {
-        for event in &mut progress.events {
+/// Records that were written could not be synced.
+pub(super) fn warn_unsynced(error: &io::Error) {
+    tracing::warn!(error = error as &dyn std::error::Error, "records are synced later");
+}
+
+fn write_of(epoch: u64, mut record: Record) -> Write {
+    let Record { sequence, settled, .. } = record;
+    if settled && record.progress.events.iter().any(|event| event.mapped.is_some()) {
+        for event in &mut Arc::make_mut(&mut record.progress).events {
             event.mapped = None;
         }
     }
-    let counts = Counts::of(&progress);
-    let record = EntryRecord { sequence, progress: Some(progress), settled };
-    let kind = Kind::Records(Recording { records: vec![record], epoch });
-    Write { sequence, kind, then: Then::Recorded { settled, counts } }
+    let counts = Counts::of(&record.progress);
+    Write { sequence, content: Content::Entry(record, epoch), then: Then::Recorded { settled, counts } }
+}
+
+/// A frame that is known by being in the file and nothing else.
+fn note(sequence: Sequence, kind: Kind) -> Write {
+    Write { sequence, content: kind.into(), then: Then::Nothing }
 }
 
 /// Takes a record over into memory. An entry that has stopped waiting stays as it is.

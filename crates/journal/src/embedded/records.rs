@@ -11,7 +11,7 @@ use moehog_proto::{
     Sequence,
     journal::{Book, EntryRecord, RecordFrame, record_frame::Kind},
 };
-use prost::Message;
+use prost::{Message, encoding};
 
 use super::{
     format::{self, FRAMES_AT, Foot, Head, RecordsFoot},
@@ -20,7 +20,7 @@ use super::{
     window::Window,
 };
 use crate::{
-    count,
+    Record, count,
     disk::{Disk, File},
 };
 
@@ -167,13 +167,61 @@ pub(super) fn end_transform(started: &mut Started, sequences: &[Sequence]) {
     }
 }
 
+/// What a frame holds.
+#[derive(Debug)]
+pub(super) enum Content {
+    Note(RecordFrame),
+    /// What is known of one entry, and the epoch of the claim that says so.
+    Entry(Record, u64),
+}
+
+impl From<Kind> for Content {
+    fn from(kind: Kind) -> Self {
+        Self::Note(RecordFrame { kind: Some(kind) })
+    }
+}
+
 /// Puts one frame into `buffer`.
-pub(super) fn encode(buffer: &mut Vec<u8>, seed: u32, synced: u64, sequence: Sequence, kind: Kind) {
-    let record = RecordFrame { kind: Some(kind) };
+pub(super) fn encode(buffer: &mut Vec<u8>, seed: u32, synced: u64, sequence: Sequence, content: &Content) {
     frame::encode(buffer, seed, sequence.max(1), synced, |buffer| {
-        record.encode(buffer).unwrap_or_else(|_| unreachable!("a vector has room"));
-        record.encoded_len()
+        let start = buffer.len();
+        match content {
+            Content::Note(note) => note.encode(buffer).unwrap_or_else(|_| unreachable!("a vector has room")),
+            Content::Entry(record, epoch) => encode_entry(buffer, record, *epoch),
+        }
+        buffer.len() - start
     });
+}
+
+/// Writes `RecordFrame { records: Records { records: [EntryRecord { .. }], epoch } }` without making one: the messages
+/// around a progress would each measure it anew, and own it.
+fn encode_entry(buffer: &mut Vec<u8>, record: &Record, epoch: u64) {
+    let progress = record.progress.encoded_len();
+    let settled = if record.settled { encoding::bool::encoded_len(3, &true) } else { 0 };
+    let entry = encoding::uint64::encoded_len(1, &record.sequence) + nested(2, progress) + settled;
+    let epoch_bytes = if epoch == 0 { 0 } else { encoding::uint64::encoded_len(2, &epoch) };
+    begin(buffer, 1, nested(1, entry) + epoch_bytes);
+    begin(buffer, 1, entry);
+    encoding::uint64::encode(1, &record.sequence, buffer);
+    begin(buffer, 2, progress);
+    record.progress.encode_raw(buffer);
+    if record.settled {
+        encoding::bool::encode(3, &true, buffer);
+    }
+    if epoch != 0 {
+        encoding::uint64::encode(2, &epoch, buffer);
+    }
+}
+
+/// Bytes of a message of `bytes` with its tag and length.
+fn nested(tag: u32, bytes: usize) -> usize {
+    encoding::key_len(tag) + encoding::encoded_len_varint(bytes as u64) + bytes
+}
+
+/// Writes a message's tag and length.
+fn begin(buffer: &mut Vec<u8>, tag: u32, bytes: usize) {
+    encoding::encode_key(tag, encoding::WireType::LengthDelimited, buffer);
+    encoding::encode_varint(bytes as u64, buffer);
 }
 
 impl Records {
@@ -267,4 +315,26 @@ pub(super) fn read(window: &mut Window, seed: u32, offset: u64, sequence: Sequen
         return Ok(None);
     };
     Ok(records.records.into_iter().rev().find(|record| record.sequence == sequence))
+}
+
+#[cfg(test)]
+mod tests {
+    use moehog_proto::journal::{EventOutcome, Progress, Records as Recording};
+
+    use super::*;
+
+    #[test]
+    fn an_entry_is_written_as_the_messages_around_it_would_be() {
+        let long = EventOutcome { reason: "r".repeat(300), ..EventOutcome::default() };
+        let progresses = [Progress::default(), Progress { events: vec![long; 70], ..Progress::default() }];
+        for (sequence, progress) in [(1, &progresses[0]), (u64::MAX, &progresses[1]), (300, &progresses[1])] {
+            for (settled, epoch) in [(false, 0), (true, 0), (true, 1), (false, u64::MAX)] {
+                let record = EntryRecord { sequence, progress: Some(progress.clone()), settled };
+                let whole = Kind::Records(Recording { records: vec![record], epoch });
+                let mut bytes = Vec::new();
+                encode_entry(&mut bytes, &Record { sequence, progress: progress.clone().into(), settled }, epoch);
+                assert_eq!(bytes, RecordFrame { kind: Some(whole) }.encode_to_vec());
+            }
+        }
+    }
 }

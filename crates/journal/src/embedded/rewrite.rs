@@ -207,7 +207,7 @@ impl Log {
         }
         for kind in others(&replay) {
             let at = writer.offset();
-            records::encode(&mut writer.buffer, records.seed, at, first, kind);
+            records::encode(&mut writer.buffer, records.seed, at, first, &kind.into());
         }
         writer.flush_at(0)?;
         (records.end, records.size, records.synced, records.new) = (writer.end, writer.end, writer.end, true);

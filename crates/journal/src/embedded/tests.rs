@@ -11,7 +11,7 @@ use moehog_proto::{
     journal::{EntryHeader, EventOutcome, EventState, Progress},
 };
 
-use super::{Clock, Config, Decision, Log, Pending};
+use super::{Clock, Config, Decision, Log, Pending, record::UNSYNCED};
 use crate::{
     AppendError, NewEntry, ReadLimit, Record,
     disk::{
@@ -56,7 +56,7 @@ fn sequences(log: &Log) -> Vec<Sequence> {
 
 fn record_of(sequence: Sequence, state: EventState, settled: bool) -> Record {
     let event = EventOutcome { uuid: vec![7; 16].into(), state: state.into(), ..EventOutcome::default() };
-    Record { sequence, progress: Progress { events: vec![event], ..Progress::default() }, settled }
+    Record { sequence, progress: Progress { events: vec![event], ..Progress::default() }.into(), settled }
 }
 
 fn settle(log: &Log, sequences: impl IntoIterator<Item = Sequence>) {
@@ -102,7 +102,7 @@ fn what_was_recorded_comes_with_the_entry_and_survives_a_kill() {
     let log = open(&disk);
     let batch = log.read("s", "d", 0, ALL).unwrap();
     let progress: Vec<_> = batch.entries.iter().map(|entry| (entry.sequence(), entry.progress.clone())).collect();
-    assert_eq!(progress, [(2, Some(pending.progress)), (3, None)]);
+    assert_eq!(progress, [(2, Some((*pending.progress).clone())), (3, None)]);
     let receipt = log.receipt(1);
     let entry = log.get(receipt).unwrap().unwrap();
     assert!(entry.settled);
@@ -197,4 +197,23 @@ fn only_calls_that_a_process_died_in_are_told_of() {
     log.transform_ended(&[1]).unwrap();
     disk.reboot(Death::Kill);
     assert_eq!(crashed(&open(&disk)), [(1, 1), (0, 1), (0, 0)]);
+}
+
+/// Nothing but the amount makes these durable: no second passes here.
+#[test]
+fn records_are_synced_when_there_are_many_of_them() {
+    let disk = SimulatedDisk::new(1);
+    let config = Config { budget_bytes: 1 << 30, segment_bytes: 1 << 26, ..config() };
+    let log = Log::open(Arc::new(disk.clone()), config.clone()).unwrap();
+    append(&log, "a").unwrap();
+    let mut record = record_of(1, EventState::Pending, false);
+    Arc::make_mut(&mut record.progress).events[0].reason = "r".repeat(UNSYNCED / 4);
+    for _ in 0..4 {
+        log.record(1, vec![record.clone()]).unwrap();
+        let waiting: usize = log.state.lock().segments.values().map(|segment| segment.unsynced.len()).sum();
+        assert!(waiting <= UNSYNCED, "{waiting} bytes are kept");
+    }
+    disk.reboot(Death::PowerCut);
+    let entries = Log::open(Arc::new(disk), config).unwrap().read("s", "d", 0, ALL).unwrap().entries;
+    assert_eq!(entries[0].progress, Some((*record.progress).clone()));
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io, mem,
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -244,7 +245,7 @@ impl Store {
             let (book, in_flight) = count(&progress);
             ledger.in_flight += in_flight;
             move_events(&mut ledger.book, &book, |total, part| *total += part);
-            stored.progress = Some(progress);
+            stored.progress = Some(Arc::unwrap_or_clone(progress));
             if settled && !stored.settled {
                 stored.settled = true;
                 ledger.book.settled += 1;

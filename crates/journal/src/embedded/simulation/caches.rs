@@ -41,7 +41,8 @@ fn records_that_a_process_found_are_there_for_the_one_after_it() {
             decision: Decision::default(),
         };
         assert!(log.append_group(&[pending(), pending()]).iter().all(Result::is_ok));
-        log.record(1, vec![Record { sequence: 1, progress: Progress::default(), settled: true }]).expect("stored");
+        log.record(1, vec![Record { sequence: 1, progress: Progress::default().into(), settled: true }])
+            .expect("stored");
         disk.fail(Call::SyncData, 0, 10);
         disk.fail(Call::Write, 0, 10);
         log.sync_records().expect_err("told to fail");

@@ -252,7 +252,7 @@ impl History {
             let settled = self.random.random_bool(if self.profile.settles { 0.9 } else { 0.6 });
             let drawn = (draw::progress(&mut self.random, settled, !self.profile.settles), settled);
             let (progress, settled) = self.model.to_repeat(sequence).unwrap_or(drawn);
-            records.push(Record { sequence, progress, settled });
+            records.push(Record { sequence, progress: progress.into(), settled });
         }
         if records.is_empty() {
             return;
@@ -268,6 +268,7 @@ impl History {
         let stored = result.is_ok();
         self.met(if stored { "record stored" } else { "record failed" });
         for Record { sequence, progress, settled } in records {
+            let progress = Arc::unwrap_or_clone(progress);
             match stored {
                 true => self.model.recorded(sequence, progress, settled),
                 false => self.model.record_failed(sequence, progress, settled),

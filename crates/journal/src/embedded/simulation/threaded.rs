@@ -120,7 +120,7 @@ async fn settle_some(journal: &Arc<dyn Journal>, random: &mut StdRng, books: &mu
     for (claim, entries) in read(journal).await {
         let chosen: Vec<_> = entries.iter().filter(|_| random.random_bool(0.6)).collect();
         let record =
-            |entry: &&Entry| Record { sequence: entry.sequence(), progress: Progress::default(), settled: true };
+            |entry: &&Entry| Record { sequence: entry.sequence(), progress: Progress::default().into(), settled: true };
         claim.record(chosen.iter().map(record).collect()).await.expect("stored");
         for number in chosen.into_iter().map(number) {
             maybe.remove(&number);
