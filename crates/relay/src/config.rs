@@ -69,10 +69,10 @@ impl Default for Config {
     fn default() -> Self {
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
         Self {
-            in_flight_bytes: 32 * 1024 * 1024,
+            in_flight_bytes: 16 * 1024 * 1024,
             transform_calls: 2,
             transform_max_webhooks: 256,
-            transform_max_bytes: 4 * 1024 * 1024,
+            transform_max_bytes: 1024 * 1024,
             transform_deadline: 10 * second,
             max_events_per_webhook: 10_000,
             max_mapped_bytes_per_webhook: 64 * 1024 * 1024,
