@@ -1,6 +1,6 @@
 //! Addresses of entries.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, io::Write, str::FromStr};
 
 /// Number of an entry in its journal; grows by one an entry, from 1.
 pub type Sequence = u64;
@@ -31,7 +31,12 @@ impl Receipt {
 
 impl fmt::Display for Receipt {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:08x}-{:x}-{:04x}", self.journal.0, self.sequence, self.check())
+        // in one piece, so that `to_string` allocates once
+        let mut text = [0; 30];
+        let mut rest = &mut text[..];
+        write!(rest, "{:08x}-{:x}-{:04x}", self.journal.0, self.sequence, self.check()).map_err(|_| fmt::Error)?;
+        let length = 30 - rest.len();
+        formatter.write_str(str::from_utf8(&text[..length]).map_err(|_| fmt::Error)?)
     }
 }
 

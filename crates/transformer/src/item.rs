@@ -13,6 +13,9 @@ use crate::json;
 /// Most members of one event, all its objects together.
 const MAX_MEMBERS: usize = 20_000;
 
+/// Room made for an object's first member.
+const MOST_HAVE: usize = 16;
+
 /// One member of an object.
 #[derive(Debug, Clone)]
 pub(crate) struct Pair<'a> {
@@ -171,6 +174,9 @@ fn push<'a, A: MapAccess<'a>>(
     if pairs.len() >= MAX_MEMBERS {
         members.next_value::<IgnoredAny>()?;
         return Ok(false);
+    }
+    if pairs.capacity() == 0 {
+        pairs.reserve(MOST_HAVE);
     }
     let value: &RawValue = members.next_value()?;
     pairs.push(Pair { name, key, value: value.get() });

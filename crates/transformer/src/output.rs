@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
+    io::Write,
     mem,
 };
 
@@ -102,12 +103,15 @@ impl Output {
     }
 
     pub(crate) fn finish(mut self) -> Mapped {
-        let (json, uuids) = (Bytes::from(mem::take(&mut self.json)), Bytes::from(mem::take(&mut self.uuids)));
-        let mut begin = 0;
+        let (mut begin, uuids) = (0, self.json.len());
+        // one buffer for all
+        self.json.append(&mut self.uuids);
+        let bytes = Bytes::from(mem::take(&mut self.json));
         for (nth, finished) in self.finished.into_iter().enumerate() {
             if let Some(Outcome::Event(event)) = &mut self.events[finished.index].outcome {
-                event.json = json.slice(begin..finished.end);
-                event.uuid = uuids.slice(nth * UUID_BYTES..(nth + 1) * UUID_BYTES);
+                event.json = bytes.slice(begin..finished.end);
+                let uuid = uuids + nth * UUID_BYTES;
+                event.uuid = bytes.slice(uuid..uuid + UUID_BYTES);
             }
             begin = finished.end;
         }
@@ -175,11 +179,12 @@ impl Output {
 
 /// `"moehog":{…}`: by it an event at PostHog leads back to its webhook.
 fn origin(webhook: &Webhook) -> Vec<u8> {
-    let mut out = b"\"moehog\":{\"receipt\":".to_vec();
+    let mut out = Vec::with_capacity(160 + webhook.source.len());
+    out.extend_from_slice(b"\"moehog\":{\"receipt\":");
     json::write_string(&mut out, origin_receipt(webhook));
     if let Some(trace) = webhook.trace.as_ref().filter(|trace| trace.trace_id() != 0) {
-        out.extend_from_slice(b",\"trace_id\":");
-        json::write_string(&mut out, &trace.trace_id_text());
+        let written = write!(out, ",\"trace_id\":\"{:032x}\"", trace.trace_id());
+        debug_assert!(written.is_ok(), "a vector takes all");
     }
     out.extend_from_slice(b",\"source\":");
     json::write_string(&mut out, &webhook.source);

@@ -106,7 +106,8 @@ enum Expected {
 
 impl KeyScan {
     fn new(state: State) -> Self {
-        Self { state, expected: Expected::Nothing, depth: 0, text: Vec::new(), escaped: false, cut: false, best: None }
+        let text = Vec::with_capacity(MAX_TEXT_BYTES / 4);
+        Self { state, expected: Expected::Nothing, depth: 0, text, escaped: false, cut: false, best: None }
     }
 
     /// A key under the first name in an outermost object: none found later is better.
