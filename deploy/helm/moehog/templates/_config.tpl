@@ -1,0 +1,50 @@
+{{/* The file that all services read; each takes the sections it knows. Addresses and times of stopping that differ stand in the
+pods' variables. */}}
+{{- define "moehog.toml" -}}
+{{- include "moehog.check" . -}}
+[http]
+listen = {{ printf "%s:8080" .Values.listenHost | quote }}
+
+[journal]
+dir = "/data/journal"
+budget_bytes = {{ include "moehog.budget" . }}
+retention = {{ .Values.gateway.journal.retention | quote }}
+dead_letter_retention = {{ .Values.gateway.journal.deadLetterRetention | quote }}
+{{ range $service := list "transformer" "delivery" }}
+{{- $worker := dict "root" $ "service" $service }}
+[{{ $service }}]
+address = "dns://{{ include "moehog.workerHost" $worker }}:{{ include "moehog.grpcPort" $worker }}"
+{{- if $.Values.tls.enabled }}
+server_name = {{ include "moehog.workerHost" $worker | quote }}
+{{- end }}
+{{ end }}
+{{- if .Values.tls.enabled }}
+[tls]
+cert = "/etc/moehog/tls/tls.crt"
+key = "/etc/moehog/tls/tls.key"
+ca = "/etc/moehog/tls/ca.crt"
+{{ end }}
+[mapping]
+keep_push_tokens = {{ .Values.mapping.keepPushTokens }}
+
+[posthog]
+host = {{ .Values.posthog.host | quote }}
+verify_key = {{ .Values.posthog.verifyKey }}
+
+[telemetry]
+log = {{ .Values.log.level | quote }}
+format = {{ .Values.log.format | quote }}
+{{ range .Values.sources }}
+[sources.{{ .name | quote }}]
+destination = {{ .destination | quote }}
+header = {{ .header | quote }}
+tokens = [{{ range $index, $key := .tokenKeys }}{{ if $index }}, {{ end }}{ file = "/etc/moehog/secrets/{{ $key }}" }{{ end }}]
+{{ end }}
+{{- range .Values.destinations }}
+[destinations.{{ .name | quote }}]
+api_key = { file = "/etc/moehog/secrets/{{ .apiKeyKey }}" }
+{{- with .host }}
+host = {{ . | quote }}
+{{- end }}
+{{ end }}
+{{- end }}
