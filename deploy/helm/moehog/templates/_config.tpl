@@ -1,5 +1,5 @@
-{{/* The file that all services read; each takes the sections it knows. Addresses and times of stopping that differ stand in the
-pods' variables. */}}
+{{/* The file that all services read; each takes the sections it knows. What is one service's alone under a name that
+others have too (ports, times of stopping, where the workers are) stands in the pods' variables. */}}
 {{- define "moehog.toml" -}}
 {{- include "moehog.check" . -}}
 [http]
@@ -10,15 +10,7 @@ dir = "/data/journal"
 budget_bytes = {{ include "moehog.budget" . }}
 retention = {{ .Values.gateway.journal.retention | quote }}
 dead_letter_retention = {{ .Values.gateway.journal.deadLetterRetention | quote }}
-{{ range $service := list "transformer" "delivery" }}
-{{- $worker := dict "root" $ "service" $service }}
-[{{ $service }}]
-address = "dns://{{ include "moehog.workerHost" $worker }}:{{ include "moehog.grpcPort" $worker }}"
-{{- if $.Values.tls.enabled }}
-server_name = {{ include "moehog.workerHost" $worker | quote }}
-{{- end }}
-{{ end }}
-{{- if .Values.tls.enabled }}
+{{ if .Values.tls.enabled }}
 [tls]
 cert = "/etc/moehog/tls/tls.crt"
 key = "/etc/moehog/tls/tls.key"

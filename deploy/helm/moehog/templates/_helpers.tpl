@@ -117,6 +117,14 @@ spec:
 {{- $_ := set $env "MOEHOG__SHUTDOWN__GRACE" (printf "%ss" (include "moehog.grace" .)) -}}
 {{- if eq .service "gateway" -}}
 {{- $_ := set $env "MOEHOG__RELAY__GRACE" (printf "%ds" (sub (include "moehog.grace" . | int64) 5)) -}}
+{{- range $name := list "transformer" "delivery" -}}
+{{- $worker := dict "root" $.root "service" $name -}}
+{{- $host := include "moehog.workerHost" $worker -}}
+{{- $_ := set $env (printf "MOEHOG__%s__ADDRESS" (upper $name)) (printf "dns://%s:%s" $host (include "moehog.grpcPort" $worker)) -}}
+{{- if $.root.Values.tls.enabled -}}
+{{- $_ := set $env (printf "MOEHOG__%s__SERVER_NAME" (upper $name)) $host -}}
+{{- end -}}
+{{- end -}}
 {{- else -}}
 {{- $_ := set $env "MOEHOG__GRPC__LISTEN" (printf "%s:%s" .root.Values.listenHost (include "moehog.grpcPort" .)) -}}
 {{- end -}}
