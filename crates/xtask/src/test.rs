@@ -114,7 +114,7 @@ fn test(executable: &Executable, filter: Option<&str>, binaries: &Path, skipped:
 fn documentation() -> anyhow::Result<Outcome> {
     println!("\n== examples in documentation");
     let mut cargo = workspace::cargo();
-    cargo.args(["test", "--workspace", "--doc", "--quiet"]);
+    cargo.args(["test", "--workspace", "--doc", "--quiet"]).args(workspace::features());
     watch("examples in documentation".to_string(), cargo)
 }
 

@@ -31,6 +31,13 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
+/// What is built beside the defaults: the allocator is left out where there is no make to build it with.
+pub(crate) fn features() -> &'static [&'static str] {
+    let mut make = Command::new("make");
+    let has_make = make.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if has_make.is_ok_and(|status| status.success()) { &[] } else { &["--no-default-features"] }
+}
+
 /// A binary or test that cargo made.
 #[derive(Debug, Clone)]
 pub(crate) struct Executable {
@@ -50,6 +57,7 @@ pub(crate) struct Executable {
 pub(crate) fn build(arguments: &[&str]) -> anyhow::Result<Vec<Executable>> {
     let output = cargo()
         .args(arguments)
+        .args(features())
         .args(["--message-format", "json-render-diagnostics"])
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())

@@ -57,7 +57,7 @@ pub(crate) fn judge(report: &Report) -> Vec<Row> {
         of_one.flat_map(|one| &one.rounds).map(bytes).max().map(|bytes| bytes as f64 / 1e6)
     };
     if let (Some(idle), Some(peak)) = (largest(|round| round.idle_bytes), largest(|round| round.peak_bytes)) {
-        rows.push(most("memory idle, one process", "MB", idle, 40.0, 20.0));
+        rows.push(most("memory idle after the load, one process", "MB", idle, 40.0, 20.0));
         rows.push(most("memory under load, one process", "MB", peak, 150.0, 80.0));
     }
     for backlog in &report.backlog {

@@ -17,6 +17,8 @@ use super::{
 };
 
 const SETTLE: Duration = Duration::from_secs(120);
+/// Time without work before idle memory is read: what is freed goes back to the system within a second or two.
+const REST: Duration = Duration::from_secs(3);
 
 /// One round of one subject.
 #[derive(Debug, Clone, Serialize)]
@@ -82,7 +84,6 @@ async fn round(kind: Kind, workload: Workload, plan: &Plan) -> anyhow::Result<Ro
     settled(&posthog, kind).await?;
     let first = posthog.books().counts().arrivals;
 
-    let (idle_bytes, _) = subject.memory()?;
     let (begun, before) = (Instant::now(), subject.cpu()?);
     let load = load::closed(subject.http(), workload, workload.connections(), plan.load).await?;
     ensure!(load.refused == 0 && load.failed == 0, "{}: {} refused, {} failed", kind.name(), load.refused, load.failed);
@@ -94,6 +95,8 @@ async fn round(kind: Kind, workload: Workload, plan: &Plan) -> anyhow::Result<Ro
     ensure!(all && arrivals == wanted, "{}: {arrivals} of {wanted} events at PostHog after {took:?}", kind.name());
     let used = difference(subject.cpu()?, before);
     let (_, peak_bytes) = subject.memory()?;
+    tokio::time::sleep(REST).await;
+    let (idle_bytes, _) = subject.memory()?;
     subject.finish().await?;
 
     let millions = events as f64 / 1e6;
