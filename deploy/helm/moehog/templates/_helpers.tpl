@@ -132,7 +132,7 @@ spec:
 {{- $_ := set $env "OTEL_EXPORTER_OTLP_ENDPOINT" . -}}
 {{- end -}}
 {{- range $name, $value := .root.Values.otel.variables -}}
-{{- if hasKey $env $name -}}{{- fail (printf "otel.variables.%s: set otel.endpoint instead" $name) -}}{{- end -}}
+{{- if hasKey $env $name -}}{{- fail (printf "otel.variables.%s is set by the chart" $name) -}}{{- end -}}
 {{- $_ := set $env $name $value -}}
 {{- end -}}
 {{- $own := concat (keys $env) (list "OTEL_RESOURCE_ATTRIBUTES" "POD_NAME" "POD_NAMESPACE" "POD_UID" "NODE_NAME") -}}
