@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use moehog_runtime::{ConfigError, Listen, Secret, Shutdown, duration};
+use moehog_transport::TlsConfig;
 use serde::Deserialize;
 
 use crate::posthog::Host;
@@ -17,12 +18,14 @@ pub struct Config {
     pub admin: Listen,
     /// Section `[posthog]`.
     pub posthog: PostHog,
-    /// Section `[delivery]`.
-    pub delivery: Limits,
+    /// Section `[limits]`.
+    pub limits: Limits,
     /// Section `[destinations]`, by name.
     pub destinations: BTreeMap<String, Destination>,
     /// Section `[shutdown]`.
     pub shutdown: Shutdown,
+    /// Section `[tls]`.
+    pub tls: TlsConfig,
     /// Section `[telemetry]`.
     pub telemetry: moehog_telemetry::Config,
 }
@@ -83,7 +86,8 @@ pub struct Destination {
 
 impl Config {
     /// The defaults, as TOML.
-    pub const DEFAULTS: &str = include_str!("../config.default.toml");
+    pub const DEFAULTS: &str =
+        concat!(include_str!("../config.default.toml"), include_str!("../../transport/config.default.toml"));
 
     /// Reads the configuration of this process: defaults, then the file that the command line names, then variables.
     ///

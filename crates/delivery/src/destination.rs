@@ -67,7 +67,7 @@ impl Destinations {
                 ));
             }
             let host = destination.host.as_ref().unwrap_or(&config.posthog.host).clone();
-            Ok(Arc::new(Destination::new(name.clone(), host, key.to_string(), config.delivery.clone())))
+            Ok(Arc::new(Destination::new(name.clone(), host, key.to_string(), config.limits.clone())))
         };
         let named: HashMap<_, _> = config
             .destinations
@@ -79,7 +79,7 @@ impl Destinations {
             named,
             keyed: Mutex::default(),
             host: config.posthog.host.clone(),
-            limits: config.delivery.clone(),
+            limits: config.limits.clone(),
         }
     }
 
@@ -199,7 +199,7 @@ mod tests {
     fn destinations(toml: &str) -> Destinations {
         let mut config: Config = moehog_runtime::load(Config::DEFAULTS, None, []).unwrap();
         config.destinations = toml::from_str(toml).unwrap();
-        config.delivery = Limits { concurrency: 2, queue: 1, queue_wait: std::time::Duration::from_secs(10) };
+        config.limits = Limits { concurrency: 2, queue: 1, queue_wait: std::time::Duration::from_secs(10) };
         Destinations::new(&config)
     }
 

@@ -42,5 +42,10 @@ pub use self::{
 pub fn bind(config: &Config) -> anyhow::Result<Worker> {
     let delivery = Delivery::new(config).context(moehog_runtime::Exit::Configuration)?;
     let routes = Routes::new(moehog_proto::delivery::server(delivery));
-    Worker::bind("moehog.delivery.v1.DeliveryService", routes, (&config.grpc, &config.admin, &config.shutdown))
+    Worker::bind(
+        "moehog.delivery.v1.DeliveryService",
+        routes,
+        (&config.grpc, &config.admin, &config.shutdown),
+        &config.tls,
+    )
 }

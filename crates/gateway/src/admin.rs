@@ -3,6 +3,7 @@
 //! It shows a webhook's bytes as they came, and otherwise no key and no token.
 
 mod dead_letters;
+mod receipts;
 mod status;
 mod view;
 
@@ -17,6 +18,7 @@ use axum::{
 };
 use http::StatusCode;
 use moehog_journal::{Journal, ReadError};
+use moehog_proto::{Channel, transformer::TransformerServiceClient};
 use serde::Serialize;
 
 use crate::ingest::host_is_loopback;
@@ -26,6 +28,7 @@ use crate::ingest::host_is_loopback;
 pub(crate) struct Admin {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) relay: moehog_relay::Status,
+    pub(crate) transformer: TransformerServiceClient<Channel>,
 }
 
 /// The routes under `/api`. On a loopback listener a request must name a loopback host, so that no web page reads it through a
@@ -35,7 +38,8 @@ pub(crate) fn routes(admin: Admin, address: IpAddr) -> Router {
     Router::new()
         .route("/api/status", get(status::show))
         .route("/api/dead-letters", get(dead_letters::list))
-        .route("/api/dead-letters/{receipt}", get(dead_letters::show))
+        .route("/api/dead-letters/{receipt}", get(receipts::show))
+        .route("/api/receipts/{receipt}", get(receipts::show))
         .layer(middleware::from_fn_with_state(guarded, guard))
         .with_state(admin)
 }

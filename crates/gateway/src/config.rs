@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, bail};
 use http::{HeaderName, header};
 use moehog_runtime::{Exit, Listen, Secret, Shutdown};
+use moehog_transport::TlsConfig;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::ingest::{KEY_DESTINATION, well_formed};
@@ -35,18 +36,21 @@ pub struct Config {
     pub destinations: BTreeMap<String, Destination>,
     /// How it stops.
     pub shutdown: Shutdown,
+    /// Certificates shown to the workers.
+    pub tls: TlsConfig,
     /// Logs.
     pub telemetry: moehog_telemetry::Config,
 }
 
 impl Config {
-    /// Every key with its default, as TOML: the gateway's own, the journal's and the relay's.
+    /// Every key with its default, as TOML: the gateway's own, the journal's, the relay's and the transport's.
     pub const DEFAULTS: &str = concat!(
         include_str!("../config.default.toml"),
         "\n",
         include_str!("../../journal/config.default.toml"),
         "\n",
         include_str!("../../relay/config.default.toml"),
+        include_str!("../../transport/config.default.toml"),
     );
 
     /// Reads the defaults, the file of the command line and the variables.
@@ -64,8 +68,10 @@ impl Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Worker {
-    /// `list://host:port,host:port`.
+    /// `dns://name:port` or `list://host:port,host:port`.
     pub address: String,
+    /// The name its certificate is for; empty is the address's own.
+    pub server_name: String,
 }
 
 /// Name of the source and of the destination that exist without a configuration.

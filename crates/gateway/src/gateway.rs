@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use moehog_journal::{Journal, disk::RealDisk, embedded::Embedded};
-use moehog_proto::Channel;
+use moehog_proto::{Channel, transformer::TransformerServiceClient};
 use moehog_relay::Relay;
 use moehog_runtime::{Exit, within_grace};
 use moehog_transport::{Address, ClientConfig, connect};
@@ -27,6 +27,7 @@ pub struct Gateway {
     ingest: Arc<Ingest>,
     journal: Arc<dyn Journal>,
     relay: Relay,
+    transformer: TransformerServiceClient<Channel>,
     grace: Duration,
 }
 
@@ -37,10 +38,12 @@ impl Gateway {
     ///
     /// A configuration that contradicts itself, a port that is taken, a journal that cannot be opened.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let tls = config.tls.open().context("certificates of section tls").context(Exit::Configuration)?;
         let worker = |name: &str, worker: &Worker| -> anyhow::Result<Channel> {
             let address: Address =
                 worker.address.parse().with_context(|| format!("{name}.address")).context(Exit::Configuration)?;
-            Ok(connect(&address, &ClientConfig::default()))
+            let server_name = Some(worker.server_name.clone()).filter(|name| !name.is_empty());
+            Ok(connect(&address, &ClientConfig { tls: tls.clone(), server_name, ..ClientConfig::default() }))
         };
         let (transformer, delivery) =
             (worker("transformer", &config.transformer)?, worker("delivery", &config.delivery)?);
@@ -82,14 +85,24 @@ impl Gateway {
         };
         let ingest =
             Ingest::new(journal.clone(), listener.addr().ip(), &config.http, &config.sources, &config.destinations);
+        let transformer = moehog_proto::transformer::client(transformer);
         let relay = Relay::new(
             journal.clone(),
-            moehog_proto::transformer::client(transformer),
+            transformer.clone(),
             moehog_proto::delivery::client(delivery),
             config.relay.clone(),
         );
         say_who_may_send(&config, &ingest);
-        Ok(Self { listener, admin, admin_addr, ingest: Arc::new(ingest), journal, relay, grace: config.shutdown.grace })
+        Ok(Self {
+            listener,
+            admin,
+            admin_addr,
+            ingest: Arc::new(ingest),
+            journal,
+            relay,
+            transformer,
+            grace: config.shutdown.grace,
+        })
     }
 
     /// Where webhooks come to.
@@ -118,7 +131,8 @@ impl Gateway {
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let readiness = self.admin.readiness();
         let (relay_stops, admin_stops) = (CancellationToken::new(), CancellationToken::new());
-        let api = admin::Admin { journal: self.journal.clone(), relay: self.relay.status() };
+        let api =
+            admin::Admin { journal: self.journal.clone(), relay: self.relay.status(), transformer: self.transformer };
         let routes = admin::routes(api, self.admin_addr.ip());
         let mut admin = tokio::spawn(self.admin.serve(routes, admin_stops.clone()));
         let mut relay = tokio::spawn(self.relay.run(relay_stops.clone()));

@@ -21,6 +21,8 @@ pub(crate) enum Command {
     /// Events that cannot be delivered, with the reason and the webhook they came in.
     #[command(name = "dead-letters")]
     DeadLetters(DeadLetters),
+    /// Shows one webhook: what came, the events made of it, what became of them, and PostHog's answers.
+    Receipt(Receipt),
 }
 
 /// Runs everything in one process.
@@ -47,6 +49,19 @@ pub(crate) struct Up {
     /// Bearer token that senders to /v1/in/default must show; needed for senders that are not on this machine.
     #[arg(long, value_name = "TOKEN", env = "MOEHOG_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+}
+
+/// Asks a running gateway for one webhook.
+#[derive(Debug, Args)]
+pub(crate) struct Receipt {
+    /// The receipt, as MoEngage's answer or the event's property `moehog.receipt` names it.
+    pub(crate) receipt: String,
+    /// Admin address of the running gateway.
+    #[arg(long = "admin", value_name = "ADDR", default_value = "127.0.0.1:9080")]
+    pub(crate) gateway: String,
+    /// Prints JSON instead of a page.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Asks a running gateway for its dead letters.

@@ -2,6 +2,8 @@
 
 mod cli;
 mod dead_letters;
+mod gateway;
+mod receipt;
 mod stored;
 mod up;
 
@@ -17,5 +19,6 @@ async fn main() -> ExitCode {
     moehog_runtime::exit(match cli.command.unwrap_or(Command::Up(cli.up)) {
         Command::Up(up) => up::run(up).await,
         Command::DeadLetters(dead_letters) => dead_letters::run(dead_letters).await,
+        Command::Receipt(receipt) => receipt::run(receipt).await,
     })
 }

@@ -32,5 +32,6 @@ mod window;
 
 pub use config::{Config, DEFAULTS};
 pub use gate::GateState;
+pub use progress::webhook_of;
 pub use run::Relay;
 pub use status::{LaneStatus, Status};

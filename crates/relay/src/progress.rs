@@ -11,7 +11,7 @@ use moehog_journal::Entry;
 use moehog_proto::{
     Sequence,
     delivery::Answer,
-    event::Event,
+    event::{Event, TraceContext},
     journal::{Attempt, EventOutcome, EventState, Progress},
     transformer::{Mapped, MappedEvent, Rejection, TransformedWebhook, Webhook, mapped_event, transformed_webhook},
 };
@@ -59,34 +59,18 @@ pub(crate) fn event_cost(event: &Event) -> usize {
 impl Carried {
     /// Takes up an entry as the journal gave it, with the progress stored so far. One whose open events all keep their
     /// mapped bytes needs no mapping.
-    pub(crate) fn new(entry: Entry, span: Span, trace: Option<moehog_proto::event::TraceContext>) -> Self {
+    pub(crate) fn new(mut entry: Entry, span: Span, trace: Option<TraceContext>) -> Self {
         let sequence = entry.sequence();
-        let receipt = entry.receipt.to_string();
-        let progress = entry.progress.unwrap_or_default();
+        let progress = entry.progress.take().unwrap_or_default();
+        let crashed = entry.crashed;
+        let webhook = webhook_of(entry, trace);
         let open = |event: &&EventOutcome| !is_final(event);
         let pending = progress.events.iter().filter(open).count();
         let maps_anew = pending == 0 || progress.events.iter().filter(open).any(|event| event.mapped.is_none());
-        let header = entry.header;
-        let (origin_receipt, received_at_ms) = match header.origin {
-            Some(origin) => (origin.receipt, origin.received_at_ms),
-            None => (String::new(), header.received_at_ms),
-        };
-        let webhook = Webhook {
-            receipt,
-            origin_receipt,
-            received_at_ms,
-            source: header.source,
-            route: header.route,
-            content_type: header.content_type,
-            content_encoding: header.content_encoding,
-            api_key: header.api_key,
-            trace,
-            body: entry.body,
-        };
         let mut carried = Self {
             sequence,
             webhook: Some(webhook),
-            trial: Trial::new(entry.crashed, progress.transform_deaths),
+            trial: Trial::new(crashed, progress.transform_deaths),
             tried_before: Duration::from_millis(progress.trying_ms),
             progress: progress.into(),
             dirty: false,
@@ -308,6 +292,28 @@ impl Carried {
     /// What is known, to be added to; what a record under way holds stays as it is.
     fn known(&mut self) -> &mut Progress {
         Arc::make_mut(&mut self.progress)
+    }
+}
+
+/// An entry as the transformer is shown it.
+#[must_use]
+pub fn webhook_of(entry: Entry, trace: Option<TraceContext>) -> Webhook {
+    let (receipt, header) = (entry.receipt.to_string(), entry.header);
+    let (origin_receipt, received_at_ms) = match header.origin {
+        Some(origin) => (origin.receipt, origin.received_at_ms),
+        None => (String::new(), header.received_at_ms),
+    };
+    Webhook {
+        receipt,
+        origin_receipt,
+        received_at_ms,
+        source: header.source,
+        route: header.route,
+        content_type: header.content_type,
+        content_encoding: header.content_encoding,
+        api_key: header.api_key,
+        trace,
+        body: entry.body,
     }
 }
 

@@ -9,19 +9,21 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 /// Sections of the shared file. A service leaves out the ones it does not have; any other name is a mistake.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 15] = [
     "admin",
     "delivery",
     "destinations",
     "grpc",
     "http",
     "journal",
+    "limits",
     "mapping",
     "posthog",
     "relay",
     "shutdown",
     "sources",
     "telemetry",
+    "tls",
     "transformer",
 ];
 

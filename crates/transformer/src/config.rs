@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use moehog_runtime::{ConfigError, Listen, Shutdown};
+use moehog_transport::TlsConfig;
 use serde::Deserialize;
 
 /// Every key with its default.
-pub const DEFAULTS: &str = include_str!("../config.default.toml");
+pub const DEFAULTS: &str =
+    concat!(include_str!("../config.default.toml"), include_str!("../../transport/config.default.toml"));
 
 /// Configuration of the transformer service.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,6 +22,8 @@ pub struct Config {
     pub mapping: Mapping,
     /// How the service stops.
     pub shutdown: Shutdown,
+    /// Certificates of the gRPC listener.
+    pub tls: TlsConfig,
     /// Logs and traces.
     pub telemetry: moehog_telemetry::Config,
 }

@@ -43,5 +43,10 @@ pub use self::{
 /// An address that cannot be listened on.
 pub fn bind(config: Config) -> anyhow::Result<Worker> {
     let routes = Routes::new(moehog_proto::transformer::server(Transformer::new(config.mapping)));
-    Worker::bind("moehog.transformer.v1.TransformerService", routes, (&config.grpc, &config.admin, &config.shutdown))
+    Worker::bind(
+        "moehog.transformer.v1.TransformerService",
+        routes,
+        (&config.grpc, &config.admin, &config.shutdown),
+        &config.tls,
+    )
 }

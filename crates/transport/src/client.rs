@@ -1,11 +1,12 @@
 //! Channels to services.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
+use h2::Reason;
 use moehog_proto::{Channel, channel};
-use tonic::{Code, Status, transport::Endpoint};
+use tonic::Status;
 
-use crate::Address;
+use crate::{Address, Tls, balance::Balance, resolve::Resolver};
 
 /// How a channel behaves. Deadlines belong to the calls.
 #[derive(Debug, Clone)]
@@ -16,6 +17,10 @@ pub struct ClientConfig {
     pub keepalive: Duration,
     /// Longest wait for a ping's answer.
     pub keepalive_timeout: Duration,
+    /// Certificates; none is plain HTTP/2.
+    pub tls: Option<Tls>,
+    /// The name that the service's certificate is for; none is the address's own.
+    pub server_name: Option<String>,
 }
 
 impl Default for ClientConfig {
@@ -24,6 +29,8 @@ impl Default for ClientConfig {
             connect_timeout: Duration::from_secs(2),
             keepalive: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
+            tls: None,
+            server_name: None,
         }
     }
 }
@@ -31,45 +38,44 @@ impl Default for ClientConfig {
 /// HTTP/2 window of a stream and a connection: a message of many events must not wait for window updates.
 pub(crate) const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
-/// Opens a channel to a service. It connects when first used and again after a failure.
+/// Opens a channel to a service: to each of its replicas once it is needed, and again after a failure.
 ///
 /// # Panics
 ///
 /// Outside a tokio runtime.
 pub fn connect(address: &Address, config: &ClientConfig) -> Channel {
-    let endpoints = address.hosts.iter().filter_map(|host| {
-        // an `Address` holds only what a URI can: parsing cannot fail
-        let endpoint = Endpoint::from_shared(format!("http://{host}")).ok()?;
-        Some(
-            endpoint
-                .connect_timeout(config.connect_timeout)
-                .http2_keep_alive_interval(config.keepalive)
-                .keep_alive_timeout(config.keepalive_timeout)
-                .keep_alive_while_idle(true)
-                .initial_stream_window_size(WINDOW_BYTES)
-                .initial_connection_window_size(WINDOW_BYTES)
-                .tcp_nodelay(true),
-        )
-    });
-    let mut endpoints: Vec<_> = endpoints.collect();
-    if endpoints.len() == 1 {
-        channel(endpoints.remove(0).connect_lazy())
-    } else {
-        channel(tonic::transport::Channel::balance_list(endpoints.into_iter()))
+    let server_name = address.name().map(|name| name.trim_matches(['[', ']']).to_string());
+    channel(Balance::new(Resolver::new(address), server_name, address.to_string(), config.clone()))
+}
+
+/// A call that reached no replica.
+#[derive(Debug, thiserror::Error)]
+#[error("no replica of {service} can be reached: {why}")]
+pub(crate) struct Unreached {
+    service: String,
+    why: String,
+}
+
+impl Unreached {
+    pub(crate) fn status(service: &str, why: &str) -> Status {
+        let unreached = Self { service: service.to_string(), why: why.to_string() };
+        let mut status = Status::unavailable(unreached.to_string());
+        status.set_source(Arc::new(unreached));
+        status
     }
 }
 
 /// Whether a call failed before it reached any service: nothing was worked on.
 ///
-/// Only a failure to connect says so; a connection that broke may have carried the call.
+/// Only a call that got no connection, or one that the service refused by its stream, says so; a connection that broke may
+/// have carried the call.
 #[must_use]
 pub fn never_left(status: &Status) -> bool {
-    if status.code() != Code::Unavailable {
-        return false;
-    }
     let mut cause: Option<&(dyn Error + 'static)> = status.source();
     while let Some(error) = cause {
-        if error.is::<tonic::ConnectError>() {
+        let refused =
+            error.downcast_ref::<h2::Error>().is_some_and(|error| error.reason() == Some(Reason::REFUSED_STREAM));
+        if refused || error.is::<Unreached>() {
             return true;
         }
         cause = error.source();

@@ -1,17 +1,28 @@
 //! The one place that builds gRPC channels and servers.
 //!
-//! It promises that a call has a connect timeout, keepalive and message limits, that a server tells its health and drains,
-//! and that a caller can tell a call that never left ([`never_left`]) from one that may have been worked on. It retries
-//! nothing: the relay owns every retry. A service in the same process is reached by [`in_process`].
+//! It promises
+//! - a channel follows the replicas of a service: a name (`dns://`) is resolved every five seconds and after each failure to
+//!   connect, calls go to the replica with the fewest under way, and one that cannot be connected to is left out for a while;
+//! - a call has a connect timeout, keepalive and message limits, and a caller can tell one that never left ([`never_left`])
+//!   from one that may have been worked on. The first goes to another replica; beyond that nothing is retried here: the relay
+//!   owns every retry;
+//! - with certificates ([`TlsConfig`]) both sides show theirs, and a renewed one is used without a restart;
+//! - a server tells its health, ends connections at a random age, and drains.
+//!
+//! A service in the same process is reached by [`in_process`].
 
 mod address;
+mod balance;
 mod client;
 mod in_process;
+mod resolve;
 mod server;
+mod tls;
 mod worker;
 
 pub use address::{Address, AddressError};
 pub use client::{ClientConfig, connect, never_left};
 pub use in_process::in_process;
 pub use server::{Server, ServerConfig};
+pub use tls::{Tls, TlsConfig};
 pub use worker::Worker;

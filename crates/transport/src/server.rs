@@ -2,22 +2,30 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use futures::{FutureExt, Stream, StreamExt, stream};
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::server::TcpIncoming};
 use tonic_health::ServingStatus;
 
-use crate::client::WINDOW_BYTES;
+use crate::{Tls, client::WINDOW_BYTES};
+
+/// Longest time that a caller may take to show its certificate.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// How a server behaves.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// Longest time that calls under way may take after the stop began.
     pub grace: Duration,
+    /// Certificates; none is plain HTTP/2.
+    pub tls: Option<Tls>,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { grace: Duration::from_secs(25) }
+        Self { grace: Duration::from_secs(25), tls: None }
     }
 }
 
@@ -88,11 +96,15 @@ impl Server {
             .initial_connection_window_size(WINDOW_BYTES)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(self.incoming, async move {
-                stopping.cancelled().await;
-                health.set_service_status("", ServingStatus::NotServing).await;
-            });
+            .add_routes(routes);
+        let stop = async move {
+            stopping.cancelled().await;
+            health.set_service_status("", ServingStatus::NotServing).await;
+        };
+        let server = match self.config.tls {
+            None => server.serve_with_incoming_shutdown(self.incoming, stop).boxed(),
+            Some(tls) => server.serve_with_incoming_shutdown(authenticated(self.incoming, tls), stop).boxed(),
+        };
         tokio::select! {
             result = server => result,
             () = async { shutdown.cancelled().await; tokio::time::sleep(self.config.grace).await } => {
@@ -101,4 +113,30 @@ impl Server {
             }
         }
     }
+}
+
+/// Connections whose other side has shown a certificate. One that does not, or is slow about it, holds up no other.
+fn authenticated(mut incoming: TcpIncoming, tls: Tls) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
+    let (accepted, connections) = mpsc::channel(16);
+    tokio::spawn(async move {
+        loop {
+            let next = tokio::select! {
+                next = incoming.next() => next,
+                () = accepted.closed() => return,
+            };
+            let Some(Ok(stream)) = next else { continue };
+            let (accepted, tls) = (accepted.clone(), tls.clone());
+            tokio::spawn(async move {
+                match timeout(HANDSHAKE, tls.accept(stream)).await {
+                    // nobody waits for it where the server has stopped
+                    Ok(Ok(stream)) => drop(accepted.send(Ok(stream)).await),
+                    Ok(Err(error)) => {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "gRPC caller was turned away");
+                    }
+                    Err(_elapsed) => tracing::warn!("gRPC caller showed no certificate in time"),
+                }
+            });
+        }
+    });
+    stream::unfold(connections, async |mut connections| connections.recv().await.map(|next| (next, connections)))
 }

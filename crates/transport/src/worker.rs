@@ -7,7 +7,7 @@ use moehog_runtime::{Admin, Exit, Listen, Readiness, Shutdown};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::{Server, ServerConfig};
+use crate::{Server, ServerConfig, TlsConfig};
 
 /// A service with its ports taken.
 #[derive(Debug)]
@@ -23,13 +23,15 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// An address that cannot be listened on.
+    /// An address that cannot be listened on, certificates that cannot be used.
     pub fn bind(
         name: &'static str,
         routes: Routes,
         (grpc, admin, shutdown): (&Listen, &Listen, &Shutdown),
+        tls: &TlsConfig,
     ) -> anyhow::Result<Self> {
-        let grpc = Server::bind(grpc.listen, ServerConfig { grace: shutdown.grace })
+        let tls = tls.open().context("certificates of section tls").context(Exit::Configuration)?;
+        let grpc = Server::bind(grpc.listen, ServerConfig { grace: shutdown.grace, tls })
             .with_context(|| format!("listen on {} (grpc.listen)", grpc.listen))
             .context(Exit::Listen)?;
         let admin = Admin::bind(admin.listen)

@@ -93,7 +93,7 @@ async fn a_call_under_way_ends_while_the_server_stops() {
 
 #[tokio::test]
 async fn a_server_that_does_not_drain_is_left_after_the_grace() {
-    let config = ServerConfig { grace: Duration::from_millis(200) };
+    let config = ServerConfig { grace: Duration::from_millis(200), ..ServerConfig::default() };
     let server = Server::bind("127.0.0.1:0".parse().unwrap(), config).unwrap();
     let address = format!("list://{}", server.local_addr().unwrap());
     let shutdown = CancellationToken::new();

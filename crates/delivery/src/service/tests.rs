@@ -60,7 +60,7 @@ async fn a_call_is_answered_in_time_though_a_request_hangs() {
 async fn a_call_without_a_turn_is_overload_and_no_attempt() {
     let posthog = posthog();
     let service = Arc::new(service(&posthog, |config| {
-        config.delivery = crate::Limits { concurrency: 1, queue: 0, queue_wait: Duration::from_secs(10) };
+        config.limits = crate::Limits { concurrency: 1, queue: 0, queue_wait: Duration::from_secs(10) };
     }));
     posthog.faults().add(Rule::always(Action::Hang).times(1));
     let hanging = tokio::spawn({

@@ -2,17 +2,12 @@
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{Query, State},
 };
-use http::StatusCode;
 use moehog_journal::DeadLetterQuery;
-use moehog_proto::{ParseReceiptError, Receipt};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Admin, Failure,
-    view::{DeadLetterView, EntryView},
-};
+use super::{Admin, Failure, receipts::receipt, view::DeadLetterView};
 
 /// Dead letters in a page, and at most.
 const PAGE: usize = 100;
@@ -41,25 +36,4 @@ pub(super) async fn list(State(admin): State<Admin>, Query(list): Query<List>) -
     let letters = admin.journal.dead_letters(DeadLetterQuery { source: list.source, before, limit }).await?;
     let next = letters.last().filter(|_| letters.len() >= limit).map(|last| last.receipt.to_string());
     Ok(Json(Page { dead_letters: letters.iter().map(DeadLetterView::new).collect(), next }))
-}
-
-/// One webhook with what became of its events, dead or not.
-pub(super) async fn show(State(admin): State<Admin>, Path(text): Path<String>) -> Result<Json<EntryView>, Failure> {
-    let receipt = receipt(&text)?;
-    match admin.journal.get(receipt).await? {
-        Some(entry) => Ok(Json(EntryView::new(&entry))),
-        None => Err(Failure {
-            status: StatusCode::NOT_FOUND,
-            error: "unknown_receipt",
-            message: "no webhook has this receipt: it was not taken, or is no longer kept".to_string(),
-        }),
-    }
-}
-
-fn receipt(text: &str) -> Result<Receipt, Failure> {
-    text.parse().map_err(|error: ParseReceiptError| Failure {
-        status: StatusCode::BAD_REQUEST,
-        error: "malformed_receipt",
-        message: error.to_string(),
-    })
 }

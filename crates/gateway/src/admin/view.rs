@@ -5,8 +5,12 @@ use std::io::Read;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::bufread::MultiGzDecoder;
 use moehog_journal::{DeadLetter, Entry};
-use moehog_proto::journal::{self, EntryHeader, EventState};
+use moehog_proto::{
+    journal::{self, EntryHeader, EventState},
+    transformer::{MappedEvent, Rejection, TransformedWebhook, mapped_event::Outcome, transformed_webhook},
+};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::ingest::KEY_DESTINATION;
@@ -113,6 +117,8 @@ pub(super) struct EntryView {
     /// The body without its gzip.
     decompressed: Option<TextView>,
     events: Vec<EventView>,
+    /// The finished events, as the mapping makes them now; none where the transformer did not answer.
+    mapped: Option<Vec<MappedView>>,
     attempts: Vec<AttemptView>,
     mapping_revision: Option<String>,
     transform_deaths: u32,
@@ -179,7 +185,7 @@ impl TextView {
 }
 
 impl EntryView {
-    pub(super) fn new(entry: &Entry) -> Self {
+    pub(super) fn new(entry: &Entry, mapped: Option<TransformedWebhook>) -> Self {
         let progress = entry.progress.clone().unwrap_or_default();
         Self {
             receipt: entry.receipt.to_string(),
@@ -193,11 +199,50 @@ impl EntryView {
             },
             decompressed: decompressed(&entry.body),
             events: progress.events.iter().map(EventView::new).collect(),
+            mapped: mapped.map(MappedView::all),
             attempts: progress.attempts.iter().map(AttemptView::new).collect(),
             mapping_revision: Some(progress.mapping_revision).filter(|revision| !revision.is_empty()),
             transform_deaths: progress.transform_deaths,
         }
     }
+}
+
+/// One event as the mapping makes it.
+#[derive(Debug, Serialize)]
+struct MappedView {
+    position: u32,
+    ordinal: u32,
+    /// What PostHog is sent.
+    event: Option<Box<RawValue>>,
+    /// Why there is none.
+    reason: Option<String>,
+}
+
+impl MappedView {
+    fn all(webhook: TransformedWebhook) -> Vec<Self> {
+        match webhook.result {
+            Some(transformed_webhook::Result::Mapped(mapped)) => mapped.events.into_iter().map(Self::new).collect(),
+            Some(transformed_webhook::Result::Rejection(rejection)) => {
+                vec![Self { position: 0, ordinal: 0, event: None, reason: Some(explained(rejection)) }]
+            }
+            None => Vec::new(),
+        }
+    }
+
+    fn new(mapped: MappedEvent) -> Self {
+        let (event, reason) = match mapped.outcome {
+            Some(Outcome::Event(event)) => (serde_json::from_slice(&event.json).ok(), None),
+            Some(Outcome::Filtered(why)) => (None, Some(format!("filtered: {why}"))),
+            Some(Outcome::Duplicate(_)) => (None, Some("duplicate: same PostHog key earlier in this webhook".into())),
+            Some(Outcome::Dead(rejection)) => (None, Some(explained(rejection))),
+            None => (None, None),
+        };
+        Self { position: mapped.position, ordinal: mapped.ordinal, event, reason }
+    }
+}
+
+fn explained(rejection: Rejection) -> String {
+    format!("{}: {}", rejection.reason, rejection.detail)
 }
 
 /// The beginning of a gzip body's content; what can be read of a damaged one.

@@ -1,0 +1,51 @@
+//! `/api/receipts/{receipt}`: one webhook, whole.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use http::StatusCode;
+use moehog_journal::Entry;
+use moehog_proto::{
+    ParseReceiptError, Receipt,
+    transformer::{TransformRequest, TransformedWebhook},
+};
+
+use super::{Admin, Failure, view::EntryView};
+
+/// Longest wait for the events that the mapping makes of a webhook now.
+const MAP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// One webhook: as it came, its events as the mapping makes them now, and what became of them.
+pub(super) async fn show(State(admin): State<Admin>, Path(text): Path<String>) -> Result<Json<EntryView>, Failure> {
+    let Some(entry) = admin.journal.get(receipt(&text)?).await? else {
+        return Err(Failure {
+            status: StatusCode::NOT_FOUND,
+            error: "unknown_receipt",
+            message: "no webhook has this receipt: it was not taken, or is no longer kept".to_string(),
+        });
+    };
+    let mapped = map(&admin, &entry).await;
+    Ok(Json(EntryView::new(&entry, mapped)))
+}
+
+/// What the transformer makes of the webhook; none where it does not answer.
+async fn map(admin: &Admin, entry: &Entry) -> Option<TransformedWebhook> {
+    let webhooks = vec![moehog_relay::webhook_of(entry.clone(), None)];
+    let mut request = tonic::Request::new(TransformRequest { webhooks, max_response_bytes: 0 });
+    request.set_timeout(MAP_DEADLINE);
+    let mut transformer = admin.transformer.clone();
+    let answer = tokio::time::timeout(MAP_DEADLINE, transformer.transform(request)).await;
+    let answer = answer.ok()?.inspect_err(|status| tracing::debug!(%status, "webhook is shown without its events"));
+    answer.ok()?.into_inner().webhooks.into_iter().next()
+}
+
+pub(super) fn receipt(text: &str) -> Result<Receipt, Failure> {
+    text.parse().map_err(|error: ParseReceiptError| Failure {
+        status: StatusCode::BAD_REQUEST,
+        error: "malformed_receipt",
+        message: error.to_string(),
+    })
+}

@@ -1,0 +1,83 @@
+//! `moehog receipt`: one webhook, from what came to PostHog's answers.
+
+use serde_json::Value;
+
+use crate::{cli::Receipt, gateway::Gateway};
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+pub(crate) async fn run(command: Receipt) -> anyhow::Result<()> {
+    let entry = Gateway::new(&command.gateway)?.get(&["api", "receipts", &command.receipt], &[]).await?;
+    if command.json {
+        println!("{entry:#}");
+    } else {
+        print!("{}", page(&entry));
+    }
+    Ok(())
+}
+
+/// One webhook: what is known, what became of its events, PostHog's answers, and what came.
+pub(crate) fn page(entry: &Value) -> String {
+    let empty = Value::Null;
+    let header = entry.get("header").unwrap_or(&empty);
+    let list = |name: &str| entry.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut lines = vec![
+        format!("receipt      {}", text(entry, "receipt")),
+        format!("received     {}", text(header, "received_at")),
+        format!("source       {}", text(header, "source")),
+        format!("destination  {}", text(header, "destination")),
+        format!("trace        {}", text(header, "trace_id")),
+        String::new(),
+    ];
+    for event in list("events") {
+        let position = event.get("position").cloned().unwrap_or_default();
+        lines.push(format!("event #{position}  {}  {}", text(&event, "state"), reason(&event)));
+    }
+    for event in list("mapped") {
+        let position = event.get("position").cloned().unwrap_or_default();
+        let made = event.get("event").filter(|made| !made.is_null());
+        lines.push(format!(
+            "maps to #{position}  {}",
+            made.map_or_else(|| text(&event, "reason").to_string(), Value::to_string)
+        ));
+    }
+    for attempt in list("attempts") {
+        let status =
+            attempt.get("status").and_then(Value::as_u64).map_or_else(|| "no answer".to_string(), |s| s.to_string());
+        lines.push(format!("asked {}  {status}  {}", text(&attempt, "started_at"), text(&attempt, "answer")));
+    }
+    lines.push(String::new());
+    let text_at = |path| entry.pointer(path).and_then(Value::as_str);
+    let shown = text_at("/decompressed/text").or_else(|| text_at("/body/text"));
+    lines.push(shown.unwrap_or("(not text: --json has it in base64)").to_string());
+    lines.join("\n") + "\n"
+}
+
+/// The text of a field; a dash where there is none.
+pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).unwrap_or("-")
+}
+
+pub(crate) fn reason(letter: &Value) -> String {
+    match (text(letter, "reason"), text(letter, "detail")) {
+        (reason, "-") => reason.to_string(),
+        (reason, detail) => format!("{reason}: {detail}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_page_shows_the_body_as_text() {
+        let entry = json!({
+            "receipt": "r", "header": {"source": "default"}, "body": {"text": "{}"}, "decompressed": null,
+            "events": [{"position": 0, "state": "dead", "reason": "unreadable_json", "detail": ""}], "attempts": [],
+        });
+        let page = page(&entry);
+        assert!(page.contains("event #0  dead  unreadable_json"), "{page}");
+        assert!(page.ends_with("{}\n"), "{page}");
+    }
+}
