@@ -1,5 +1,7 @@
 //! moehog running as one process or three.
 
+mod replica;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -14,6 +16,7 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use self::replica::Replica;
 use crate::{Log, Process, Service, Setup, binary, get, within};
 
 const START: Duration = Duration::from_secs(20);
@@ -225,6 +228,15 @@ impl Deployment {
         Ok(self.addresses.get(&self.keeper()).context("never started")?.admin)
     }
 
+    /// The admin address of one process.
+    ///
+    /// # Errors
+    ///
+    /// It never started.
+    pub fn admin_of(&self, service: Service) -> anyhow::Result<SocketAddr> {
+        Ok(self.addresses.get(&service).context("never started")?.admin)
+    }
+
     /// Where a worker answers gRPC.
     ///
     /// # Errors
@@ -335,13 +347,17 @@ impl Deployment {
             variables.push(("MOEHOG__JOURNAL__DIR".to_string(), journal));
         }
         if service == Service::Gateway {
-            let transformer = match &self.setup.transformer {
-                Some(address) => address.clone(),
-                None => format!("list://{}", self.grpc(Service::Transformer)?),
-            };
-            variables.push(("MOEHOG__TRANSFORMER__ADDRESS".to_string(), transformer));
-            let delivery = format!("list://{}", self.grpc(Service::Delivery)?);
-            variables.push(("MOEHOG__DELIVERY__ADDRESS".to_string(), delivery));
+            let workers = [
+                ("MOEHOG__TRANSFORMER__ADDRESS", &self.setup.transformer, Service::Transformer),
+                ("MOEHOG__DELIVERY__ADDRESS", &self.setup.delivery, Service::Delivery),
+            ];
+            for (name, elsewhere, service) in workers {
+                let address = match elsewhere {
+                    Some(address) => address.clone(),
+                    None => format!("list://{}", self.grpc(service)?),
+                };
+                variables.push((name.to_string(), address));
+            }
         }
         variables.extend(self.setup.variables.iter().cloned());
         Ok(variables)

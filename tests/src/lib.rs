@@ -15,6 +15,7 @@ mod bodies;
 mod collector;
 mod deployment;
 mod disk;
+mod dns;
 mod log;
 mod oracle;
 mod process;
@@ -29,8 +30,9 @@ pub use self::{
     binaries::binary,
     bodies::{connector, purchase, streams, tutorial},
     collector::{Collector, Span},
-    deployment::Deployment,
+    deployment::{Deployment, Replica},
     disk::SmallDisk,
+    dns::Dns,
     log::{Line, Log},
     oracle::{Judgement, Sent, judge},
     process::Process,

@@ -60,6 +60,8 @@ pub struct Setup {
     pub through: Vec<String>,
     /// Where the gateway finds the transformer, when not where it listens.
     pub transformer: Option<String>,
+    /// Where the gateway finds delivery, when not where it listens.
+    pub delivery: Option<String>,
     /// Where the binaries lie; built and found by [`crate::binary`] when none.
     pub binaries: Option<PathBuf>,
     /// What a process listens on (its service, its admin port); free ports where none is named.
@@ -90,6 +92,7 @@ impl Setup {
             journal: None,
             through: Vec::new(),
             transformer: None,
+            delivery: None,
             binaries: None,
             listen: BTreeMap::new(),
             own_group: false,

@@ -7,12 +7,14 @@ mod end_to_end {
     mod a_held_destination_stops_its_own_lane;
     mod a_lost_answer_is_retried_byte_for_byte;
     mod a_persons_last_set_wins;
+    mod a_receipt_tells_the_whole_story;
     mod a_redelivery_is_one_event;
     mod dead_letters_are_listed_and_shown;
     mod kill_9_loses_nothing;
     mod odd_bytes_are_kept;
     mod one_trace_crosses_three_services;
     mod outages_are_ridden_out;
+    mod replicas_come_and_go;
     mod the_disk_fills_and_recovers;
     mod the_readmes_commands_work;
     mod the_tutorials_bodies_arrive;

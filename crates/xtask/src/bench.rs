@@ -12,6 +12,7 @@ mod load;
 mod mapping;
 mod outage;
 mod report;
+mod scale;
 mod subject;
 mod throughput;
 
@@ -75,6 +76,8 @@ enum Measure {
     Backlog,
     /// 3,334 requests a second against a PostHog that takes 200 ms.
     Campaign,
+    /// 1, 2, 4 and 8 deliveries behind a name, each with two requests of 100 events under way, PostHog at 200 ms.
+    Scale,
 }
 
 /// How long and how large.
@@ -138,6 +141,9 @@ async fn measure(arguments: &Arguments, plan: &Plan) -> anyhow::Result<Report> {
     }
     if wanted(Measure::Campaign) {
         report.campaign = keep(campaign::measure(plan).await, "campaign", &mut report.failures);
+    }
+    if wanted(Measure::Scale) {
+        report.scale = keep(scale::measure(plan).await, "scale", &mut report.failures).unwrap_or_default();
     }
     report.budget = budget::judge(&report);
     Ok(report)

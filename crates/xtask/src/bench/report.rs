@@ -5,7 +5,8 @@ use std::{fmt, fs};
 use serde::Serialize;
 
 use super::{
-    backlog::Backlog, budget::Row, campaign::Campaign, mapping::Mapping, outage::Outage, throughput::Throughput,
+    backlog::Backlog, budget::Row, campaign::Campaign, mapping::Mapping, outage::Outage, scale::Step,
+    throughput::Throughput,
 };
 
 /// Everything a run measured.
@@ -17,6 +18,7 @@ pub(crate) struct Report {
     pub(crate) outage: Option<Outage>,
     pub(crate) backlog: Vec<Backlog>,
     pub(crate) campaign: Option<Campaign>,
+    pub(crate) scale: Vec<Step>,
     pub(crate) budget: Vec<Row>,
     /// Measures that gave no figure, and why.
     pub(crate) failures: Vec<String>,
@@ -48,6 +50,7 @@ impl Report {
             outage: None,
             backlog: Vec::new(),
             campaign: None,
+            scale: Vec::new(),
             budget: Vec::new(),
             failures: Vec::new(),
         }
@@ -82,6 +85,9 @@ impl fmt::Display for Report {
                 backlog.disk_bytes as f64 / 1e6,
                 backlog.start_to_first_200_ms
             )?;
+        }
+        for step in &self.scale {
+            writeln!(formatter, "{step}")?;
         }
         if let Some(campaign) = &self.campaign {
             writeln!(formatter, "\n{campaign}")?;
