@@ -3,6 +3,7 @@
 use std::{sync::Arc, thread};
 
 use tokio::{
+    runtime::Handle,
     sync::Semaphore,
     task::{self, JoinError},
 };
@@ -13,7 +14,7 @@ use tokio::{
 pub struct Cores(Arc<Semaphore>);
 
 impl Cores {
-    /// As many as this machine lets the process use.
+    /// As many as the runtime works on.
     #[must_use]
     pub fn all() -> Self {
         Self::limited(available())
@@ -49,8 +50,10 @@ impl Cores {
     }
 }
 
+/// As many as the runtime has threads: on a machine shared with others, `TOKIO_WORKER_THREADS` says how many that is.
 fn available() -> usize {
-    thread::available_parallelism().map_or(2, usize::from)
+    let of_machine = |_none| thread::available_parallelism().map_or(2, usize::from);
+    Handle::try_current().map_or_else(of_machine, |runtime| runtime.metrics().num_workers())
 }
 
 #[cfg(test)]
@@ -79,6 +82,12 @@ mod tests {
         done.sort_unstable();
         assert_eq!(done, (0..20).collect::<Vec<_>>());
         assert_eq!(most.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn there_are_as_many_as_the_runtime_has_threads() {
+        assert_eq!(Cores::all().0.available_permits(), 3);
+        assert_eq!(Cores::half().0.available_permits(), 1);
     }
 
     #[tokio::test]
