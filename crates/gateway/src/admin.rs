@@ -16,12 +16,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::StatusCode;
+use http::{StatusCode, header};
 use moehog_journal::{Journal, ReadError};
 use moehog_proto::{Channel, transformer::TransformerServiceClient};
+use moehog_runtime::Secret;
 use serde::Serialize;
 
-use crate::ingest::host_is_loopback;
+use crate::ingest::{host_is_loopback, shows_one_of};
 
 /// What the admin API reads.
 #[derive(Debug, Clone)]
@@ -31,29 +32,62 @@ pub(crate) struct Admin {
     pub(crate) transformer: TransformerServiceClient<Channel>,
 }
 
-/// The routes under `/api`. On a loopback listener a request must name a loopback host, so that no web page reads it through a
-/// name that it points here.
-pub(crate) fn routes(admin: Admin, address: IpAddr) -> Router {
-    let guarded = address.to_canonical().is_loopback();
+/// The routes under `/api`. With tokens, a request must show one. Without, only a loopback listener answers, and a request must
+/// name a loopback host, so that no web page reads it through a name that it points here.
+pub(crate) fn routes(admin: Admin, address: IpAddr, tokens: Vec<Secret>) -> Router {
+    let guard_by = Arc::new(Guard { loopback: address.to_canonical().is_loopback(), tokens });
     Router::new()
         .route("/api/status", get(status::show))
         .route("/api/dead-letters", get(dead_letters::list))
         .route("/api/dead-letters/{receipt}", get(receipts::show))
         .route("/api/receipts/{receipt}", get(receipts::show))
-        .layer(middleware::from_fn_with_state(guarded, guard))
+        .layer(middleware::from_fn_with_state(guard_by, guard))
         .with_state(admin)
 }
 
-async fn guard(State(guarded): State<bool>, request: Request, next: Next) -> Response {
-    if guarded && !host_is_loopback(request.uri(), request.headers()) {
-        let refused = Failure {
-            status: StatusCode::FORBIDDEN,
-            error: "not_loopback",
-            message: "this port listens on the loopback address and is asked by that name only".to_string(),
-        };
-        return refused.into_response();
+#[derive(Debug)]
+struct Guard {
+    loopback: bool,
+    tokens: Vec<Secret>,
+}
+
+impl Guard {
+    fn admit(&self, request: &Request) -> Result<(), Failure> {
+        let refused = |status, error, message: &str| Err(Failure { status, error, message: message.to_string() });
+        if !self.tokens.is_empty() {
+            return match shows_one_of(&self.tokens, &header::AUTHORIZATION, request.headers()) {
+                Some(true) => Ok(()),
+                Some(false) => refused(StatusCode::UNAUTHORIZED, "token_wrong", "the token is none of api.tokens"),
+                None => refused(
+                    StatusCode::UNAUTHORIZED,
+                    "token_missing",
+                    "send Authorization: Bearer TOKEN with a token of api.tokens (moehog: --admin-token)",
+                ),
+            };
+        }
+        if !self.loopback {
+            return refused(
+                StatusCode::FORBIDDEN,
+                "token_not_configured",
+                "this port is reachable from outside and shows webhooks: configure api.tokens",
+            );
+        }
+        if !host_is_loopback(request.uri(), request.headers()) {
+            return refused(
+                StatusCode::FORBIDDEN,
+                "not_loopback",
+                "this port listens on the loopback address and is asked by that name only",
+            );
+        }
+        Ok(())
     }
-    next.run(request).await
+}
+
+async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    match guard.admit(&request) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => failure.into_response(),
+    }
 }
 
 /// Why the API does not answer.
@@ -79,5 +113,32 @@ impl From<ReadError> for Failure {
             ReadError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         };
         Self { status, error: code, message: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn without_a_token_only_the_loopback_answers_and_with_one_it_is_asked_for() {
+        let request = |token: Option<&str>| {
+            let mut request = Request::builder().uri("/api/status").header(header::HOST, "127.0.0.1:9080");
+            if let Some(token) = token {
+                request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+            }
+            request.body(Body::empty()).unwrap()
+        };
+        let status = |loopback, tokens: &[&str], shown| {
+            let tokens = tokens.iter().map(|token| Secret::from((*token).to_string())).collect();
+            Guard { loopback, tokens }.admit(&request(shown)).err().map(|failure| failure.status)
+        };
+        assert_eq!(status(true, &[], None), None);
+        assert_eq!(status(false, &[], None), Some(StatusCode::FORBIDDEN));
+        assert_eq!(status(false, &["old", "new"], None), Some(StatusCode::UNAUTHORIZED));
+        assert_eq!(status(true, &["new"], Some("other")), Some(StatusCode::UNAUTHORIZED));
+        assert_eq!(status(false, &["old", "new"], Some("new")), None);
     }
 }

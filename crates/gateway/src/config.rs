@@ -22,6 +22,8 @@ pub struct Config {
     pub http: Http,
     /// The admin listener.
     pub admin: Listen,
+    /// Who may ask the admin API.
+    pub api: Api,
     /// Where webhooks are kept.
     pub journal: moehog_journal::embedded::Config,
     /// How the relay carries them.
@@ -62,6 +64,14 @@ impl Config {
         let file = moehog_runtime::arguments("moehog-gateway");
         Ok(moehog_runtime::load(Self::DEFAULTS, file.as_deref(), moehog_runtime::environment())?)
     }
+}
+
+/// Who may ask the admin API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    /// Bearer tokens; without one only a loopback address answers.
+    pub tokens: Vec<Secret>,
 }
 
 /// A worker service.

@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 use moehog_journal::{Journal, disk::RealDisk, embedded::Embedded};
 use moehog_proto::{Channel, transformer::TransformerServiceClient};
 use moehog_relay::Relay;
-use moehog_runtime::{Exit, within_grace};
+use moehog_runtime::{Exit, Secret, within_grace};
 use moehog_transport::{Address, ClientConfig, connect};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,7 @@ pub struct Gateway {
     listener: Listener,
     admin: moehog_runtime::Admin,
     admin_addr: SocketAddr,
+    api_tokens: Vec<Secret>,
     ingest: Arc<Ingest>,
     journal: Arc<dyn Journal>,
     relay: Relay,
@@ -97,6 +98,7 @@ impl Gateway {
             listener,
             admin,
             admin_addr,
+            api_tokens: config.api.tokens,
             ingest: Arc::new(ingest),
             journal,
             relay,
@@ -133,7 +135,7 @@ impl Gateway {
         let (relay_stops, admin_stops) = (CancellationToken::new(), CancellationToken::new());
         let api =
             admin::Admin { journal: self.journal.clone(), relay: self.relay.status(), transformer: self.transformer };
-        let routes = admin::routes(api, self.admin_addr.ip());
+        let routes = admin::routes(api, self.admin_addr.ip(), self.api_tokens);
         let mut admin = tokio::spawn(self.admin.serve(routes, admin_stops.clone()));
         let mut relay = tokio::spawn(self.relay.run(relay_stops.clone()));
         readiness.set(true, "ready");

@@ -18,7 +18,7 @@ use moehog_runtime::Cores;
 pub use self::answers::Answer;
 pub(crate) use self::{
     answers::Refusal,
-    auth::{KEY_DESTINATION, key_remedy, without_key},
+    auth::{KEY_DESTINATION, key_remedy, shows_one_of, without_key},
     local::host_is_loopback,
     scan::well_formed,
 };

@@ -51,17 +51,27 @@ pub(crate) struct Up {
     pub(crate) token: Option<String>,
 }
 
+/// A running gateway that is asked, and how its answer is shown.
+#[derive(Debug, Args)]
+pub(crate) struct Running {
+    /// Admin address of the running gateway.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9080", global = true)]
+    pub(crate) admin: String,
+    /// One of its `api.tokens`, where it has any.
+    #[arg(long, value_name = "TOKEN", env = "MOEHOG_ADMIN_TOKEN", hide_env_values = true, global = true)]
+    pub(crate) admin_token: Option<String>,
+    /// Prints JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
 /// Asks a running gateway for one webhook.
 #[derive(Debug, Args)]
 pub(crate) struct Receipt {
     /// The receipt, as MoEngage's answer or the event's property `moehog.receipt` names it.
     pub(crate) receipt: String,
-    /// Admin address of the running gateway.
-    #[arg(long = "admin", value_name = "ADDR", default_value = "127.0.0.1:9080")]
-    pub(crate) gateway: String,
-    /// Prints JSON instead of a page.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) gateway: Running,
 }
 
 /// Asks a running gateway for its dead letters.
@@ -69,12 +79,8 @@ pub(crate) struct Receipt {
 pub(crate) struct DeadLetters {
     #[command(subcommand)]
     pub(crate) action: DeadLettersAction,
-    /// Admin address of the running gateway.
-    #[arg(long = "admin", value_name = "ADDR", default_value = "127.0.0.1:9080", global = true)]
-    pub(crate) gateway: String,
-    /// Prints JSON instead of a table.
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) gateway: Running,
 }
 
 #[derive(Debug, Subcommand)]

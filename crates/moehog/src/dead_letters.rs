@@ -18,7 +18,7 @@ pub(crate) async fn run(command: DeadLetters) -> anyhow::Result<()> {
     match &command.action {
         DeadLettersAction::List { source, limit } => {
             let letters = list(&gateway, source.as_deref(), *limit).await?;
-            if command.json {
+            if command.gateway.json {
                 println!("{:#}", Value::from(letters));
             } else if letters.is_empty() {
                 println!("no dead letters");
@@ -28,7 +28,7 @@ pub(crate) async fn run(command: DeadLetters) -> anyhow::Result<()> {
         }
         DeadLettersAction::Show { receipt } => {
             let entry = gateway.get(&["api", "receipts", receipt], &[]).await?;
-            if command.json {
+            if command.gateway.json {
                 println!("{entry:#}");
             } else {
                 print!("{}", page(&entry));

@@ -1,24 +1,29 @@
 //! Asks the admin port of a running gateway.
 
 use anyhow::{Context, bail};
+use moehog_runtime::Secret;
 use serde_json::Value;
+
+use crate::cli::Running;
 
 /// The admin API of a gateway.
 pub(crate) struct Gateway {
     client: reqwest::Client,
     base: reqwest::Url,
+    token: Option<Secret>,
 }
 
 impl Gateway {
-    pub(crate) fn new(admin: &str) -> anyhow::Result<Self> {
-        let text = if admin.contains("://") { admin.to_string() } else { format!("http://{admin}") };
+    pub(crate) fn new(running: &Running) -> anyhow::Result<Self> {
+        let admin = &running.admin;
+        let text = if admin.contains("://") { admin.clone() } else { format!("http://{admin}") };
         let base = text.parse().with_context(|| format!("--admin {admin} is not an address"))?;
         // plain HTTP to an admin port: no certificate is needed, and no proxy stands between
         let roots = std::iter::empty::<reqwest::Certificate>();
         let _already_installed = rustls::crypto::ring::default_provider().install_default();
         let client =
             reqwest::Client::builder().no_proxy().tls_certs_only(roots).build().context("make an HTTP client")?;
-        Ok(Self { client, base })
+        Ok(Self { client, base, token: running.admin_token.clone().map(Secret::from) })
     }
 
     pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Value> {
@@ -30,7 +35,11 @@ impl Gateway {
             url.query_pairs_mut().extend_pairs(query);
         }
         let asked = format!("ask the gateway at {} (is it running? --admin names its admin address)", self.base);
-        let answer = self.client.get(url).send().await.context(asked)?;
+        let mut request = self.client.get(url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose());
+        }
+        let answer = request.send().await.context(asked)?;
         let status = answer.status();
         let body: Value = answer.json().await.with_context(|| format!("read the gateway's answer ({status})"))?;
         if !status.is_success() {

@@ -7,7 +7,7 @@ use crate::{cli::Receipt, gateway::Gateway};
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) async fn run(command: Receipt) -> anyhow::Result<()> {
     let entry = Gateway::new(&command.gateway)?.get(&["api", "receipts", &command.receipt], &[]).await?;
-    if command.json {
+    if command.gateway.json {
         println!("{entry:#}");
     } else {
         print!("{}", page(&entry));

@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 /// Sections of the shared file. A service leaves out the ones it does not have; any other name is a mistake.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     "admin",
+    "api",
     "delivery",
     "destinations",
     "grpc",

@@ -101,14 +101,11 @@ impl Source {
         if self.tokens.is_empty() {
             return if local::straight_from_here(peer, uri, headers) { Ok(()) } else { Err(Refusal::NotLocal) };
         }
-        let shown = headers.get(&self.header).ok_or(Refusal::TokenMissing)?.as_bytes();
-        let bearer = (self.header == header::AUTHORIZATION).then(|| after_bearer(shown)).flatten();
-        // every token is compared, whichever fits
-        let fits = self.tokens.iter().fold(Choice::from(0), |fits, token| {
-            let token = token.expose().as_bytes();
-            fits | token.ct_eq(shown) | bearer.map_or(Choice::from(0), |shown| token.ct_eq(shown))
-        });
-        if bool::from(fits) { Ok(()) } else { Err(Refusal::TokenWrong) }
+        match shows_one_of(&self.tokens, &self.header, headers) {
+            None => Err(Refusal::TokenMissing),
+            Some(false) => Err(Refusal::TokenWrong),
+            Some(true) => Ok(()),
+        }
     }
 
     /// The header that the token is read from, and what to do, for a refusal of [`Source::admit`].
@@ -118,6 +115,18 @@ impl Source {
             _ => (None, None),
         }
     }
+}
+
+/// Whether the header holds one of the tokens; none where there is no such header. In constant time a token.
+pub(crate) fn shows_one_of(tokens: &[Secret], header: &HeaderName, headers: &HeaderMap) -> Option<bool> {
+    let shown = headers.get(header)?.as_bytes();
+    let bearer = (*header == header::AUTHORIZATION).then(|| after_bearer(shown)).flatten();
+    // every token is compared, whichever fits
+    let fits = tokens.iter().fold(Choice::from(0), |fits, token| {
+        let token = token.expose().as_bytes();
+        fits | token.ct_eq(shown) | bearer.map_or(Choice::from(0), |shown| token.ct_eq(shown))
+    });
+    Some(fits.into())
 }
 
 fn after_bearer(value: &[u8]) -> Option<&[u8]> {
