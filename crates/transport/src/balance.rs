@@ -64,7 +64,8 @@ struct Shared {
 struct Replica {
     host: String,
     under_way: AtomicUsize,
-    ejected_until: Mutex<Option<Instant>>,
+    /// When it last could not be connected to.
+    failed_at: Mutex<Option<Instant>>,
     connection: tokio::sync::Mutex<Option<SendRequest<Body>>>,
 }
 
@@ -130,7 +131,6 @@ impl Shared {
             let mut connection = match self.connection(&replica).await {
                 Ok(connection) => connection,
                 Err(error) => {
-                    self.eject(&replica, &error);
                     last = error;
                     tried.push(replica);
                     continue;
@@ -163,25 +163,29 @@ impl Shared {
         untried.min_by_key(|replica| (replica.is_ejected(now), replica.under_way.load(Ordering::Relaxed))).cloned()
     }
 
-    /// A connection to the replica: the one there is, or a new one. Callers wait for one attempt together.
+    /// A connection to the replica: the one there is, or a new one. Calls that wait for one attempt fail with it.
     async fn connection(&self, replica: &Replica) -> io::Result<SendRequest<Body>> {
+        let asked = Instant::now();
         let mut connection = replica.connection.lock().await;
         if let Some(open) = connection.as_ref().filter(|open| !open.is_closed()) {
             return Ok(open.clone());
         }
         *connection = None;
-        if replica.is_ejected(Instant::now()) {
-            // somebody has just failed while this call waited; a replica alone is tried each time all the same
-            let alone = self.replicas.borrow().len() == 1;
-            if !alone {
-                return Err(io::Error::other(format!("{} is left out", replica.host)));
-            }
+        if replica.failed_at.lock().is_some_and(|failed| failed > asked) {
+            return Err(io::Error::other(format!("{} could not be connected to", replica.host)));
         }
         let opened = timeout(self.config.connect_timeout, self.open(&replica.host)).await;
-        let opened = opened.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
-        *replica.ejected_until.lock() = None;
-        *connection = Some(opened.clone());
-        Ok(opened)
+        match opened.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(opened) => {
+                *replica.failed_at.lock() = None;
+                *connection = Some(opened.clone());
+                Ok(opened)
+            }
+            Err(error) => {
+                self.eject(replica, &error);
+                Err(error)
+            }
+        }
     }
 
     async fn open(&self, host: &str) -> io::Result<SendRequest<Body>> {
@@ -222,8 +226,7 @@ impl Shared {
 
     fn eject(&self, replica: &Replica, error: &io::Error) {
         self.failures.increment(1);
-        let until = Instant::now() + EJECTION;
-        let before = replica.ejected_until.lock().replace(until);
+        let before = replica.failed_at.lock().replace(Instant::now());
         if before.is_none() {
             let (service, replica) = (&self.service, &replica.host);
             tracing::warn!(error = error as &dyn std::error::Error, service, replica, "replica cannot be connected to");
@@ -258,13 +261,13 @@ impl Replica {
         Self {
             host,
             under_way: AtomicUsize::new(0),
-            ejected_until: Mutex::new(None),
+            failed_at: Mutex::new(None),
             connection: tokio::sync::Mutex::new(None),
         }
     }
 
     fn is_ejected(&self, now: Instant) -> bool {
-        self.ejected_until.lock().is_some_and(|until| now < until)
+        self.failed_at.lock().is_some_and(|failed| now < failed + EJECTION)
     }
 }
 

@@ -114,3 +114,22 @@ async fn a_panic_in_this_process_costs_its_call_only() {
     assert_ne!(status.code(), Code::Ok);
     assert_eq!(call(&channel, "").await.unwrap(), "echo");
 }
+
+/// A replica that was left out is used again as soon as it is there, where there is no other.
+#[tokio::test]
+async fn when_every_replica_was_gone_the_first_that_is_back_is_used() {
+    let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let addrs = listeners.map(|listener| listener.local_addr().unwrap());
+    let address: Address = format!("list://{},{}", addrs[0], addrs[1]).parse().unwrap();
+    let channel = connect(&address, &ClientConfig::default());
+    for _ in 0..5 {
+        assert!(never_left(&call(&channel, "").await.unwrap_err()));
+    }
+    let shutdown = CancellationToken::new();
+    let served = serve(Server::bind(addrs[1], ServerConfig::default()).unwrap(), &shutdown);
+    for _ in 0..5 {
+        assert_eq!(call(&channel, "").await.unwrap(), "echo");
+    }
+    shutdown.cancel();
+    served.await.unwrap();
+}
