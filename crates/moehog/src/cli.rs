@@ -55,7 +55,7 @@ pub(crate) struct Up {
 #[derive(Debug, Args)]
 pub(crate) struct Running {
     /// Admin address of the running gateway.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9080", global = true)]
+    #[arg(id = "gateway", long = "admin", value_name = "ADDR", default_value = "127.0.0.1:9080", global = true)]
     pub(crate) admin: String,
     /// One of its `api.tokens`, where it has any.
     #[arg(long, value_name = "TOKEN", env = "MOEHOG_ADMIN_TOKEN", hide_env_values = true, global = true)]

@@ -126,7 +126,7 @@ async fn history(steps: Vec<Happens>, seed: u64) {
     let taken = rig.sink.state().taken.clone();
     for (sequence, events) in webhooks {
         let progress = rig.progress(sequence).await;
-        // three crashes of the process with a webhook alone in its call make it a dead letter: that is not a loss
+        // three crashes of the process with a webhook alone in its call make what was not sent of it dead: that is not a loss
         if progress.events.iter().all(|event| event.reason == "transform_failed") {
             continue;
         }
@@ -134,7 +134,9 @@ async fn history(steps: Vec<Happens>, seed: u64) {
         for event in &progress.events {
             match event.state() {
                 EventState::Delivered => assert!(taken.contains(&(sequence, event.position)), "{sequence} {event:?}"),
-                EventState::Dead => assert_eq!(event.reason, "refused"),
+                EventState::Dead => {
+                    assert!(["refused", "transform_failed"].contains(&&*event.reason), "{event:?}");
+                }
                 state => panic!("webhook {sequence} ended {state:?}"),
             }
         }

@@ -61,6 +61,8 @@ pub(crate) struct State {
     pub(crate) planned: HashMap<String, Vec<At>>,
     /// What was found wrong.
     pub(crate) faults: Vec<String>,
+    /// Events that were not recorded as final when a later one of their person was sent, and what was sent.
+    pub(crate) overtaken: Vec<((u64, u32), String)>,
     pub(crate) under_way: usize,
     pub(crate) most_under_way: usize,
 }
@@ -142,7 +144,7 @@ impl Sink {
     }
 
     async fn check(&self, request: &DeliverRequest) {
-        let mut faults = Vec::new();
+        let (mut faults, mut overtaken) = (Vec::new(), Vec::new());
         let ats: Vec<At> = request.events.iter().map(at).collect();
         if !ats.is_sorted() {
             faults.push(format!("not in journal order: {ats:?}"));
@@ -181,7 +183,8 @@ impl Sink {
                     }
                 };
                 if !is_done {
-                    faults.push(format!("{:?} of {} overtakes {earlier:?}", ats[index], event.distinct_id));
+                    overtaken
+                        .push((*earlier, format!("{:?} of {} overtakes {earlier:?}", ats[index], event.distinct_id)));
                 }
             }
         }
@@ -192,6 +195,7 @@ impl Sink {
             }
         }
         state.faults.extend(faults);
+        state.overtaken.extend(overtaken);
         state.calls.push((request.destination.clone(), ats));
     }
 }
