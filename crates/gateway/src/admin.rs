@@ -39,7 +39,6 @@ pub(crate) fn routes(admin: Admin, address: IpAddr, tokens: Vec<Secret>) -> Rout
     Router::new()
         .route("/api/status", get(status::show))
         .route("/api/dead-letters", get(dead_letters::list))
-        .route("/api/dead-letters/{receipt}", get(receipts::show))
         .route("/api/receipts/{receipt}", get(receipts::show))
         .layer(middleware::from_fn_with_state(guard_by, guard))
         .with_state(admin)

@@ -119,7 +119,7 @@ async fn a_dead_letter_is_listed_and_shown_with_its_bytes_and_no_key() {
     assert_eq!(process.admin("/api/dead-letters?source=other").await.1["dead_letters"], serde_json::json!([]));
 
     let receipt = answer["receipt"].as_str().unwrap();
-    let (status, shown) = process.admin(&format!("/api/dead-letters/{receipt}")).await;
+    let (status, shown) = process.admin(&format!("/api/receipts/{receipt}")).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(shown["decompressed"]["text"], r#"{"api_key":"phc_0123456789abcdef","event":"#);
     assert_eq!((&shown["body"]["bytes"], &shown["body"]["text"]), (&body.len().into(), &Value::Null));
@@ -127,9 +127,9 @@ async fn a_dead_letter_is_listed_and_shown_with_its_bytes_and_no_key() {
     assert_eq!((&shown["events"][0]["state"], &shown["settled"]), (&"dead".into(), &true.into()));
     assert!(!shown["header"].to_string().contains("phc_"), "{shown}");
 
-    assert_eq!(process.admin("/api/dead-letters/1-1-0000").await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(process.admin("/api/receipts/1-1-0000").await.0, StatusCode::BAD_REQUEST);
     let unknown = moehog_proto::Receipt { journal: process.journal.id(), sequence: 99 };
-    assert_eq!(process.admin(&format!("/api/dead-letters/{unknown}")).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(process.admin(&format!("/api/receipts/{unknown}")).await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

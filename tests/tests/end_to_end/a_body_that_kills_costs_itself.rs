@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use moehog_tests::{Deployment, Process, Proxy, Service, Setup, Shape, connector, streams};
+use moehog_tests::{Deployment, Process, Proxy, Service, Setup, Shape, connector, streams, within};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::world::{IN_TIME, KEY, SOON, arrived, capture, dead_letters, posthog, stream, taken};
@@ -78,6 +78,11 @@ async fn a_gzip_bomb() -> anyhow::Result<()> {
     ensure!(answer.status == 413, "answered {}: {}", answer.status, answer.text());
     let after = moehog.process(service)?.resident_bytes()?;
     ensure!(after < before + allowed, "memory went from {before} to {after} for a body of 2 GiB");
+    let process = moehog.process(service)?;
+    within(SOON, "the body's memory is given back", async || {
+        (process.resident_bytes().ok()? < before + 20_000_000).then_some(())
+    })
+    .await?;
     arrived(&posthog, 1, SOON).await?;
     moehog.finish().await
 }
@@ -138,12 +143,16 @@ async fn a_body_that_kills_the_transformer_each_time() -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let deaths = deaths.load(Ordering::SeqCst);
-    ensure!((2..=8).contains(&deaths), "the transformer died {deaths} times of one body");
+    let died = deaths.load(Ordering::SeqCst);
+    ensure!((2..=8).contains(&died), "the transformer died {died} times of one body");
     let letters = dead_letters(&moehog).await?;
     ensure!(letters.len() == 1, "{} dead letters: {letters:?}", letters.len());
     ensure!(letters[0]["receipt"] == receipt.as_str(), "{}", letters[0]);
     ensure!(letters[0].to_string().contains("transform_failed"), "{}", letters[0]);
+    // looking at it kills nobody
+    let shown = moehog.ask(&format!("/api/receipts/{receipt}")).await?;
+    ensure!(shown["mapped"].is_null() && shown["events"][0]["state"] == "dead", "{shown:#}");
+    ensure!(deaths.load(Ordering::SeqCst) == died, "the transformer died of a look at the body");
     moehog.finish().await
 }
 

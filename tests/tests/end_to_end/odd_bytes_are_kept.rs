@@ -13,7 +13,7 @@ async fn an_invalid_byte_in_a_batch_costs_no_event() -> anyhow::Result<()> {
     body[at + 1] = 0xff;
     let receipt = taken(&stream(&moehog, body.clone()).await?)?;
     arrived(&posthog, 10, SOON).await?;
-    let kept = moehog.ask(&format!("/api/dead-letters/{receipt}")).await;
+    let kept = moehog.ask(&format!("/api/receipts/{receipt}")).await;
     ensure!(
         kept.is_err() || kept.is_ok_and(|letter| letter["outcomes"] != serde_json::json!([])),
         "the receipt is known"

@@ -7,9 +7,10 @@ use axum::{
     extract::{Path, State},
 };
 use http::StatusCode;
-use moehog_journal::Entry;
+use moehog_journal::{Crashed, Entry};
 use moehog_proto::{
     ParseReceiptError, Receipt,
+    event::TraceContext,
     transformer::{TransformRequest, TransformedWebhook},
 };
 
@@ -31,9 +32,18 @@ pub(super) async fn show(State(admin): State<Admin>, Path(text): Path<String>) -
     Ok(Json(EntryView::new(&entry, mapped)))
 }
 
-/// What the transformer makes of the webhook; none where it does not answer.
+/// What the transformer makes of the webhook; none where it does not answer, or has died of it before.
 async fn map(admin: &Admin, entry: &Entry) -> Option<TransformedWebhook> {
-    let webhooks = vec![moehog_relay::webhook_of(entry.clone(), None)];
+    let died = entry.crashed != Crashed::default()
+        || entry.progress.as_ref().is_some_and(|progress| {
+            progress.transform_deaths > 0 || progress.events.iter().any(|event| event.reason == "transform_failed")
+        });
+    if died {
+        return None;
+    }
+    // its events carry the trace; looking at them adds no span to it
+    let trace = entry.header.trace.clone().map(|trace| TraceContext { flags: 0, ..trace });
+    let webhooks = vec![moehog_relay::webhook_of(entry.clone(), trace)];
     let mut request = tonic::Request::new(TransformRequest { webhooks, max_response_bytes: 0 });
     request.set_timeout(MAP_DEADLINE);
     let mut transformer = admin.transformer.clone();

@@ -117,7 +117,7 @@ pub(super) struct EntryView {
     /// The body without its gzip.
     decompressed: Option<TextView>,
     events: Vec<EventView>,
-    /// The finished events, as the mapping makes them now; none where the transformer did not answer.
+    /// The finished events, as the mapping makes them now; none where the transformer does not answer, or died of it.
     mapped: Option<Vec<MappedView>>,
     attempts: Vec<AttemptView>,
     mapping_revision: Option<String>,
