@@ -16,7 +16,7 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub use self::replica::Replica;
+pub use self::replica::{Replica, delivered};
 use crate::{Log, Process, Service, Setup, binary, get, within};
 
 const START: Duration = Duration::from_secs(20);
@@ -225,7 +225,7 @@ impl Deployment {
     ///
     /// It never started.
     pub fn admin(&self) -> anyhow::Result<SocketAddr> {
-        Ok(self.addresses.get(&self.keeper()).context("never started")?.admin)
+        self.admin_of(self.keeper())
     }
 
     /// The admin address of one process.

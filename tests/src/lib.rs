@@ -30,7 +30,7 @@ pub use self::{
     binaries::binary,
     bodies::{connector, purchase, streams, tutorial},
     collector::{Collector, Span},
-    deployment::{Deployment, Replica},
+    deployment::{Deployment, Replica, delivered},
     disk::SmallDisk,
     dns::Dns,
     log::{Line, Log},

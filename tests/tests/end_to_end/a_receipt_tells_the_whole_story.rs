@@ -1,20 +1,9 @@
-use std::process::Command;
-
 use anyhow::{Context, ensure};
 use moehog_emulator::posthog::{Action, Rule};
-use moehog_tests::{Deployment, Setup, Shape, binary, connector};
+use moehog_tests::{Deployment, Setup, Shape, connector};
 use serde_json::Value;
 
-use super::world::{KEY, SOON, arrived, capture, event_of, posthog, taken};
-
-/// Runs `moehog receipt …` as a person does, and gives what it prints.
-fn receipt(moehog: &Deployment, arguments: &[&str]) -> anyhow::Result<String> {
-    let admin = moehog.admin()?.to_string();
-    let output = Command::new(binary("moehog")?).arg("receipt").args(arguments).args(["--admin", &admin]).output()?;
-    let (text, complaint) = (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr).into_owned());
-    ensure!(output.status.success(), "{arguments:?} ended with {}: {complaint}", output.status);
-    Ok(text)
-}
+use super::world::{KEY, SOON, arrived, capture, command, event_of, posthog, taken};
 
 #[tokio::test]
 async fn from_the_webhook_to_posthogs_answers_and_from_the_event_back() -> anyhow::Result<()> {
@@ -32,13 +21,15 @@ async fn from_the_webhook_to_posthogs_answers_and_from_the_event_back() -> anyho
     let back = event.properties()["moehog"]["receipt"].as_str().context("the event names its receipt")?.to_string();
     ensure!(back == named, "the answer named {named}, the event names {back}");
 
-    let page = receipt(&moehog, &[&back])?;
+    let page = command(&moehog, &["receipt", &back])?;
     for part in [&*body, "delivered", "503", "200", "maps to #0"] {
         ensure!(page.contains(part), "`{part}` is not shown:\n{page}");
     }
-    let json: Value = serde_json::from_str(&receipt(&moehog, &[&back, "--json"])?)?;
+    let json: Value = serde_json::from_str(&command(&moehog, &["receipt", &back, "--json"])?)?;
     ensure!(json["mapped"][0]["event"]["distinct_id"] == "person", "{json:#}");
     ensure!(json["mapped"][0]["event"]["uuid"] == "00000000-0000-4000-8000-000000000001", "{json:#}");
+    let moehog_of = |event: &Value| event["properties"]["moehog"].clone();
+    ensure!(moehog_of(&json["mapped"][0]["event"]) == event.properties()["moehog"], "{json:#}");
     let statuses: Vec<_> =
         json["attempts"].as_array().into_iter().flatten().map(|attempt| &attempt["status"]).collect();
     ensure!(statuses == [503, 200], "{json:#}");

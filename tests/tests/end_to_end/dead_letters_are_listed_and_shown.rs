@@ -1,20 +1,8 @@
-use std::process::Command;
-
 use anyhow::ensure;
-use moehog_tests::{Deployment, Setup, Shape, binary, connector};
+use moehog_tests::{Deployment, Setup, Shape, connector};
 use serde_json::Value;
 
-use super::world::{KEY, SOON, arrived, capture, posthog, stream, taken};
-
-/// Runs `moehog dead-letters …` as a person does, and gives what it prints.
-fn ask(moehog: &Deployment, arguments: &[&str]) -> anyhow::Result<String> {
-    let admin = moehog.admin()?.to_string();
-    let output =
-        Command::new(binary("moehog")?).arg("dead-letters").args(arguments).args(["--admin", &admin]).output()?;
-    let (text, complaint) = (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr).into_owned());
-    ensure!(output.status.success(), "{arguments:?} ended with {}: {complaint}", output.status);
-    Ok(text)
-}
+use super::world::{KEY, SOON, arrived, capture, command, posthog, stream, taken};
 
 #[tokio::test]
 async fn with_the_reason_and_the_bytes_as_they_came() -> anyhow::Result<()> {
@@ -28,13 +16,13 @@ async fn with_the_reason_and_the_bytes_as_they_came() -> anyhow::Result<()> {
     moehog.drained(SOON).await?;
     ensure!(posthog.books().unique() == 1, "an unresolved placeholder became a person");
 
-    let table = ask(&moehog, &["list"])?;
+    let table = command(&moehog, &["dead-letters", "list"])?;
     ensure!(table.contains(&placeholder) && table.contains(&unreadable), "both receipts are listed:\n{table}");
-    let json: Value = serde_json::from_str(&ask(&moehog, &["list", "--json"])?)?;
+    let json: Value = serde_json::from_str(&command(&moehog, &["dead-letters", "list", "--json"])?)?;
     ensure!(json.as_array().is_some_and(|list| list.len() == 2), "{json}");
-    let shown = ask(&moehog, &["show", &placeholder])?;
+    let shown = command(&moehog, &["dead-letters", "show", &placeholder])?;
     ensure!(shown.contains("distinct_id") && shown.contains("{{user_id}}"), "what is wrong is shown:\n{shown}");
-    let shown = ask(&moehog, &["show", &unreadable, "--json"])?;
+    let shown = command(&moehog, &["dead-letters", "show", &unreadable, "--json"])?;
     let shown: Value = serde_json::from_str(&shown)?;
     ensure!(shown.to_string().contains("unreadable"), "{shown}");
     moehog.finish().await

@@ -1,11 +1,8 @@
-use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    time::Duration,
-};
+use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::ensure;
 use moehog_emulator::posthog::Running;
-use moehog_tests::{Deployment, Dns, Replica, Sender, Service, Setup, Shape, get, judge, within};
+use moehog_tests::{Deployment, Dns, Sender, Service, Setup, Shape, delivered, judge, within};
 
 use super::world::{KEY, SOON, by_person, dead_receipts, posthog};
 
@@ -18,26 +15,16 @@ const THIRD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 async fn start(posthog: &Running, seed: u64) -> anyhow::Result<(Dns, Deployment, Sender)> {
     posthog.set_latency(Duration::from_millis(50));
     let dns = Dns::start(&[FIRST])?;
-    let port = TcpListener::bind((FIRST, 0))?.local_addr()?.port();
-    let mut setup = Setup::new(Shape::Three, &posthog.url(), KEY)
+    let setup = Setup::new(Shape::Three, &posthog.url(), KEY)
         .set("limits.concurrency", "2")
         .set("relay.deliver_max_events", "20")
         .expect("moehog_transport")
-        .expect("moehog_relay");
-    setup.listen.insert(Service::Delivery, (SocketAddr::new(FIRST.into(), port), ([127, 0, 0, 1], 0).into()));
-    setup.delivery = Some(format!("dns://{}/delivery.test:{port}", dns.addr()));
+        .expect("moehog_relay")
+        .deliveries_by_name(&dns)?;
     let moehog = Deployment::start(setup).await?;
     let sender = Sender::start(moehog.http()?, KEY, SENDERS, seed);
     within(SOON, "the load is under way", async || (sender.taken() > 50).then_some(())).await?;
     Ok((dns, moehog, sender))
-}
-
-/// Events that this replica has delivered.
-async fn delivered(replica: &Replica) -> u64 {
-    let Ok(answer) = get(replica.admin, "/metrics").await else { return 0 };
-    let text = answer.text();
-    let line = text.lines().find_map(|line| line.strip_prefix("moehog_delivery_events_total{verdict=\"delivered\"} "));
-    line.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 /// Waits until the gateway has taken over what the name server says.
@@ -72,7 +59,7 @@ async fn each_carries_its_share_and_one_that_leaves_loses_and_repeats_nothing() 
     known(&moehog, &[FIRST, SECOND, THIRD]).await?;
     for replica in [&second, &third] {
         within(SOON, &format!("{} carries events", replica.host), async || {
-            (delivered(replica).await > 100).then_some(())
+            (delivered(replica.admin).await.unwrap_or(0) > 100).then_some(())
         })
         .await?;
     }
@@ -80,8 +67,9 @@ async fn each_carries_its_share_and_one_that_leaves_loses_and_repeats_nothing() 
     dns.set(&[FIRST, THIRD]);
     known(&moehog, &[FIRST, THIRD]).await?;
     second.process.stop(SOON).await?;
-    let before = delivered(&third).await;
-    within(SOON, "the others go on", async || (delivered(&third).await > before + 100).then_some(())).await?;
+    let before = delivered(third.admin).await?;
+    within(SOON, "the others go on", async || (delivered(third.admin).await.unwrap_or(0) > before + 100).then_some(()))
+        .await?;
     let repeated: u64 = posthog.books().copies().values().map(|copies| copies - 1).sum();
     ensure!(repeated == 0, "{repeated} events were sent twice");
     end(&posthog, moehog, sender).await
@@ -93,7 +81,10 @@ async fn one_that_stops_answering_holds_up_its_own_calls_only() -> anyhow::Resul
     let (dns, moehog, sender) = start(&posthog, 2).await?;
     let second = moehog.replica(Service::Delivery, SECOND).await?;
     dns.set(&[FIRST, SECOND]);
-    within(SOON, "the second carries events", async || (delivered(&second).await > 100).then_some(())).await?;
+    within(SOON, "the second carries events", async || {
+        (delivered(second.admin).await.unwrap_or(0) > 100).then_some(())
+    })
+    .await?;
     second.process.pause()?;
     let before = posthog.books().unique();
     within(SOON, "the first goes on", async || (posthog.books().unique() > before + 1_000).then_some(())).await?;
@@ -107,11 +98,14 @@ async fn one_that_is_killed_and_still_named_costs_no_webhook() -> anyhow::Result
     let (dns, moehog, sender) = start(&posthog, 3).await?;
     let mut second = moehog.replica(Service::Delivery, SECOND).await?;
     dns.set(&[FIRST, SECOND]);
-    within(SOON, "the second carries events", async || (delivered(&second).await > 100).then_some(())).await?;
+    within(SOON, "the second carries events", async || {
+        (delivered(second.admin).await.unwrap_or(0) > 100).then_some(())
+    })
+    .await?;
     second.process.kill()?;
     let before = posthog.books().unique();
     within(SOON, "the first goes on", async || (posthog.books().unique() > before + 1_000).then_some(())).await?;
     let again = moehog.replica(Service::Delivery, SECOND).await?;
-    within(SOON, "it is used again", async || (delivered(&again).await > 100).then_some(())).await?;
+    within(SOON, "it is used again", async || (delivered(again.admin).await.unwrap_or(0) > 100).then_some(())).await?;
     end(&posthog, moehog, sender).await
 }

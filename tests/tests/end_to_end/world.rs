@@ -3,12 +3,13 @@
 use std::{
     collections::{HashMap, HashSet},
     io,
+    process::Command,
     time::Duration,
 };
 
 use anyhow::{Context, ensure};
 use moehog_emulator::posthog::{Config, PostHog, Running, StoredEvent};
-use moehog_tests::{Answer, Deployment, TOKEN, get, post};
+use moehog_tests::{Answer, Deployment, TOKEN, binary, get, post};
 use serde_json::Value;
 
 /// The key of the one project.
@@ -67,6 +68,15 @@ pub(crate) fn by_person(posthog: &Running) -> HashMap<String, usize> {
         *persons.entry(event.distinct_id.clone()).or_default() += 1;
     }
     persons
+}
+
+/// Runs a command of `moehog` that asks a running one, as a person does, and gives what it prints.
+pub(crate) fn command(moehog: &Deployment, arguments: &[&str]) -> anyhow::Result<String> {
+    let admin = moehog.admin()?.to_string();
+    let output = Command::new(binary("moehog")?).args(arguments).args(["--admin", &admin]).output()?;
+    let (text, complaint) = (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr).into_owned());
+    ensure!(output.status.success(), "{arguments:?} ended with {}: {complaint}", output.status);
+    Ok(text)
 }
 
 /// Every dead letter, from the admin API, newest first.

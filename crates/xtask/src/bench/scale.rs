@@ -2,13 +2,13 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use moehog_emulator::posthog::{Config, PostHog, Running};
-use moehog_tests::{Deployment, Dns, Replica, Service, Setup, Shape, get};
+use moehog_tests::{Deployment, Dns, Replica, Service, Setup, Shape, delivered};
 use serde::Serialize;
 
 use super::{
@@ -50,12 +50,10 @@ impl fmt::Display for Step {
 pub(crate) async fn measure(plan: &Plan) -> anyhow::Result<Vec<Step>> {
     let posthog = PostHog::bind(([127, 0, 0, 1], 0).into(), Config { latency: LATENCY, ..Config::default() })?.start();
     let dns = Dns::start(&[host(1)])?;
-    let port = TcpListener::bind((host(1), 0))?.local_addr()?.port();
     let mut setup = Setup::new(Shape::Three, &posthog.url(), KEY)
         .set("limits.concurrency", "2")
-        .set("relay.deliver_max_events", "100");
-    setup.listen.insert(Service::Delivery, (SocketAddr::new(host(1).into(), port), ([127, 0, 0, 1], 0).into()));
-    setup.delivery = Some(format!("dns://{}/delivery.test:{port}", dns.addr()));
+        .set("relay.deliver_max_events", "100")
+        .deliveries_by_name(&dns)?;
     setup.binaries = Some(plan.binaries.clone());
     let mut moehog = Deployment::start(setup).await?;
     let sent = load::count(moehog.http()?, Workload::Batch, 16, WAITING).await?;
@@ -87,12 +85,12 @@ pub(crate) async fn measure(plan: &Plan) -> anyhow::Result<Vec<Step>> {
 async fn window(posthog: &Running, moehog: &Deployment, replicas: &[Replica], deliveries: u8) -> anyhow::Result<Step> {
     let mut admins = vec![moehog.admin_of(Service::Delivery)?];
     admins.extend(replicas.iter().map(|replica| replica.admin));
-    let (before, began) = (delivered(&admins).await?, Instant::now());
+    let (before, began) = (all_delivered(&admins).await?, Instant::now());
     let arrivals = posthog.books().counts().arrivals;
     tokio::time::sleep(WINDOW).await;
     let came = posthog.books().counts().arrivals - arrivals;
-    let (took, after) = (began.elapsed(), delivered(&admins).await?);
-    let each: Vec<_> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+    let (took, after) = (began.elapsed(), all_delivered(&admins).await?);
+    let each: Vec<_> = after.iter().zip(before).map(|(after, before)| (after - before) as f64).collect();
     let all = each.iter().sum::<f64>().max(1.0);
     Ok(Step {
         deliveries,
@@ -102,13 +100,10 @@ async fn window(posthog: &Running, moehog: &Deployment, replicas: &[Replica], de
 }
 
 /// Events that each delivery has sent so far.
-async fn delivered(admins: &[SocketAddr]) -> anyhow::Result<Vec<f64>> {
-    const METRIC: &str = "moehog_delivery_events_total{verdict=\"delivered\"} ";
+async fn all_delivered(admins: &[SocketAddr]) -> anyhow::Result<Vec<u64>> {
     let mut counts = Vec::new();
     for admin in admins {
-        let text = get(*admin, "/metrics").await?.text();
-        let count = text.lines().find_map(|line| line.strip_prefix(METRIC)).unwrap_or("0");
-        counts.push(count.parse().with_context(|| format!("`{count}` in the metrics of {admin}"))?);
+        counts.push(delivered(*admin).await?);
     }
     Ok(counts)
 }
