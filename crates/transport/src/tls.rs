@@ -44,16 +44,15 @@ impl TlsConfig {
     ///
     /// Only some of the three are given, or a file cannot be used; the error names it.
     pub fn open(&self) -> io::Result<Option<Tls>> {
-        let Self { cert, key, ca } = self.clone();
-        let given =
-            [("cert", &cert), ("key", &key), ("ca", &ca)].map(|(name, path)| (name, !path.as_os_str().is_empty()));
+        let Self { cert, key, ca } = self;
+        let given = [("cert", cert), ("key", key), ("ca", ca)].map(|(name, path)| (name, !path.as_os_str().is_empty()));
         if given.iter().all(|(_, given)| !given) {
             return Ok(None);
         }
         if let Some((missing, _)) = given.iter().find(|(_, given)| !given) {
             return Err(io::Error::other(format!("tls.{missing} is empty: give cert, key and ca, or none of them")));
         }
-        let tls = Tls { cert, key, ca };
+        let tls = Tls(self.clone());
         tls.client().and(tls.server())?;
         Ok(Some(tls))
     }
@@ -61,11 +60,7 @@ impl TlsConfig {
 
 /// Certificates between moehog's services. Each side shows its own and asks for the other's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tls {
-    cert: PathBuf,
-    key: PathBuf,
-    ca: PathBuf,
-}
+pub struct Tls(TlsConfig);
 
 impl Tls {
     pub(crate) async fn connect(
@@ -84,37 +79,34 @@ impl Tls {
     fn client(&self) -> io::Result<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
         let builder = builder.map_err(io::Error::other)?.with_root_certificates(self.authorities()?);
-        let mut config =
-            builder.with_client_auth_cert(self.certificates()?, self.private_key()?).map_err(io::Error::other)?;
+        let mut config = builder
+            .with_client_auth_cert(certificates(&self.0.cert)?, self.private_key()?)
+            .map_err(io::Error::other)?;
         config.alpn_protocols = vec![HTTP2.to_vec()];
         Ok(config)
     }
 
     fn server(&self) -> io::Result<ServerConfig> {
         let callers = WebPkiClientVerifier::builder_with_provider(Arc::new(self.authorities()?), provider());
-        let callers = callers.build().map_err(|error| wrong(&self.ca, &error))?;
+        let callers = callers.build().map_err(|error| wrong(&self.0.ca, &error))?;
         let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
         let builder = builder.map_err(io::Error::other)?.with_client_cert_verifier(callers);
         let mut config =
-            builder.with_single_cert(self.certificates()?, self.private_key()?).map_err(io::Error::other)?;
+            builder.with_single_cert(certificates(&self.0.cert)?, self.private_key()?).map_err(io::Error::other)?;
         config.alpn_protocols = vec![HTTP2.to_vec()];
         Ok(config)
     }
 
     fn authorities(&self) -> io::Result<RootCertStore> {
         let mut store = RootCertStore::empty();
-        for certificate in certificates(&self.ca)? {
-            store.add(certificate).map_err(|error| wrong(&self.ca, &error))?;
+        for certificate in certificates(&self.0.ca)? {
+            store.add(certificate).map_err(|error| wrong(&self.0.ca, &error))?;
         }
         Ok(store)
     }
 
-    fn certificates(&self) -> io::Result<Vec<CertificateDer<'static>>> {
-        certificates(&self.cert)
-    }
-
     fn private_key(&self) -> io::Result<PrivateKeyDer<'static>> {
-        PrivateKeyDer::from_pem_file(&self.key).map_err(|error| wrong(&self.key, &error))
+        PrivateKeyDer::from_pem_file(&self.0.key).map_err(|error| wrong(&self.0.key, &error))
     }
 }
 
