@@ -29,7 +29,7 @@ pub use self::{
     answer::{Answer, get, post, send},
     binaries::binary,
     bodies::{connector, purchase, streams, tutorial},
-    collector::{Collector, Span},
+    collector::{Collector, Span, tree},
     deployment::{Deployment, Replica, delivered},
     disk::SmallDisk,
     dns::Dns,

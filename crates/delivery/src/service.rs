@@ -9,7 +9,7 @@ use moehog_proto::{
         Answer, Degraded, DeliverRequest, DeliverResponse, Delivered, DeliveryService, EventVerdict, Hold, Retry,
         Verdict,
     },
-    event::Event,
+    event::{Event, TraceContext},
 };
 use moehog_runtime::Cores;
 use moehog_telemetry::trace;
@@ -77,15 +77,21 @@ impl DeliveryService for Delivery {
     /// A caller that leaves ends the request under way and starts no other.
     async fn deliver(&self, request: Request<DeliverRequest>) -> Result<Response<DeliverResponse>, Status> {
         let _in_flight = InFlight::new(&self.0.metrics);
+        let caller = trace::extract_metadata(request.metadata());
         let DeliverRequest { destination, events } = request.into_inner();
-        let response = self.0.deliver(&destination, &events).await?;
+        let response = self.0.deliver(caller, &destination, &events).await?;
         self.0.metrics.verdicts(&response.verdicts);
         Ok(Response::new(response))
     }
 }
 
 impl Inner {
-    async fn deliver(&self, name: &str, events: &[Event]) -> Result<DeliverResponse, Status> {
+    async fn deliver(
+        &self,
+        caller: Option<TraceContext>,
+        name: &str,
+        events: &[Event],
+    ) -> Result<DeliverResponse, Status> {
         let began = Instant::now();
         let destination = match self.destinations.find(name) {
             Ok(destination) => destination,
@@ -105,7 +111,7 @@ impl Inner {
             }
             KeyState::Wrong(reason) => return Ok(all(events, &Verdict::Hold(Hold { reason }))),
         };
-        let spans = Spans::begin(&destination.label, events);
+        let spans = Spans::begin(caller.as_ref(), &destination.label, events);
         let mut split = Split::new(events, self.max_request_bytes, taken);
         let mut answers = Vec::new();
         while began.elapsed() < self.last_request
@@ -136,7 +142,7 @@ impl Inner {
         let encoded = posthog::encode(&self.cores, key, events)
             .await
             .map_err(|error| Status::internal(format!("compress a request: {error}")))?;
-        let span = spans.request(count);
+        let span = spans.request(&destination.host, count, encoded.body.len());
         let mut headers = HeaderMap::new();
         trace::inject(&span, &mut headers);
         let (started_at, began) = (Timestamp::now(), Instant::now());
@@ -149,7 +155,7 @@ impl Inner {
             Ok(answer) => (answer.status.as_u16(), answer.body.clone()),
             Err(failure) => (0, failure.to_string()),
         };
-        span.record("status", status);
+        Spans::requested(&span, status, ended.as_ref().err().map(posthog::Failure::kind));
         answers.push(Answer {
             started_at_ms: started_at.as_millisecond(),
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),

@@ -70,7 +70,10 @@ impl Calls {
         claim.transform_started(&sequences).await.map_err(TransformError::NotNoted)?;
         let deadline = self.config.transform_deadline;
         let request = with_deadline(request, deadline, &span);
-        let result = bounded(deadline, &self.cut, self.transformer.transform(request)).instrument(span).await;
+        let calling = bounded(deadline, &self.cut, self.transformer.transform(request));
+        let result = calling.instrument(span.clone()).await;
+        trace::called(&span, result.as_ref().err());
+        drop(span);
         if let Err(error) = claim.transform_ended(&sequences).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "end of a transform call was not noted");
         }
@@ -114,7 +117,9 @@ impl Calls {
         let deadline = self.config.deliver_deadline;
         let request = with_deadline(request, deadline, &span);
         let result: Result<DeliverResponse, Status> =
-            bounded(deadline, &self.cut, self.delivery.deliver(request)).instrument(span).await;
+            bounded(deadline, &self.cut, self.delivery.deliver(request)).instrument(span.clone()).await;
+        trace::called(&span, result.as_ref().err());
+        drop(span);
         let (outcome, end) = match result {
             Ok(response) => (Outcome::Answered, DeliverEnd::Answered(response)),
             Err(status) if moehog_transport::never_left(&status) => {

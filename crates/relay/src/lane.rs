@@ -18,6 +18,7 @@ use crate::{
     poison::{Taken, TransformQueue},
     progress::Carried,
     slab::{Key, Slab},
+    spans,
     window::Window,
 };
 
@@ -220,11 +221,6 @@ impl Lane {
         std::mem::take(&mut self.settled)
     }
 
-    /// The span of an entry of a Transform call.
-    pub(crate) fn span(&self, entry: Key) -> Option<&tracing::Span> {
-        self.entries.get(entry).map(|entry| &entry.span)
-    }
-
     fn next_deliver(&mut self, now: Now) -> Option<Step> {
         if self.barrier.ready_events() == 0 {
             return None;
@@ -283,7 +279,11 @@ impl Lane {
             let Some(entry) = self.entries.get_mut(*key) else { continue };
             (entry.dirty, entry.listed) = (false, false);
             let progress = entry.recorded(clock);
-            records.push(Record { sequence: entry.sequence, progress, settled: entry.settled() });
+            let settled = entry.settled();
+            if settled && let Some(traced) = &entry.traced {
+                entry.settling = spans::settle(traced, &progress);
+            }
+            records.push(Record { sequence: entry.sequence, progress, settled });
         }
         Some(Step::Record(call, records))
     }

@@ -26,6 +26,7 @@ mod poison;
 mod progress;
 mod run;
 mod slab;
+mod spans;
 mod status;
 mod walk;
 mod window;

@@ -15,9 +15,8 @@ use moehog_proto::{
     journal::{Attempt, EventOutcome, EventState, Progress},
     transformer::{Mapped, MappedEvent, Rejection, TransformedWebhook, Webhook, mapped_event, transformed_webhook},
 };
-use tracing::Span;
 
-use crate::{Config, poison::Trial};
+use crate::{Config, poison::Trial, spans::Traced};
 
 /// Requests to PostHog that an entry keeps.
 const MAX_ATTEMPTS_KEPT: usize = 20;
@@ -42,8 +41,10 @@ pub(crate) struct Carried {
     pub(crate) listed: bool,
     /// Events that wait for their mapping's turn to enter the barrier.
     pub(crate) events: Vec<(u32, Event)>,
-    /// Span of a sampled webhook, from read to settled.
-    pub(crate) span: Span,
+    /// What the spans of a sampled webhook continue.
+    pub(crate) traced: Option<Box<Traced>>,
+    /// The span of the record that settles it.
+    pub(crate) settling: tracing::Span,
     /// The lane's trying clock when an event of this entry was first sent in this process.
     pub(crate) trying_since: Option<Duration>,
     /// Time of trying in former processes.
@@ -59,10 +60,11 @@ pub(crate) fn event_cost(event: &Event) -> usize {
 impl Carried {
     /// Takes up an entry as the journal gave it, with the progress stored so far. One whose open events all keep their
     /// mapped bytes needs no mapping.
-    pub(crate) fn new(mut entry: Entry, span: Span, trace: Option<TraceContext>) -> Self {
+    pub(crate) fn new(mut entry: Entry, trace: Option<TraceContext>) -> Self {
         let sequence = entry.sequence();
         let progress = entry.progress.take().unwrap_or_default();
         let crashed = entry.crashed;
+        let traced = Traced::of(&entry, trace.as_ref());
         let webhook = webhook_of(entry, trace);
         let open = |event: &&EventOutcome| !is_final(event);
         let pending = progress.events.iter().filter(open).count();
@@ -76,7 +78,8 @@ impl Carried {
             dirty: false,
             listed: false,
             events: Vec::new(),
-            span,
+            traced,
+            settling: tracing::Span::none(),
             trying_since: None,
             pending,
         };

@@ -4,13 +4,12 @@ use std::{pin::Pin, sync::Arc};
 
 use moehog_journal::{Batch, Claim, Entry, Journal, ReadError, RecordError};
 use moehog_proto::{Sequence, transformer::TransformResponse};
-use moehog_telemetry::trace;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Span, info, info_span, warn};
+use tracing::{info, warn};
 
 use crate::{
     calls::{Calls, TransformError, epoch_ms},
@@ -20,6 +19,7 @@ use crate::{
     poison::Failure,
     progress::Carried,
     run::Share,
+    spans,
     status::{LaneName, Status, shown},
 };
 
@@ -65,7 +65,7 @@ impl Walk {
             let now = now();
             lane.set_share(self.share.bytes());
             while let Some(step) = lane.next(now) {
-                self.begin(&lane, step, &mut under_way);
+                self.begin(step, &mut under_way);
             }
             self.tell(&mut lane, now);
             if stop_by.is_some() && under_way.is_empty() && lane.is_recorded() {
@@ -117,16 +117,14 @@ impl Walk {
         }
     }
 
-    fn begin(&self, lane: &Lane, step: Step, under_way: &mut JoinSet<Done>) {
+    fn begin(&self, step: Step, under_way: &mut JoinSet<Done>) {
         match step {
             Step::Read { from, limit } => {
                 let (claim, destination) = (self.claim.clone(), self.name.1.clone());
                 under_way.spawn(async move { Done::Read(claim.read(&destination, from, limit).await) });
             }
             Step::Transform(mut call, request) => {
-                let traces = request.webhooks.iter().filter_map(|webhook| webhook.trace.as_ref());
-                let span = trace::batch(traces, || info_span!("relay.transform", webhooks = request.webhooks.len()));
-                self.link_back(lane, &call, &span);
+                let span = spans::transform(&request);
                 let names = (std::mem::take(&mut call.sequences), call.taken.exclusive);
                 let transform = self.calls.clone().transform(self.claim.clone(), names, request, span);
                 under_way.spawn(async move {
@@ -135,8 +133,7 @@ impl Walk {
                 });
             }
             Step::Deliver(call, request) => {
-                let traces = request.events.iter().filter_map(|event| event.trace.as_ref());
-                let span = trace::batch(traces, || info_span!("relay.deliver", events = request.events.len()));
+                let span = spans::deliver(&request);
                 let deliver = self.calls.clone().deliver(request, span);
                 under_way.spawn(async move {
                     let end = deliver.await;
@@ -192,15 +189,6 @@ impl Walk {
         None
     }
 
-    /// The span of each recorded webhook names the call that carried it.
-    fn link_back(&self, lane: &Lane, call: &TransformCall, span: &Span) {
-        if let Some(context) = trace::context(span, None) {
-            for entry in call.taken.entries.iter().filter_map(|entry| lane.span(*entry)) {
-                trace::link(entry, &context);
-            }
-        }
-    }
-
     fn tell(&self, lane: &mut Lane, now: Now) {
         metrics::settled(&lane.take_settled());
         let (source, destination) = (&self.name.0, || shown(&self.name.1));
@@ -247,9 +235,8 @@ fn ends_walk(error: &RecordError) -> Option<WalkEnd> {
     }
 }
 
-/// Takes up an entry; its span, where it is sampled, lasts until it is settled.
+/// Takes up an entry.
 fn carry(entry: Entry) -> Carried {
-    let span = trace::child(entry.header.trace.as_ref(), || info_span!("relay.carry", receipt = %entry.receipt));
-    let trace = trace::context(&span, entry.header.trace.as_ref());
-    Carried::new(entry, span, trace)
+    let trace = spans::receive(&entry);
+    Carried::new(entry, trace)
 }

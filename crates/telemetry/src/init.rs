@@ -3,8 +3,7 @@
 use std::env;
 
 use anyhow::Context;
-use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::SpanExporter;
+use opentelemetry::{KeyValue, trace::TracerProvider as _};
 use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
@@ -18,7 +17,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{metrics, sampling::Sampling, trace};
+use crate::{export, metrics, sampling::Sampling, trace};
 
 /// Section `[telemetry]`. Traces are set up by the standard `OTEL_*` variables.
 #[derive(Debug, Clone, Deserialize)]
@@ -64,7 +63,7 @@ impl Drop for Guard {
 ///
 /// # Errors
 ///
-/// The log filter is malformed, or the exporter's variables are.
+/// The log filter is malformed, or the variables of the exporter are.
 pub fn init(service: &'static str, config: &Config) -> anyhow::Result<Guard> {
     metrics::install()?;
     let filter = EnvFilter::try_new(&config.log).with_context(|| format!("telemetry.log `{}`", config.log))?;
@@ -88,20 +87,19 @@ pub fn init(service: &'static str, config: &Config) -> anyhow::Result<Guard> {
 }
 
 fn provider(service: &'static str) -> anyhow::Result<Option<SdkTracerProvider>> {
-    let wanted = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
-        .iter()
-        .any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));
-    let off = env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value == "true")
-        || env::var("OTEL_TRACES_EXPORTER").is_ok_and(|value| value == "none");
-    if !wanted || off {
+    if !export::wanted() {
         return Ok(None);
     }
-    let exporter = SpanExporter::builder().with_tonic().build().context("set up the OTLP exporter")?;
     let resource = Resource::builder();
     let resource =
         if env::var_os("OTEL_SERVICE_NAME").is_some() { resource } else { resource.with_service_name(service) };
+    let instance = format!("{:016x}", rand::random::<u64>());
+    let own = [("service.version", env!("CARGO_PKG_VERSION").to_string()), ("service.instance.id", instance)];
+    let told = env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    let untold = own.into_iter().filter(|(name, _)| !told.contains(&format!("{name}=")));
+    let resource = resource.with_attributes(untold.map(|(name, value)| KeyValue::new(name, value)));
     let provider = SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
+        .with_batch_exporter(export::exporter()?)
         // whether a trace is recorded was decided where it began: spans of others are never made
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
         .with_resource(resource.build())

@@ -4,6 +4,7 @@
 //! `OTEL_EXPORTER_OTLP_ENDPOINT` names. Without one no span is ever made: every webhook still has a trace id. What is
 //! sampled is decided once, where a trace begins; see [`trace`].
 
+mod export;
 mod init;
 mod metrics;
 mod sampling;

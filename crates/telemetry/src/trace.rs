@@ -3,6 +3,13 @@
 //!
 //! A span is made only for a trace that is recorded; all functions here give [`Span::none`] otherwise, so that an
 //! unsampled webhook costs nothing. A span's parent is set before it is entered: set later, it is lost.
+//!
+//! What stands between two processes, or between two lives of one, hangs on spans that end at once: a process that is
+//! killed takes only those with it that are not over. So one trace stays whole over a crash and a retry days later.
+//!
+//! Spans are named in the code for their operation, and exported under the names and attributes of OpenTelemetry's semantic
+//! conventions 1.45 (HTTP, RPC, messaging; read 2026-11-27): the journal is the messaging system `moehog`, a source its
+//! destination, a receipt the message's id. Attributes of our own begin with `moehog.`.
 
 use std::sync::OnceLock;
 
@@ -17,6 +24,10 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::sampling::Sampling;
+
+mod call;
+
+pub use call::{Side, call, call_goes_to, called};
 
 static SAMPLING: OnceLock<Sampling> = OnceLock::new();
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -92,6 +103,25 @@ pub fn batch<'a>(members: impl IntoIterator<Item = &'a TraceContext>, make: impl
         link(&span, member);
     }
     span
+}
+
+/// The span of a batch call in the service that works on it: a child of the caller's span, linked to each recorded member.
+/// A caller that records none leaves it to the members, as in [`batch`].
+pub fn serve<'a>(
+    caller: Option<&TraceContext>,
+    members: impl IntoIterator<Item = &'a TraceContext>,
+    make: impl FnOnce() -> Span,
+) -> Span {
+    match caller.filter(|caller| caller.sampled() && SAMPLING.get().is_some()) {
+        None => batch(members, make),
+        Some(caller) => {
+            let span = child(Some(caller), make);
+            for member in members.into_iter().filter(|member| member.sampled()).take(MAX_LINKS) {
+                link(&span, member);
+            }
+            span
+        }
+    }
 }
 
 /// Links `span` to another trace.

@@ -2,13 +2,16 @@
 
 use std::time::Instant;
 
-use moehog_proto::transformer::{
-    TransformRequest, TransformResponse, TransformedWebhook, TransformerService, Webhook, mapped_event::Outcome,
-    transformed_webhook,
+use moehog_proto::{
+    event::TraceContext,
+    transformer::{
+        TransformRequest, TransformResponse, TransformedWebhook, TransformerService, Webhook, mapped_event::Outcome,
+        transformed_webhook,
+    },
 };
-use moehog_telemetry::trace;
+use moehog_telemetry::trace::{self, Side};
 use tonic::{Request, Response, Status, async_trait};
-use tracing::{field, info_span};
+use tracing::{Span, field, info_span};
 
 use crate::{Notes, Transformer, body, metrics, metrics::Tally, output};
 
@@ -20,32 +23,42 @@ const GZIP_GROWTH: usize = 32;
 #[async_trait]
 impl TransformerService for Transformer {
     async fn transform(&self, request: Request<TransformRequest>) -> Result<Response<TransformResponse>, Status> {
+        let caller = trace::extract_metadata(request.metadata());
         let request = request.into_inner();
-        let work: usize = request.webhooks.iter().map(work).sum();
-        if work <= INLINE_BYTES {
-            return Ok(Response::new(self.answer(request)));
-        }
-        let transformer = self.clone();
-        match self.cores().run(move || transformer.answer(request)).await {
-            Ok(response) => Ok(Response::new(response)),
-            Err(error) => Err(Status::internal(format!("transform did not end: {error}"))),
-        }
+        let members = request.webhooks.iter().filter_map(|webhook| webhook.trace.as_ref());
+        let method = "moehog.transformer.v1.TransformerService/Transform";
+        let call = trace::serve(caller.as_ref(), members, || trace::call(Side::Server, method, request.webhooks.len()));
+        let result = self.answer_somewhere(request, &call).await;
+        trace::called(&call, result.as_ref().err());
+        result.map(Response::new)
     }
 }
 
 impl Transformer {
+    /// Answers here, or on a thread of its own where there is much to do.
+    async fn answer_somewhere(&self, request: TransformRequest, call: &Span) -> Result<TransformResponse, Status> {
+        let work: usize = request.webhooks.iter().map(work).sum();
+        if work <= INLINE_BYTES {
+            return Ok(self.answer(request, call));
+        }
+        let (transformer, call) = (self.clone(), call.clone());
+        let answered = self.cores().run(move || transformer.answer(request, &call)).await;
+        answered.map_err(|error| Status::internal(format!("transform did not end: {error}")))
+    }
+
     /// Maps webhooks in order until the caller has no room for the next; the first is always mapped.
-    fn answer(&self, request: TransformRequest) -> TransformResponse {
+    fn answer(&self, request: TransformRequest, call: &Span) -> TransformResponse {
         let began = Instant::now();
         let room = match request.max_response_bytes {
             0 => output::MAX_MAPPED_BYTES,
             bytes => usize::try_from(bytes).unwrap_or(usize::MAX).min(output::MAX_MAPPED_BYTES),
         };
+        let call = trace::context(call, None);
         let mut tally = Tally::default();
         let mut webhooks = Vec::with_capacity(request.webhooks.len());
         let mut used = 0;
         for webhook in request.webhooks {
-            let (transformed, notes) = self.traced(webhook);
+            let (transformed, notes) = self.traced(webhook, call.as_ref());
             used += weight(&transformed);
             if used > room && !webhooks.is_empty() {
                 break;
@@ -57,23 +70,28 @@ impl Transformer {
         TransformResponse { webhooks, mapping_revision: self.revision().to_string() }
     }
 
-    /// Maps one webhook under a span of its own trace, which its events continue.
-    fn traced(&self, mut webhook: Webhook) -> (TransformedWebhook, Notes) {
+    /// Maps one webhook under a span of its own trace, linked with that of the call; its events continue it.
+    fn traced(&self, mut webhook: Webhook, call: Option<&TraceContext>) -> (TransformedWebhook, Notes) {
         let span = trace::child(webhook.trace.as_ref(), || {
             info_span!(
                 "transformer.transform",
-                receipt = webhook.receipt,
-                source = webhook.source,
-                events = field::Empty,
-                rejected = field::Empty,
+                otel.name = "transform",
+                moehog.receipt = webhook.receipt,
+                moehog.source = webhook.source,
+                moehog.mapping = self.revision(),
+                moehog.events = field::Empty,
+                moehog.rejected = field::Empty,
             )
         });
+        if let Some(call) = call {
+            trace::link(&span, call);
+        }
         webhook.trace = trace::context(&span, webhook.trace.as_ref());
         let (transformed, notes) = span.in_scope(|| self.transform_counted(&webhook));
         match &transformed.result {
-            Some(transformed_webhook::Result::Mapped(mapped)) => span.record("events", mapped.events.len()),
+            Some(transformed_webhook::Result::Mapped(mapped)) => span.record("moehog.events", mapped.events.len()),
             Some(transformed_webhook::Result::Rejection(rejection)) => {
-                span.record("rejected", rejection.reason.as_str())
+                span.record("moehog.rejected", rejection.reason.as_str())
             }
             None => &span,
         };

@@ -136,6 +136,7 @@ impl Shared {
                     continue;
                 }
             };
+            moehog_telemetry::trace::call_goes_to(self.server_name.as_deref(), &replica.host);
             *request.uri_mut() = origin(request.uri(), &replica.host)?;
             match connection.try_send_request(request).await {
                 Ok(response) => return Ok(response),

@@ -45,6 +45,17 @@ pub(crate) enum Failure {
     },
 }
 
+impl Failure {
+    /// One word for it, for spans.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::Timeout => "timeout",
+            Self::Broken { .. } => "broken",
+        }
+    }
+}
+
 /// What came of a request, for the events in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {

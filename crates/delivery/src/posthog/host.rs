@@ -39,6 +39,11 @@ impl Host {
         format!("{}{path}", self.0)
     }
 
+    /// Its name or address, and port.
+    pub(crate) fn server(&self) -> (&str, u16) {
+        (self.0.host_str().unwrap_or_default(), self.0.port_or_known_default().unwrap_or_default())
+    }
+
     /// Whether it is on this machine.
     pub(crate) fn is_local(&self) -> bool {
         let host = self.0.host_str().unwrap_or_default();

@@ -36,7 +36,7 @@ async fn no_request_begins_after_the_last_moment_and_the_answer_says_what_is_kno
     let posthog = posthog();
     posthog.set_latency(Duration::from_millis(100));
     let service = Inner { last_request: Duration::from_millis(250), ..service(&posthog, |_| {}) };
-    let response = service.deliver("key:phc_a", &events(10)).await.unwrap();
+    let response = service.deliver(None, "key:phc_a", &events(10)).await.unwrap();
     let delivered = delivered(&response);
     assert!((1..=3).contains(&delivered), "{delivered}");
     assert_eq!(response.answers.len(), delivered);
@@ -49,7 +49,7 @@ async fn a_call_is_answered_in_time_though_a_request_hangs() {
     posthog.faults().add(Rule::always(Action::Hang).nth(2));
     let service = Inner { answer_by: Duration::from_millis(400), ..service(&posthog, |_| {}) };
     let began = Instant::now();
-    let response = service.deliver("key:phc_a", &events(3)).await.unwrap();
+    let response = service.deliver(None, "key:phc_a", &events(3)).await.unwrap();
     assert!((300..2000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
     assert_eq!(delivered(&response), 1);
     assert!(matches!(response.verdicts[1].verdict, Some(Verdict::Retry(_))) && response.verdicts[1].sent);
@@ -65,7 +65,7 @@ async fn a_call_without_a_turn_is_overload_and_no_attempt() {
     posthog.faults().add(Rule::always(Action::Hang).times(1));
     let hanging = tokio::spawn({
         let service = service.clone();
-        async move { service.deliver("key:phc_a", &events(1)).await }
+        async move { service.deliver(None, "key:phc_a", &events(1)).await }
     });
     let turn_is_taken = async {
         while service.destinations.find("key:phc_a").unwrap().turn_is_free() {
@@ -73,16 +73,16 @@ async fn a_call_without_a_turn_is_overload_and_no_attempt() {
         }
     };
     tokio::time::timeout(Duration::from_secs(5), turn_is_taken).await.expect("the first call takes it");
-    let response = service.deliver("key:phc_a", &events(2)).await.unwrap();
+    let response = service.deliver(None, "key:phc_a", &events(2)).await.unwrap();
     assert!(response.answers.is_empty());
     for verdict in &response.verdicts {
         assert!(matches!(&verdict.verdict, Some(Verdict::Retry(retry)) if retry.overloaded), "{verdict:?}");
     }
     // another destination has turns of its own
-    assert_eq!(delivered(&service.deliver("key:phc_b", &events(1)).await.unwrap()), 1);
+    assert_eq!(delivered(&service.deliver(None, "key:phc_b", &events(1)).await.unwrap()), 1);
     hanging.abort();
     assert!(hanging.await.unwrap_err().is_cancelled());
-    assert_eq!(delivered(&service.deliver("key:phc_a", &events(1)).await.unwrap()), 1, "the turn is given up");
+    assert_eq!(delivered(&service.deliver(None, "key:phc_a", &events(1)).await.unwrap()), 1, "the turn is given up");
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_caller_that_leaves_starts_no_other_request() {
     posthog.set_latency(Duration::from_millis(200));
     let service = service(&posthog, |_| {});
     let events = events(5);
-    let left = tokio::time::timeout(Duration::from_millis(300), service.deliver("key:phc_a", &events)).await;
+    let left = tokio::time::timeout(Duration::from_millis(300), service.deliver(None, "key:phc_a", &events)).await;
     assert!(left.is_err());
     tokio::time::sleep(Duration::from_millis(600)).await;
     let requests = posthog.books().exchanges().len();

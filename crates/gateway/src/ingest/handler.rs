@@ -69,15 +69,21 @@ impl Ingest {
             None => RouteLabel::None,
         };
         let waiting = Waiting { ingest: &self, label, answered: false };
-        let outcome = AssertUnwindSafe(self.take(peer, label, &parts, pin!(body))).catch_unwind().await;
+        let mut span = Span::none();
+        let outcome = AssertUnwindSafe(self.take(peer, label, &parts, pin!(body), &mut span)).catch_unwind().await;
         let answer = match outcome.unwrap_or(Err(Refusal::Internal)) {
             Ok((receipt, trace)) => answers::ok(receipt, &trace),
             Err(refusal) => {
                 self.metrics.refused(label, refusal);
+                span.record("error.type", refusal.code());
                 self.refuse(&parts, refusal)
             }
         };
         waiting.answered();
+        span.record("http.response.status_code", answer.status().as_u16());
+        if answer.status().is_server_error() {
+            span.record("otel.status_code", "ERROR");
+        }
         answer
     }
 
@@ -99,13 +105,14 @@ impl Ingest {
         label: RouteLabel,
         parts: &Parts,
         mut body: Pin<&mut B>,
+        span: &mut Span,
     ) -> Result<(Receipt, TraceContext), Refusal>
     where
         B: Body<Data = Bytes>,
     {
         let mut request = self.requests.share();
         let received = match request.grow(1) {
-            Ok(()) => self.receive(peer, label, parts, body.as_mut()).await,
+            Ok(()) => self.receive(peer, label, parts, body.as_mut(), span).await,
             Err(refusal) => Err(refusal),
         };
         match received {
@@ -127,6 +134,7 @@ impl Ingest {
         label: RouteLabel,
         parts: &Parts,
         body: Pin<&mut B>,
+        span: &mut Span,
     ) -> Result<Received, Refusal>
     where
         B: Body<Data = Bytes>,
@@ -146,17 +154,8 @@ impl Ingest {
         if !readable(&parts.headers) {
             return Err(Refusal::Encoding);
         }
-        let (trace, span) = trace::receive(&parts.headers, || {
-            let route = label.text();
-            info_span!(
-                "gateway.receive",
-                otel.kind = "server",
-                otel.status_code = Empty,
-                route,
-                receipt = Empty,
-                refused = Empty
-            )
-        });
+        let (trace, received) = trace::receive(&parts.headers, || request_span(parts, route));
+        span.clone_from(&received);
         let mut held = self.bodies.share();
         let body = limits::read(body, self.limits, &mut held).await?;
         let header = EntryHeader {
@@ -172,7 +171,7 @@ impl Ingest {
             trace: Some(trace),
             api_key: String::new(),
         };
-        Ok(Received { header, body, at: Instant::now(), span, held })
+        Ok(Received { header, body, at: Instant::now(), span: received, held })
     }
 
     async fn store(
@@ -218,7 +217,9 @@ impl Ingest {
             header.destination = self.senders.destination(key)?;
             header.api_key = key.unwrap_or_default().to_string();
         }
-        let appending = trace::child(header.trace.as_ref(), || info_span!("journal.append", receipt = Empty));
+        let appending = trace::child(header.trace.as_ref(), || append_span(&header.source, body.len()));
+        // whatever comes of the webhook later, in this process or the next, continues the append
+        header.trace = trace::context(&appending, header.trace.as_ref());
         let appended = self.journal.append(NewEntry { header, body }, at + self.http.append_deadline).await;
         drop(held);
         self.outage.note(&appended);
@@ -226,17 +227,55 @@ impl Ingest {
         if !span.is_none() {
             match &appended {
                 Ok(receipt) => {
-                    appending.record("receipt", tracing::field::display(receipt));
-                    span.record("receipt", tracing::field::display(receipt));
+                    appending.record("messaging.message.id", tracing::field::display(receipt));
+                    span.record("moehog.receipt", tracing::field::display(receipt));
                 }
                 Err(refusal) => {
-                    span.record("otel.status_code", "ERROR");
-                    span.record("refused", refusal.code());
+                    appending.record("otel.status_code", "ERROR");
+                    appending.record("error.type", refusal.code());
                 }
             }
         }
         appended
     }
+}
+
+/// The span of a request.
+fn request_span(parts: &Parts, route: Route<'_>) -> Span {
+    let pattern = match route {
+        Route::Capture => parts.uri.path(),
+        Route::In(_) => "/v1/in/{source}",
+    };
+    info_span!(
+        "gateway.receive",
+        otel.kind = "server",
+        otel.name = format!("POST {pattern}"),
+        otel.status_code = Empty,
+        http.request.method = "POST",
+        http.route = pattern,
+        http.response.status_code = Empty,
+        url.path = parts.uri.path(),
+        url.scheme = "http",
+        error.r#type = Empty,
+        moehog.receipt = Empty,
+    )
+}
+
+/// The span of an append.
+fn append_span(source: &str, bytes: usize) -> Span {
+    info_span!(
+        "journal.append",
+        otel.kind = "producer",
+        otel.name = format!("append {source}"),
+        otel.status_code = Empty,
+        messaging.system = "moehog",
+        messaging.operation.name = "append",
+        messaging.operation.r#type = "send",
+        messaging.destination.name = source,
+        messaging.message.id = Empty,
+        messaging.message.body.size = bytes,
+        error.r#type = Empty,
+    )
 }
 
 /// Whether the body comes in an encoding that the transformer reads.

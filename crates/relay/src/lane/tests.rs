@@ -50,7 +50,7 @@ impl Rig {
             settled: false,
             crashed: Crashed::default(),
         };
-        let carried = |entry| Carried::new(entry, tracing::Span::none(), None);
+        let carried = |entry| Carried::new(entry, None);
         let batch = sizes.iter().enumerate().map(entry).map(carried).collect();
         self.lane.read(batch, from + sizes.len() as u64, true);
     }

@@ -2,7 +2,6 @@ use bytes::Bytes;
 use moehog_journal::Entry;
 use moehog_proto::{JournalId, Receipt, journal::EntryHeader};
 use proptest::prelude::*;
-use tracing::Span;
 
 use super::*;
 
@@ -15,7 +14,7 @@ fn carried(sequence: u64, bytes: usize, crashed: Crashed) -> Carried {
         settled: false,
         crashed,
     };
-    Carried::new(entry, Span::none(), None)
+    Carried::new(entry, None)
 }
 
 struct Rig {

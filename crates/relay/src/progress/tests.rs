@@ -16,7 +16,7 @@ fn entry(progress: Option<Progress>) -> Entry {
 }
 
 fn carried(progress: Option<Progress>) -> Carried {
-    Carried::new(entry(progress), Span::none(), None)
+    Carried::new(entry(progress), None)
 }
 
 fn event(json: &str) -> Event {

@@ -70,6 +70,24 @@ fn a_trace_begun_here_has_no_parent_and_the_id_that_the_answer_names() {
 }
 
 #[test]
+fn a_call_is_a_child_of_its_caller_and_linked_to_its_members() {
+    let member = |trace_id| TraceContext { trace_id_low: trace_id, span_id: 7, flags: 1, ..Default::default() };
+    let (one, two, caller) = (member(1), member(2), member(9));
+    let unsampled = TraceContext { flags: 0, ..member(8) };
+    let spans = exported(|| {
+        drop(serve(Some(&caller), [&one, &two], || info_span!("called")));
+        drop(serve(Some(&unsampled), [&one], || info_span!("of its member")));
+    });
+    let trace = |id: u128| TraceId::from_bytes(id.to_be_bytes());
+    let called = named(&spans, "called");
+    assert_eq!(called.span_context.trace_id(), trace(9));
+    assert_eq!(called.parent_span_id, SpanId::from_bytes(7_u64.to_be_bytes()));
+    let linked: Vec<_> = called.links.iter().map(|link| link.span_context.trace_id()).collect();
+    assert_eq!(linked, [trace(1), trace(2)]);
+    assert_eq!(named(&spans, "of its member").span_context.trace_id(), trace(1));
+}
+
+#[test]
 fn a_batch_of_many_traces_is_linked_to_each_and_one_of_a_single_trace_belongs_to_it() {
     let member = |trace_id, flags| TraceContext { trace_id_low: trace_id, span_id: 7, flags, ..Default::default() };
     let (one, two, unsampled) = (member(1, 1), member(2, 1), member(3, 0));
