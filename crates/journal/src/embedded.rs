@@ -153,6 +153,12 @@ impl Journal for Embedded {
         self.blocking(move |log| log.get(receipt)).await.unwrap_or(Err(ReadError::Closed))
     }
 
+    async fn find(&self, uuid: [u8; 16]) -> Result<Vec<Receipt>, ReadError> {
+        let id = self.id();
+        let found = self.blocking(move |log| log.find(&uuid)).await.unwrap_or(Err(ReadError::Closed))?;
+        Ok(found.into_iter().map(|sequence| Receipt { journal: id, sequence }).collect())
+    }
+
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, ReadError> {
         self.blocking(move |log| log.dead_letters(&query)).await.unwrap_or(Err(ReadError::Closed))
     }

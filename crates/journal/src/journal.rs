@@ -56,6 +56,14 @@ pub trait Journal: Debug + Send + Sync + 'static {
     /// The receipt is of another journal, or the disk failed.
     async fn get(&self, receipt: Receipt) -> Result<Option<Entry>, ReadError>;
 
+    /// Finds the entries that hold an event with this uuid, newest first, by what is recorded of their events. It reads all
+    /// records that are kept: for a person who asks, not for each event.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    async fn find(&self, uuid: [u8; 16]) -> Result<Vec<Receipt>, ReadError>;
+
     /// Dead letters, newest first.
     ///
     /// # Errors

@@ -207,6 +207,12 @@ impl Journal for Memory {
         Ok(store.entry(self.id, receipt.sequence))
     }
 
+    async fn find(&self, uuid: [u8; 16]) -> Result<Vec<Receipt>, ReadError> {
+        let store = self.shared.store.lock();
+        store.check_read()?;
+        Ok(store.find(self.id, &uuid))
+    }
+
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, ReadError> {
         let store = self.shared.store.lock();
         store.check_read()?;

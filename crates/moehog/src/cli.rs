@@ -68,7 +68,7 @@ pub(crate) struct Running {
 /// Asks a running gateway for one webhook.
 #[derive(Debug, Args)]
 pub(crate) struct Receipt {
-    /// The receipt, as MoEngage's answer or the event's property `moehog.receipt` names it.
+    /// The receipt, as MoEngage's answer or the event's property `moehog.receipt` names it; or the event's uuid.
     pub(crate) receipt: String,
     #[command(flatten)]
     pub(crate) gateway: Running,

@@ -33,6 +33,8 @@ async fn from_the_webhook_to_posthogs_answers_and_from_the_event_back() -> anyho
     let statuses: Vec<_> =
         json["attempts"].as_array().into_iter().flatten().map(|attempt| &attempt["status"]).collect();
     ensure!(statuses == [503, 200], "{json:#}");
+    let by_uuid = command(&moehog, &["receipt", "00000000-0000-4000-8000-000000000001"])?;
+    ensure!(by_uuid == page, "by the event's uuid:\n{by_uuid}");
     ensure!(json["header"]["trace_id"] == event.properties()["moehog"]["trace_id"], "{json:#}");
     moehog.finish().await
 }

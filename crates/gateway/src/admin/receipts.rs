@@ -1,4 +1,4 @@
-//! `/api/receipts/{receipt}`: one webhook, whole.
+//! `/api/receipts/{receipt}`: one webhook, whole; by its receipt, or by the uuid of an event in it.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use moehog_proto::{
     event::TraceContext,
     transformer::{TransformRequest, TransformedWebhook},
 };
+use uuid::Uuid;
 
 use super::{Admin, Failure, view::EntryView};
 
@@ -21,7 +22,12 @@ const MAP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// One webhook: as it came, its events as the mapping makes them now, and what became of them.
 pub(super) async fn show(State(admin): State<Admin>, Path(text): Path<String>) -> Result<Json<EntryView>, Failure> {
-    let Some(entry) = admin.journal.get(receipt(&text)?).await? else {
+    let found = match Uuid::try_parse(&text) {
+        Ok(uuid) => Some(holder(&admin, uuid).await?),
+        Err(_) => None,
+    };
+    let receipt = found.map_or_else(|| receipt(&text), Ok)?;
+    let Some(entry) = admin.journal.get(receipt).await? else {
         return Err(Failure {
             status: StatusCode::NOT_FOUND,
             error: "unknown_receipt",
@@ -30,6 +36,17 @@ pub(super) async fn show(State(admin): State<Admin>, Path(text): Path<String>) -
     };
     let mapped = map(&admin, &entry).await;
     Ok(Json(EntryView::new(&entry, mapped)))
+}
+
+/// The newest webhook that holds the event.
+async fn holder(admin: &Admin, uuid: Uuid) -> Result<Receipt, Failure> {
+    admin.journal.find(uuid.into_bytes()).await?.first().copied().ok_or_else(|| Failure {
+        status: StatusCode::NOT_FOUND,
+        error: "unknown_event",
+        message: "no webhook that is kept has an event with this uuid on record: it is of another journal, was not mapped yet, \
+                  or is no longer kept"
+            .to_string(),
+    })
 }
 
 /// What the transformer makes of the webhook; none where it does not answer, or has died of it before.

@@ -77,6 +77,37 @@ pub(crate) async fn growth_is_told_when_it_is_durable(store: &mut dyn Store) {
     assert_eq!(grown.await.unwrap(), second);
 }
 
+pub(crate) async fn an_events_uuid_finds_the_entries_that_hold_it(store: &mut dyn Store) {
+    let journal = store.open().await;
+    let mut receipts = Vec::new();
+    for number in 0..40 {
+        receipts.push(append(&journal, "a", "d", number.to_string()).await);
+    }
+    let claim = journal.claim("a").await.unwrap();
+    let uuid = |number: u8| [number; 16];
+    let recorded = |receipt: &Receipt, uuids: &[[u8; 16]]| {
+        let mut record = record(receipt.sequence, &vec![EventState::Delivered; uuids.len()]);
+        for (event, uuid) in Arc::make_mut(&mut record.progress).events.iter_mut().zip(uuids) {
+            event.uuid = uuid.to_vec().into();
+        }
+        record
+    };
+    let records = receipts.iter().zip(1..).map(|(receipt, number)| recorded(receipt, &[uuid(200), uuid(number)]));
+    claim.record(records.take(39).collect()).await.unwrap();
+    drop(claim);
+    for _ in 0..2 {
+        assert_eq!(journal.find(uuid(7)).await.unwrap(), [receipts[6]]);
+        let newest_first: Vec<_> = receipts[..39].iter().rev().copied().collect();
+        assert_eq!(journal.find(uuid(200)).await.unwrap(), newest_first);
+        assert_eq!(journal.find(uuid(40)).await.unwrap(), [], "nothing is recorded of it");
+        // the uuid of an event is not any sixteen bytes of a record
+        assert_eq!(journal.find([0; 16]).await.unwrap(), []);
+    }
+    journal.close().await;
+    let journal = store.open().await;
+    assert_eq!(journal.find(uuid(7)).await.unwrap(), [receipts[6]], "after it was opened again");
+}
+
 pub(crate) async fn a_receipt_finds_its_entry_and_no_other(store: &mut dyn Store) {
     let journal = store.open().await;
     let receipts = [append(&journal, "a", "d", "one").await, append(&journal, "b", "e", "two").await];

@@ -260,6 +260,28 @@ impl Log {
         Ok(letters)
     }
 
+    /// The entries that have an event with this uuid, newest first.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn find(&self, uuid: &[u8; 16]) -> Result<Vec<Sequence>, ReadError> {
+        let files: Vec<_> = {
+            let state = self.state.lock();
+            if state.closed {
+                return Err(ReadError::Closed);
+            }
+            let segments = state.segments.iter().rev();
+            segments.filter_map(|(first, segment)| Some((*first, segment.records.clone()?))).collect()
+        };
+        let mut found = Vec::new();
+        for (segment, records) in files {
+            let of_segment = records.find(uuid).map_err(|source| ReadError::Disk { segment, source })?;
+            found.extend(of_segment.into_iter().map(|sequence| sequence.0));
+        }
+        Ok(found)
+    }
+
     #[expect(clippy::type_complexity, reason = "a plan and where its table is")]
     fn next_dead(&self, before: Sequence) -> Result<Option<(Plan, Option<(u64, u64)>)>, ReadError> {
         let state = self.state.lock();

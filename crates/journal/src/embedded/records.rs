@@ -2,11 +2,13 @@
 //! it is the last.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeSet, HashMap},
     io,
     sync::Arc,
 };
 
+use memchr::memmem;
 use moehog_proto::{
     Sequence,
     journal::{Book, EntryRecord, RecordFrame, record_frame::Kind},
@@ -235,6 +237,30 @@ impl Records {
 
     pub(super) fn window(&self, ahead: usize) -> Window {
         Window::new(self.file.clone(), self.end, ahead)
+    }
+
+    /// The entries whose records name an event with this uuid, newest first. The bytes of a frame are searched before
+    /// anything of it is decoded.
+    pub(super) fn find(&self, uuid: &[u8; 16]) -> io::Result<BTreeSet<Reverse<Sequence>>> {
+        let (mut window, mut offset) = (self.window(AHEAD), FRAMES_AT);
+        let (finder, mut found) = (memmem::Finder::new(uuid), BTreeSet::new());
+        while offset < self.end {
+            let frame = match frame::read(&mut window, self.seed, offset)? {
+                Some(frame) => Some(frame),
+                None => frame::find(&mut window, self.seed, offset + 1, self.end, &(1..=u64::MAX))?,
+            };
+            let Some(frame) = frame else { break };
+            offset = frame.end();
+            if finder.find(&frame.header).is_none() {
+                continue;
+            }
+            if let Some(Kind::Records(records)) = RecordFrame::decode(frame.header).unwrap_or_default().kind {
+                let events = |record: &EntryRecord| record.progress.clone().unwrap_or_default().events;
+                let holds = |record: &&EntryRecord| events(record).iter().any(|event| event.uuid == uuid[..]);
+                found.extend(records.records.iter().filter(holds).map(|record| Reverse(record.sequence)));
+            }
+        }
+        Ok(found)
     }
 
     /// Reads everything up to `end`.

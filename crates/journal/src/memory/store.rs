@@ -287,6 +287,14 @@ impl Store {
         })
     }
 
+    pub(super) fn find(&self, journal: JournalId, uuid: &[u8; 16]) -> Vec<Receipt> {
+        let events =
+            |stored: &Stored| stored.progress.iter().flat_map(|progress| progress.events.clone()).collect::<Vec<_>>();
+        let holds = |stored: &Stored| events(stored).iter().any(|event| event.uuid == uuid[..]);
+        let entries = self.entries.iter().rev().filter(|(_, stored)| holds(stored));
+        entries.map(|(sequence, _)| Receipt { journal, sequence: *sequence }).collect()
+    }
+
     pub(super) fn dead_letters(&self, journal: JournalId, query: &DeadLetterQuery) -> Vec<DeadLetter> {
         let before = if query.before == 0 { Sequence::MAX } else { query.before };
         let limit = if query.limit == 0 { PAGE } else { query.limit };
