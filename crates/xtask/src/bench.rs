@@ -15,6 +15,7 @@ mod report;
 mod scale;
 mod subject;
 mod throughput;
+mod trace;
 
 use std::{
     path::{Path, PathBuf},
@@ -76,6 +77,8 @@ enum Measure {
     Backlog,
     /// 3,334 requests a second against a PostHog that takes 200 ms.
     Campaign,
+    /// What tracing adds to the cost, one trace in a hundred sampled.
+    Trace,
     /// 1, 2, 4 and 8 deliveries behind a name, each with two requests of 100 events under way, PostHog at 200 ms.
     Scale,
 }
@@ -141,6 +144,11 @@ async fn measure(arguments: &Arguments, plan: &Plan) -> anyhow::Result<Report> {
     }
     if wanted(Measure::Campaign) {
         report.campaign = keep(campaign::measure(plan).await, "campaign", &mut report.failures);
+    }
+    if wanted(Measure::Trace) {
+        for workload in [load::Workload::ALL[0], load::Workload::ALL[2]] {
+            report.trace.extend(keep(trace::measure(workload, plan).await, "trace", &mut report.failures));
+        }
     }
     if wanted(Measure::Scale) {
         report.scale = keep(scale::measure(plan).await, "scale", &mut report.failures).unwrap_or_default();

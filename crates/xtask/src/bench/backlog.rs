@@ -36,7 +36,7 @@ pub(crate) struct Backlog {
 pub(crate) async fn measure(plan: &Plan, webhooks: u64) -> anyhow::Result<Backlog> {
     let posthog = PostHog::bind(([127, 0, 0, 1], 0).into(), Config::counts())?.start();
     posthog.down().await;
-    let mut subject = Subject::start(Kind::One, &posthog.url(), plan).await?;
+    let mut subject = Subject::start(Kind::One, &posthog.url(), plan, &[]).await?;
     // what a PostHog that is down looks like
     for expected in ["destination takes nothing", "moehog_delivery"] {
         subject.deployment()?.expect(expected);

@@ -72,6 +72,10 @@ pub(crate) fn judge(report: &Report) -> Vec<Row> {
     if let Some(outage) = &report.outage {
         rows.push(most("180,000 events after an outage", "s", outage.delivered_within_s, 4.0, 2.0));
     }
+    for trace in &report.trace {
+        let what = format!("tracing 1 % sampled adds, {}", trace.workload.name());
+        rows.push(most(what, "%", 100.0 * trace.added(), 3.0, 1.0));
+    }
     if let Some(campaign) = &report.campaign {
         rows.push(most("campaign, answers that are not 200", "requests", campaign.not_200 as f64, 0.0, 0.0));
         rows.push(most("campaign, received to accepted p95", "ms", campaign.p95_ms, 1000.0, 1000.0));

@@ -65,7 +65,7 @@ impl fmt::Display for Campaign {
 pub(crate) async fn measure(plan: &Plan) -> anyhow::Result<Campaign> {
     let config = Config { latency: LATENCY, ..Config::default() };
     let posthog = PostHog::bind(([127, 0, 0, 1], 0).into(), config)?.start();
-    let mut subject = Subject::start(Kind::One, &posthog.url(), plan).await?;
+    let mut subject = Subject::start(Kind::One, &posthog.url(), plan, &[]).await?;
     load::count(subject.http(), Workload::Single, 1, 1).await?;
     ensure!(
         posthog.books().wait_until(Duration::from_secs(10), |books| books.unique() == 1).await,

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     backlog::Backlog, budget::Row, campaign::Campaign, mapping::Mapping, outage::Outage, scale::Step,
-    throughput::Throughput,
+    throughput::Throughput, trace::Trace,
 };
 
 /// Everything a run measured.
@@ -18,6 +18,7 @@ pub(crate) struct Report {
     pub(crate) outage: Option<Outage>,
     pub(crate) backlog: Vec<Backlog>,
     pub(crate) campaign: Option<Campaign>,
+    pub(crate) trace: Vec<Trace>,
     pub(crate) scale: Vec<Step>,
     pub(crate) budget: Vec<Row>,
     /// Measures that gave no figure, and why.
@@ -50,6 +51,7 @@ impl Report {
             outage: None,
             backlog: Vec::new(),
             campaign: None,
+            trace: Vec::new(),
             scale: Vec::new(),
             budget: Vec::new(),
             failures: Vec::new(),
@@ -84,6 +86,14 @@ impl fmt::Display for Report {
                 backlog.resident_after_start_bytes as f64 / 1e6,
                 backlog.disk_bytes as f64 / 1e6,
                 backlog.start_to_first_200_ms
+            )?;
+        }
+        for trace in &self.trace {
+            let ((off, on), added) = (trace.costs(), 100.0 * trace.added());
+            let (name, rounds, spans) = (trace.workload.name(), trace.rounds.len(), trace.spans);
+            writeln!(
+                formatter,
+                "{name}: tracing off {off:.2} CPU-s/M, 1 % sampled {on:.2}, {added:+.1} % (median of {rounds} pairs, {spans} spans)"
             )?;
         }
         for step in &self.scale {

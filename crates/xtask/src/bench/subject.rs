@@ -65,8 +65,13 @@ enum Running {
 }
 
 impl Subject {
-    /// Starts it with an empty journal.
-    pub(crate) async fn start(kind: Kind, posthog: &str, plan: &Plan) -> anyhow::Result<Self> {
+    /// Starts it with an empty journal; `variables` are set for moehog's processes.
+    pub(crate) async fn start(
+        kind: Kind,
+        posthog: &str,
+        plan: &Plan,
+        variables: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
         let directory = directory(match kind {
             Kind::BareDrop | Kind::BareAppend => "bare",
             Kind::One | Kind::Three => "moehog",
@@ -90,6 +95,7 @@ impl Subject {
             journal: Some(directory.path().join("journal")),
             ..Setup::new(shape, posthog, KEY)
         };
+        let setup = variables.iter().fold(setup, |setup, (name, value)| setup.variable(name, value));
         let deployment = Deployment::start(setup).await?;
         Ok(Self { http: deployment.http()?, running: Running::Moehog(Box::new(deployment)), directory })
     }

@@ -61,7 +61,7 @@ pub(crate) async fn measure(workload: Workload, plan: &Plan) -> anyhow::Result<V
     let mut all = Kind::ALL.map(|kind| Throughput { workload, kind, rounds: Vec::new() });
     for number in 1..=plan.rounds {
         for one in &mut all {
-            let round = round(one.kind, workload, plan).await?;
+            let round = round(one.kind, workload, plan, &[]).await?;
             println!(
                 "{} round {number} {:<24} {:>9.0} events/s  {:>6.1} CPU-s/M  p99 {:>6.1} ms",
                 workload.name(),
@@ -76,9 +76,15 @@ pub(crate) async fn measure(workload: Workload, plan: &Plan) -> anyhow::Result<V
     Ok(all.into())
 }
 
-async fn round(kind: Kind, workload: Workload, plan: &Plan) -> anyhow::Result<Round> {
+/// One round; `variables` are set for the processes.
+pub(crate) async fn round(
+    kind: Kind,
+    workload: Workload,
+    plan: &Plan,
+    variables: &[(&str, String)],
+) -> anyhow::Result<Round> {
     let posthog = PostHog::bind(([127, 0, 0, 1], 0).into(), Config::counts())?.start();
-    let mut subject = Subject::start(kind, &posthog.url(), plan).await?;
+    let mut subject = Subject::start(kind, &posthog.url(), plan, variables).await?;
     // the first webhook pays for connections and the check of the key
     load::closed(subject.http(), workload, 1, Duration::from_millis(100)).await?;
     settled(&posthog, kind).await?;
