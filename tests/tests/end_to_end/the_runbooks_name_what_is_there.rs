@@ -1,0 +1,109 @@
+//! Whoever is woken at night greps for what a runbook names: it must be in the code.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, ensure};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The runbooks by their file name.
+fn runbooks() -> anyhow::Result<Vec<(String, String)>> {
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(root().join("deploy/runbooks"))? {
+        let path = entry?.path();
+        let name = path.file_name().context("a name")?.to_string_lossy().into_owned();
+        pages.push((name, fs::read_to_string(&path)?));
+    }
+    ensure!(pages.len() > 10, "{} runbooks", pages.len());
+    Ok(pages)
+}
+
+/// All the source of the services, as one text.
+fn source() -> anyhow::Result<String> {
+    let mut text = String::new();
+    let mut directories: Vec<_> = fs::read_dir(root().join("crates"))?.collect::<Result<Vec<_>, _>>()?;
+    while let Some(entry) = directories.pop() {
+        let path = entry.path();
+        if path.is_dir() {
+            directories.extend(fs::read_dir(&path)?.collect::<Result<Vec<_>, _>>()?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text += &fs::read_to_string(&path)?;
+        }
+    }
+    Ok(text)
+}
+
+/// The words of a text that begin with `moehog_`.
+fn words(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    words.filter(|word| word.starts_with("moehog_")).collect()
+}
+
+/// The patterns of the `grep`s in a line, one an alternative.
+fn patterns(line: &str) -> Vec<&str> {
+    let greps = line.split("grep ").skip(1);
+    greps.filter_map(|grep| grep.split('\'').nth(1)).flat_map(|pattern| pattern.split('|')).collect()
+}
+
+#[test]
+fn each_metric_of_a_runbook_is_registered() -> anyhow::Result<()> {
+    let source = source()?;
+    for (name, page) in runbooks()? {
+        let text: String =
+            page.lines().filter(|line| !line.contains("grep ")).map(|line| format!("{line}\n")).collect();
+        for word in words(&text) {
+            let metric =
+                ["_bucket", "_count", "_sum"].iter().find_map(|suffix| word.strip_suffix(suffix)).unwrap_or(word);
+            ensure!(source.contains(&format!("\"{metric}\"")), "{name}: no metric {metric}");
+        }
+        // a pattern may be the beginning of several names
+        for word in page.lines().flat_map(patterns).flat_map(words).filter(|word| !word.ends_with('_')) {
+            let begun = word.trim_end_matches("_bucket").trim_end_matches("_count").trim_end_matches("_sum");
+            ensure!(source.contains(&format!("\"{begun}")), "{name}: no metric begins with {begun}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn each_log_line_that_a_runbook_greps_for_is_written() -> anyhow::Result<()> {
+    let source = source()?;
+    let mut found = 0;
+    for (name, page) in runbooks()? {
+        for line in page.lines().filter(|line| line.contains(" logs ")) {
+            // `"level":"(WARN` and its like are of the log's form, not its text
+            for phrase in patterns(line).into_iter().filter(|phrase| phrase.contains(' ')) {
+                ensure!(source.contains(phrase), "{name}: nothing logs `{phrase}`");
+                found += 1;
+            }
+        }
+    }
+    ensure!(found > 8, "{found} phrases");
+    Ok(())
+}
+
+#[test]
+fn each_alert_leads_to_a_page_that_names_it() -> anyhow::Result<()> {
+    let alerts = fs::read_to_string(root().join("deploy/helm/moehog/files/alerts.yaml"))?;
+    let (pages, mut led_to) = (runbooks()?, BTreeSet::from(["README.md"]));
+    for alert in alerts.split("- alert: ").skip(1) {
+        let name = alert.lines().next().context("a name")?.trim();
+        let (_, page) =
+            alert.split_once("runbook_url: deploy/runbooks/").with_context(|| format!("{name} has no page"))?;
+        let page = page.lines().next().context("a path")?.trim();
+        led_to.insert(page);
+        for page in [page, "README.md"] {
+            let text = &pages.iter().find(|(file, _)| file == page).with_context(|| format!("{name}: no {page}"))?.1;
+            ensure!(text.contains(name), "{page} does not name {name}");
+        }
+    }
+    let lost: Vec<_> = pages.iter().filter(|(file, _)| !led_to.contains(file.as_str())).map(|(file, _)| file).collect();
+    ensure!(lost.is_empty(), "no alert leads to {lost:?}");
+    Ok(())
+}
