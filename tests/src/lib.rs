@@ -16,6 +16,7 @@ mod collector;
 mod deployment;
 mod disk;
 mod dns;
+mod fleet;
 mod log;
 mod oracle;
 mod process;
@@ -30,14 +31,15 @@ pub use self::{
     binaries::binary,
     bodies::{connector, purchase, streams, tutorial},
     collector::{Collector, Span, tree},
-    deployment::{Deployment, Replica, delivered},
+    deployment::{Deployment, Replica, delivered, known},
     disk::SmallDisk,
     dns::Dns,
+    fleet::{Fleet, Move},
     log::{Line, Log},
     oracle::{Judgement, Sent, judge},
     process::Process,
     proxy::Proxy,
-    sender::Sender,
+    sender::{BAD, Load, Sender},
     setup::{Service, Setup, Shape, TOKEN},
     skip::skip,
     wait::{eventually, within},

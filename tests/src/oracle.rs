@@ -15,6 +15,8 @@ const BINDING: Duration = Duration::from_secs(2);
 pub struct Sent {
     /// The persons its events are about, each in no other webhook and in one event of it.
     pub persons: Vec<String>,
+    /// Those of them whose event nobody can deliver.
+    pub bad: Vec<String>,
     /// The status that came back; none where no answer came.
     pub status: Option<u16>,
     /// The receipt of a 200.
@@ -30,8 +32,12 @@ pub struct Sent {
 pub struct Judgement {
     /// Events of webhooks that were answered 200.
     pub taken: usize,
-    /// Taken and neither at PostHog nor a dead letter. A promise broken.
+    /// Taken and not at PostHog; of a bad event, its webhook has no dead letter. A promise broken.
     pub lost: Vec<String>,
+    /// Receipts with a dead letter, of webhooks without a bad event. A promise broken.
+    pub buried: Vec<String>,
+    /// Bad, and at PostHog all the same: the test is wrong.
+    pub healed: Vec<String>,
     /// More than one by PostHog's own key. A promise broken.
     pub doubled: Vec<String>,
     /// At PostHog though refused by a process that lived on. A promise broken.
@@ -50,6 +56,8 @@ impl Judgement {
     /// Names the first broken promise.
     pub fn keep(&self) -> anyhow::Result<()> {
         ensure!(self.lost.is_empty(), "{} of {} lost, the first {}", self.lost.len(), self.taken, self.lost[0]);
+        ensure!(self.buried.is_empty(), "{} dead without a reason, the first {}", self.buried.len(), self.buried[0]);
+        ensure!(self.healed.is_empty(), "{} bad and delivered, the first {}", self.healed.len(), self.healed[0]);
         ensure!(self.doubled.is_empty(), "{} doubled, the first {}", self.doubled.len(), self.doubled[0]);
         ensure!(self.ghosts.is_empty(), "{} refused and delivered, the first {}", self.ghosts.len(), self.ghosts[0]);
         ensure!(self.invented.is_empty(), "{} invented, the first {}", self.invented.len(), self.invented[0]);
@@ -74,13 +82,18 @@ pub fn judge(
         let bound = webhook.status.is_some()
             && !kills.iter().any(|kill| *kill >= webhook.begun && *kill < webhook.ended + BINDING);
         let dead = webhook.receipt.as_ref().is_some_and(|receipt| receipts.contains(receipt));
+        if dead && webhook.bad.is_empty() {
+            judgement.buried.extend(webhook.receipt.clone());
+        }
         for person in &webhook.persons {
             known.insert(person);
+            let bad = webhook.bad.contains(person);
             let count = stored.get(person).copied().unwrap_or(0);
             judgement.taken += usize::from(taken);
             match count {
-                0 if taken && !dead => judgement.lost.push(person.clone()),
+                0 if taken && !(bad && dead) => judgement.lost.push(person.clone()),
                 0 => {}
+                _ if bad => judgement.healed.push(person.clone()),
                 1 if taken => {}
                 1 if bound => judgement.ghosts.push(person.clone()),
                 1 => judgement.undecided += 1,
@@ -99,6 +112,7 @@ mod tests {
     fn sent(person: &str, status: Option<u16>, at: Instant) -> Sent {
         Sent {
             persons: vec![person.to_string()],
+            bad: person.contains("bad").then(|| person.to_string()).into_iter().collect(),
             status,
             receipt: (status == Some(200)).then(|| format!("receipt of {person}")),
             begun: at,
@@ -113,19 +127,33 @@ mod tests {
         let book = [
             sent("there", Some(200), start),
             sent("gone", Some(200), start),
-            sent("dead", Some(200), start),
+            sent("buried", Some(200), start),
+            sent("bad and dead", Some(200), start),
+            sent("bad and gone", Some(200), start),
+            sent("bad and there", Some(200), start),
             sent("twice", Some(200), start),
             sent("ghost", Some(503), start),
             sent("refused", Some(503), start),
             sent("killed", Some(503), kill - Duration::from_secs(1)),
             sent("silent", None, start),
         ];
-        let stored = [("there", 1), ("twice", 2), ("ghost", 1), ("killed", 1), ("silent", 1), ("stranger", 1)];
+        let stored = [
+            ("there", 1),
+            ("twice", 2),
+            ("ghost", 1),
+            ("killed", 1),
+            ("silent", 1),
+            ("stranger", 1),
+            ("bad and there", 1),
+        ];
+        let dead = ["receipt of buried", "receipt of bad and dead"].map(str::to_string).into();
         let stored = stored.map(|(person, count)| (person.to_string(), count)).into();
-        let judgement = judge(&book, &stored, &["receipt of dead".to_string()].into(), &[kill]);
+        let judgement = judge(&book, &stored, &dead, &[kill]);
         let expected = Judgement {
-            taken: 4,
-            lost: vec!["gone".to_string()],
+            taken: 7,
+            lost: ["gone", "buried", "bad and gone"].map(str::to_string).into(),
+            buried: vec!["receipt of buried".to_string()],
+            healed: vec!["bad and there".to_string()],
             doubled: vec!["twice".to_string()],
             ghosts: vec!["ghost".to_string()],
             invented: vec!["stranger".to_string()],

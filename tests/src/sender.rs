@@ -21,6 +21,26 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Source: MoEngage, "Connector Campaigns", errors (read 2026-11-24).
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What stands in the person of every bad event; PostHog must be told to refuse it.
+///
+/// No hexadecimal digits alone: an id must not hold it by chance.
+pub const BAD: &str = "unwanted-";
+/// Of so many webhooks one has a bad event.
+const BAD_ONE_OF: u32 = 50;
+
+/// What is sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// How many senders, each with one request at a time.
+    pub connections: u64,
+    /// What ids are drawn from.
+    pub seed: u64,
+    /// How long each waits after an answer.
+    pub pause: Duration,
+    /// Whether one webhook of fifty has an event that nobody can deliver: a body that is no JSON, or a person with [`BAD`].
+    pub bad: bool,
+}
+
 /// Running senders.
 #[derive(Debug)]
 pub struct Sender {
@@ -33,18 +53,24 @@ impl Sender {
     /// Starts `connections` senders. Every fourth webhook is a Streams batch of ten events, the others are Connector bodies.
     #[must_use]
     pub fn start(target: SocketAddr, key: &str, connections: u64, seed: u64) -> Self {
+        Self::load(target, key, Load { connections, seed, pause: Duration::ZERO, bad: false })
+    }
+
+    /// Starts senders of this load.
+    #[must_use]
+    pub fn load(target: SocketAddr, key: &str, load: Load) -> Self {
         let (book, stop) = (Arc::<Mutex<Vec<Sent>>>::default(), Arc::<AtomicBool>::default());
         let mut tasks = JoinSet::new();
-        for connection in 0..connections {
+        for connection in 0..load.connections {
             let (book, stop, key) = (book.clone(), stop.clone(), key.to_string());
-            let mut chance = StdRng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(connection));
+            let mut chance = StdRng::seed_from_u64(load.seed.wrapping_mul(1_000).wrapping_add(connection));
             tasks.spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
-                    let sent = one(target, &key, &mut chance).await;
-                    let taken = sent.status == Some(200);
+                    let sent = one(target, Webhook::draw(&key, load.bad, &mut chance)).await;
+                    let pause = if sent.status == Some(200) { load.pause } else { PAUSE };
                     book.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
-                    if !taken {
-                        tokio::time::sleep(PAUSE).await;
+                    if !pause.is_zero() {
+                        tokio::time::sleep(pause).await;
                     }
                 }
             });
@@ -73,26 +99,65 @@ impl Sender {
     }
 }
 
-async fn one(target: SocketAddr, key: &str, chance: &mut StdRng) -> Sent {
-    let mut id = || {
-        let bits: u128 = chance.random();
-        // the shape of a version 4 UUID
-        let text = format!("{bits:032x}");
-        format!("{}-{}-4{}-8{}-{}", &text[..8], &text[8..12], &text[13..16], &text[17..20], &text[20..])
-    };
-    let batch: Vec<String> = (0..10).map(|_| id()).collect();
+/// One that is to be sent.
+struct Webhook {
+    path: &'static str,
+    token: Option<String>,
+    persons: Vec<String>,
+    bad: Vec<String>,
+    body: String,
+}
+
+impl Webhook {
+    fn draw(key: &str, may_be_bad: bool, chance: &mut StdRng) -> Self {
+        let mut ids: Vec<String> = (0..10).map(|_| id(chance)).collect();
+        let is_batch = ids[0].starts_with(['0', '1', '2', '3']);
+        let is_bad = may_be_bad && chance.random_ratio(1, BAD_ONE_OF);
+        if is_bad && is_batch && chance.random_ratio(1, 4) {
+            return Self::stream(ids.split_off(9), Vec::new()).unreadable();
+        }
+        ids.truncate(if is_batch { 10 } else { 1 });
+        let mut bad = Vec::new();
+        if is_bad {
+            let at = chance.random_range(0..ids.len());
+            ids[at].insert_str(0, BAD);
+            bad.push(ids[at].clone());
+        }
+        if is_batch { Self::stream(ids, bad) } else { Self::connector(key, ids, bad) }
+    }
+
+    fn stream(persons: Vec<String>, bad: Vec<String>) -> Self {
+        let (token, body) = (Some(format!("Bearer {}", setup::TOKEN)), streams(&persons));
+        Self { path: "/v1/in/default", token, persons, bad, body }
+    }
+
+    fn connector(key: &str, persons: Vec<String>, bad: Vec<String>) -> Self {
+        let uuid = persons[0].trim_start_matches(BAD);
+        let body = connector(key, &persons[0], uuid);
+        Self { path: "/capture/", token: None, persons, bad, body }
+    }
+
+    /// The same, cut off before its last brace.
+    fn unreadable(mut self) -> Self {
+        self.body.pop();
+        Self { bad: self.persons.clone(), ..self }
+    }
+}
+
+/// The shape of a version 4 UUID.
+fn id(chance: &mut StdRng) -> String {
+    let bits: u128 = chance.random();
+    let text = format!("{bits:032x}");
+    format!("{}-{}-4{}-8{}-{}", &text[..8], &text[8..12], &text[13..16], &text[17..20], &text[20..])
+}
+
+async fn one(target: SocketAddr, webhook: Webhook) -> Sent {
     let begun = Instant::now();
-    let (persons, request) = if batch[0].starts_with(['0', '1', '2', '3']) {
-        let body = streams(&batch);
-        let token = format!("Bearer {}", setup::TOKEN);
-        (batch, tokio::time::timeout(PATIENCE, deliver(target, "/v1/in/default", Some(token), body)).await)
-    } else {
-        let body = connector(key, &batch[0], &batch[0]);
-        (batch[..1].to_vec(), tokio::time::timeout(PATIENCE, deliver(target, "/capture/", None, body)).await)
-    };
-    let answer = request.ok().flatten();
+    let request = deliver(target, webhook.path, webhook.token, webhook.body);
+    let answer = tokio::time::timeout(PATIENCE, request).await.ok().flatten();
     Sent {
-        persons,
+        persons: webhook.persons,
+        bad: webhook.bad,
         status: answer.as_ref().map(|answer| answer.status),
         receipt: answer.and_then(|answer| answer.receipt()),
         begun,

@@ -11,6 +11,7 @@ mod end_to_end {
     mod a_redelivery_is_one_event;
     mod dead_letters_are_listed_and_shown;
     mod kill_9_loses_nothing;
+    mod kills_rolls_and_scaling_lose_nothing;
     mod odd_bytes_are_kept;
     mod one_trace_crosses_three_services;
     mod outages_are_ridden_out;

@@ -8,48 +8,81 @@ use crate::workspace;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Seed of the first history and the first round; each further one takes the next.
+    /// What to run; all of it by default.
+    #[arg(value_enum)]
+    kinds: Vec<Kind>,
+    /// Seed of the first round of each kind; each further one takes the next.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Rounds of kill -9 under load. Four make a cycle: each service alone, then all at once.
-    #[arg(long, default_value_t = 20)]
-    rounds: u64,
+    /// Rounds of each kind, instead of 10,000 histories, 20 kills and 50 rolls.
+    #[arg(long)]
+    rounds: Option<u64>,
+}
+
+/// What runs in rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
     /// Histories on the simulated disk.
-    #[arg(long, default_value_t = 10_000)]
-    histories: u64,
+    Histories,
+    /// kill -9 under load. Four make a cycle: each service alone, then all at once.
+    Kills,
+    /// Two transformers and four deliveries killed, rolled, scaled and paused under load.
+    Rolls,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Histories, Self::Kills, Self::Rolls];
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Histories => "histories on the simulated disk",
+            Self::Kills => "rounds of kill -9 under load",
+            Self::Rolls => "rounds of kill, roll and scale under load",
+        }
+    }
+
+    fn rounds(self) -> u64 {
+        match self {
+            Self::Histories => 10_000,
+            Self::Kills => 20,
+            Self::Rolls => 50,
+        }
+    }
+
+    /// The tests, and the variables for their first seed and their number.
+    fn tests(self) -> (&'static [&'static str], [&'static str; 2]) {
+        const END_TO_END: [&str; 2] = ["MOEHOG_SOAK_SEED", "MOEHOG_SOAK_ROUNDS"];
+        match self {
+            Self::Histories => (
+                &["--package", "moehog-journal", "histories_lose_nothing"],
+                ["MOEHOG_SIM_FIRST", "MOEHOG_SIM_HISTORIES"],
+            ),
+            Self::Kills => (&["--package", "moehog-tests", "--test", "end_to_end", "kill_9_loses_nothing"], END_TO_END),
+            Self::Rolls => {
+                (&["--package", "moehog-tests", "--test", "end_to_end", "kills_rolls_and_scaling"], END_TO_END)
+            }
+        }
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
-    let seed = arguments.seed.to_string();
-    println!("{} histories on the simulated disk from seed {seed}", arguments.histories);
-    let mut histories = workspace::cargo();
-    histories
-        .args(["test", "--package", "moehog-journal", "histories_lose_nothing", "--", "--nocapture"])
-        .env("MOEHOG_SIM_FIRST", &seed)
-        .env("MOEHOG_SIM_HISTORIES", arguments.histories.to_string());
-    let kept = succeeds(histories)?;
-
-    println!("{} rounds of kill -9 under load from seed {seed}", arguments.rounds);
-    let mut kills = workspace::cargo();
-    kills
-        .args([
-            "test",
-            "--package",
-            "moehog-tests",
-            "--test",
-            "end_to_end",
-            "kill_9",
-            "--",
-            "--nocapture",
-            "--test-threads=1",
-        ])
-        .env("MOEHOG_SOAK_SEED", &seed)
-        .env("MOEHOG_SOAK_ROUNDS", arguments.rounds.to_string());
-    let survived = succeeds(kills)?;
-
-    let word = |well| if well { "well" } else { "FAILED" };
-    println!("\nhistories: {}, kill rounds: {} (seed {seed})", word(kept), word(survived));
-    Ok(kept && survived)
+    let kinds = if arguments.kinds.is_empty() { &Kind::ALL[..] } else { &arguments.kinds };
+    let mut ends = Vec::new();
+    for kind in kinds {
+        let rounds = arguments.rounds.unwrap_or(kind.rounds());
+        println!("{rounds} {} from seed {}", kind.words(), arguments.seed);
+        let (tests, [first, number]) = kind.tests();
+        let mut cargo = workspace::cargo();
+        cargo.arg("test").args(tests).args(["--", "--nocapture", "--test-threads=1"]);
+        cargo.env(first, arguments.seed.to_string()).env(number, rounds.to_string());
+        ends.push((kind, rounds, succeeds(cargo)?));
+    }
+    println!();
+    for (kind, rounds, well) in &ends {
+        let word = if *well { "well" } else { "FAILED" };
+        println!("{word}: {rounds} {} from seed {}", kind.words(), arguments.seed);
+    }
+    Ok(ends.iter().all(|(_, _, well)| *well))
 }
 
 fn succeeds(mut command: Command) -> anyhow::Result<bool> {

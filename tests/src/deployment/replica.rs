@@ -3,14 +3,15 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    time::Duration,
 };
 
 use anyhow::Context;
 
 use super::{Deployment, START};
-use crate::{Dns, Process, Service, Setup, get};
+use crate::{Dns, Log, Process, Service, Setup, get, within};
 
-/// One more worker beside a deployment's own.
+/// One worker of several of a kind.
 #[derive(Debug)]
 pub struct Replica {
     /// Where it listens.
@@ -36,6 +37,31 @@ impl Deployment {
         let admin = process.logged("admin", START).await?.parse()?;
         Ok(Replica { host, admin, process })
     }
+
+    /// Hands the deployment's own worker of a kind over as one of several. The caller stops it.
+    ///
+    /// # Errors
+    ///
+    /// It does not run.
+    pub fn release(&mut self, service: Service) -> anyhow::Result<Replica> {
+        let process = self.processes.remove(&service).context("not running")?;
+        Ok(Replica { host: Ipv4Addr::LOCALHOST, admin: self.admin_of(service)?, process })
+    }
+}
+
+/// Waits until a gateway has taken over what the name server says: these addresses, and no other with this port.
+///
+/// # Errors
+///
+/// It has not in time.
+pub async fn known(log: &Log, port: u16, hosts: &[Ipv4Addr], deadline: Duration) -> anyhow::Result<()> {
+    let wanted: Vec<_> = hosts.iter().map(|host| format!("{host}:{port}")).collect();
+    let (wanted, port) = (wanted.join(" "), format!(":{port}"));
+    within(deadline, &format!("the gateway knows {wanted}"), async || {
+        let last = log.last(|line| line.field("replicas").filter(|replicas| replicas.contains(&port)));
+        (last? == wanted).then_some(())
+    })
+    .await
 }
 
 impl Setup {
@@ -45,11 +71,25 @@ impl Setup {
     ///
     /// No port is free.
     pub fn deliveries_by_name(mut self, dns: &Dns) -> io::Result<Self> {
+        self.delivery = Some(self.named(Service::Delivery, "delivery.test", dns)?);
+        Ok(self)
+    }
+
+    /// The same for its transformers.
+    ///
+    /// # Errors
+    ///
+    /// No port is free.
+    pub fn transformers_by_name(mut self, dns: &Dns) -> io::Result<Self> {
+        self.transformer = Some(self.named(Service::Transformer, "transformer.test", dns)?);
+        Ok(self)
+    }
+
+    fn named(&mut self, service: Service, name: &str, dns: &Dns) -> io::Result<String> {
         // the same port at every address
         let grpc = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        self.listen.insert(Service::Delivery, (grpc, (Ipv4Addr::LOCALHOST, 0).into()));
-        self.delivery = Some(format!("dns://{}/delivery.test:{}", dns.addr(), grpc.port()));
-        Ok(self)
+        self.listen.insert(service, (grpc, (Ipv4Addr::LOCALHOST, 0).into()));
+        Ok(format!("dns://{}/{name}:{}", dns.addr(), grpc.port()))
     }
 }
 

@@ -1,21 +1,13 @@
-use std::{
-    env,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use moehog_emulator::posthog::{Action, Rule};
 use moehog_tests::{Deployment, Sender, Service, Setup, Shape, judge, within};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::world::{KEY, SOON, by_person, dead_receipts, posthog};
+use super::world::{KEY, SOON, by_person, dead_receipts, from_soak, posthog};
 
 const SENDERS: u64 = 6;
-
-/// From the variable that `cargo xtask soak` sets, else the slice for CI.
-fn from_soak(name: &str, otherwise: u64) -> anyhow::Result<u64> {
-    env::var(name).map_or(Ok(otherwise), |text| text.parse().with_context(|| format!("{name}={text}")))
-}
 
 /// One round: load, a kill at a moment that the seed draws, a restart while the load goes on, and the books compared.
 async fn round(shape: Shape, victims: &[Service], seed: u64) -> anyhow::Result<()> {

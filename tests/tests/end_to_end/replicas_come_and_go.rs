@@ -29,15 +29,7 @@ async fn start(posthog: &Running, seed: u64) -> anyhow::Result<(Dns, Deployment,
 
 /// Waits until the gateway has taken over what the name server says.
 async fn known(moehog: &Deployment, hosts: &[Ipv4Addr]) -> anyhow::Result<()> {
-    let port = moehog.grpc(Service::Delivery)?.port();
-    let wanted: Vec<_> = hosts.iter().map(|host| format!("{host}:{port}")).collect();
-    let wanted = wanted.join(" ");
-    within(SOON, &format!("the gateway knows {wanted}"), async || {
-        let last =
-            moehog.log().last(|line| line.field("replicas").filter(|replicas| replicas.contains(&port.to_string())));
-        (last? == wanted).then_some(())
-    })
-    .await
+    moehog_tests::known(moehog.log(), moehog.grpc(Service::Delivery)?.port(), hosts, SOON).await
 }
 
 async fn end(posthog: &Running, moehog: Deployment, sender: Sender) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
+    env, io,
     process::Command,
     time::Duration,
 };
@@ -18,6 +18,11 @@ pub(crate) const KEY: &str = "phc_tests";
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// Promise 2: an answer comes within this of the last byte.
 pub(crate) const IN_TIME: Duration = Duration::from_secs(2);
+
+/// From the variable that `cargo xtask soak` sets, else the slice for CI.
+pub(crate) fn from_soak(name: &str, otherwise: u64) -> anyhow::Result<u64> {
+    env::var(name).map_or(Ok(otherwise), |text| text.parse().with_context(|| format!("{name}={text}")))
+}
 
 /// Starts a PostHog that knows [`KEY`].
 pub(crate) fn posthog() -> io::Result<Running> {
