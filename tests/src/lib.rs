@@ -12,6 +12,7 @@
 mod answer;
 mod binaries;
 mod bodies;
+mod chart;
 mod collector;
 mod deployment;
 mod disk;
@@ -24,12 +25,14 @@ mod proxy;
 mod sender;
 mod setup;
 mod skip;
+mod tools;
 mod wait;
 
 pub use self::{
     answer::{Answer, get, post, send},
     binaries::binary,
     bodies::{connector, purchase, streams, tutorial},
+    chart::Chart,
     collector::{Collector, Span, tree},
     deployment::{Deployment, Replica, delivered, known},
     disk::SmallDisk,
@@ -42,5 +45,6 @@ pub use self::{
     sender::{BAD, Load, Sender},
     setup::{Service, Setup, Shape, TOKEN},
     skip::skip,
+    tools::{Tools, root, stdout},
     wait::{eventually, within},
 };

@@ -15,6 +15,7 @@
 
 mod bench;
 mod mutants;
+mod render;
 mod services;
 mod soak;
 mod test;
@@ -47,6 +48,8 @@ enum Command {
     Soak(soak::Arguments),
     /// Breaks named lines one at a time in a copy of the tree; each must turn a test red.
     Mutants(mutants::Arguments),
+    /// Renders the plain manifests in deploy/kubernetes anew from the Helm chart.
+    Render,
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
+        Command::Render => render::run(),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

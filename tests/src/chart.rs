@@ -1,0 +1,101 @@
+//! The Helm chart, rendered.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::tools::{Tools, root, stdout};
+
+/// The chart `deploy/helm/moehog`.
+#[derive(Debug, Clone)]
+pub struct Chart {
+    tools: Tools,
+    directory: PathBuf,
+}
+
+impl Chart {
+    /// The chart of this source tree.
+    ///
+    /// # Errors
+    ///
+    /// There is no helm.
+    pub fn open() -> anyhow::Result<Self> {
+        Ok(Self { tools: Tools::fetch()?, directory: root().join("deploy/helm/moehog") })
+    }
+
+    /// Sets of values that everything the chart can render is rendered by: each file of `ci/`, named for it. `ha` is `values-ha.yaml`
+    /// beneath `ci/ha.yaml`.
+    ///
+    /// # Errors
+    ///
+    /// `ci/` cannot be read.
+    pub fn cases(&self) -> anyhow::Result<Vec<(String, Vec<PathBuf>)>> {
+        let mut cases = Vec::new();
+        for entry in self.directory.join("ci").read_dir().context("read ci/ of the chart")? {
+            let path = entry?.path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let beneath = (name == "ha").then(|| self.directory.join("values-ha.yaml"));
+            cases.push((name, beneath.into_iter().chain([path]).collect()));
+        }
+        cases.sort();
+        Ok(cases)
+    }
+
+    /// A values file of `ci/`.
+    #[must_use]
+    pub fn values(&self, name: &str) -> PathBuf {
+        self.directory.join("ci").join(name).with_extension("yaml")
+    }
+
+    /// What `helm template` makes of these values for the release `moehog` in the namespace `moehog`; `more` are further arguments.
+    ///
+    /// # Errors
+    ///
+    /// The values are refused; helm's message is the error's.
+    pub fn render<P: AsRef<Path>>(&self, values: &[P], more: &[&str]) -> anyhow::Result<String> {
+        self.render_as("moehog", "moehog", values, more)
+    }
+
+    /// The same for a release of another name, or elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// The values are refused; helm's message is the error's.
+    pub fn render_as<P: AsRef<Path>>(
+        &self,
+        release: &str,
+        namespace: &str,
+        values: &[P],
+        more: &[&str],
+    ) -> anyhow::Result<String> {
+        let mut helm = self.tools.helm();
+        helm.args(["template", release]).arg(&self.directory).args(["--namespace", namespace]);
+        for file in values {
+            helm.arg("--values").arg(file.as_ref());
+        }
+        stdout(helm.args(more))
+    }
+
+    /// `helm lint --strict`.
+    ///
+    /// # Errors
+    ///
+    /// It complains.
+    pub fn lint<P: AsRef<Path>>(&self, values: &[P]) -> anyhow::Result<String> {
+        let mut helm = self.tools.helm();
+        helm.args(["lint", "--strict"]).arg(&self.directory);
+        for file in values {
+            helm.arg("--values").arg(file.as_ref());
+        }
+        stdout(&mut helm)
+    }
+
+    /// What `deploy/kubernetes/embedded/moehog.yaml` must be.
+    ///
+    /// # Errors
+    ///
+    /// The chart does not render.
+    pub fn plain(&self) -> anyhow::Result<String> {
+        self.render(&[self.values("embedded")], &[])
+    }
+}

@@ -1,0 +1,152 @@
+//! Every set of values is rendered, what is wrong is refused with a message that helps, and the plain manifests are the chart's.
+
+use std::fs;
+
+use anyhow::{Context, ensure};
+use moehog_tests::{Chart, Tools, root, stdout};
+
+use super::world::{chart, objects, renders};
+
+#[test]
+fn helm_has_nothing_to_say_against_any_values_file() -> anyhow::Result<()> {
+    let Some(chart) = chart("helm has nothing to say against any values file")? else { return Ok(()) };
+    let cases = chart.cases()?;
+    ensure!(cases.len() >= 11, "{} files in ci/", cases.len());
+    for (name, values) in &cases {
+        chart.lint(values).with_context(|| format!("lint ci/{name}.yaml"))?;
+    }
+    for render in renders(&chart)? {
+        ensure!(render.objects.len() > 10, "{} renders {} objects", render.name, render.objects.len());
+    }
+    Ok(())
+}
+
+#[test]
+fn the_same_values_render_the_same() -> anyhow::Result<()> {
+    let Some(chart) = chart("the same values render the same")? else { return Ok(()) };
+    let first = renders(&chart)?;
+    for (before, (name, values)) in first.iter().zip(chart.cases()?) {
+        ensure!(before.text == chart.render(&values, &[])?, "ci/{name}.yaml renders otherwise each time");
+    }
+    Ok(())
+}
+
+/// Values that must be refused, and what the message must say.
+const REFUSED: [(&[&str], &str); 26] = [
+    (&["image.registry="], "it has no default: build the images with `cargo xtask images`, push them"),
+    (&["image.tag=latest"], "name a version, or set image"),
+    (&["image.digests.gateway=sha256:12"], "image/digests/gateway"),
+    (&["image.pullPolicy=Sometimes"], "one of 'IfNotPresent', 'Always', 'Never'"),
+    (&["gatway.replicas=2"], "additional properties 'gatway' not allowed"),
+    (&["gateway.replica=2"], "additional properties 'replica' not allowed"),
+    (&["gateway.replicas=0"], "gateway/replicas"),
+    (&["gateway.journal.accessMode=ReadWriteMany"], "one of 'ReadWriteOnce', 'ReadWriteOncePod'"),
+    (&["gateway.journal.size=20GB"], "gateway/journal/size"),
+    (&["gateway.resources.limits.cpu=2"], "additional properties 'cpu' not allowed"),
+    (&["gateway.env.lower=x"], "additional properties 'lower' not allowed"),
+    (&["gateway.env.MOEHOG__ADMIN__LISTEN=x"], "gateway.env.MOEHOG__ADMIN__LISTEN is set by the chart"),
+    (&["gateway.terminationGracePeriodSeconds=30", "preStopSeconds=15"], "so 35 or more"),
+    (&["spread=Never"], "one of 'ScheduleAnyway', 'DoNotSchedule'"),
+    (&["log.format=xml"], "one of 'json', 'text'"),
+    (&["listenHost=localhost"], "listenHost"),
+    (&["posthog.host=us.i.posthog.com"], "posthog/host"),
+    (&["otel.variables.OTEL_RESOURCE_ATTRIBUTES=a=b"], "OTEL_RESOURCE_ATTRIBUTES"),
+    (&["delivery.autoscaling.mode=hpa"], "one of 'none', 'cpu', 'keda'"),
+    (&["delivery.autoscaling.mode=keda"], "where is the Prometheus that scrapes the gateways?"),
+    (&["delivery.autoscaling.minReplicas=9"], "minReplicas 9 is more than maxReplicas 8"),
+    (&["sources[0].destination=elsewhere"], "default goes to elsewhere, which destinations does not name"),
+    (&["sources[0].name=capture"], "the name capture is taken by the capture paths"),
+    (&["tests.source=elsewhere"], "sources does not name elsewhere"),
+    (&["ingress.enabled=true"], "the public name that MoEngage posts to"),
+    (&["httpRoute.enabled=true", "httpRoute.hostname=a.example"], "hostname and parentRef.name are needed"),
+];
+
+/// Helm's complaint about `ci/minimal.yaml` with these values changed; none when it renders.
+fn complaint(chart: &Chart, sets: &[&str]) -> Option<String> {
+    // an item of a list that is set by its index is set as a whole
+    let whole = [
+        "sources[0].name=default",
+        "sources[0].destination=default",
+        "sources[0].header=authorization",
+        "sources[0].tokenKeys[0]=moengage-token",
+    ];
+    let whole = whole.iter().filter(|_| sets[0].starts_with("sources"));
+    let arguments: Vec<_> = whole.chain(sets).flat_map(|set| ["--set", *set]).collect();
+    chart.render(&[chart.values("minimal")], &arguments).err().map(|error| format!("{error:#}"))
+}
+
+#[test]
+fn what_is_wrong_is_refused_and_the_message_helps() -> anyhow::Result<()> {
+    let Some(chart) = chart("what is wrong is refused and the message helps")? else { return Ok(()) };
+    let mut wrong = Vec::new();
+    for (sets, says) in REFUSED {
+        match complaint(&chart, sets) {
+            Some(complaint) if complaint.contains(says) => {}
+            Some(complaint) => wrong.push(format!("{sets:?} is refused without `{says}`: {complaint}")),
+            None => wrong.push(format!("{sets:?} is taken")),
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn without_values_the_message_says_what_to_build_and_to_set() -> anyhow::Result<()> {
+    let Some(chart) = chart("without values the message says what to build and to set")? else { return Ok(()) };
+    let error = chart.render::<&str>(&[], &[]).err().context("the chart renders without image.registry")?;
+    let text = format!("{error:#}");
+    ensure!(text.contains("image/registry") && text.contains("cargo xtask images"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn every_value_has_a_description_and_every_object_is_closed() -> anyhow::Result<()> {
+    let schema = fs::read_to_string(root().join("deploy/helm/moehog/values.schema.json"))?;
+    let mut open = Vec::new();
+    closed("", &serde_json::from_str(&schema)?, &mut open);
+    ensure!(open.is_empty(), "{open:?}");
+    Ok(())
+}
+
+/// Names the values without a description, and the objects that take any name though they name some.
+fn closed(path: &str, schema: &serde_json::Value, faults: &mut Vec<String>) {
+    if schema["description"].as_str().is_none_or(str::is_empty) {
+        faults.push(format!("{path} has no description"));
+    }
+    if schema.get("properties").is_some() && schema["additionalProperties"] != false {
+        faults.push(format!("{path} takes names that it does not know"));
+    }
+    for (name, value) in schema["properties"].as_object().into_iter().flatten() {
+        closed(&format!("{path}.{name}"), value, faults);
+    }
+    if let Some(items) = schema.get("items") {
+        closed(&format!("{path}[]"), items, faults);
+    }
+}
+
+#[test]
+fn the_plain_manifests_are_what_the_chart_renders() -> anyhow::Result<()> {
+    let Some(chart) = chart("the plain manifests are what the chart renders")? else { return Ok(()) };
+    let committed = fs::read_to_string(root().join("deploy/kubernetes/embedded/moehog.yaml"))?;
+    ensure!(
+        committed == chart.plain()?,
+        "deploy/kubernetes/embedded/moehog.yaml is not what the chart renders; renew it: cargo xtask render"
+    );
+    Ok(())
+}
+
+#[test]
+fn kustomize_takes_the_plain_manifests_whole() -> anyhow::Result<()> {
+    let Some(chart) = chart("kustomize takes the plain manifests whole")? else { return Ok(()) };
+    let mut kubectl = Tools::fetch()?.kubectl();
+    let built = stdout(kubectl.arg("kustomize").arg(root().join("deploy/kubernetes/embedded")))?;
+    // it sorts by an order of its own
+    let sorted = |manifest: &str| {
+        let mut objects = objects(manifest)?;
+        objects.sort_by_key(|object| format!("{} {}", object["kind"], object["metadata"]["name"]));
+        anyhow::Ok(objects)
+    };
+    let (built, plain) = (sorted(&built)?, sorted(&chart.plain()?)?);
+    ensure!(built == plain, "kubectl kustomize changes the manifests");
+    Ok(())
+}
