@@ -1,6 +1,8 @@
 //! What is in `deploy/`: everything the chart renders is looked at by checkers and run as processes.
 
 mod deploy {
+    mod every_render_fits_together;
+    mod faults;
     mod the_chart_renders;
     mod world;
 }

@@ -1,0 +1,139 @@
+//! Scrapes, alerts and queries.
+
+use std::collections::BTreeSet;
+
+use promql_parser::{
+    parser::{self, Expr, LabelModifier},
+    util::{ExprVisitor, walk_expr},
+};
+use serde_json::Value;
+
+use super::{
+    Check, Faults,
+    manifest::{Manifest, list, text, title},
+};
+
+const SEVERITIES: [&str; 3] = ["critical", "warning", "info"];
+
+pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
+    for (object, query) in expressions(manifest.objects) {
+        if let Err(error) = parser::parse(&query) {
+            faults.add(Check::QueriesParse, object, format!("`{query}`: {error}"));
+        }
+    }
+    for rule in manifest.kind("PrometheusRule") {
+        for alert in list(&rule["spec"]["groups"]).iter().flat_map(|group| list(&group["rules"])) {
+            look_at_alert(rule, alert, faults);
+        }
+    }
+    for scaler in manifest.kind("ScaledObject") {
+        for trigger in list(&scaler["spec"]["triggers"]) {
+            let query = text(&trigger["metadata"]["query"]);
+            let service =
+                query.split_once("service=\"").and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name);
+            let there = service.is_none_or(|name| manifest.find("Service", name).is_some());
+            faults.unless(there, Check::ReferencesExist, title(scaler), format!("asks for Service/{service:?}"));
+        }
+    }
+    for monitor in manifest.kind("ServiceMonitor") {
+        look_at_monitor(manifest, monitor, faults);
+    }
+    let monitors = manifest.kind("ServiceMonitor").count();
+    if let Some(first) = manifest.kind("ServiceMonitor").next() {
+        let well = monitors == manifest.workloads().count();
+        faults.unless(well, Check::MetricsAreScraped, title(first), format!("only {monitors} services are scraped"));
+    }
+}
+
+/// Every query of alerts and autoscalers, with the object it stands in.
+pub(crate) fn expressions(objects: &[Value]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let manifest = Manifest::new(objects);
+    for rule in manifest.kind("PrometheusRule") {
+        for alert in list(&rule["spec"]["groups"]).iter().flat_map(|group| list(&group["rules"])) {
+            found.push((title(rule), text(&alert["expr"]).to_string()));
+        }
+    }
+    for scaler in manifest.kind("ScaledObject") {
+        for trigger in list(&scaler["spec"]["triggers"]) {
+            found.push((title(scaler), text(&trigger["metadata"]["query"]).to_string()));
+        }
+    }
+    found
+}
+
+/// The metrics that a query asks for.
+pub(crate) fn metrics_of(query: &str) -> anyhow::Result<BTreeSet<String>> {
+    Ok(seen(query)?.metrics)
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    metrics: BTreeSet<String>,
+    /// Labels that aggregations keep.
+    kept: Vec<Vec<String>>,
+}
+
+impl ExprVisitor for Seen {
+    type Error = std::convert::Infallible;
+
+    fn pre_visit(&mut self, expr: &Expr) -> Result<bool, Self::Error> {
+        let selector = match expr {
+            Expr::VectorSelector(selector) => Some(selector),
+            Expr::MatrixSelector(selector) => Some(&selector.vs),
+            Expr::Aggregate(aggregate) => {
+                if let Some(LabelModifier::Include(labels)) = &aggregate.modifier {
+                    self.kept.push(labels.labels.clone());
+                }
+                None
+            }
+            _ => None,
+        };
+        self.metrics.extend(selector.and_then(|selector| selector.name.clone()));
+        Ok(true)
+    }
+}
+
+fn seen(query: &str) -> anyhow::Result<Seen> {
+    let mut seen = Seen::default();
+    let Ok(_) = walk_expr(&mut seen, &parser::parse(query).map_err(anyhow::Error::msg)?);
+    Ok(seen)
+}
+
+fn look_at_alert(rule: &Value, alert: &Value, faults: &mut Faults) {
+    let (name, annotations) = (text(&alert["alert"]), &alert["annotations"]);
+    let severity = SEVERITIES.contains(&text(&alert["labels"]["severity"]));
+    faults.unless(severity, Check::AlertsAreWhole, title(rule), format!("{name} has no severity"));
+    let summary = text(&annotations["summary"]);
+    faults.unless(!summary.is_empty(), Check::AlertsAreWhole, title(rule), format!("{name} has no summary"));
+    let runbook = text(&annotations["runbook_url"]);
+    let file = runbook.rsplit_once("/runbooks/").map(|(_, file)| file);
+    let leads = file.is_some_and(|file| file.strip_suffix(".md").is_some_and(|name| !name.is_empty()));
+    faults.unless(leads, Check::AlertsAreWhole, title(rule), format!("{name} has no runbook"));
+    let kept = seen(text(&alert["expr"])).map(|seen| seen.kept).unwrap_or_default();
+    for label in summary.split("$labels.").skip(1) {
+        let label: String = label.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        let there = kept.iter().all(|kept| kept.contains(&label));
+        let what = format!("{name} tells of {label}, which its expression does not keep");
+        faults.unless(there, Check::AlertsAreWhole, title(rule), what);
+    }
+}
+
+fn look_at_monitor(manifest: &Manifest<'_>, monitor: &Value, faults: &mut Faults) {
+    let labels = &monitor["spec"]["selector"]["matchLabels"];
+    let wanted = |service: &&Value| {
+        let own = &service["metadata"]["labels"];
+        labels.as_object().is_some_and(|labels| labels.iter().all(|(name, value)| own.get(name) == Some(value)))
+    };
+    let services: Vec<_> = manifest.kind("Service").filter(wanted).collect();
+    for endpoint in list(&monitor["spec"]["endpoints"]) {
+        let ports = services.iter().flat_map(|service| list(&service["spec"]["ports"]));
+        let named = ports.filter(|port| port["name"] == endpoint["port"]).count();
+        let what = format!("port {} is on {named} of the Services that {labels} selects", endpoint["port"]);
+        faults.unless(named == 1, Check::PortsAreDeclared, title(monitor), what);
+        let well = endpoint["port"] == "admin" && endpoint["path"] == "/metrics";
+        faults.unless(well, Check::MetricsAreScraped, title(monitor), format!("scrapes {endpoint}"));
+    }
+    let one = list(&monitor["spec"]["endpoints"]).len() == 1;
+    faults.unless(one, Check::MetricsAreScraped, title(monitor), "scrapes not one port");
+}
