@@ -1,6 +1,6 @@
 //! What a person types.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -23,6 +23,9 @@ pub(crate) enum Command {
     DeadLetters(DeadLetters),
     /// Shows one webhook: what came, the events made of it, what became of them, and PostHog's answers.
     Receipt(Receipt),
+    /// Posts one event as MoEngage would, and follows it until PostHog has it.
+    #[command(name = "send-test")]
+    SendTest(SendTest),
 }
 
 /// Runs everything in one process.
@@ -54,12 +57,15 @@ pub(crate) struct Up {
 /// A running gateway that is asked, and how its answer is shown.
 #[derive(Debug, Args)]
 pub(crate) struct Running {
-    /// Admin address of the running gateway.
+    /// Admin address of the running gateway; of several, dns://NAME:PORT (all that the name has) or list://HOST:PORT,HOST:PORT.
     #[arg(id = "gateway", long = "admin", value_name = "ADDR", default_value = "127.0.0.1:9080", global = true)]
     pub(crate) admin: String,
     /// One of its `api.tokens`, where it has any.
     #[arg(long, value_name = "TOKEN", env = "MOEHOG_ADMIN_TOKEN", hide_env_values = true, global = true)]
     pub(crate) admin_token: Option<String>,
+    /// File that holds the token instead.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) admin_token_file: Option<PathBuf>,
     /// Prints JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -99,4 +105,38 @@ pub(crate) enum DeadLettersAction {
         /// The receipt, as the list or MoEngage's answer names it.
         receipt: String,
     },
+}
+
+/// Posts one event named `moehog_test` of the person `moehog-test`, and follows it until PostHog has it.
+///
+/// Ends with 0 when it is delivered, and with 1 and the reason otherwise.
+#[derive(Debug, Args)]
+pub(crate) struct SendTest {
+    /// Where it is posted to, as in MoEngage's settings.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/v1/in/default")]
+    pub(crate) url: reqwest::Url,
+    /// Project API key: the body is a Connector's that carries it, as the capture paths take it.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) api_key: Option<String>,
+    /// Token that the source asks for.
+    #[arg(long, value_name = "TOKEN", env = "MOEHOG_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// File that holds the token instead.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Header that the token stands in; after `Bearer` where it is `authorization`.
+    #[arg(long, value_name = "NAME", default_value = "authorization")]
+    pub(crate) token_header: String,
+    /// One more header, as in 'Name: value'. May be given several times.
+    #[arg(long = "header", value_name = "HEADER")]
+    pub(crate) headers: Vec<String>,
+    /// Longest wait until the event is delivered, as in 30s or 5m.
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = time)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) gateway: Running,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    moehog_runtime::duration::parse(text).ok_or_else(|| "not a span of time such as 30s or 5m".to_string())
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     cli::{DeadLetters, DeadLettersAction},
-    gateway::Gateway,
+    gateway::{Gateway, Gateways},
     receipt::{page, reason, text},
 };
 
@@ -14,10 +14,14 @@ const PAGE: usize = 1000;
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) async fn run(command: DeadLetters) -> anyhow::Result<()> {
-    let gateway = Gateway::new(&command.gateway)?;
+    let gateways = Gateways::new(&command.gateway)?;
     match &command.action {
         DeadLettersAction::List { source, limit } => {
-            let letters = list(&gateway, source.as_deref(), *limit).await?;
+            let mut letters = Vec::new();
+            for gateway in gateways.all().await? {
+                letters.extend(list(&gateway, source.as_deref(), *limit).await?);
+            }
+            let letters = newest(letters, *limit);
             if command.gateway.json {
                 println!("{:#}", Value::from(letters));
             } else if letters.is_empty() {
@@ -27,7 +31,7 @@ pub(crate) async fn run(command: DeadLetters) -> anyhow::Result<()> {
             }
         }
         DeadLettersAction::Show { receipt } => {
-            let entry = gateway.get(&["api", "receipts", receipt], &[]).await?;
+            let (_gateway, entry) = gateways.entry(receipt).await?;
             if command.gateway.json {
                 println!("{entry:#}");
             } else {
@@ -59,6 +63,13 @@ async fn list(gateway: &Gateway, source: Option<&str>, limit: usize) -> anyhow::
     Ok(letters)
 }
 
+/// Of several gateways' dead letters the newest; times are RFC 3339 in UTC.
+fn newest(mut letters: Vec<Value>, limit: usize) -> Vec<Value> {
+    letters.sort_by(|one, other| text(other, "received_at").cmp(text(one, "received_at")));
+    letters.truncate(limit);
+    letters
+}
+
 /// One line a dead letter, columns wide enough for what they hold.
 fn table(letters: &[Value]) -> String {
     const COLUMNS: [&str; 6] = ["RECEIPT", "RECEIVED", "SOURCE", "DESTINATION", "EVENT", "REASON"];
@@ -83,6 +94,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_newest_of_all_gateways_are_listed() {
+        let letter = |day: u8| json!({"received_at": format!("2026-11-{day:02}T10:00:00.000Z")});
+        // two of one gateway, two of another
+        let letters = newest(vec![letter(20), letter(10), letter(21), letter(11)], 3);
+        assert_eq!(letters, [letter(21), letter(20), letter(11)]);
+    }
 
     #[test]
     fn the_table_has_a_line_a_dead_letter_with_its_reason() {

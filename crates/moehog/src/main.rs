@@ -4,6 +4,7 @@ mod cli;
 mod dead_letters;
 mod gateway;
 mod receipt;
+mod send_test;
 mod stored;
 mod up;
 
@@ -20,5 +21,6 @@ async fn main() -> ExitCode {
         Command::Up(up) => up::run(up).await,
         Command::DeadLetters(dead_letters) => dead_letters::run(dead_letters).await,
         Command::Receipt(receipt) => receipt::run(receipt).await,
+        Command::SendTest(send_test) => send_test::run(send_test).await,
     })
 }

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use crate::{cli::Receipt, gateway::Gateway};
+use crate::{cli::Receipt, gateway::Gateways};
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) async fn run(command: Receipt) -> anyhow::Result<()> {
-    let entry = Gateway::new(&command.gateway)?.get(&["api", "receipts", &command.receipt], &[]).await?;
+    let (_gateway, entry) = Gateways::new(&command.gateway)?.entry(&command.receipt).await?;
     if command.gateway.json {
         println!("{entry:#}");
     } else {

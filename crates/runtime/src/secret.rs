@@ -1,6 +1,6 @@
 //! A value that is never printed.
 
-use std::{env, fmt, fs};
+use std::{env, fmt, fs, io, path::Path};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de::Error};
@@ -10,6 +10,16 @@ use serde::{Deserialize, Deserializer, de::Error};
 pub struct Secret(SecretString);
 
 impl Secret {
+    /// Reads one from a file; line ends behind it are not part of it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is not text.
+    pub fn read(file: &Path) -> io::Result<Self> {
+        let text = fs::read_to_string(file)?;
+        Ok(text.trim_end_matches(['\r', '\n']).to_string().into())
+    }
+
     /// The value; not for logs.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -51,16 +61,16 @@ struct FromEnv {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = match Written::deserialize(deserializer)? {
-            Written::Text(text) => text,
-            Written::File(FromFile { file }) => fs::read_to_string(&file)
-                .map(|text| text.trim_end_matches(['\r', '\n']).to_string())
-                .map_err(|error| D::Error::custom(format!("secret file {file}: {error}")))?,
-            Written::Env(FromEnv { env }) => {
-                env::var(&env).map_err(|_| D::Error::custom(format!("secret variable {env} is not set")))?
+        match Written::deserialize(deserializer)? {
+            Written::Text(text) => Ok(text.into()),
+            Written::File(FromFile { file }) => {
+                Self::read(Path::new(&file)).map_err(|error| D::Error::custom(format!("secret file {file}: {error}")))
             }
-        };
-        Ok(value.into())
+            Written::Env(FromEnv { env }) => match env::var(&env) {
+                Ok(text) => Ok(text.into()),
+                Err(_) => Err(D::Error::custom(format!("secret variable {env} is not set"))),
+            },
+        }
     }
 }
 
