@@ -3,6 +3,9 @@
 mod deploy {
     mod every_render_fits_together;
     mod faults;
+    mod mutations;
+    mod schemas;
     mod the_chart_renders;
+    mod types;
     mod world;
 }

@@ -29,9 +29,22 @@ pub(crate) use self::{
     observed::{expressions, metrics_of},
 };
 
-/// An assertion about a render.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Check {
+macro_rules! checks {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// An assertion about a render.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub(crate) enum Check {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Check {
+            /// All of them.
+            pub(crate) const ALL: &[Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+checks! {
     /// Names, and what must be one, are.
     NamesAreValidAndUnique,
     /// Labels have the syntax of labels, and each object carries the six recommended ones.
@@ -88,6 +101,8 @@ pub(crate) enum Check {
     TokensStayOut,
     /// Variables are unique, and expand only what stands before them.
     VariablesExpand,
+    /// No key is left without a value.
+    NothingIsNull,
     /// Words from a fixed list are spelled as there.
     WordsAreSpelled,
     /// Images have a version that stays.

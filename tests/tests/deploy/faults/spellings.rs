@@ -32,6 +32,7 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
         let mut values = Vec::new();
         keyed(object, &mut values);
         for (key, value) in values {
+            faults.unless(!value.is_null(), Check::NothingIsNull, title(object), format!("{key} has no value"));
             let Some((_, words)) = WORDS.iter().find(|(name, _)| *name == key) else { continue };
             let alone = std::slice::from_ref(value);
             for word in value.as_array().map_or(alone, Vec::as_slice) {
