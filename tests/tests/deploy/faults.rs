@@ -16,7 +16,7 @@ mod references;
 mod rollouts;
 mod scaling;
 mod security;
-mod selectors;
+mod selection;
 mod spellings;
 mod stopping;
 
@@ -26,7 +26,7 @@ use serde_json::Value;
 
 pub(crate) use self::{
     manifest::{Manifest, Pod},
-    observed::{expressions, metrics_of},
+    observed::{expressions, selectors},
 };
 
 macro_rules! checks {
@@ -142,7 +142,7 @@ pub(crate) fn faults(objects: &[Value]) -> Vec<Fault> {
     let mut faults = Faults::default();
     for look in [
         labels::look,
-        selectors::look,
+        selection::look,
         ports::look,
         references::look,
         configuration::look,

@@ -1,9 +1,7 @@
 //! Scrapes, alerts and queries.
 
-use std::collections::BTreeSet;
-
 use promql_parser::{
-    parser::{self, Expr, LabelModifier},
+    parser::{self, Expr, LabelModifier, VectorSelector},
     util::{ExprVisitor, walk_expr},
 };
 use serde_json::Value;
@@ -62,14 +60,14 @@ pub(crate) fn expressions(objects: &[Value]) -> Vec<(String, String)> {
     found
 }
 
-/// The metrics that a query asks for.
-pub(crate) fn metrics_of(query: &str) -> anyhow::Result<BTreeSet<String>> {
-    Ok(seen(query)?.metrics)
+/// The series that a query asks for.
+pub(crate) fn selectors(query: &str) -> anyhow::Result<Vec<VectorSelector>> {
+    Ok(seen(query)?.selectors)
 }
 
 #[derive(Debug, Default)]
 struct Seen {
-    metrics: BTreeSet<String>,
+    selectors: Vec<VectorSelector>,
     /// Labels that aggregations keep.
     kept: Vec<Vec<String>>,
 }
@@ -89,7 +87,7 @@ impl ExprVisitor for Seen {
             }
             _ => None,
         };
-        self.metrics.extend(selector.and_then(|selector| selector.name.clone()));
+        self.selectors.extend(selector.cloned());
         Ok(true)
     }
 }
