@@ -16,6 +16,7 @@
 mod bench;
 mod mutants;
 mod render;
+mod release;
 mod services;
 mod soak;
 mod test;
@@ -50,6 +51,8 @@ enum Command {
     Mutants(mutants::Arguments),
     /// Renders the plain manifests in deploy/kubernetes anew from the Helm chart.
     Render,
+    /// Writes down what this release promises to those after it.
+    Release(release::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Render => render::run(),
+        Command::Release(arguments) => release::run(&arguments),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
