@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
@@ -16,14 +16,27 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
-    let path = workspace::root().join("proto").join(format!("{}.binpb", version()));
-    anyhow::ensure!(
-        arguments.replace || !path.exists(),
-        "{} is there: raise `version` in Cargo.toml first, or say --replace",
-        path.display()
-    );
-    fs::write(&path, descriptors()?).with_context(|| format!("write {}", path.display()))?;
-    println!("{}: what the services say to each other, and what the journal holds", path.display());
+    let descriptor = workspace::root().join("proto").join(format!("{}.binpb", version()));
+    let journal = workspace::root().join("crates/journal/testdata").join(version());
+    for path in [&descriptor, &journal] {
+        ensure!(
+            arguments.replace || !path.exists(),
+            "{} is there: raise `version` in Cargo.toml first, or say --replace",
+            path.display()
+        );
+    }
+    fs::write(&descriptor, descriptors()?).with_context(|| format!("write {}", descriptor.display()))?;
+    println!("{}: what the services say to each other, and what the journal holds", descriptor.display());
+    if journal.exists() {
+        fs::remove_dir_all(&journal).with_context(|| format!("remove {}", journal.display()))?;
+    }
+    let written = workspace::cargo()
+        .args(["test", "--quiet", "--package", "moehog-journal", "--test", "formats"])
+        .args(["write_the_directory_of_this_release", "--", "--ignored", "--exact"])
+        .status()
+        .context("start cargo test")?;
+    ensure!(written.success() && journal.is_dir(), "the journal's directory was not written: {written}");
+    println!("{}: a journal as this version writes it, and what it finds in it", journal.display());
     Ok(true)
 }
 

@@ -18,7 +18,10 @@ pub enum OpenError {
         source: io::Error,
     },
     /// It was written by a newer moehog.
-    #[error("journal directory has format {found}, and this moehog reads format {known}: a newer moehog wrote it")]
+    #[error(
+        "journal directory has format {found}, and this moehog reads format {known}: a newer moehog wrote it; start that \
+         one again, since webhooks that wait here are delivered by no other"
+    )]
     NewerFormat {
         /// As written.
         found: u32,
