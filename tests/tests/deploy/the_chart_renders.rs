@@ -32,7 +32,7 @@ fn the_same_values_render_the_same() -> anyhow::Result<()> {
 }
 
 /// Values that must be refused, and what the message must say.
-const REFUSED: [(&[&str], &str); 26] = [
+const REFUSED: [(&[&str], &str); 28] = [
     (&["image.registry="], "it has no default: build the images with `cargo xtask images`, push them"),
     (&["image.tag=latest"], "name a version, or set image"),
     (&["image.digests.gateway=sha256:12"], "image/digests/gateway"),
@@ -56,6 +56,8 @@ const REFUSED: [(&[&str], &str); 26] = [
     (&["delivery.autoscaling.minReplicas=9"], "minReplicas 9 is more than maxReplicas 8"),
     (&["sources[0].destination=elsewhere"], "default goes to elsewhere, which destinations does not name"),
     (&["sources[0].name=capture"], "the name capture is taken by the capture paths"),
+    (&["api.tokenKeys=null"], "missing property 'tokenKeys'"),
+    (&["api.tokens={a}"], "additional properties 'tokens' not allowed"),
     (&["tests.source=elsewhere"], "sources does not name elsewhere"),
     (&["ingress.enabled=true"], "the public name that MoEngage posts to"),
     (&["httpRoute.enabled=true", "httpRoute.hostname=a.example"], "hostname and parentRef.name are needed"),
@@ -87,6 +89,20 @@ fn what_is_wrong_is_refused_and_the_message_helps() -> anyhow::Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn helm_test_needs_a_token_of_the_admin_api() -> anyhow::Result<()> {
+    let Some(chart) = chart("helm test needs a token of the admin api")? else { return Ok(()) };
+    let render = |more: &[&str]| {
+        let arguments = [&["--set-json", "api.tokenKeys=[]"], more].concat();
+        chart.render(&[chart.values("minimal")], &arguments).map_err(|error| format!("{error:#}"))
+    };
+    let refused = render(&[]).err().context("a test that cannot read what becomes of its event is rendered")?;
+    ensure!(refused.contains("name a key, or set tests.enabled to false"), "{refused}");
+    let rendered = render(&["--set", "tests.enabled=false"]).map_err(anyhow::Error::msg)?;
+    ensure!(rendered.contains("[api]\n    tokens = []"), "nobody may ask the admin API: {rendered}");
     Ok(())
 }
 

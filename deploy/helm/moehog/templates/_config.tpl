@@ -5,6 +5,9 @@ others have too (ports, times of stopping, where the workers are) stands in the 
 [http]
 listen = {{ printf "%s:8080" .Values.listenHost | quote }}
 
+[api]
+tokens = [{{ include "moehog.files" .Values.api.tokenKeys }}]
+
 [journal]
 dir = "/data/journal"
 budget_bytes = {{ include "moehog.budget" . }}
@@ -30,7 +33,7 @@ format = {{ .Values.log.format | quote }}
 [sources.{{ .name | quote }}]
 destination = {{ .destination | quote }}
 header = {{ .header | quote }}
-tokens = [{{ range $index, $key := .tokenKeys }}{{ if $index }}, {{ end }}{ file = "/etc/moehog/secrets/{{ $key }}" }{{ end }}]
+tokens = [{{ include "moehog.files" .tokenKeys }}]
 {{ end }}
 {{- range .Values.destinations }}
 [destinations.{{ .name | quote }}]
@@ -39,4 +42,8 @@ api_key = { file = "/etc/moehog/secrets/{{ .apiKeyKey }}" }
 host = {{ . | quote }}
 {{- end }}
 {{ end }}
+{{- end }}
+
+{{- define "moehog.files" -}}
+{{- range $index, $key := . }}{{ if $index }}, {{ end }}{ file = "/etc/moehog/secrets/{{ $key }}" }{{ end }}
 {{- end }}

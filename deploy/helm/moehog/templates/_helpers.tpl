@@ -169,6 +169,7 @@ service.namespace=$(POD_NAMESPACE),service.instance.id=$(POD_UID),service.versio
 {{- end -}}
 {{- if eq .service "gateway" -}}
 {{- range .root.Values.sources -}}{{- $keys = concat $keys .tokenKeys -}}{{- end -}}
+{{- $keys = concat $keys .root.Values.api.tokenKeys -}}
 {{- end -}}
 {{ $keys | uniq | sortAlpha | join "," }}
 {{- end }}
@@ -355,6 +356,9 @@ capabilities: { drop: [ALL] }
 {{- end -}}
 {{- if and .Values.tests.enabled (not (has .Values.tests.source $sources)) -}}
 {{- fail (printf "tests.source: sources does not name %s" .Values.tests.source) -}}
+{{- end -}}
+{{- if and .Values.tests.enabled (not .Values.api.tokenKeys) -}}
+{{- fail "api.tokenKeys: `helm test` asks the admin API for what becomes of its event: name a key, or set tests.enabled to false" -}}
 {{- end -}}
 {{- range $service := list "transformer" "delivery" -}}
 {{- $scaling := (index $.Values $service).autoscaling -}}
