@@ -15,8 +15,8 @@
 
 mod bench;
 mod mutants;
-mod render;
 mod release;
+mod render;
 mod services;
 mod soak;
 mod test;
