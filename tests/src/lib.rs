@@ -39,7 +39,7 @@ pub use self::{
     dns::Dns,
     fleet::{Fleet, Move},
     log::{Line, Log},
-    oracle::{Judgement, Sent, judge},
+    oracle::{Judgement, Sent, by_person, judge},
     process::Process,
     proxy::Proxy,
     sender::{BAD, Load, Sender},

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::ensure;
+use moehog_emulator::posthog::Running;
 
 /// A refusal this long before a kill binds the process that gave it.
 const BINDING: Duration = Duration::from_secs(2);
@@ -64,6 +65,16 @@ impl Judgement {
         ensure!(self.taken > 0, "nothing was taken: the test shows nothing");
         Ok(())
     }
+}
+
+/// How many events PostHog has of each person, by its own key.
+#[must_use]
+pub fn by_person(posthog: &Running) -> HashMap<String, usize> {
+    let mut persons = HashMap::new();
+    for event in posthog.books().events() {
+        *persons.entry(event.distinct_id.clone()).or_default() += 1;
+    }
+    persons
 }
 
 /// Judges `sent` by how many events PostHog has of each person (`stored`, by its own key), the `receipts` with a dead letter, and when

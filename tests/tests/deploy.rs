@@ -2,9 +2,11 @@
 
 mod deploy {
     mod alerts_ask_for_what_is_there;
+    mod cluster;
     mod every_render_fits_together;
     mod faults;
     mod mutations;
+    mod rendered_pods_run;
     mod schemas;
     mod the_chart_renders;
     mod types;

@@ -25,7 +25,7 @@ use std::fmt;
 use serde_json::Value;
 
 pub(crate) use self::{
-    manifest::{Manifest, Pod},
+    manifest::{Manifest, Pod, list, text},
     observed::{expressions, selectors},
 };
 

@@ -1,16 +1,13 @@
 //! A PostHog that knows one project, and what the tests ask of it.
 
-use std::{
-    collections::{HashMap, HashSet},
-    env, io,
-    process::Command,
-    time::Duration,
-};
+use std::{collections::HashSet, env, io, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
 use moehog_emulator::posthog::{Config, PostHog, Running, StoredEvent};
 use moehog_tests::{Answer, Deployment, TOKEN, binary, get, post};
 use serde_json::Value;
+
+pub(crate) use moehog_tests::by_person;
 
 /// The key of the one project.
 pub(crate) const KEY: &str = "phc_tests";
@@ -64,15 +61,6 @@ pub(crate) fn event_of(posthog: &Running, person: &str, name: &str) -> anyhow::R
     events.retain(|event| event.distinct_id == person && event.event == name);
     ensure!(events.len() == 1, "{} events `{name}` of {person}", events.len());
     Ok(events.remove(0))
-}
-
-/// How many events PostHog has of each person, by its own key.
-pub(crate) fn by_person(posthog: &Running) -> HashMap<String, usize> {
-    let mut persons = HashMap::new();
-    for event in posthog.books().events() {
-        *persons.entry(event.distinct_id.clone()).or_default() += 1;
-    }
-    persons
 }
 
 /// Runs a command of `moehog` that asks a running one, as a person does, and gives what it prints.
