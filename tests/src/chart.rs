@@ -23,6 +23,12 @@ impl Chart {
         Ok(Self { tools: Tools::fetch()?, directory: root().join("deploy/helm/moehog") })
     }
 
+    /// Where it lies.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Sets of values that everything the chart can render is rendered by: each file of `ci/`, named for it. `ha` is `values-ha.yaml`
     /// beneath `ci/ha.yaml`.
     ///

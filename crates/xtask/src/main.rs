@@ -14,6 +14,7 @@
 )]
 
 mod bench;
+mod deploy;
 mod mutants;
 mod release;
 mod render;
@@ -51,6 +52,8 @@ enum Command {
     Mutants(mutants::Arguments),
     /// Renders the plain manifests in deploy/kubernetes anew from the Helm chart.
     Render,
+    /// Shows the chart to a real cluster: every render checked by the API server, then installed, tested and uninstalled.
+    Deploy(deploy::Arguments),
     /// Writes down what this release promises to those after it.
     Release(release::Arguments),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Render => render::run(),
+        Command::Deploy(arguments) => deploy::run(&arguments),
         Command::Release(arguments) => release::run(&arguments),
     };
     match outcome {
