@@ -15,6 +15,7 @@
 
 mod bench;
 mod deploy;
+mod images;
 mod mutants;
 mod release;
 mod render;
@@ -56,6 +57,8 @@ enum Command {
     Deploy(deploy::Arguments),
     /// Writes down what this release promises to those after it.
     Release(release::Arguments),
+    /// Builds the images of the three services and of the command line, with docker or buildah.
+    Images(images::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Render => render::run(),
         Command::Deploy(arguments) => deploy::run(&arguments),
         Command::Release(arguments) => release::run(&arguments),
+        Command::Images(arguments) => images::run(&arguments),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
