@@ -311,7 +311,8 @@ impl Deployment {
     }
 
     fn command(&self, service: Service) -> anyhow::Result<Command> {
-        let binary = match &self.setup.binaries {
+        let elsewhere = self.setup.binaries_of.get(&service).or(self.setup.binaries.as_ref());
+        let binary = match elsewhere {
             Some(directory) => directory.join(service.binary()),
             None => binary(service.binary())?,
         };

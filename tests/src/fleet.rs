@@ -1,6 +1,6 @@
 //! Workers of one kind behind a name: killed, paused, replaced, added and taken away.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{io, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use rand::{Rng, rngs::StdRng, seq::SliceRandom};
@@ -103,6 +103,15 @@ impl Fleet {
                 paused.process.resume()
             }
         }
+    }
+
+    /// The files that its members run.
+    ///
+    /// # Errors
+    ///
+    /// One has ended.
+    pub fn executables(&self) -> io::Result<Vec<PathBuf>> {
+        self.members.iter().map(|member| member.process.executable()).collect()
     }
 
     /// Stops all of them in good order.

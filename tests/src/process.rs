@@ -3,6 +3,7 @@
 use std::{
     io,
     os::unix::process::ExitStatusExt,
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -113,6 +114,15 @@ impl Process {
             bail!("{} stopped with {status}", self.name);
         }
         Ok(())
+    }
+
+    /// The file it runs.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn executable(&self) -> io::Result<PathBuf> {
+        std::fs::read_link(format!("/proc/{}/exe", self.id()))
     }
 
     /// Memory it holds in RAM, in bytes.

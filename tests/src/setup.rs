@@ -64,6 +64,8 @@ pub struct Setup {
     pub delivery: Option<String>,
     /// Where the binaries lie; built and found by [`crate::binary`] when none.
     pub binaries: Option<PathBuf>,
+    /// Where the binary of one service lies, when not with the others.
+    pub binaries_of: BTreeMap<Service, PathBuf>,
     /// What a process listens on (its service, its admin port); free ports where none is named.
     pub listen: BTreeMap<Service, (SocketAddr, SocketAddr)>,
     /// Whether ctrl-c at the terminal passes the processes by.
@@ -94,6 +96,7 @@ impl Setup {
             transformer: None,
             delivery: None,
             binaries: None,
+            binaries_of: BTreeMap::new(),
             listen: BTreeMap::new(),
             own_group: false,
         }

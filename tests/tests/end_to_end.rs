@@ -22,6 +22,7 @@ mod end_to_end {
     mod the_readmes_commands_work;
     mod the_runbooks_name_what_is_there;
     mod the_tutorials_bodies_arrive;
+    mod versions_work_together;
     mod webhooks_are_answered_in_time;
     mod world;
 }

@@ -22,6 +22,7 @@ mod render;
 mod services;
 mod soak;
 mod test;
+mod upgrade;
 mod workspace;
 
 use std::process::ExitCode;
@@ -59,6 +60,8 @@ enum Command {
     Release(release::Arguments),
     /// Builds the images of the three services and of the command line, with docker or buildah.
     Images(images::Arguments),
+    /// Runs the last release and this build in one deployment, and each over the other's journal.
+    Upgrade(upgrade::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Deploy(arguments) => deploy::run(&arguments),
         Command::Release(arguments) => release::run(&arguments),
         Command::Images(arguments) => images::run(&arguments),
+        Command::Upgrade(arguments) => upgrade::run(&arguments),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

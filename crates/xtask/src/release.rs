@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         .context("start cargo test")?;
     ensure!(written.success() && journal.is_dir(), "the journal's directory was not written: {written}");
     println!("{}: a journal as this version writes it, and what it finds in it", journal.display());
+    println!("commit both and tag; then write the tag into .cargo/last-release");
     Ok(true)
 }
 
