@@ -82,6 +82,21 @@ impl Chart {
         stdout(helm.args(more))
     }
 
+    /// What helm tells the person who installs with these values.
+    ///
+    /// # Errors
+    ///
+    /// The values are refused.
+    pub fn notes<P: AsRef<Path>>(&self, values: &[P]) -> anyhow::Result<String> {
+        let mut helm = self.tools.helm();
+        helm.args(["install", "moehog"]).arg(&self.directory).args(["--namespace", "moehog", "--dry-run=client"]);
+        for file in values {
+            helm.arg("--values").arg(file.as_ref());
+        }
+        let printed = stdout(&mut helm)?;
+        Ok(printed.split_once("\nNOTES:\n").context("notes")?.1.to_string())
+    }
+
     /// `helm lint --strict`.
     ///
     /// # Errors

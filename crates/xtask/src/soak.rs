@@ -14,7 +14,7 @@ pub(crate) struct Arguments {
     /// Seed of the first round of each kind; each further one takes the next.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Rounds of each kind, instead of 10,000 histories, 20 kills and 50 rolls.
+    /// Rounds of each kind, instead of 10,000 histories, 20 kills, 50 rolls and 20 upgrades.
     #[arg(long)]
     rounds: Option<u64>,
 }
@@ -28,16 +28,19 @@ enum Kind {
     Kills,
     /// Two transformers and four deliveries killed, rolled, scaled and paused under load.
     Rolls,
+    /// Every workload that the chart renders replaced at once under load, as an upgrade does.
+    Upgrades,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Histories, Self::Kills, Self::Rolls];
+    const ALL: [Self; 4] = [Self::Histories, Self::Kills, Self::Rolls, Self::Upgrades];
 
     fn words(self) -> &'static str {
         match self {
             Self::Histories => "histories on the simulated disk",
             Self::Kills => "rounds of kill -9 under load",
             Self::Rolls => "rounds of kill, roll and scale under load",
+            Self::Upgrades => "upgrades of what the chart renders, under load",
         }
     }
 
@@ -46,6 +49,7 @@ impl Kind {
             Self::Histories => 10_000,
             Self::Kills => 20,
             Self::Rolls => 50,
+            Self::Upgrades => 20,
         }
     }
 
@@ -61,6 +65,7 @@ impl Kind {
             Self::Rolls => {
                 (&["--package", "moehog-tests", "--test", "end_to_end", "kills_rolls_and_scaling"], END_TO_END)
             }
+            Self::Upgrades => (&["--package", "moehog-tests", "--test", "deploy", "a_rolling_restart"], END_TO_END),
         }
     }
 }

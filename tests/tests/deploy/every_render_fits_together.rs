@@ -1,12 +1,10 @@
 //! The assertions of `faults`, over every render.
 
-use std::fs;
-
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use serde_json::Value;
 
 use super::{
-    faults::{Manifest, faults},
+    faults::{Manifest, faults, list, text},
     world::{chart, objects, renders},
 };
 
@@ -60,10 +58,25 @@ fn a_changed_configuration_restarts_every_pod_and_a_changed_mapping_none() -> an
 }
 
 #[test]
-fn the_notes_name_the_address_for_moengage_and_the_next_step() -> anyhow::Result<()> {
-    let notes = fs::read_to_string(moehog_tests::root().join("deploy/helm/moehog/templates/NOTES.txt"))?;
-    for says in ["In MoEngage", "/capture/", "/v1/in/", "helm test", "create secret generic"] {
-        notes.contains(says).then_some(()).with_context(|| format!("NOTES.txt does not say `{says}`"))?;
+fn the_notes_name_the_address_for_moengage_the_secrets_keys_and_the_next_step() -> anyhow::Result<()> {
+    let test = "the notes name the address for MoEngage, the Secret's keys and the next step";
+    let Some(chart) = chart(test)? else { return Ok(()) };
+    for (name, values) in chart.cases()? {
+        let notes = chart.notes(&values)?;
+        let host = ["ingress", "gateway-api", "all-on"].contains(&name.as_str());
+        let host = if host { "https://moehog.example.com" } else { "https://YOUR.HOST" };
+        for says in [&format!("{host}/capture/"), &format!("{host}/v1/in/"), "port-forward", "rollout status"] {
+            let helm_test = says == "port-forward" && notes.contains("helm test moehog -n moehog");
+            ensure!(notes.contains(says) || helm_test, "ci/{name}.yaml: the notes do not say `{says}`: {notes}");
+        }
+        let objects = objects(&chart.render(&values, &[])?)?;
+        for pod in Manifest::new(&objects).workloads() {
+            let volumes = list(&pod.spec()["volumes"]).iter().flat_map(|volume| list(&volume["secret"]["items"]));
+            for key in volumes.map(|item| text(&item["key"])) {
+                let told = notes.contains(&format!("--from-literal={key}="));
+                ensure!(told, "ci/{name}.yaml: {} needs the key {key}, the notes do not say so", pod.title());
+            }
+        }
     }
     Ok(())
 }
