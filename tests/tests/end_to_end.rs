@@ -18,6 +18,7 @@ mod end_to_end {
     mod one_trace_crosses_three_services;
     mod outages_are_ridden_out;
     mod replicas_come_and_go;
+    mod secrets_are_read_again;
     mod the_disk_fills_and_recovers;
     mod the_readmes_commands_work;
     mod the_runbooks_name_what_is_there;

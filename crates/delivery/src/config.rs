@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use moehog_runtime::{ConfigError, Listen, Secret, Shutdown, duration};
+use moehog_runtime::{ConfigError, Listen, Secret, SecretFiles, Shutdown, duration};
 use moehog_transport::TlsConfig;
 use serde::Deserialize;
 
@@ -22,6 +22,8 @@ pub struct Config {
     pub limits: Limits,
     /// Section `[destinations]`, by name.
     pub destinations: BTreeMap<String, Destination>,
+    /// Section `[secrets]`.
+    pub secrets: SecretFiles,
     /// Section `[shutdown]`.
     pub shutdown: Shutdown,
     /// Section `[tls]`.
@@ -98,6 +100,14 @@ impl Config {
         let file = moehog_runtime::arguments("moehog-delivery");
         moehog_runtime::load(Self::DEFAULTS, file.as_deref(), moehog_runtime::environment())
     }
+
+    /// Every project key, by the name of its key.
+    #[must_use]
+    pub fn all_secrets(&self) -> Vec<(String, Secret)> {
+        let keys =
+            self.destinations.iter().filter_map(|(name, destination)| Some((name, destination.api_key.clone()?)));
+        keys.map(|(name, key)| (format!("destinations.{name}.api_key"), key)).collect()
+    }
 }
 
 #[cfg(test)]
@@ -116,7 +126,7 @@ mod tests {
     fn the_defaults_are_complete_and_secrets_are_not_printed() {
         let config = load(&[("MOEHOG__DESTINATIONS__EU__API_KEY", "phc_secret")]).unwrap();
         assert_eq!(config.posthog.host.to_string(), "https://us.i.posthog.com/");
-        assert_eq!(config.destinations["eu"].api_key.as_ref().unwrap().expose(), "phc_secret");
+        assert_eq!(&*config.destinations["eu"].api_key.as_ref().unwrap().expose(), "phc_secret");
         assert!(!format!("{config:?}").contains("phc_secret"));
     }
 

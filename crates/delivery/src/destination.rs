@@ -1,19 +1,14 @@
 //! From the name in a call to a host, a key and a turn.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{collections::HashMap, sync::Arc};
 
+use moehog_runtime::{Exposed, Secret};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     config::{self, Config, Limits},
     posthog::{Host, Key},
+    turns::Turns,
 };
 
 /// Destinations that are made of the key in a call, at most; the gateway lets fewer through.
@@ -24,11 +19,10 @@ const KEY_PREFIX: &str = "key:";
 /// All destinations.
 #[derive(Debug)]
 pub(crate) struct Destinations {
-    /// Configured, by name; the error says why one cannot be used and what to do.
-    named: HashMap<String, Result<Arc<Destination>, String>>,
+    /// Configured, by name.
+    named: HashMap<String, Named>,
     /// `key:<project key>`, where no destination with a key is configured.
     keyed: Mutex<HashMap<String, Arc<Destination>>>,
-    any_key: bool,
     host: Host,
     limits: Limits,
 }
@@ -40,9 +34,26 @@ pub(crate) struct Destination {
     pub(crate) label: String,
     pub(crate) host: Host,
     pub(crate) key: Key,
-    turns: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    limits: Limits,
+    pub(crate) turns: Arc<Turns>,
+}
+
+/// A configured destination, whose key may change.
+#[derive(Debug)]
+struct Named {
+    name: String,
+    host: Host,
+    api_key: Option<Secret>,
+    /// Changed keys do not give more of them.
+    turns: Arc<Turns>,
+    made: Mutex<Made>,
+}
+
+#[derive(Debug)]
+struct Made {
+    /// The key it was made of.
+    key: Option<Exposed>,
+    /// The error says why it cannot be used and what to do.
+    destination: Result<Arc<Destination>, String>,
 }
 
 /// Why a call of a destination is not worked on.
@@ -56,27 +67,12 @@ pub(crate) enum NoDestination {
 
 impl Destinations {
     pub(crate) fn new(config: &Config) -> Self {
-        let configured = |name: &String, destination: &config::Destination| {
-            let key = destination.api_key.as_ref().map(|key| key.expose().trim()).unwrap_or_default();
-            if key.is_empty() {
-                return Err(no_key(name));
-            }
-            if let Some(fault) = fault(key) {
-                return Err(format!(
-                    "wrong_key: api key of destination {name} {fault}; set the project's api key (phc_…)"
-                ));
-            }
+        let named = config.destinations.iter().map(|(name, destination)| {
             let host = destination.host.as_ref().unwrap_or(&config.posthog.host).clone();
-            Ok(Arc::new(Destination::new(name.clone(), host, key.to_string(), config.limits.clone())))
-        };
-        let named: HashMap<_, _> = config
-            .destinations
-            .iter()
-            .map(|(name, destination)| (name.clone(), configured(name, destination)))
-            .collect();
+            (name.clone(), Named::new(name, host, destination, &config.limits))
+        });
         Self {
-            any_key: has_key(&config.destinations),
-            named,
+            named: named.collect(),
             keyed: Mutex::default(),
             host: config.posthog.host.clone(),
             limits: config.limits.clone(),
@@ -86,7 +82,7 @@ impl Destinations {
     /// The destination a call names.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Destination>, NoDestination> {
         match (self.named.get(name), name.strip_prefix(KEY_PREFIX)) {
-            (Some(destination), _) => destination.clone().map_err(NoDestination::Hold),
+            (Some(destination), _) => destination.now().map_err(NoDestination::Hold),
             (None, Some(key)) => self.keyed(key),
             (None, None) if name == "default" => Err(NoDestination::Hold(no_key(name))),
             (None, None) => Err(NoDestination::Hold(format!(
@@ -96,7 +92,7 @@ impl Destinations {
     }
 
     fn keyed(&self, key: &str) -> Result<Arc<Destination>, NoDestination> {
-        if self.any_key {
+        if self.named.values().any(Named::has_key) {
             return Err(NoDestination::Hold(
                 "unknown_destination: the webhook carries a key of no configured destination; add one with this key"
                     .to_string(),
@@ -116,62 +112,52 @@ impl Destinations {
         if keyed.len() >= MAX_KEYED {
             return Err(NoDestination::Overloaded);
         }
-        let label = "key:***".to_string();
-        let destination = Arc::new(Destination::new(label, self.host.clone(), key.to_string(), self.limits.clone()));
+        let turns = Arc::new(Turns::new(self.limits.clone()));
+        let destination = Arc::new(Destination::new("key:***", &self.host, key, &turns));
         keyed.insert(key.to_string(), destination.clone());
         Ok(destination)
     }
 }
 
 impl Destination {
-    fn new(label: String, host: Host, key: String, limits: Limits) -> Self {
-        let turns = Arc::new(Semaphore::new(limits.concurrency.max(1)));
-        Self { label, host, key: Key::new(key), turns, waiting: AtomicUsize::new(0), limits }
+    fn new(label: &str, host: &Host, key: &str, turns: &Arc<Turns>) -> Self {
+        Self { label: label.to_string(), host: host.clone(), key: Key::new(key.to_string()), turns: turns.clone() }
+    }
+}
+
+impl Named {
+    fn new(name: &str, host: Host, config: &config::Destination, limits: &Limits) -> Self {
+        let (turns, key) = (Arc::new(Turns::new(limits.clone())), config.api_key.as_ref().map(Secret::expose));
+        let destination = made(name, &host, key.as_deref(), &turns);
+        let made = Mutex::new(Made { key, destination });
+        Self { name: name.to_string(), host, api_key: config.api_key.clone(), turns, made }
     }
 
-    /// Waits for a turn, unless too many wait already or it takes too long. A turn ends when it is dropped.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future leaves the queue.
-    pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, NoDestination> {
-        if let Ok(turn) = self.turns.clone().try_acquire_owned() {
-            return Ok(turn);
+    /// With the key as it is now; of another one nothing is known yet.
+    fn now(&self) -> Result<Arc<Destination>, String> {
+        let key = self.api_key.as_ref().map(Secret::expose);
+        let mut last = self.made.lock();
+        if last.key.as_deref() != key.as_deref() {
+            let destination = made(&self.name, &self.host, key.as_deref(), &self.turns);
+            *last = Made { key, destination };
         }
-        let _place = Place::take(&self.waiting, self.limits.queue).ok_or(NoDestination::Overloaded)?;
-        let turn = tokio::time::timeout(self.limits.queue_wait, self.turns.clone().acquire_owned()).await;
-        turn.ok().and_then(Result::ok).ok_or(NoDestination::Overloaded)
+        last.destination.clone()
+    }
+
+    fn has_key(&self) -> bool {
+        self.api_key.as_ref().is_some_and(|key| !key.expose().trim().is_empty())
     }
 }
 
-#[cfg(test)]
-impl Destination {
-    /// Whether a call would get its turn at once.
-    pub(crate) fn turn_is_free(&self) -> bool {
-        self.turns.available_permits() > 0
+fn made(name: &str, host: &Host, key: Option<&str>, turns: &Arc<Turns>) -> Result<Arc<Destination>, String> {
+    let key = key.unwrap_or_default().trim();
+    if key.is_empty() {
+        return Err(no_key(name));
     }
-}
-
-/// A place in a queue.
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, places: usize) -> Option<Self> {
-        let taken = waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < places).then_some(now + 1));
-        taken.is_ok().then(|| Self(waiting))
+    if let Some(fault) = fault(key) {
+        return Err(format!("wrong_key: api key of destination {name} {fault}; set the project's api key (phc_…)"));
     }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn has_key(destinations: &BTreeMap<String, config::Destination>) -> bool {
-    destinations
-        .values()
-        .any(|destination| destination.api_key.as_ref().is_some_and(|key| !key.expose().trim().is_empty()))
+    Ok(Arc::new(Destination::new(name, host, key, turns)))
 }
 
 fn no_key(name: &str) -> String {
@@ -199,7 +185,6 @@ mod tests {
     fn destinations(toml: &str) -> Destinations {
         let mut config: Config = moehog_runtime::load(Config::DEFAULTS, None, []).unwrap();
         config.destinations = toml::from_str(toml).unwrap();
-        config.limits = Limits { concurrency: 2, queue: 1, queue_wait: std::time::Duration::from_secs(10) };
         Destinations::new(&config)
     }
 
@@ -254,24 +239,32 @@ mod tests {
         assert!(Arc::ptr_eq(&in_use, &none.find("key:phc_0").unwrap()));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_full_queue_and_a_long_wait_are_overload() {
-        let all = destinations("[eu]\napi_key = \"phc_eu\"");
-        let eu = all.find("eu").unwrap();
-        let first = eu.turn().await.unwrap();
-        let _second = eu.turn().await.unwrap();
-        let third = tokio::spawn({
-            let eu = eu.clone();
-            async move { eu.turn().await.map(drop) }
-        });
-        tokio::task::yield_now().await;
-        let began = tokio::time::Instant::now();
-        assert_eq!(eu.turn().await.map(drop), Err(NoDestination::Overloaded), "one waits already");
-        assert!(began.elapsed().is_zero(), "a full queue is told at once");
-        drop(first);
-        assert_eq!(third.await.unwrap(), Ok(()));
-        let _first = eu.turn().await.unwrap();
-        assert_eq!(eu.turn().await.map(drop), Err(NoDestination::Overloaded), "nobody gave up a turn in ten seconds");
-        assert_eq!(eu.waiting.load(Ordering::Relaxed), 0);
+    #[test]
+    fn a_key_that_is_read_again_makes_a_destination_of_which_nothing_is_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("key");
+        std::fs::write(&file, "phx_personal").unwrap();
+        let mut config: Config = moehog_runtime::load(Config::DEFAULTS, None, []).unwrap();
+        config.destinations = toml::from_str(&format!("[eu]\napi_key = {{ file = {file:?} }}")).unwrap();
+        let all = Destinations::new(&config);
+        assert!(held(&all, "eu").contains("personal"));
+        let read_again = |key: &str| {
+            std::fs::write(&file, key).unwrap();
+            for (name, secret) in config.all_secrets() {
+                assert_eq!(name, "destinations.eu.api_key");
+                secret.read_again().unwrap();
+            }
+            all.find("eu").unwrap()
+        };
+        let first = read_again("phc_first\n");
+        assert_eq!(first.key.text(), "phc_first");
+        assert!(Arc::ptr_eq(&first, &read_again("phc_first")), "the same key is the same destination");
+        let second = read_again("phc_second");
+        assert_eq!(
+            (first.key.text(), second.key.text()),
+            ("phc_first", "phc_second"),
+            "calls end with the key they began with"
+        );
+        assert!(Arc::ptr_eq(&first.turns, &second.turns), "and count as before");
     }
 }

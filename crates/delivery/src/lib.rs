@@ -27,6 +27,7 @@ mod posthog;
 mod service;
 mod spans;
 mod split;
+mod turns;
 
 pub use self::{
     config::{Config, Destination, Limits, PostHog},

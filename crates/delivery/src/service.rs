@@ -97,7 +97,7 @@ impl Inner {
             Ok(destination) => destination,
             Err(none) => return Ok(all(events, &none.into())),
         };
-        let _turn = match destination.turn().await {
+        let _turn = match destination.turns.take().await {
             Ok(turn) => turn,
             Err(none) => return Ok(all(events, &none.into())),
         };

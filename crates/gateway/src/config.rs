@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use http::{HeaderName, header};
-use moehog_runtime::{Exit, Listen, Secret, Shutdown};
+use moehog_runtime::{Exit, Listen, Secret, SecretFiles, Shutdown};
 use moehog_transport::TlsConfig;
 use serde::{Deserialize, Deserializer, de::Error};
 
@@ -36,6 +36,8 @@ pub struct Config {
     pub sources: BTreeMap<String, Source>,
     /// PostHog projects, by name.
     pub destinations: BTreeMap<String, Destination>,
+    /// How tokens and keys that stand in files are read again.
+    pub secrets: SecretFiles,
     /// How it stops.
     pub shutdown: Shutdown,
     /// Certificates shown to the workers.
@@ -63,6 +65,23 @@ impl Config {
     pub fn load() -> anyhow::Result<Self> {
         let file = moehog_runtime::arguments("moehog-gateway");
         Ok(moehog_runtime::load(Self::DEFAULTS, file.as_deref(), moehog_runtime::environment())?)
+    }
+
+    /// Every token and key, by the name of its key.
+    #[must_use]
+    pub fn all_secrets(&self) -> Vec<(String, Secret)> {
+        let numbered = |list: &str, tokens: &[Secret]| {
+            let token = |(index, token): (usize, &Secret)| (format!("{list}[{index}]"), token.clone());
+            tokens.iter().enumerate().map(token).collect::<Vec<_>>()
+        };
+        let mut secrets = numbered("api.tokens", &self.api.tokens);
+        for (name, source) in &self.sources {
+            secrets.extend(numbered(&format!("sources.{name}.tokens"), &source.tokens));
+        }
+        let keys =
+            self.destinations.iter().filter_map(|(name, destination)| Some((name, destination.api_key.clone()?)));
+        secrets.extend(keys.map(|(name, key)| (format!("destinations.{name}.api_key"), key)));
+        secrets
     }
 }
 
@@ -191,18 +210,43 @@ fn contradiction(config: &Config) -> anyhow::Result<()> {
     }
     let mut keys = BTreeSet::new();
     for (name, destination) in destinations {
-        match destination.api_key.as_ref().map(Secret::expose) {
-            Some("") => bail!("destinations.{name}.api_key is empty"),
-            Some(key) if !keys.insert(key) => {
-                bail!(
-                    "destinations.{name}.api_key is another destination's too: capture paths could not tell them apart"
-                )
-            }
-            _ => {}
+        let Some(key) = destination.api_key.as_ref().map(Secret::expose) else { continue };
+        if key.is_empty() {
+            bail!("destinations.{name}.api_key is empty");
+        }
+        if !keys.insert(key.to_string()) {
+            bail!("destinations.{name}.api_key is another destination's too: capture paths could not tell them apart");
         }
     }
     if http.append_deadline > Duration::from_millis(1900) {
         bail!("http.append_deadline: more than 1900ms leaves no time to answer within 2 s");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_token_and_key_is_among_the_secrets_by_its_name() {
+        let variables = [
+            ("MOEHOG__API__TOKENS", "[\"one\"]"),
+            ("MOEHOG__SOURCES__SHOP__TOKENS", "[\"two\", \"three\"]"),
+            ("MOEHOG__DESTINATIONS__EU__API_KEY", "phc_four"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_string(), value.to_string()));
+        let config: Config = moehog_runtime::load(Config::DEFAULTS, None, variables).unwrap();
+        let secrets = config.all_secrets();
+        let shown: Vec<_> = secrets.iter().map(|(name, secret)| format!("{name} {}", &*secret.expose())).collect();
+        assert_eq!(
+            shown,
+            [
+                "api.tokens[0] one",
+                "sources.shop.tokens[0] two",
+                "sources.shop.tokens[1] three",
+                "destinations.eu.api_key phc_four"
+            ]
+        );
+    }
 }

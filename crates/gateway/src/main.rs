@@ -13,6 +13,7 @@ async fn run() -> anyhow::Result<()> {
     let config = Config::load()?;
     let _telemetry = moehog_telemetry::init("moehog-gateway", &config.telemetry)?;
     let shutdown = moehog_runtime::shutdown_on_signal()?;
+    let _following = config.secrets.follow(config.all_secrets());
 
     let gateway = Gateway::bind(config).await?;
     tracing::info!(http = %gateway.http_addr(), admin = %gateway.admin_addr(), "listening");

@@ -128,7 +128,7 @@ impl Gateway {
         }
         let mut request = self.client.get(url);
         if let Some(token) = &self.token {
-            request = request.bearer_auth(token.expose());
+            request = request.bearer_auth(&*token.expose());
         }
         let answer = match request.send().await {
             Ok(answer) => answer,

@@ -24,6 +24,7 @@ pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
     let delivery: moehog_delivery::Config = settings.load(moehog_delivery::Config::DEFAULTS)?;
     let _telemetry = moehog_telemetry::init("moehog", &gateway.telemetry)?;
     let shutdown = moehog_runtime::shutdown_on_signal()?;
+    let _following = [gateway.secrets.follow(gateway.all_secrets()), delivery.secrets.follow(delivery.all_secrets())];
 
     let transformer = moehog_transformer::Transformer::new(transformer.mapping);
     let delivery = moehog_delivery::Delivery::new(&delivery).context(Exit::Configuration)?;

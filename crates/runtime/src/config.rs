@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 /// Sections of the shared file. A service leaves out the ones it does not have; any other name is a mistake.
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     "admin",
     "api",
     "delivery",
@@ -21,6 +21,7 @@ const SECTIONS: [&str; 16] = [
     "mapping",
     "posthog",
     "relay",
+    "secrets",
     "shutdown",
     "sources",
     "telemetry",

@@ -15,6 +15,7 @@ mod cores;
 pub mod duration;
 mod exit;
 mod secret;
+mod secret_files;
 mod sections;
 mod shutdown;
 
@@ -22,6 +23,7 @@ pub use admin::{Admin, Readiness};
 pub use config::{ConfigError, arguments, environment, load};
 pub use cores::Cores;
 pub use exit::{Exit, exit};
-pub use secret::Secret;
+pub use secret::{Exposed, Secret};
+pub use secret_files::{Following, SecretFiles};
 pub use sections::{Listen, Shutdown};
 pub use shutdown::{shutdown_on_signal, within_grace};

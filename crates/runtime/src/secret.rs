@@ -1,13 +1,29 @@
 //! A value that is never printed.
 
-use std::{env, fmt, fs, io, path::Path};
+use std::{
+    env, fmt, fs, io,
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de::Error};
 
 /// A secret of the configuration: a string, `{ file = "…" }` or `{ env = "…" }`. Printed as `***`.
+///
+/// Clones are one secret: what is read again from its file is seen by all of them.
 #[derive(Clone)]
-pub struct Secret(SecretString);
+pub struct Secret(Arc<Inner>);
+
+struct Inner {
+    file: Option<PathBuf>,
+    value: RwLock<Arc<SecretString>>,
+}
+
+/// What a secret was when it was asked; not for logs.
+#[derive(Clone)]
+pub struct Exposed(Arc<SecretString>);
 
 impl Secret {
     /// Reads one from a file; line ends behind it are not part of it.
@@ -16,24 +32,68 @@ impl Secret {
     ///
     /// The file cannot be read, or is not text.
     pub fn read(file: &Path) -> io::Result<Self> {
-        let text = fs::read_to_string(file)?;
-        Ok(text.trim_end_matches(['\r', '\n']).to_string().into())
+        Ok(Self::new(Some(file.to_path_buf()), text_of(file)?))
     }
 
-    /// The value; not for logs.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        self.0.expose_secret()
+    fn new(file: Option<PathBuf>, value: String) -> Self {
+        Self(Arc::new(Inner { file, value: RwLock::new(Arc::new(value.into())) }))
     }
+
+    /// The value as it is now.
+    #[must_use]
+    pub fn expose(&self) -> Exposed {
+        Exposed(self.0.value.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// The file that it stands in.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.0.file.as_deref()
+    }
+
+    /// Reads its file again, and says whether the value is another one. What stands in no file stays.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or nothing is in it: the value stays as it was.
+    pub fn read_again(&self) -> io::Result<bool> {
+        let Some(file) = self.file() else { return Ok(false) };
+        let text = text_of(file)?;
+        if text.trim().is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "nothing is in it"));
+        }
+        let changed = *self.expose() != *text;
+        if changed {
+            *self.0.value.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(text.into());
+        }
+        Ok(changed)
+    }
+}
+
+fn text_of(file: &Path) -> io::Result<String> {
+    Ok(fs::read_to_string(file)?.trim_end_matches(['\r', '\n']).to_string())
 }
 
 impl From<String> for Secret {
     fn from(value: String) -> Self {
-        Self(value.into())
+        Self::new(None, value)
     }
 }
 
 impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+impl Deref for Exposed {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for Exposed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("***")
     }
@@ -89,7 +149,8 @@ mod tests {
         let path = directory.path().join("key");
         fs::write(&path, "phc_secret\n").unwrap();
         let holder: Holder = toml::from_str(&format!("key = {{ file = {path:?} }}")).unwrap();
-        assert_eq!(holder.key.expose(), "phc_secret");
+        assert_eq!(&*holder.key.expose(), "phc_secret");
+        assert_eq!(format!("{:?}", holder.key.expose()), "***");
         assert_eq!(format!("{holder:?}"), "Holder { key: *** }");
         let missing = toml::from_str::<Holder>("key = { env = \"MOEHOG_TEST_NOT_SET\" }").unwrap_err().to_string();
         assert!(missing.contains("MOEHOG_TEST_NOT_SET"), "{missing}");

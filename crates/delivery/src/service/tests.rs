@@ -68,7 +68,7 @@ async fn a_call_without_a_turn_is_overload_and_no_attempt() {
         async move { service.deliver(None, "key:phc_a", &events(1)).await }
     });
     let turn_is_taken = async {
-        while service.destinations.find("key:phc_a").unwrap().turn_is_free() {
+        while service.destinations.find("key:phc_a").unwrap().turns.one_is_free() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };

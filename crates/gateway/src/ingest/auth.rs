@@ -123,7 +123,8 @@ pub(crate) fn shows_one_of(tokens: &[Secret], header: &HeaderName, headers: &Hea
     let bearer = (*header == header::AUTHORIZATION).then(|| after_bearer(shown)).flatten();
     // every token is compared, whichever fits
     let fits = tokens.iter().fold(Choice::from(0), |fits, token| {
-        let token = token.expose().as_bytes();
+        let token = token.expose();
+        let token = token.as_bytes();
         fits | token.ct_eq(shown) | bearer.map_or(Choice::from(0), |shown| token.ct_eq(shown))
     });
     Some(fits.into())

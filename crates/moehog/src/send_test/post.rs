@@ -64,7 +64,7 @@ impl Post {
             headers.append(name, value);
         }
         if let Some(token) = secret(command.token.as_deref(), command.token_file.as_deref())? {
-            let (name, value) = token_header(&command.token_header, token.expose())?;
+            let (name, value) = token_header(&command.token_header, &token.expose())?;
             headers.insert(name, value);
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

@@ -115,3 +115,34 @@ fn there_is_one_source_without_a_configuration() {
     assert!(senders.source("shop").is_none());
     assert!(senders.paths.contains("/v1/in/default") && senders.paths.contains("/capture/"), "{}", senders.paths);
 }
+
+/// A secret in a file, and a function that puts another value there and has it read again.
+fn in_file(directory: &tempfile::TempDir, name: &str, value: &str) -> (Secret, impl Fn(&str)) {
+    let file = directory.path().join(name);
+    std::fs::write(&file, value).unwrap();
+    let secret = Secret::read(&file).unwrap();
+    let again = secret.clone();
+    (secret, move |value: &str| {
+        std::fs::write(&file, value).unwrap();
+        again.read_again().unwrap();
+    })
+}
+
+#[test]
+fn a_token_and_a_key_that_are_read_again_count_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (token, new_token) = in_file(&directory, "token", "old");
+    let source = Source::new("shop".into(), &config::Source { tokens: vec![token], ..config::Source::default() });
+    assert_eq!(admit(&source, &[("authorization", "Bearer old")]), Ok(()));
+    new_token("new");
+    assert_eq!(admit(&source, &[("authorization", "Bearer new")]), Ok(()));
+    assert_eq!(admit(&source, &[("authorization", "Bearer old")]), Err(Refusal::TokenWrong));
+
+    let (key, new_key) = in_file(&directory, "key", "phc_old");
+    let destinations = BTreeMap::from([("eu".to_string(), config::Destination { api_key: Some(key), host: None })]);
+    let senders = Senders::new(&BTreeMap::new(), &destinations, true, []);
+    assert_eq!(senders.destination(Some("phc_old")).as_deref(), Ok("eu"));
+    new_key("phc_new");
+    assert_eq!(senders.destination(Some("phc_new")).as_deref(), Ok("eu"));
+    assert_eq!(senders.destination(Some("phc_old")), Err(Refusal::KeyUnknown));
+}
