@@ -183,6 +183,11 @@ pub struct Stats {
     pub segments: u64,
 }
 
+/// Whether an event with this uuid is on record; shared by every implementation so that they cannot differ.
+pub(crate) fn holds(progress: &Progress, uuid: &[u8; 16]) -> bool {
+    progress.events.iter().any(|event| event.uuid == uuid[..])
+}
+
 /// What a progress counts to in the event book; shared by every implementation so that they cannot differ.
 #[must_use]
 pub fn count(progress: &Progress) -> (Book, u64) {

@@ -9,8 +9,8 @@ use moehog_proto::{
     journal::{EventState, Progress},
     transformer::TransformRequest,
 };
-use moehog_telemetry::trace::{self, Side};
-use tracing::{Span, info_span};
+use moehog_telemetry::trace::{self, Operation, Side};
+use tracing::Span;
 
 use crate::calls::epoch_ms;
 
@@ -35,17 +35,9 @@ pub(crate) fn receive(entry: &Entry) -> Option<TraceContext> {
     let header = &entry.header;
     let span = trace::child(header.trace.as_ref(), || {
         let waited = u64::try_from(epoch_ms() - header.received_at_ms).unwrap_or_default();
-        info_span!(
-            "relay.receive",
-            otel.kind = "client",
-            otel.name = format!("receive {}", header.source),
-            messaging.system = "moehog",
-            messaging.operation.name = "receive",
-            messaging.operation.r#type = "receive",
-            messaging.destination.name = header.source,
-            messaging.message.id = %entry.receipt,
-            moehog.waited_seconds = Duration::from_millis(waited).as_secs_f64(),
-        )
+        let span = trace::message(Operation::Receive, &header.source, Some(&entry.receipt));
+        span.record("moehog.waited_seconds", Duration::from_millis(waited).as_secs_f64());
+        span
     });
     trace::context(&span, header.trace.as_ref())
 }
@@ -68,20 +60,13 @@ pub(crate) fn deliver(request: &DeliverRequest) -> Span {
 
 /// The record that settles an entry.
 pub(crate) fn settle(entry: &Traced, progress: &Progress) -> Span {
-    let count = |wanted: &[EventState]| progress.events.iter().filter(|event| wanted.contains(&event.state())).count();
+    let count =
+        |wanted: &[EventState]| progress.events.iter().filter(|event| wanted.contains(&event.state())).count() as u64;
     trace::child(Some(&entry.trace), || {
-        info_span!(
-            "relay.settle",
-            otel.kind = "client",
-            otel.name = format!("settle {}", entry.source),
-            messaging.system = "moehog",
-            messaging.operation.name = "settle",
-            messaging.operation.r#type = "settle",
-            messaging.destination.name = entry.source,
-            messaging.message.id = entry.receipt,
-            moehog.events.delivered = count(&[EventState::Delivered, EventState::DeliveredDegraded]),
-            moehog.events.dead = count(&[EventState::Dead]),
-            moehog.events.left_out = count(&[EventState::Filtered, EventState::Duplicate]),
-        )
+        let span = trace::message(Operation::Settle, &entry.source, Some(&entry.receipt));
+        span.record("moehog.events.delivered", count(&[EventState::Delivered, EventState::DeliveredDegraded]));
+        span.record("moehog.events.dead", count(&[EventState::Dead]));
+        span.record("moehog.events.left_out", count(&[EventState::Filtered, EventState::Duplicate]));
+        span
     })
 }

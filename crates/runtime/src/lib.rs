@@ -10,6 +10,7 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 mod admin;
+mod cause;
 mod config;
 mod cores;
 pub mod duration;
@@ -20,6 +21,7 @@ mod sections;
 mod shutdown;
 
 pub use admin::{Admin, Readiness};
+pub use cause::root_cause;
 pub use config::{ConfigError, arguments, environment, load};
 pub use cores::Cores;
 pub use exit::{Exit, exit};

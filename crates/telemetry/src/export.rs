@@ -19,7 +19,6 @@ use anyhow::{Context, bail};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
-use metrics::counter;
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use opentelemetry_sdk::{
@@ -30,14 +29,13 @@ use opentelemetry_sdk::{
 use tokio::runtime::Handle;
 use tonic::transport::{Certificate, ClientTlsConfig};
 
+use crate::metrics;
+
 /// Whether the variables name a collector.
 pub(crate) fn wanted() -> bool {
-    let named = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
-        .iter()
-        .any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));
     let off = env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value == "true")
         || env::var("OTEL_TRACES_EXPORTER").is_ok_and(|value| value == "none");
-    named && !off
+    of_traces("ENDPOINT").is_some() && !off
 }
 
 /// Makes the exporter that the variables ask for.
@@ -68,7 +66,9 @@ pub(crate) fn exporter() -> anyhow::Result<Watched> {
 fn of_traces(name: &str) -> Option<String> {
     [format!("OTEL_EXPORTER_OTLP_TRACES_{name}"), format!("OTEL_EXPORTER_OTLP_{name}")]
         .into_iter()
-        .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+        .filter_map(env::var_os)
+        .map(|value| value.to_string_lossy().into_owned())
+        .find(|value| !value.is_empty())
 }
 
 /// The exporter, counted; says when it begins to fail and when that ends.
@@ -82,8 +82,7 @@ impl SpanExporter for Watched {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len() as u64;
         let result = self.exporter.export(batch).await;
-        let outcome = if result.is_ok() { "exported" } else { "dropped" };
-        counter!("moehog_telemetry_spans_total", "outcome" => outcome).increment(spans);
+        metrics::spans_left(result.is_ok(), spans);
         let failed_before = self.fails.swap(result.is_err(), Ordering::Relaxed);
         match &result {
             Err(error) if !failed_before => {

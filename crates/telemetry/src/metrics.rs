@@ -3,6 +3,7 @@
 use std::{sync::OnceLock, thread, time::Duration};
 
 use anyhow::Context;
+use metrics::counter;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -45,4 +46,10 @@ pub(crate) fn install() -> anyhow::Result<()> {
 #[must_use]
 pub fn metrics_text() -> String {
     HANDLE.get().map(PrometheusHandle::render).unwrap_or_default()
+}
+
+/// Counts spans that left, whether a collector took them or not.
+pub(crate) fn spans_left(exported: bool, spans: u64) {
+    let outcome = if exported { "exported" } else { "dropped" };
+    counter!("moehog_telemetry_spans_total", "outcome" => outcome).increment(spans);
 }

@@ -26,8 +26,10 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::sampling::Sampling;
 
 mod call;
+mod message;
 
 pub use call::{Side, call, call_goes_to, called};
+pub use message::{Operation, message};
 
 static SAMPLING: OnceLock<Sampling> = OnceLock::new();
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -91,17 +93,11 @@ pub fn batch<'a>(members: impl IntoIterator<Item = &'a TraceContext>, make: impl
     if SAMPLING.get().is_none() {
         return Span::none();
     }
-    let mut sampled = members.into_iter().filter(|member| member.sampled()).take(MAX_LINKS).peekable();
-    let Some(first) = sampled.peek().copied() else { return Span::none() };
-    let sampled: Vec<_> = sampled.collect();
-    let span = if sampled.iter().all(|member| member.trace_id() == first.trace_id()) {
-        child(Some(first), make)
-    } else {
-        make()
-    };
-    for member in sampled {
-        link(&span, member);
-    }
+    let sampled: Vec<_> = members.into_iter().filter(|member| member.sampled()).take(MAX_LINKS).collect();
+    let Some(first) = sampled.first() else { return Span::none() };
+    let is_one_trace = sampled.iter().all(|member| member.trace_id() == first.trace_id());
+    let span = if is_one_trace { child(Some(first), make) } else { make() };
+    link_all(&span, sampled);
     span
 }
 
@@ -116,12 +112,14 @@ pub fn serve<'a>(
         None => batch(members, make),
         Some(caller) => {
             let span = child(Some(caller), make);
-            for member in members.into_iter().filter(|member| member.sampled()).take(MAX_LINKS) {
-                link(&span, member);
-            }
+            link_all(&span, members.into_iter().filter(|member| member.sampled()).take(MAX_LINKS));
             span
         }
     }
+}
+
+fn link_all<'a>(span: &Span, members: impl IntoIterator<Item = &'a TraceContext>) {
+    members.into_iter().for_each(|member| link(span, member));
 }
 
 /// Links `span` to another trace.

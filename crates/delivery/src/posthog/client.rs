@@ -5,6 +5,7 @@ use std::{error::Error, fs, io, path::PathBuf, time::Duration};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
+use moehog_runtime::root_cause;
 use reqwest::{Certificate, redirect};
 use serde::Serialize;
 
@@ -121,8 +122,8 @@ impl Client {
         let request = self.to(host).post(host.at("flags/?v=2")).timeout(self.check_timeout).json(&asked);
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => return Finding::Unreachable(root(&error.without_url())),
-            Err(error) => return Finding::Unclear(root(&error.without_url())),
+            Err(error) if error.is_connect() => return Finding::Unreachable(root_cause(&error.without_url())),
+            Err(error) => return Finding::Unclear(root_cause(&error.without_url())),
         };
         let status = response.status();
         let body = start_of_body(response).await;
@@ -164,21 +165,12 @@ fn authorities(config: &config::PostHog) -> Result<Vec<Certificate>, ClientError
 fn failure(error: reqwest::Error, bytes: usize) -> Failure {
     let error = error.without_url();
     if error.is_connect() || error.is_builder() {
-        Failure::Connect(root(&error))
+        Failure::Connect(root_cause(&error))
     } else if error.is_timeout() {
         Failure::Timeout
     } else {
-        Failure::Broken { why: root(&error), bytes }
+        Failure::Broken { why: root_cause(&error), bytes }
     }
-}
-
-/// The root of an error: what the system or TLS said.
-fn root(error: &(dyn Error + 'static)) -> String {
-    let mut root = error;
-    while let Some(cause) = root.source() {
-        root = cause;
-    }
-    root.to_string()
 }
 
 async fn start_of_body(mut response: reqwest::Response) -> Bytes {

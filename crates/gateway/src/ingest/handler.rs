@@ -22,9 +22,13 @@ use moehog_proto::{
     event::TraceContext,
     journal::{EntryHeader, Kind},
 };
-use moehog_telemetry::trace;
+use moehog_telemetry::trace::{self, Operation};
 use tokio::time::{Instant, timeout_at};
-use tracing::{Span, field::Empty, info_span};
+use tracing::{
+    Span,
+    field::{Empty, display},
+    info_span,
+};
 
 use super::{
     Answer, Ingest, Refusal, answers,
@@ -47,7 +51,6 @@ struct Received {
     body: Bytes,
     /// When the last byte came.
     at: Instant,
-    span: Span,
     held: Share,
 }
 
@@ -72,7 +75,10 @@ impl Ingest {
         let mut span = Span::none();
         let outcome = AssertUnwindSafe(self.take(peer, label, &parts, pin!(body), &mut span)).catch_unwind().await;
         let answer = match outcome.unwrap_or(Err(Refusal::Internal)) {
-            Ok((receipt, trace)) => answers::ok(receipt, &trace),
+            Ok((receipt, trace)) => {
+                span.record("moehog.receipt", display(receipt));
+                answers::ok(receipt, &trace)
+            }
             Err(refusal) => {
                 self.metrics.refused(label, refusal);
                 span.record("error.type", refusal.code());
@@ -155,7 +161,7 @@ impl Ingest {
             return Err(Refusal::Encoding);
         }
         let (trace, received) = trace::receive(&parts.headers, || request_span(parts, route));
-        span.clone_from(&received);
+        *span = received;
         let mut held = self.bodies.share();
         let body = limits::read(body, self.limits, &mut held).await?;
         let header = EntryHeader {
@@ -171,7 +177,7 @@ impl Ingest {
             trace: Some(trace),
             api_key: String::new(),
         };
-        Ok(Received { header, body, at: Instant::now(), span: received, held })
+        Ok(Received { header, body, at: Instant::now(), held })
     }
 
     async fn store(
@@ -212,28 +218,29 @@ impl Ingest {
     }
 
     async fn append(&self, received: Received, key: Option<&str>) -> Result<Receipt, Refusal> {
-        let Received { mut header, body, at, span, held } = received;
+        let Received { mut header, body, at, held } = received;
         if header.source == CAPTURE {
             header.destination = self.senders.destination(key)?;
             header.api_key = key.unwrap_or_default().to_string();
         }
-        let appending = trace::child(header.trace.as_ref(), || append_span(&header.source, body.len()));
+        let appending = trace::child(header.trace.as_ref(), || {
+            let span = trace::message(Operation::Append, &header.source, None);
+            span.record("messaging.message.body.size", body.len() as u64);
+            span
+        });
         // whatever comes of the webhook later, in this process or the next, continues the append
-        header.trace = trace::context(&appending, header.trace.as_ref());
+        if let Some(context) = trace::context(&appending, None) {
+            header.trace = Some(context);
+        }
         let appended = self.journal.append(NewEntry { header, body }, at + self.http.append_deadline).await;
         drop(held);
         self.outage.note(&appended);
         let appended = appended.map_err(|error| Refusal::from(&error));
-        if !span.is_none() {
-            match &appended {
-                Ok(receipt) => {
-                    appending.record("messaging.message.id", tracing::field::display(receipt));
-                    span.record("moehog.receipt", tracing::field::display(receipt));
-                }
-                Err(refusal) => {
-                    appending.record("otel.status_code", "ERROR");
-                    appending.record("error.type", refusal.code());
-                }
+        match &appended {
+            Ok(receipt) => drop(appending.record("messaging.message.id", display(receipt))),
+            Err(refusal) => {
+                appending.record("otel.status_code", "ERROR");
+                appending.record("error.type", refusal.code());
             }
         }
         appended
@@ -258,23 +265,6 @@ fn request_span(parts: &Parts, route: Route<'_>) -> Span {
         url.scheme = "http",
         error.r#type = Empty,
         moehog.receipt = Empty,
-    )
-}
-
-/// The span of an append.
-fn append_span(source: &str, bytes: usize) -> Span {
-    info_span!(
-        "journal.append",
-        otel.kind = "producer",
-        otel.name = format!("append {source}"),
-        otel.status_code = Empty,
-        messaging.system = "moehog",
-        messaging.operation.name = "append",
-        messaging.operation.r#type = "send",
-        messaging.destination.name = source,
-        messaging.message.id = Empty,
-        messaging.message.body.size = bytes,
-        error.r#type = Empty,
     )
 }
 

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     Record, count,
     disk::{Disk, File},
+    journal::holds,
 };
 
 /// An open records file.
@@ -255,9 +256,8 @@ impl Records {
                 continue;
             }
             if let Some(Kind::Records(records)) = RecordFrame::decode(frame.header).unwrap_or_default().kind {
-                let events = |record: &EntryRecord| record.progress.clone().unwrap_or_default().events;
-                let holds = |record: &&EntryRecord| events(record).iter().any(|event| event.uuid == uuid[..]);
-                found.extend(records.records.iter().filter(holds).map(|record| Reverse(record.sequence)));
+                let holding = |record: &&EntryRecord| record.progress.as_ref().is_some_and(|it| holds(it, uuid));
+                found.extend(records.records.iter().filter(holding).map(|record| Reverse(record.sequence)));
             }
         }
         Ok(found)

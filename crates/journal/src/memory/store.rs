@@ -16,7 +16,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     AppendError, Batch, Crashed, DeadLetter, DeadLetterQuery, Entry, LaneStats, Ledger, NewEntry, ReadError, ReadLimit,
-    Record, RecordError, Stats, count,
+    Record, RecordError, Stats, count, journal::holds,
 };
 
 use super::Appends;
@@ -288,10 +288,8 @@ impl Store {
     }
 
     pub(super) fn find(&self, journal: JournalId, uuid: &[u8; 16]) -> Vec<Receipt> {
-        let events =
-            |stored: &Stored| stored.progress.iter().flat_map(|progress| progress.events.clone()).collect::<Vec<_>>();
-        let holds = |stored: &Stored| events(stored).iter().any(|event| event.uuid == uuid[..]);
-        let entries = self.entries.iter().rev().filter(|(_, stored)| holds(stored));
+        let holding = |stored: &Stored| stored.progress.as_ref().is_some_and(|it| holds(it, uuid));
+        let entries = self.entries.iter().rev().filter(|(_, stored)| holding(stored));
         entries.map(|(sequence, _)| Receipt { journal, sequence: *sequence }).collect()
     }
 

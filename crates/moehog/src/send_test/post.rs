@@ -1,13 +1,12 @@
 //! The request that MoEngage would make, and what its answer means.
 
 use std::{
-    error::Error,
     net::IpAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, anyhow};
-use moehog_runtime::Exit;
+use moehog_runtime::{Exit, root_cause};
 use reqwest::{
     Certificate, StatusCode, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -84,7 +83,7 @@ impl Post {
         match tokio::time::timeout(PATIENCE, answer).await {
             Ok(Ok((status, headers, body))) => read(status, &headers, &body),
             Ok(Err(error)) => {
-                let why = root(&error);
+                let why = root_cause(&error);
                 Err(unreachable(format!(
                     "no answer from {}: {why}; is the gateway running, and is --url right?",
                     self.url
@@ -173,15 +172,6 @@ fn read(status: StatusCode, headers: &HeaderMap, body: &str) -> Result<Taken, No
 
 fn start(body: &str) -> &str {
     &body[..body.floor_char_boundary(SHOWN)]
-}
-
-/// What the system or TLS said.
-fn root(error: &(dyn Error + 'static)) -> String {
-    let mut root = error;
-    while let Some(cause) = root.source() {
-        root = cause;
-    }
-    root.to_string()
 }
 
 #[cfg(test)]
