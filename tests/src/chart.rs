@@ -1,6 +1,9 @@
 //! The Helm chart, rendered.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Context;
 
@@ -74,12 +77,7 @@ impl Chart {
         values: &[P],
         more: &[&str],
     ) -> anyhow::Result<String> {
-        let mut helm = self.tools.helm();
-        helm.args(["template", release]).arg(&self.directory).args(["--namespace", namespace]);
-        for file in values {
-            helm.arg("--values").arg(file.as_ref());
-        }
-        stdout(helm.args(more))
+        stdout(self.helm(&["template", release], values).args(["--namespace", namespace]).args(more))
     }
 
     /// What helm tells the person who installs with these values.
@@ -88,12 +86,8 @@ impl Chart {
     ///
     /// The values are refused.
     pub fn notes<P: AsRef<Path>>(&self, values: &[P]) -> anyhow::Result<String> {
-        let mut helm = self.tools.helm();
-        helm.args(["install", "moehog"]).arg(&self.directory).args(["--namespace", "moehog", "--dry-run=client"]);
-        for file in values {
-            helm.arg("--values").arg(file.as_ref());
-        }
-        let printed = stdout(&mut helm)?;
+        let mut helm = self.helm(&["install", "moehog"], values);
+        let printed = stdout(helm.args(["--namespace", "moehog", "--dry-run=client"]))?;
         Ok(printed.split_once("\nNOTES:\n").context("notes")?.1.to_string())
     }
 
@@ -103,12 +97,7 @@ impl Chart {
     ///
     /// It complains.
     pub fn lint<P: AsRef<Path>>(&self, values: &[P]) -> anyhow::Result<String> {
-        let mut helm = self.tools.helm();
-        helm.args(["lint", "--strict"]).arg(&self.directory);
-        for file in values {
-            helm.arg("--values").arg(file.as_ref());
-        }
-        stdout(&mut helm)
+        stdout(&mut self.helm(&["lint", "--strict"], values))
     }
 
     /// What `deploy/kubernetes/embedded/moehog.yaml` must be.
@@ -118,5 +107,15 @@ impl Chart {
     /// The chart does not render.
     pub fn plain(&self) -> anyhow::Result<String> {
         self.render(&[self.values("embedded")], &[])
+    }
+
+    /// A command of helm on the chart with these values.
+    fn helm<P: AsRef<Path>>(&self, command: &[&str], values: &[P]) -> Command {
+        let mut helm = self.tools.helm();
+        helm.args(command).arg(&self.directory);
+        for file in values {
+            helm.arg("--values").arg(file.as_ref());
+        }
+        helm
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use rand::{Rng, rngs::StdRng, seq::SliceRandom};
 use tokio::sync::Mutex;
 
-use crate::{Deployment, Dns, Log, Replica, Service, known};
+use crate::{Deployment, Dns, Log, Replica, Service, Setup, Shape, known};
 
 /// How long a worker may take to stop, and a gateway to hear of a change.
 const SOON: Duration = Duration::from_secs(30);
@@ -36,6 +36,47 @@ pub struct Fleet {
     members: Vec<Replica>,
 }
 
+/// A deployment whose two kinds of workers are fleets.
+#[derive(Debug)]
+pub struct Fleets {
+    /// The gateway, and what the workers belong to.
+    pub moehog: Deployment,
+    /// Its transformers.
+    pub transformers: Fleet,
+    /// Its deliveries.
+    pub deliveries: Fleet,
+}
+
+impl Fleets {
+    /// Starts a gateway with so many transformers and deliveries behind names. Calls are small and retries soon, so that much happens in
+    /// little time; `adapt` has the last word.
+    ///
+    /// # Errors
+    ///
+    /// One does not start.
+    pub async fn start(
+        (posthog, key): (&str, &str),
+        (transformers, deliveries): (usize, usize),
+        adapt: impl FnOnce(Setup) -> Setup,
+    ) -> anyhow::Result<Self> {
+        let hosts = |count| (1..=count as u8).map(|number| Ipv4Addr::new(127, 0, 0, number)).collect::<Vec<_>>();
+        let names = (Dns::start(&hosts(transformers))?, Dns::start(&hosts(deliveries))?);
+        let mut setup = Setup::new(Shape::Three, posthog, key)
+            .set("relay.deliver_max_events", "50")
+            .set("relay.retry_max", "2s")
+            .transformers_by_name(&names.0)?
+            .deliveries_by_name(&names.1)?;
+        // what a worker that is gone looks like from the others
+        for expected in ["moehog_relay", "moehog_delivery", "moehog_transport"] {
+            setup = setup.expect(expected);
+        }
+        let mut moehog = Deployment::start(adapt(setup)).await?;
+        let transformers = Fleet::take(&mut moehog, Service::Transformer, names.0, transformers).await?;
+        let deliveries = Fleet::take(&mut moehog, Service::Delivery, names.1, deliveries).await?;
+        Ok(Self { moehog, transformers, deliveries })
+    }
+}
+
 impl Fleet {
     /// Takes over the deployment's own worker, whose name `dns` answers for, and adds others until there are `size`: a moment's work
     /// where `dns` has named them from the beginning.
@@ -43,7 +84,7 @@ impl Fleet {
     /// # Errors
     ///
     /// One does not start.
-    pub async fn take(deployment: &mut Deployment, service: Service, dns: Dns, size: usize) -> anyhow::Result<Self> {
+    async fn take(deployment: &mut Deployment, service: Service, dns: Dns, size: usize) -> anyhow::Result<Self> {
         let (log, port) = (deployment.log().clone(), deployment.grpc(service)?.port());
         let members = vec![deployment.release(service)?];
         let mut fleet = Self { service, dns, log, port, members };

@@ -21,10 +21,12 @@ mod fleet;
 mod log;
 mod oracle;
 mod process;
+mod projected;
 mod proxy;
 mod sender;
 mod setup;
 mod skip;
+mod soak;
 mod tools;
 mod wait;
 
@@ -37,14 +39,16 @@ pub use self::{
     deployment::{Deployment, Replica, delivered, known},
     disk::SmallDisk,
     dns::Dns,
-    fleet::{Fleet, Move},
+    fleet::{Fleet, Fleets, Move},
     log::{Line, Log},
     oracle::{Judgement, Sent, by_person, judge},
     process::Process,
+    projected::project,
     proxy::Proxy,
     sender::{BAD, Load, Sender},
     setup::{Service, Setup, Shape, TOKEN},
     skip::skip,
-    tools::{Tools, root, stdout},
+    soak::from_soak,
+    tools::{Tools, code, root, stdout, target},
     wait::{eventually, within},
 };

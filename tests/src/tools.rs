@@ -5,6 +5,7 @@
 use std::{
     env,
     fs::{self, File},
+    io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -79,7 +80,29 @@ pub fn stdout(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn target() -> PathBuf {
+/// The code of all crates, as one text.
+///
+/// # Errors
+///
+/// A file cannot be read.
+pub fn code() -> io::Result<String> {
+    let (mut directories, mut text) = (vec![root().join("crates")], String::new());
+    while let Some(directory) = directories.pop() {
+        for entry in directory.read_dir()? {
+            let path = entry?.path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text += &fs::read_to_string(path)?;
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// Where builds go.
+#[must_use]
+pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 

@@ -174,13 +174,8 @@ fn engine() -> anyhow::Result<Engine> {
 
 /// The commit that the tree is at, with `-changed` where it differs.
 fn revision() -> String {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).current_dir(workspace::root()).stderr(Stdio::null()).output();
-        let output = output.ok().filter(|output| output.status.success())?;
-        Some(String::from_utf8_lossy(&output.stdout).trim().to_string())
-    };
-    let Some(commit) = git(&["rev-parse", "HEAD"]) else { return "unknown".to_string() };
-    let changed = git(&["status", "--porcelain"]).is_none_or(|changes| !changes.is_empty());
+    let Some(commit) = workspace::git(&["rev-parse", "HEAD"]) else { return "unknown".to_string() };
+    let changed = workspace::git(&["status", "--porcelain"]).is_none_or(|changes| !changes.is_empty());
     if changed { format!("{commit}-changed") } else { commit }
 }
 

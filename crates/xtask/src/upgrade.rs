@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use anyhow::{Context, ensure};
@@ -44,11 +44,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 
 /// The full id of a revision; none where its tree is not here.
 fn commit(revision: &str) -> Option<String> {
-    let mut git = Command::new("git");
-    git.current_dir(workspace::root()).args(["rev-parse", "--verify", "--quiet", &format!("{revision}^{{commit}}")]);
-    let output = git.stderr(Stdio::null()).output().ok()?;
-    let commit = String::from_utf8(output.stdout).ok()?.trim().to_string();
-    (output.status.success() && commit.len() >= 40).then_some(commit)
+    let commit = workspace::git(&["rev-parse", "--verify", "--quiet", &format!("{revision}^{{commit}}")])?;
+    (commit.len() >= 40).then_some(commit)
 }
 
 /// Builds the services of a commit, once.

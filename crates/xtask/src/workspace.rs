@@ -9,16 +9,7 @@ use std::{
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-/// The root of the source tree.
-pub(crate) fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.ancestors().nth(2).unwrap_or(manifest).to_path_buf()
-}
-
-/// Where builds go.
-pub(crate) fn target() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
-}
+pub(crate) use moehog_tests::{root, target};
 
 /// The cargo that runs this, in the root.
 pub(crate) fn cargo() -> Command {
@@ -29,6 +20,12 @@ pub(crate) fn cargo() -> Command {
         cargo.env_remove(name);
     }
     cargo
+}
+
+/// What git prints, without the line's end; none where there is no git, or it fails.
+pub(crate) fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").current_dir(root()).args(arguments).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
 }
 
 /// What is built beside the defaults: the allocator is left out where there is no make to build it with.

@@ -1,22 +1,16 @@
 //! The metrics of alerts and autoscalers, asked of running processes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, ensure};
-use moehog_emulator::posthog::{Config, PostHog};
-use moehog_tests::{Deployment, Service, Setup, Shape, connector, get, post, within};
+use moehog_tests::{Deployment, Service, Setup, Shape, code, connector, get, post, root, within};
 use promql_parser::label::MatchOp;
 
 use super::{
     faults::{expressions, selectors},
-    world::{chart, renders},
+    world::{KEY, SOON, chart, posthog, renders},
 };
 
-const KEY: &str = "phc_tests";
-const SOON: Duration = Duration::from_secs(30);
 /// Added by Prometheus to every series.
 const BY_THE_SCRAPE: [&str; 3] = ["namespace", "pod", "service"];
 
@@ -45,7 +39,7 @@ async fn running_processes_expose_each_metric_and_label_that_a_query_names() -> 
     let wanted: Vec<_> = wanted.into_iter().flatten().collect();
     ensure!(wanted.len() > 15, "{} selectors in alerts and autoscalers", wanted.len());
 
-    let posthog = PostHog::bind(([127, 0, 0, 1], 0).into(), Config::with_keys([KEY]))?.start();
+    let posthog = posthog()?;
     let moehog = Deployment::start(Setup::new(Shape::Three, &posthog.url(), KEY)).await?;
     let body = connector(KEY, "ada", "00000000-0000-4000-8000-000000000001");
     let answer = post(moehog.http()?, "/capture/", &[("content-type", "application/json")], body).await?;
@@ -66,7 +60,7 @@ async fn running_processes_expose_each_metric_and_label_that_a_query_names() -> 
 #[test]
 fn each_value_of_a_label_that_a_query_names_stands_in_the_code() -> anyhow::Result<()> {
     let Some(chart) = chart("each value of a label that a query names stands in the code")? else { return Ok(()) };
-    let (source, mut seen) = (source()?, 0);
+    let (source, mut seen) = (code()?, 0);
     for (object, query) in renders(&chart)?.iter().flat_map(|render| expressions(&render.objects)) {
         for matcher in selectors(&query)?.iter().flat_map(|selector| &selector.matchers.matchers) {
             if BY_THE_SCRAPE.contains(&matcher.name.as_str()) {
@@ -87,23 +81,6 @@ fn each_value_of_a_label_that_a_query_names_stands_in_the_code() -> anyhow::Resu
     Ok(())
 }
 
-/// The code of the services, as one text.
-fn source() -> anyhow::Result<String> {
-    let mut directories = vec![moehog_tests::root().join("crates")];
-    let mut text = String::new();
-    while let Some(directory) = directories.pop() {
-        for entry in directory.read_dir()? {
-            let path = entry?.path();
-            if path.is_dir() {
-                directories.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                text += &std::fs::read_to_string(path)?;
-            }
-        }
-    }
-    Ok(text)
-}
-
 #[test]
 fn every_alert_has_a_runbook() -> anyhow::Result<()> {
     let Some(chart) = chart("every alert has a runbook")? else { return Ok(()) };
@@ -113,7 +90,7 @@ fn every_alert_has_a_runbook() -> anyhow::Result<()> {
         for rule in groups.into_iter().flatten().flat_map(|group| group["rules"].as_array()).flatten() {
             let url = rule["annotations"]["runbook_url"].as_str().context("runbook_url")?;
             let (_, file) = url.rsplit_once('/').context("a path")?;
-            let page = moehog_tests::root().join("deploy/runbooks").join(file);
+            let page = root().join("deploy/runbooks").join(file);
             ensure!(page.is_file(), "{} leads to {file}, which is not there", rule["alert"]);
             seen += 1;
         }

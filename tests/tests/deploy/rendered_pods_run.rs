@@ -2,38 +2,31 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    env,
     net::SocketAddr,
     time::Duration,
 };
 
 use anyhow::{Context, ensure};
 use http::Method;
-use moehog_emulator::posthog::{Config, PostHog, Running};
-use moehog_tests::{Chart, Sender, TOKEN, by_person, judge, send, within};
+use moehog_emulator::posthog::Running;
+use moehog_tests::{Chart, Sender, TOKEN, by_person, from_soak, judge, send, within};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 
 use super::{
     cluster::{Cluster, Secrets},
     faults::{Manifest, list, text},
-    world::{chart, objects},
+    world::{KEY, SOON, chart, objects, posthog},
 };
 
-const KEY: &str = "phc_tests";
 const ADMIN_TOKEN: &str = "admin-token-of-the-tests";
 const GATEWAY: &str = "StatefulSet/moehog-gateway";
-const SOON: Duration = Duration::from_secs(30);
 const SENDERS: u64 = 4;
 
 /// The objects of a values file, with an emulated PostHog in place of the real one.
 fn rendered(chart: &Chart, name: &str, posthog: &Running) -> anyhow::Result<Vec<Value>> {
     let host = format!("posthog.host={}", posthog.url());
     objects(&chart.render(&[chart.values(name)], &["--set", &host])?)
-}
-
-fn posthog() -> anyhow::Result<Running> {
-    Ok(PostHog::bind(([127, 0, 0, 1], 0).into(), Config::with_keys([KEY]))?.start())
 }
 
 /// The Secret that must be there before the install.
@@ -81,8 +74,7 @@ async fn a_rolling_restart_of_every_workload_refuses_no_webhook() -> anyhow::Res
     ensure!(cluster.addresses(GATEWAY, "http")?.len() == 2, "two gateways are the default");
     let sender = Sender::start(cluster.service("moehog-gateway")?, KEY, SENDERS, 1);
     within(SOON, "the load is under way", async || (sender.taken() > 100).then_some(())).await?;
-    let rounds = env::var("MOEHOG_SOAK_ROUNDS").map_or(Ok(1), |rounds| rounds.parse())?;
-    for _ in 0..rounds {
+    for _ in 0..from_soak("MOEHOG_SOAK_ROUNDS", 1)? {
         let before = cluster.addresses(GATEWAY, "http")?;
         cluster.roll().await?;
         let after = cluster.addresses(GATEWAY, "http")?;

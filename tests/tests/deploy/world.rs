@@ -1,10 +1,21 @@
-//! The chart's renders, each made once.
+//! The chart's renders, each made once, and a PostHog for what runs.
 
-use std::sync::OnceLock;
+use std::{io, sync::OnceLock, time::Duration};
 
 use anyhow::Context;
+use moehog_emulator::posthog::{Config, PostHog, Running};
 use moehog_tests::{Chart, skip};
 use serde_json::Value;
+
+/// The key of the one project.
+pub(crate) const KEY: &str = "phc_tests";
+/// How long anything may take on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// Starts a PostHog that knows [`KEY`].
+pub(crate) fn posthog() -> io::Result<Running> {
+    Ok(PostHog::bind(([127, 0, 0, 1], 0).into(), Config::with_keys([KEY]))?.start())
+}
 
 /// What one set of values renders.
 #[derive(Debug, Clone)]

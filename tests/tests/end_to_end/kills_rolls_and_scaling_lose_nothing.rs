@@ -1,13 +1,12 @@
 use std::{
     fmt,
-    net::Ipv4Addr,
     ops::AddAssign,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
 use moehog_emulator::posthog::{Action, ResetAt, Rule, Running};
-use moehog_tests::{BAD, Deployment, Dns, Fleet, Load, Move, Sender, Sent, Service, Setup, Shape, judge, within};
+use moehog_tests::{BAD, Deployment, Fleets, Load, Move, Sender, Sent, Service, Setup, judge, within};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -117,20 +116,10 @@ async fn round(seed: u64) -> anyhow::Result<Tally> {
     let posthog = posthog()?;
     posthog.set_latency(Duration::from_millis(20));
     posthog.faults().add(Rule::refuse(BAD, "invalid event could not be processed"));
-    let hosts = |count| (1..=count as u8).map(|number| Ipv4Addr::new(127, 0, 0, number)).collect::<Vec<_>>();
-    let (transformers, deliveries) = (Dns::start(&hosts(TRANSFORMERS))?, Dns::start(&hosts(DELIVERIES))?);
-    let mut setup = Setup::new(Shape::Three, &posthog.url(), KEY)
-        .set("relay.deliver_max_events", "50")
-        .set("relay.retry_max", "2s")
-        .transformers_by_name(&transformers)?
-        .deliveries_by_name(&deliveries)?;
-    // what a worker that is gone looks like from the others, and what PostHog does
-    for expected in ["moehog_relay", "moehog_delivery", "moehog_transport", "torn", "recover"] {
-        setup = setup.expect(expected);
-    }
-    let mut moehog = Deployment::start(setup).await?;
-    let mut transformers = Fleet::take(&mut moehog, Service::Transformer, transformers, TRANSFORMERS).await?;
-    let mut deliveries = Fleet::take(&mut moehog, Service::Delivery, deliveries, DELIVERIES).await?;
+    // the gateway is killed too
+    let adapt = |setup: Setup| setup.expect("torn").expect("recover");
+    let fleets = Fleets::start((&posthog.url(), KEY), (TRANSFORMERS, DELIVERIES), adapt).await?;
+    let Fleets { moehog, mut transformers, mut deliveries } = fleets;
     let load = Load { connections: SENDERS, seed, pause: Duration::from_millis(2), bad: true };
     let sender = Sender::load(moehog.http()?, KEY, load);
     within(SOON, "the load is under way", async || (sender.taken() > 50).then_some(())).await?;

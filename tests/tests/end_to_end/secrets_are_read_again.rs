@@ -1,7 +1,5 @@
 use std::{
-    fs,
     net::SocketAddr,
-    os::unix::fs::symlink,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -10,7 +8,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use moehog_tests::{Deployment, Setup, Shape, eventually, post, streams, within};
+use moehog_tests::{Deployment, Setup, Shape, eventually, post, project, streams, within};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -21,17 +19,8 @@ const NEW: &str = "new-token-of-the-tests";
 const WRONG: &str = "phc_wrong_key_of_the_tests";
 const RIGHT: &str = "phc_right_key_of_the_tests";
 
-/// Files as the kubelet mounts a Secret: each is a link through `..data`, which is swapped for all of them at once.
 fn mount(directory: &Path, version: &str, files: &[(&str, &str)]) -> anyhow::Result<()> {
-    fs::create_dir(directory.join(version))?;
-    for (name, value) in files {
-        fs::write(directory.join(version).join(name), value)?;
-        if !directory.join(name).is_symlink() {
-            symlink(format!("..data/{name}"), directory.join(name))?;
-        }
-    }
-    symlink(version, directory.join("..data_tmp"))?;
-    Ok(fs::rename(directory.join("..data_tmp"), directory.join("..data"))?)
+    Ok(project(directory, version, files.iter().copied(), 0o644)?)
 }
 
 /// What one webhook of the load came to.

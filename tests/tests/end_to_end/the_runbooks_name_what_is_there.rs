@@ -1,16 +1,9 @@
 //! Whoever is woken at night greps for what a runbook names: it must be in the code.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context, ensure};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use moehog_tests::{code, root};
 
 /// The runbooks by their file name.
 fn runbooks() -> anyhow::Result<Vec<(String, String)>> {
@@ -22,21 +15,6 @@ fn runbooks() -> anyhow::Result<Vec<(String, String)>> {
     }
     ensure!(pages.len() > 10, "{} runbooks", pages.len());
     Ok(pages)
-}
-
-/// All the source of the services, as one text.
-fn source() -> anyhow::Result<String> {
-    let mut text = String::new();
-    let mut directories: Vec<_> = fs::read_dir(root().join("crates"))?.collect::<Result<Vec<_>, _>>()?;
-    while let Some(entry) = directories.pop() {
-        let path = entry.path();
-        if path.is_dir() {
-            directories.extend(fs::read_dir(&path)?.collect::<Result<Vec<_>, _>>()?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text += &fs::read_to_string(&path)?;
-        }
-    }
-    Ok(text)
 }
 
 /// The words of a text that begin with `moehog_`.
@@ -53,7 +31,7 @@ fn patterns(line: &str) -> Vec<&str> {
 
 #[test]
 fn each_metric_of_a_runbook_is_registered() -> anyhow::Result<()> {
-    let source = source()?;
+    let source = code()?;
     for (name, page) in runbooks()? {
         let text: String =
             page.lines().filter(|line| !line.contains("grep ")).map(|line| format!("{line}\n")).collect();
@@ -73,7 +51,7 @@ fn each_metric_of_a_runbook_is_registered() -> anyhow::Result<()> {
 
 #[test]
 fn each_log_line_that_a_runbook_greps_for_is_written() -> anyhow::Result<()> {
-    let source = source()?;
+    let source = code()?;
     let mut found = 0;
     for (name, page) in runbooks()? {
         for line in page.lines().filter(|line| line.contains(" logs ")) {

@@ -1,10 +1,10 @@
 //! The last release and this build, in one deployment and over one journal. `cargo xtask upgrade` builds the former and runs this.
 
-use std::{collections::BTreeMap, env, net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, env, path::PathBuf, time::Duration};
 
 use anyhow::{Context, ensure};
 use moehog_emulator::posthog::{Rule, Running};
-use moehog_tests::{BAD, Deployment, Dns, Fleet, Load, Move, Sender, Service, Setup, Shape, judge, within};
+use moehog_tests::{BAD, Deployment, Fleet, Fleets, Load, Move, Sender, Service, Setup, judge, within};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::Mutex;
 
@@ -34,20 +34,10 @@ impl World {
         let posthog = posthog()?;
         posthog.set_latency(Duration::from_millis(20));
         posthog.faults().add(Rule::refuse(BAD, "invalid event could not be processed"));
-        let hosts: Vec<_> = (1..=SIZE as u8).map(|number| Ipv4Addr::new(127, 0, 0, number)).collect();
-        let (transformers, deliveries) = (Dns::start(&hosts)?, Dns::start(&hosts)?);
-        let mut setup = Setup::new(Shape::Three, &posthog.url(), KEY)
-            .set("relay.deliver_max_events", "50")
-            .set("relay.retry_max", "2s")
-            .transformers_by_name(&transformers)?
-            .deliveries_by_name(&deliveries)?;
-        for expected in ["moehog_relay", "moehog_delivery", "moehog_transport"] {
-            setup = setup.expect(expected);
-        }
-        setup.binaries_of = old_services.iter().map(|service| (*service, old.clone())).collect();
-        let mut moehog = Deployment::start(setup).await?;
-        let transformers = Fleet::take(&mut moehog, Service::Transformer, transformers, SIZE).await?;
-        let deliveries = Fleet::take(&mut moehog, Service::Delivery, deliveries, SIZE).await?;
+        let binaries_of = old_services.iter().map(|service| (*service, old.clone())).collect();
+        let adapt = |setup| Setup { binaries_of, ..setup };
+        let fleets = Fleets::start((&posthog.url(), KEY), (SIZE, SIZE), adapt).await?;
+        let Fleets { moehog, transformers, deliveries } = fleets;
         let load = Load { connections: 6, seed, pause: Duration::from_millis(5), bad: true };
         let sender = Sender::load(moehog.http()?, KEY, load);
         let mut world =

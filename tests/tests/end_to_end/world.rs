@@ -1,13 +1,13 @@
 //! A PostHog that knows one project, and what the tests ask of it.
 
-use std::{collections::HashSet, env, io, process::Command, time::Duration};
+use std::{collections::HashSet, io, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
 use moehog_emulator::posthog::{Config, PostHog, Running, StoredEvent};
 use moehog_tests::{Answer, Deployment, TOKEN, binary, get, post};
 use serde_json::Value;
 
-pub(crate) use moehog_tests::by_person;
+pub(crate) use moehog_tests::{by_person, from_soak};
 
 /// The key of the one project.
 pub(crate) const KEY: &str = "phc_tests";
@@ -15,11 +15,6 @@ pub(crate) const KEY: &str = "phc_tests";
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// Promise 2: an answer comes within this of the last byte.
 pub(crate) const IN_TIME: Duration = Duration::from_secs(2);
-
-/// From the variable that `cargo xtask soak` sets, else the slice for CI.
-pub(crate) fn from_soak(name: &str, otherwise: u64) -> anyhow::Result<u64> {
-    env::var(name).map_or(Ok(otherwise), |text| text.parse().with_context(|| format!("{name}={text}")))
-}
 
 /// Starts a PostHog that knows [`KEY`].
 pub(crate) fn posthog() -> io::Result<Running> {

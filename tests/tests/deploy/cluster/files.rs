@@ -1,13 +1,9 @@
 //! Volumes, as the kubelet lays them out.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::fs::{PermissionsExt as _, symlink},
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::Context;
+use moehog_tests::project;
 
 use super::plan::{Content, Volume};
 
@@ -35,16 +31,7 @@ pub(super) fn lay(volume: &Volume, secrets: &Secrets) -> anyhow::Result<()> {
     }
 }
 
-/// Files in a directory with a date, `..data` that leads to it, and a link for each file through `..data`: an update swaps `..data`.
 fn projected(path: &Path, files: &BTreeMap<String, String>, mode: u32) -> anyhow::Result<()> {
-    let dated = "..2026_11_27_00_00_00.000000001";
-    fs::create_dir(path.join(dated))?;
-    symlink(dated, path.join("..data"))?;
-    for (name, content) in files {
-        let file = path.join(dated).join(name);
-        fs::write(&file, content)?;
-        fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
-        symlink(Path::new("..data").join(name), path.join(name))?;
-    }
-    Ok(())
+    let files = files.iter().map(|(name, content)| (name.as_str(), content.as_str()));
+    Ok(project(path, "..2026_11_27_00_00_00.000000001", files, mode)?)
 }
