@@ -142,9 +142,9 @@ impl Inner {
         let encoded = posthog::encode(&self.cores, key, events)
             .await
             .map_err(|error| Status::internal(format!("compress a request: {error}")))?;
-        let span = spans.request(&destination.host, count, encoded.body.len());
+        let mut span = spans.request(&destination.host, count, encoded.body.len());
         let mut headers = HeaderMap::new();
-        trace::inject(&span, &mut headers);
+        trace::inject(span.context(), &mut headers);
         let (started_at, began) = (Timestamp::now(), Instant::now());
         let wire_bytes = encoded.body.len();
         let timeout = self.timeout.min(left);
@@ -155,7 +155,7 @@ impl Inner {
             Ok(answer) => (answer.status.as_u16(), answer.body.clone()),
             Err(failure) => (0, failure.to_string()),
         };
-        Spans::requested(&span, status, ended.as_ref().err().map(posthog::Failure::kind));
+        Spans::requested(&mut span, status, ended.as_ref().err().map(posthog::Failure::kind));
         answers.push(Answer {
             started_at_ms: started_at.as_millisecond(),
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),

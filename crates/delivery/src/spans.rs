@@ -4,8 +4,8 @@ use moehog_proto::{
     delivery::{EventVerdict, Verdict},
     event::{Event, TraceContext},
 };
-use moehog_telemetry::trace::{self, Side};
-use tracing::{Span, field::Empty, info_span};
+use moehog_telemetry::trace::{self, Description, Leaf, Side, SpanKind};
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::posthog::Host;
@@ -14,9 +14,11 @@ use crate::posthog::Host;
 #[derive(Debug)]
 pub(crate) struct Spans {
     /// The call's, linked with the events'.
-    pub(crate) call: Span,
+    call: Span,
+    /// What continues it, where it is recorded.
+    context: Option<TraceContext>,
     /// The events', with their index.
-    events: Vec<(usize, Span)>,
+    events: Vec<(usize, Leaf)>,
 }
 
 impl Spans {
@@ -24,83 +26,66 @@ impl Spans {
     pub(crate) fn begin(caller: Option<&TraceContext>, destination: &str, events: &[Event]) -> Self {
         let members = events.iter().filter_map(|event| event.trace.as_ref());
         let method = "moehog.delivery.v1.DeliveryService/Deliver";
-        let call = trace::serve(caller, members, || trace::call(Side::Server, method, events.len()));
-        call.record("moehog.destination", destination);
+        let call = || trace::call(Side::Server, method, events.len(), Some(destination));
+        let call = trace::serve(caller, members, call);
         if call.is_none() {
-            return Self { call, events: Vec::new() };
+            return Self { call, context: None, events: Vec::new() };
         }
         let context = trace::context(&call, None);
         let events = events
             .iter()
             .enumerate()
             .filter_map(|(index, event)| {
-                let span = trace::child(event.trace.as_ref(), || {
-                    info_span!(
-                        "delivery.attempt",
-                        otel.name = "attempt",
-                        otel.status_code = Empty,
-                        http.response.status_code = Empty,
-                        moehog.event.uuid = %Uuid::from_slice(&event.uuid).unwrap_or_default(),
-                        moehog.receipt = event.receipt,
-                        moehog.verdict = Empty,
-                        moehog.reason = Empty,
-                    )
+                let mut span = Leaf::begin(event.trace.as_ref(), || {
+                    let uuid = Uuid::from_slice(&event.uuid).unwrap_or_default();
+                    Description::new("attempt", SpanKind::Internal)
+                        .with("moehog.event.uuid", uuid.to_string())
+                        .with("moehog.receipt", event.receipt.clone())
                 });
                 if let Some(context) = &context {
-                    trace::link(&span, context);
+                    span.link(context);
                 }
                 (!span.is_none()).then_some((index, span))
             })
             .collect();
-        Self { call, events }
+        Self { call, context, events }
     }
 
     /// A span for a request of `bytes` to `host`, below the call's.
-    pub(crate) fn request(&self, host: &Host, events: usize, bytes: usize) -> Span {
-        if self.call.is_none() {
-            return Span::none();
-        }
-        let (address, port) = host.server();
-        info_span!(
-            parent: &self.call,
-            "delivery.request",
-            otel.kind = "client",
-            otel.name = "POST",
-            otel.status_code = Empty,
-            http.request.method = "POST",
-            http.request.body.size = bytes,
-            http.response.status_code = Empty,
-            server.address = address,
-            server.port = port,
-            url.full = host.at("batch/"),
-            error.r#type = Empty,
-            moehog.events = events,
-        )
+    pub(crate) fn request(&self, host: &Host, events: usize, bytes: usize) -> Leaf {
+        Leaf::begin(self.context.as_ref(), || {
+            let (address, port) = host.server();
+            Description::new("POST", SpanKind::Client)
+                .with("http.request.method", "POST")
+                .with("http.request.body.size", bytes as i64)
+                .with("server.address", address.to_string())
+                .with("server.port", i64::from(port))
+                .with("url.full", host.at("batch/"))
+                .with("moehog.events", events as i64)
+        })
     }
 
     /// Notes how a request ended. `status` is 0 where PostHog did not answer.
-    pub(crate) fn requested(span: &Span, status: u16, failure: Option<&'static str>) {
+    pub(crate) fn requested(span: &mut Leaf, status: u16, failure: Option<&'static str>) {
         if status > 0 {
-            span.record("http.response.status_code", status);
+            span.set("http.response.status_code", i64::from(status));
         }
         if status >= 400 {
-            span.record("error.type", status);
+            span.set("error.type", status.to_string());
         } else if let Some(failure) = failure {
-            span.record("error.type", failure);
+            span.set("error.type", failure);
         }
         if failure.is_some() || status >= 400 {
-            span.record("otel.status_code", "ERROR");
+            span.fail();
         }
     }
 
     /// Ends the spans with what became of the events. `statuses` are those of the call's requests.
     pub(crate) fn end(self, verdicts: &[EventVerdict], statuses: &[u32]) {
         trace::called(&self.call, None);
-        for (index, span) in &self.events {
-            let verdict = &verdicts[*index];
-            if let Some(status) = (verdict.answer as usize).checked_sub(1).and_then(|answer| statuses.get(answer)) {
-                span.record("http.response.status_code", status);
-            }
+        for (index, mut span) in self.events {
+            let verdict = &verdicts[index];
+            let status = (verdict.answer as usize).checked_sub(1).and_then(|answer| statuses.get(answer));
             let (word, reason) = match &verdict.verdict {
                 Some(Verdict::Delivered(_)) => ("delivered", None),
                 Some(Verdict::Degraded(degraded)) => ("degraded", Some(&degraded.reason)),
@@ -109,12 +94,15 @@ impl Spans {
                 Some(Verdict::Hold(hold)) => ("hold", Some(&hold.reason)),
                 None => ("none", None),
             };
-            span.record("moehog.verdict", word);
-            if !matches!(word, "delivered" | "degraded") {
-                span.record("otel.status_code", "ERROR");
+            span.set("moehog.verdict", word);
+            if let Some(status) = status {
+                span.set("http.response.status_code", i64::from(*status));
             }
             if let Some(reason) = reason {
-                span.record("moehog.reason", reason.as_str());
+                span.set("moehog.reason", reason.clone());
+            }
+            if !matches!(word, "delivered" | "degraded") {
+                span.fail();
             }
         }
     }

@@ -16,6 +16,8 @@ use moehog_proto::{
     transformer::{Mapped, MappedEvent, Rejection, TransformedWebhook, Webhook, mapped_event, transformed_webhook},
 };
 
+use moehog_telemetry::trace::Leaf;
+
 use crate::{Config, poison::Trial, spans::Traced};
 
 /// Requests to PostHog that an entry keeps.
@@ -44,7 +46,7 @@ pub(crate) struct Carried {
     /// What the spans of a sampled webhook continue.
     pub(crate) traced: Option<Box<Traced>>,
     /// The span of the record that settles it.
-    pub(crate) settling: tracing::Span,
+    pub(crate) settling: Leaf,
     /// The lane's trying clock when an event of this entry was first sent in this process.
     pub(crate) trying_since: Option<Duration>,
     /// Time of trying in former processes.
@@ -79,7 +81,7 @@ impl Carried {
             listed: false,
             events: Vec::new(),
             traced,
-            settling: tracing::Span::none(),
+            settling: Leaf::default(),
             trying_since: None,
             pending,
         };

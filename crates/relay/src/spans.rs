@@ -9,7 +9,7 @@ use moehog_proto::{
     journal::{EventState, Progress},
     transformer::TransformRequest,
 };
-use moehog_telemetry::trace::{self, Operation, Side};
+use moehog_telemetry::trace::{self, Leaf, Operation, Side};
 use tracing::Span;
 
 use crate::calls::epoch_ms;
@@ -33,40 +33,34 @@ impl Traced {
 /// Takes up an entry: what is done for it continues the context that this gives.
 pub(crate) fn receive(entry: &Entry) -> Option<TraceContext> {
     let header = &entry.header;
-    let span = trace::child(header.trace.as_ref(), || {
-        let waited = u64::try_from(epoch_ms() - header.received_at_ms).unwrap_or_default();
-        let span = trace::message(Operation::Receive, &header.source, Some(&entry.receipt));
-        span.record("moehog.waited_seconds", Duration::from_millis(waited).as_secs_f64());
-        span
-    });
-    trace::context(&span, header.trace.as_ref())
+    let waited = u64::try_from(epoch_ms() - header.received_at_ms).unwrap_or_default();
+    let operation = Operation::Receive { waited: Duration::from_millis(waited) };
+    let span = trace::message(header.trace.as_ref(), operation, &header.source, Some(&entry.receipt));
+    span.context().or_else(|| header.trace.clone())
 }
 
 /// A Transform call, linked with the webhooks in it.
 pub(crate) fn transform(request: &TransformRequest) -> Span {
     let members = request.webhooks.iter().filter_map(|webhook| webhook.trace.as_ref());
     let method = "moehog.transformer.v1.TransformerService/Transform";
-    trace::batch(members, || trace::call(Side::Client, method, request.webhooks.len()))
+    trace::batch(members, || trace::call(Side::Client, method, request.webhooks.len(), None))
 }
 
 /// A Deliver call, linked with the events in it.
 pub(crate) fn deliver(request: &DeliverRequest) -> Span {
     let members = request.events.iter().filter_map(|event| event.trace.as_ref());
     let method = "moehog.delivery.v1.DeliveryService/Deliver";
-    let span = trace::batch(members, || trace::call(Side::Client, method, request.events.len()));
-    span.record("moehog.destination", &*request.destination);
-    span
+    trace::batch(members, || trace::call(Side::Client, method, request.events.len(), Some(&request.destination)))
 }
 
 /// The record that settles an entry.
-pub(crate) fn settle(entry: &Traced, progress: &Progress) -> Span {
+pub(crate) fn settle(entry: &Traced, progress: &Progress) -> Leaf {
     let count =
-        |wanted: &[EventState]| progress.events.iter().filter(|event| wanted.contains(&event.state())).count() as u64;
-    trace::child(Some(&entry.trace), || {
-        let span = trace::message(Operation::Settle, &entry.source, Some(&entry.receipt));
-        span.record("moehog.events.delivered", count(&[EventState::Delivered, EventState::DeliveredDegraded]));
-        span.record("moehog.events.dead", count(&[EventState::Dead]));
-        span.record("moehog.events.left_out", count(&[EventState::Filtered, EventState::Duplicate]));
-        span
-    })
+        |wanted: &[EventState]| progress.events.iter().filter(|event| wanted.contains(&event.state())).count() as i64;
+    let operation = Operation::Settle {
+        delivered: count(&[EventState::Delivered, EventState::DeliveredDegraded]),
+        dead: count(&[EventState::Dead]),
+        left_out: count(&[EventState::Filtered, EventState::Duplicate]),
+    };
+    trace::message(Some(&entry.trace), operation, &entry.source, Some(&entry.receipt))
 }

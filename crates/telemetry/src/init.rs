@@ -9,15 +9,9 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracerProvider},
 };
 use serde::Deserialize;
-use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
-    filter::{LevelFilter, Targets},
-    fmt,
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
-};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{export, metrics, sampling::Sampling, trace};
+use crate::{export, lines::Lines, metrics, sampling::Sampling, trace};
 
 /// Section `[telemetry]`. Traces are set up by the standard `OTEL_*` variables.
 #[derive(Debug, Clone, Deserialize)]
@@ -66,21 +60,17 @@ impl Drop for Guard {
 /// The log filter is malformed, or the variables of the exporter are.
 pub fn init(service: &'static str, config: &Config) -> anyhow::Result<Guard> {
     metrics::install()?;
-    let filter = EnvFilter::try_new(&config.log).with_context(|| format!("telemetry.log `{}`", config.log))?;
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
-        LogFormat::Json => {
-            fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).with_filter(filter).boxed()
-        }
-        LogFormat::Text => fmt::layer().with_target(false).with_writer(std::io::stderr).with_filter(filter).boxed(),
-    };
+    let wanted: Targets = config.log.parse().with_context(|| format!("telemetry.log `{}`", config.log))?;
     let provider = provider(service)?;
+    let lines = Lines::new(config.format, std::io::stderr, wanted, provider.is_some());
     let spans = provider.as_ref().map(|provider| {
-        trace::enable(Sampling::from_variables(|name| env::var(name).ok()));
+        trace::enable(Sampling::from_variables(|name| env::var(name).ok()), provider.tracer("moehog"));
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("moehog"))
             .with_location(false)
             .with_threads(false)
-            .with_filter(Targets::new().with_target("moehog", LevelFilter::INFO))
+            .with_target(false)
+            .with_tracked_inactivity(false)
     });
     tracing_subscriber::registry().with(lines).with(spans).try_init().context("set up logs")?;
     Ok(Guard(provider))

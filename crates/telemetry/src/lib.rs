@@ -6,6 +6,7 @@
 
 mod export;
 mod init;
+mod lines;
 mod metrics;
 mod sampling;
 pub mod trace;

@@ -2,7 +2,7 @@
 //! PostHog request.
 //!
 //! A span is made only for a trace that is recorded; all functions here give [`Span::none`] otherwise, so that an
-//! unsampled webhook costs nothing. A span's parent is set before it is entered: set later, it is lost.
+//! unsampled webhook costs nothing.
 //!
 //! What stands between two processes, or between two lives of one, hangs on spans that end at once: a process that is
 //! killed takes only those with it that are not over. So one trace stays whole over a crash and a retry days later.
@@ -19,6 +19,7 @@ use opentelemetry::{
     Context,
     trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState},
 };
+use opentelemetry_sdk::trace::SdkTracer;
 use tonic::metadata::MetadataMap;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -26,20 +27,24 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::sampling::Sampling;
 
 mod call;
+mod leaf;
 mod message;
 
 pub use call::{Side, call, call_goes_to, called};
+pub use leaf::{Description, Leaf};
 pub use message::{Operation, message};
+pub use opentelemetry::trace::SpanKind;
 
-static SAMPLING: OnceLock<Sampling> = OnceLock::new();
+/// What is recorded, and what makes spans that are not tracing's.
+static TRACING: OnceLock<(Sampling, SdkTracer)> = OnceLock::new();
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Most links of a batch span.
 const MAX_LINKS: usize = 128;
 
 /// Says that spans are exported. Without it none is made.
-pub(crate) fn enable(sampling: Sampling) {
-    let _already_enabled = SAMPLING.set(sampling);
+pub(crate) fn enable(sampling: Sampling, tracer: SdkTracer) {
+    let _already_enabled = TRACING.set((sampling, tracer));
 }
 
 /// Takes the trace of a request from its headers, or begins one. The span is the request's server span, made by `make`
@@ -50,7 +55,7 @@ pub fn receive(headers: &HeaderMap, make: impl FnOnce() -> Span) -> (TraceContex
         parent.tracestate = text(TRACESTATE).filter(|state| state.len() <= 512).unwrap_or_default().to_string();
         parent
     });
-    let recorded = |trace_id, parent| SAMPLING.get().is_some_and(|sampling| sampling.records(trace_id, parent));
+    let recorded = |trace_id, parent| TRACING.get().is_some_and(|(sampling, _)| sampling.records(trace_id, parent));
     match parent {
         Some(mut parent) => {
             let records = recorded(parent.trace_id(), Some(parent.sampled()));
@@ -76,12 +81,10 @@ pub fn receive(headers: &HeaderMap, make: impl FnOnce() -> Span) -> (TraceContex
 /// A span below `parent`, made by `make` where the trace is recorded.
 pub fn child(parent: Option<&TraceContext>, make: impl FnOnce() -> Span) -> Span {
     match parent {
-        Some(parent) if parent.sampled() && SAMPLING.get().is_some() => {
-            let span = make();
-            if span.set_parent(remote(parent)).is_err() {
-                tracing::debug!("span was entered before its parent was known");
-            }
-            span
+        Some(parent) if parent.sampled() && TRACING.get().is_some() => {
+            // a span made while its parent is the current one needs not be told of it
+            let _current = remote(parent).attach();
+            make()
         }
         _ => Span::none(),
     }
@@ -90,7 +93,7 @@ pub fn child(parent: Option<&TraceContext>, make: impl FnOnce() -> Span) -> Span
 /// The span of a call for many members: linked to each recorded member, and a child of the trace when it is one only.
 /// None is made where no member is recorded.
 pub fn batch<'a>(members: impl IntoIterator<Item = &'a TraceContext>, make: impl FnOnce() -> Span) -> Span {
-    if SAMPLING.get().is_none() {
+    if TRACING.get().is_none() {
         return Span::none();
     }
     let sampled: Vec<_> = members.into_iter().filter(|member| member.sampled()).take(MAX_LINKS).collect();
@@ -108,7 +111,7 @@ pub fn serve<'a>(
     members: impl IntoIterator<Item = &'a TraceContext>,
     make: impl FnOnce() -> Span,
 ) -> Span {
-    match caller.filter(|caller| caller.sampled() && SAMPLING.get().is_some()) {
+    match caller.filter(|caller| caller.sampled() && TRACING.get().is_some()) {
         None => batch(members, make),
         Some(caller) => {
             let span = child(Some(caller), make);
@@ -140,20 +143,26 @@ pub fn context(span: &Span, fallback: Option<&TraceContext>) -> Option<TraceCont
     if !context.is_valid() {
         return fallback.cloned();
     }
+    Some(carried(&context))
+}
+
+fn carried(context: &SpanContext) -> TraceContext {
     let trace_id = u128::from_be_bytes(context.trace_id().to_bytes());
-    Some(TraceContext {
+    TraceContext {
         trace_id_high: (trace_id >> 64) as u64,
         trace_id_low: trace_id as u64,
         span_id: u64::from_be_bytes(context.span_id().to_bytes()),
         flags: u32::from(context.is_sampled()),
         tracestate: context.trace_state().header(),
-    })
+    }
 }
 
-/// Writes the span's context into the headers of an outgoing request; nothing where there is no span.
-pub fn inject(span: &Span, headers: &mut HeaderMap) {
-    let Some(context) = context(span, None) else { return };
-    if let Ok(value) = HeaderValue::try_from(context.to_traceparent()) {
+/// Writes the context into the headers of an outgoing request; nothing where there is none.
+pub fn inject(context: Option<TraceContext>, headers: &mut HeaderMap) {
+    let Some(context) = context else { return };
+    if let Ok(mut value) = HeaderValue::try_from(context.to_traceparent()) {
+        // no two are alike: in HPACK's table of a connection it would only push out what is
+        value.set_sensitive(true);
         headers.insert(TRACEPARENT, value);
     }
     if !context.tracestate.is_empty()
@@ -163,11 +172,11 @@ pub fn inject(span: &Span, headers: &mut HeaderMap) {
     }
 }
 
-/// [`inject`] for a gRPC call.
+/// [`inject`] for a gRPC call, with the context of its span.
 pub fn inject_metadata(span: &Span, metadata: &mut MetadataMap) {
     if !span.is_none() {
         let mut headers = std::mem::take(metadata).into_headers();
-        inject(span, &mut headers);
+        inject(context(span, None), &mut headers);
         *metadata = MetadataMap::from_headers(headers);
     }
 }
@@ -188,7 +197,10 @@ fn span_context(context: &TraceContext) -> SpanContext {
         SpanId::from_bytes(context.span_id.to_be_bytes()),
         if context.sampled() { TraceFlags::SAMPLED } else { TraceFlags::default() },
         true,
-        context.tracestate.parse().unwrap_or(TraceState::NONE),
+        match context.tracestate.as_str() {
+            "" => TraceState::NONE,
+            state => state.parse().unwrap_or(TraceState::NONE),
+        },
     )
 }
 

@@ -9,9 +9,9 @@ use moehog_proto::{
         transformed_webhook,
     },
 };
-use moehog_telemetry::trace::{self, Side};
+use moehog_telemetry::trace::{self, Description, Leaf, Side, SpanKind};
 use tonic::{Request, Response, Status, async_trait};
-use tracing::{Span, field, info_span};
+use tracing::Span;
 
 use crate::{Notes, Transformer, body, metrics, metrics::Tally, output};
 
@@ -27,7 +27,8 @@ impl TransformerService for Transformer {
         let request = request.into_inner();
         let members = request.webhooks.iter().filter_map(|webhook| webhook.trace.as_ref());
         let method = "moehog.transformer.v1.TransformerService/Transform";
-        let call = trace::serve(caller.as_ref(), members, || trace::call(Side::Server, method, request.webhooks.len()));
+        let call =
+            trace::serve(caller.as_ref(), members, || trace::call(Side::Server, method, request.webhooks.len(), None));
         let result = self.answer_somewhere(request, &call).await;
         trace::called(&call, result.as_ref().err());
         result.map(Response::new)
@@ -72,29 +73,28 @@ impl Transformer {
 
     /// Maps one webhook under a span of its own trace, linked with that of the call; its events continue it.
     fn traced(&self, mut webhook: Webhook, call: Option<&TraceContext>) -> (TransformedWebhook, Notes) {
-        let span = trace::child(webhook.trace.as_ref(), || {
-            info_span!(
-                "transformer.transform",
-                otel.name = "transform",
-                moehog.receipt = webhook.receipt,
-                moehog.source = webhook.source,
-                moehog.mapping = self.revision(),
-                moehog.events = field::Empty,
-                moehog.rejected = field::Empty,
-            )
+        let mut span = Leaf::begin(webhook.trace.as_ref(), || {
+            Description::new("transform", SpanKind::Internal)
+                .with("moehog.receipt", webhook.receipt.clone())
+                .with("moehog.source", webhook.source.clone())
+                .with("moehog.mapping", self.revision().to_string())
         });
         if let Some(call) = call {
-            trace::link(&span, call);
+            span.link(call);
         }
-        webhook.trace = trace::context(&span, webhook.trace.as_ref());
-        let (transformed, notes) = span.in_scope(|| self.transform_counted(&webhook));
-        match &transformed.result {
-            Some(transformed_webhook::Result::Mapped(mapped)) => span.record("moehog.events", mapped.events.len()),
-            Some(transformed_webhook::Result::Rejection(rejection)) => {
-                span.record("moehog.rejected", rejection.reason.as_str())
+        webhook.trace = span.context().or(webhook.trace);
+        let (transformed, notes) = self.transform_counted(&webhook);
+        if !span.is_none() {
+            match &transformed.result {
+                Some(transformed_webhook::Result::Mapped(mapped)) => {
+                    span.set("moehog.events", i64::try_from(mapped.events.len()).unwrap_or(i64::MAX));
+                }
+                Some(transformed_webhook::Result::Rejection(rejection)) => {
+                    span.set("moehog.rejected", rejection.reason.clone());
+                }
+                None => {}
             }
-            None => &span,
-        };
+        }
         (transformed, notes)
     }
 }

@@ -29,6 +29,8 @@ pub struct Load {
     pub requests: Option<u64>,
     /// Ends after so long; with neither, it runs until dropped.
     pub duration: Option<Duration>,
+    /// Begins at most so many webhooks a second, over all connections.
+    pub rate: Option<u32>,
     /// What kind of body.
     pub template: Template,
     /// The project key in Connector bodies.
@@ -52,6 +54,7 @@ impl Load {
             connections: 64,
             requests: None,
             duration: None,
+            rate: None,
             template: Template::Purchase,
             key: "phc_load".into(),
             event_bytes: 470,
@@ -136,7 +139,7 @@ pub async fn run(load: Load) -> io::Result<LoadReport> {
     let mut tasks = JoinSet::new();
     for index in 0..load.connections {
         let draft = Draft::seeded(load.template, &load.key, load.run, load.event_bytes, index as u64).users(load.users);
-        tasks.spawn(connection(load.clone(), draft, shared.clone()));
+        tasks.spawn(connection(load.clone(), draft, begun.into(), shared.clone()));
     }
     if let Some(duration) = load.duration {
         let shared = shared.clone();
@@ -158,7 +161,7 @@ pub async fn run(load: Load) -> io::Result<LoadReport> {
     Ok(report)
 }
 
-async fn connection(load: Load, draft: Draft, shared: Arc<Shared>) -> LoadReport {
+async fn connection(load: Load, draft: Draft, started: tokio::time::Instant, shared: Arc<Shared>) -> LoadReport {
     let head = load.target.head(draft.body_bytes()).into_bytes();
     let body = head.len();
     let mut request = head;
@@ -171,6 +174,9 @@ async fn connection(load: Load, draft: Draft, shared: Arc<Shared>) -> LoadReport
         if load.requests.is_some_and(|requests| index >= requests) {
             shared.is_over.store(true, Ordering::Relaxed);
             break;
+        }
+        if let Some(rate) = load.rate {
+            tokio::time::sleep_until(started + Duration::from_secs_f64(index as f64 / f64::from(rate))).await;
         }
         draft.stamp(&mut request[body..], load.first + index * step);
         let connection = match &mut open {

@@ -24,11 +24,7 @@ use moehog_proto::{
 };
 use moehog_telemetry::trace::{self, Operation};
 use tokio::time::{Instant, timeout_at};
-use tracing::{
-    Span,
-    field::{Empty, display},
-    info_span,
-};
+use tracing::{Span, field::Empty, info_span, record_all};
 
 use super::{
     Answer, Ingest, Refusal, answers,
@@ -74,22 +70,21 @@ impl Ingest {
         let waiting = Waiting { ingest: &self, label, answered: false };
         let mut span = Span::none();
         let outcome = AssertUnwindSafe(self.take(peer, label, &parts, pin!(body), &mut span)).catch_unwind().await;
-        let answer = match outcome.unwrap_or(Err(Refusal::Internal)) {
-            Ok((receipt, trace)) => {
-                span.record("moehog.receipt", display(receipt));
-                answers::ok(receipt, &trace)
-            }
+        let (answer, receipt, error) = match outcome.unwrap_or(Err(Refusal::Internal)) {
+            Ok((receipt, trace)) => (answers::ok(receipt, &trace), Some(receipt), None),
             Err(refusal) => {
                 self.metrics.refused(label, refusal);
-                span.record("error.type", refusal.code());
-                self.refuse(&parts, refusal)
+                (self.refuse(&parts, refusal), None, Some(refusal.code()))
             }
         };
         waiting.answered();
-        span.record("http.response.status_code", answer.status().as_u16());
-        if answer.status().is_server_error() {
-            span.record("otel.status_code", "ERROR");
-        }
+        record_all!(
+            span,
+            http.response.status_code = answer.status().as_u16(),
+            moehog.receipt = receipt.map(display),
+            otel.status_code = answer.status().is_server_error().then_some("ERROR"),
+            error.r#type = error,
+        );
         answer
     }
 
@@ -223,13 +218,10 @@ impl Ingest {
             header.destination = self.senders.destination(key)?;
             header.api_key = key.unwrap_or_default().to_string();
         }
-        let appending = trace::child(header.trace.as_ref(), || {
-            let span = trace::message(Operation::Append, &header.source, None);
-            span.record("messaging.message.body.size", body.len() as u64);
-            span
-        });
+        let operation = Operation::Append { bytes: body.len() as i64 };
+        let mut appending = trace::message(header.trace.as_ref(), operation, &header.source, None);
         // whatever comes of the webhook later, in this process or the next, continues the append
-        if let Some(context) = trace::context(&appending, None) {
+        if let Some(context) = appending.context() {
             header.trace = Some(context);
         }
         let appended = self.journal.append(NewEntry { header, body }, at + self.http.append_deadline).await;
@@ -237,10 +229,11 @@ impl Ingest {
         self.outage.note(&appended);
         let appended = appended.map_err(|error| Refusal::from(&error));
         match &appended {
-            Ok(receipt) => drop(appending.record("messaging.message.id", display(receipt))),
+            Ok(receipt) if !appending.is_none() => appending.set("messaging.message.id", receipt.to_string()),
+            Ok(_) => {}
             Err(refusal) => {
-                appending.record("otel.status_code", "ERROR");
-                appending.record("error.type", refusal.code());
+                appending.set("error.type", refusal.code());
+                appending.fail();
             }
         }
         appended

@@ -1,7 +1,7 @@
 //! The span of a gRPC call, on either side.
 
 use tonic::{Code, Status};
-use tracing::{Span, field::Empty, info_span};
+use tracing::{Span, field::Empty, info_span, record_all};
 
 /// The side of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,8 +12,9 @@ pub enum Side {
     Server,
 }
 
-/// The span of a gRPC call of `method`, fully qualified, that carries `members` webhooks or events. [`super::called`] ends it.
-pub fn call(side: Side, method: &'static str, members: usize) -> Span {
+/// The span of a gRPC call of `method`, fully qualified, that carries `members` webhooks, or events for `destination`.
+/// [`super::called`] ends it.
+pub fn call(side: Side, method: &'static str, members: usize, destination: Option<&str>) -> Span {
     info_span!(
         "rpc",
         otel.kind = match side {
@@ -30,7 +31,7 @@ pub fn call(side: Side, method: &'static str, members: usize) -> Span {
         network.peer.port = Empty,
         error.r#type = Empty,
         moehog.members = members,
-        moehog.destination = Empty,
+        moehog.destination = destination,
     )
 }
 
@@ -43,11 +44,12 @@ pub fn call_goes_to(service: Option<&str>, replica: &str) {
     }
     let (address, port) = replica.rsplit_once(':').unwrap_or((replica, ""));
     let address = address.trim_matches(['[', ']']);
-    span.record("server.address", service.unwrap_or(address));
-    span.record("network.peer.address", address);
-    if let Ok(port) = port.parse::<u16>() {
-        span.record("network.peer.port", port);
-    }
+    record_all!(
+        span,
+        server.address = service.unwrap_or(address),
+        network.peer.address = address,
+        network.peer.port = port.parse::<u16>().ok(),
+    );
 }
 
 /// Notes how a call ended.
@@ -56,10 +58,9 @@ pub fn called(span: &Span, status: Option<&Status>) {
         return;
     }
     let name = name(status.map_or(Code::Ok, Status::code));
-    span.record("rpc.response.status_code", name);
-    if status.is_some() {
-        span.record("otel.status_code", "ERROR");
-        span.record("error.type", name);
+    match status {
+        None => drop(span.record("rpc.response.status_code", name)),
+        Some(_) => record_all!(span, rpc.response.status_code = name, otel.status_code = "ERROR", error.r#type = name),
     }
 }
 

@@ -1,42 +1,65 @@
 //! The span of what is done with a webhook in the journal, as conventions for messaging name it.
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
-use tracing::{Span, field, field::Empty, info_span};
+use moehog_proto::event::TraceContext;
+use opentelemetry::trace::SpanKind;
+
+use super::{Leaf, leaf::Description};
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// It is appended.
-    Append,
+    Append {
+        /// Of its body.
+        bytes: i64,
+    },
     /// It is taken up by the relay.
-    Receive,
-    /// It is recorded as settled.
-    Settle,
+    Receive {
+        /// Since it came.
+        waited: Duration,
+    },
+    /// It is recorded as settled, with so many events.
+    Settle {
+        /// PostHog has them.
+        delivered: i64,
+        /// They are dead letters.
+        dead: i64,
+        /// Filtered, or there already.
+        left_out: i64,
+    },
 }
 
-/// The span of an operation on a webhook of `source`; the receipt of an append is known once it has ended.
-pub fn message(operation: Operation, source: &str, receipt: Option<&dyn Display>) -> Span {
-    let (kind, name, class) = match operation {
-        Operation::Append => ("producer", "append", "send"),
-        Operation::Receive => ("client", "receive", "receive"),
-        Operation::Settle => ("client", "settle", "settle"),
-    };
-    info_span!(
-        "journal",
-        otel.kind = kind,
-        otel.name = format!("{name} {source}"),
-        otel.status_code = Empty,
-        messaging.system = "moehog",
-        messaging.operation.name = name,
-        messaging.operation.r#type = class,
-        messaging.destination.name = source,
-        messaging.message.id = receipt.map(field::display),
-        messaging.message.body.size = Empty,
-        error.r#type = Empty,
-        moehog.waited_seconds = Empty,
-        moehog.events.delivered = Empty,
-        moehog.events.dead = Empty,
-        moehog.events.left_out = Empty,
-    )
+/// The span of `operation` on a webhook of `source`; the receipt of an append is known once it has ended.
+pub fn message(
+    parent: Option<&TraceContext>,
+    operation: Operation,
+    source: &str,
+    receipt: Option<&dyn Display>,
+) -> Leaf {
+    Leaf::begin(parent, || {
+        let (kind, name, class) = match operation {
+            Operation::Append { .. } => (SpanKind::Producer, "append", "send"),
+            Operation::Receive { .. } => (SpanKind::Client, "receive", "receive"),
+            Operation::Settle { .. } => (SpanKind::Client, "settle", "settle"),
+        };
+        let span = Description::new(format!("{name} {source}"), kind)
+            .with("messaging.system", "moehog")
+            .with("messaging.operation.name", name)
+            .with("messaging.operation.type", class)
+            .with("messaging.destination.name", source.to_string());
+        let span = match receipt {
+            Some(receipt) => span.with("messaging.message.id", receipt.to_string()),
+            None => span,
+        };
+        match operation {
+            Operation::Append { bytes } => span.with("messaging.message.body.size", bytes),
+            Operation::Receive { waited } => span.with("moehog.waited_seconds", waited.as_secs_f64()),
+            Operation::Settle { delivered, dead, left_out } => span
+                .with("moehog.events.delivered", delivered)
+                .with("moehog.events.dead", dead)
+                .with("moehog.events.left_out", left_out),
+        }
+    })
 }

@@ -1,15 +1,25 @@
 //! Spans as an exporter sees them.
 
-use opentelemetry::trace::TracerProvider;
+use std::sync::LazyLock;
+
+use opentelemetry::trace::{Status, TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use tracing::info_span;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
 
+/// Where the leaves of all tests go: tracing is enabled once for a process.
+static LEAVES: LazyLock<InMemorySpanExporter> = LazyLock::new(|| {
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    enable(Sampling::from_variables(|_| None), provider.tracer("test"));
+    exporter
+});
+
 /// Runs `work` with spans going to memory, and gives them.
 fn exported(work: impl FnOnce()) -> Vec<SpanData> {
-    enable(Sampling::from_variables(|_| None));
+    LazyLock::force(&LEAVES);
     let exporter = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
@@ -34,7 +44,7 @@ fn a_trace_goes_on_from_the_request_through_a_message_to_the_next_hop() {
         let (received, span) = receive(&headers(CALLER), || info_span!("received"));
         let entered = span.entered();
         let carried = child(Some(&received), || info_span!("carried"));
-        inject(&carried, &mut outgoing);
+        inject(context(&carried, None), &mut outgoing);
         drop((entered, carried));
     });
     let (received, carried) = (named(&spans, "received"), named(&spans, "carried"));
@@ -100,4 +110,30 @@ fn a_batch_of_many_traces_is_linked_to_each_and_one_of_a_single_trace_belongs_to
     assert_eq!(linked, [TraceId::from_bytes(1_u128.to_be_bytes()), TraceId::from_bytes(2_u128.to_be_bytes())]);
     assert_eq!(many.parent_span_id, SpanId::INVALID);
     assert_eq!(named(&spans, "single").span_context.trace_id(), TraceId::from_bytes(1_u128.to_be_bytes()));
+}
+
+#[test]
+fn a_leaf_is_below_its_webhook_linked_and_continued() {
+    let webhook = TraceContext { trace_id_low: 5, span_id: 7, flags: 1, ..Default::default() };
+    let call = TraceContext { trace_id_low: 6, ..webhook.clone() };
+    LazyLock::force(&LEAVES);
+    let step = || Description::new("step", SpanKind::Client).with("moehog.receipt", "r-1");
+    let mut leaf = Leaf::begin(Some(&webhook), step);
+    leaf.link(&call);
+    leaf.set("error.type", "503");
+    leaf.fail();
+    let continued = leaf.context();
+    drop(leaf);
+    let unsampled = TraceContext { flags: 0, ..webhook.clone() };
+    assert!(Leaf::begin(Some(&unsampled), step).is_none() && Leaf::begin(None, step).is_none());
+    let spans = LEAVES.get_finished_spans().unwrap();
+    assert_eq!(spans.len(), 1, "{spans:?}");
+    let step = named(&spans, "step");
+    assert_eq!(step.span_context.trace_id(), TraceId::from_bytes(5_u128.to_be_bytes()));
+    assert_eq!(step.parent_span_id, SpanId::from_bytes(7_u64.to_be_bytes()));
+    assert_eq!(continued, Some(carried(&step.span_context)));
+    assert_eq!(step.links.links[0].span_context.trace_id(), TraceId::from_bytes(6_u128.to_be_bytes()));
+    assert!(matches!(step.status, Status::Error { .. }) && step.span_kind == SpanKind::Client, "{step:?}");
+    let attributes: Vec<_> = step.attributes.iter().map(|found| (found.key.as_str(), found.value.as_str())).collect();
+    assert_eq!(attributes, [("moehog.receipt", "r-1".into()), ("error.type", "503".into())]);
 }

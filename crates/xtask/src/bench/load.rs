@@ -49,6 +49,11 @@ impl Workload {
         if self.is_batch() { 16 } else { 64 }
     }
 
+    /// Requests a second of a steady load: about half of what three processes take on two cores.
+    pub(crate) fn steady(self) -> u32 {
+        if self.is_batch() { 600 } else { 20_000 }
+    }
+
     pub(crate) fn template(self) -> Template {
         if self.is_batch() { Template::Streams { events: 100 } } else { Template::Purchase }
     }
@@ -79,14 +84,15 @@ pub(crate) struct Sent {
     pub(crate) p999: Duration,
 }
 
-/// Sends for so long, each connection its next webhook when the last is answered.
+/// Sends for so long, each connection its next webhook when the last is answered, all together at most `rate` a second.
 pub(crate) async fn closed(
     http: SocketAddr,
     workload: Workload,
     connections: usize,
     duration: Duration,
+    rate: Option<u32>,
 ) -> anyhow::Result<Sent> {
-    send(Load { duration: Some(duration), connections, ..load(http, workload)? }).await
+    send(Load { duration: Some(duration), connections, rate, ..load(http, workload)? }).await
 }
 
 /// Sends so many webhooks.

@@ -90,10 +90,12 @@ impl fmt::Display for Report {
         }
         for trace in &self.trace {
             let ((off, on), added) = (trace.costs(), 100.0 * trace.added());
-            let (name, rounds, spans) = (trace.workload.name(), trace.rounds.len(), trace.spans);
+            let (name, rate) = (trace.workload.name(), trace.workload.steady());
+            let (rounds, spans) = (trace.rounds.len(), trace.spans);
             writeln!(
                 formatter,
-                "{name}: tracing off {off:.2} CPU-s/M, 1 % sampled {on:.2}, {added:+.1} % (median of {rounds} pairs, {spans} spans)"
+                "{name}, {rate} requests/s: tracing off {off:.2} CPU-s/M, 1 % sampled {on:.2}, {added:+.1} % (median of {rounds} \
+                 pairs, {spans} spans)"
             )?;
         }
         for step in &self.scale {

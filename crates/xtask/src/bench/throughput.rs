@@ -61,7 +61,7 @@ pub(crate) async fn measure(workload: Workload, plan: &Plan) -> anyhow::Result<V
     let mut all = Kind::ALL.map(|kind| Throughput { workload, kind, rounds: Vec::new() });
     for number in 1..=plan.rounds {
         for one in &mut all {
-            let round = round(one.kind, workload, plan, &[]).await?;
+            let round = round(one.kind, workload, plan, None, &[]).await?;
             println!(
                 "{} round {number} {:<24} {:>9.0} events/s  {:>6.1} CPU-s/M  p99 {:>6.1} ms",
                 workload.name(),
@@ -76,22 +76,23 @@ pub(crate) async fn measure(workload: Workload, plan: &Plan) -> anyhow::Result<V
     Ok(all.into())
 }
 
-/// One round; `variables` are set for the processes.
+/// One round, at full load where no `rate` of requests is given; `variables` are set for the processes.
 pub(crate) async fn round(
     kind: Kind,
     workload: Workload,
     plan: &Plan,
+    rate: Option<u32>,
     variables: &[(&str, String)],
 ) -> anyhow::Result<Round> {
     let posthog = PostHog::bind(([127, 0, 0, 1], 0).into(), Config::counts())?.start();
     let mut subject = Subject::start(kind, &posthog.url(), plan, variables).await?;
     // the first webhook pays for connections and the check of the key
-    load::closed(subject.http(), workload, 1, Duration::from_millis(100)).await?;
+    load::closed(subject.http(), workload, 1, Duration::from_millis(100), None).await?;
     settled(&posthog, kind).await?;
     let first = posthog.books().counts().arrivals;
 
     let (begun, before) = (Instant::now(), subject.cpu()?);
-    let load = load::closed(subject.http(), workload, workload.connections(), plan.load).await?;
+    let load = load::closed(subject.http(), workload, workload.connections(), plan.load, rate).await?;
     ensure!(load.refused == 0 && load.failed == 0, "{}: {} refused, {} failed", kind.name(), load.refused, load.failed);
     let events = load.acks * workload.events();
     let wanted = if kind.delivers() { first + events } else { 0 };
