@@ -9,6 +9,7 @@ mod deploy {
     mod rendered_pods_run;
     mod schemas;
     mod the_chart_renders;
+    mod the_compose_file_starts_what_it_says;
     mod types;
     mod world;
 }
