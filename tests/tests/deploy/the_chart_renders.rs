@@ -1,9 +1,10 @@
 //! Every set of values is rendered, what is wrong is refused with a message that helps, and the plain manifests are the chart's.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::{Context, ensure};
 use moehog_tests::{Chart, Tools, root, stdout};
+use serde_json::Value;
 
 use super::world::{chart, objects, renders};
 
@@ -125,7 +126,7 @@ fn every_value_has_a_description_and_every_object_is_closed() -> anyhow::Result<
 }
 
 /// Names the values without a description, and the objects that take any name though they name some.
-fn closed(path: &str, schema: &serde_json::Value, faults: &mut Vec<String>) {
+fn closed(path: &str, schema: &Value, faults: &mut Vec<String>) {
     if schema["description"].as_str().is_none_or(str::is_empty) {
         faults.push(format!("{path} has no description"));
     }
@@ -151,18 +152,38 @@ fn the_plain_manifests_are_what_the_chart_renders() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[test]
-fn kustomize_takes_the_plain_manifests_whole() -> anyhow::Result<()> {
-    let Some(chart) = chart("kustomize takes the plain manifests whole")? else { return Ok(()) };
-    let mut kubectl = Tools::fetch()?.kubectl();
-    let built = stdout(kubectl.arg("kustomize").arg(root().join("deploy/kubernetes/embedded")))?;
-    // it sorts by an order of its own
+/// The objects that `kubectl kustomize` makes of a directory, and those of a manifest, in one order.
+fn kustomized(directory: &Path, manifest: &str) -> anyhow::Result<[Vec<Value>; 2]> {
+    let built = stdout(Tools::fetch()?.kubectl().arg("kustomize").arg(directory))?;
     let sorted = |manifest: &str| {
         let mut objects = objects(manifest)?;
         objects.sort_by_key(|object| format!("{} {}", object["kind"], object["metadata"]["name"]));
         anyhow::Ok(objects)
     };
-    let (built, plain) = (sorted(&built)?, sorted(&chart.plain()?)?);
+    Ok([sorted(&built)?, sorted(manifest)?])
+}
+
+#[test]
+fn kustomize_takes_the_plain_manifests_whole() -> anyhow::Result<()> {
+    let Some(chart) = chart("kustomize takes the plain manifests whole")? else { return Ok(()) };
+    let [built, plain] = kustomized(&root().join("deploy/kubernetes/embedded"), &chart.plain()?)?;
     ensure!(built == plain, "kubectl kustomize changes the manifests");
+    Ok(())
+}
+
+/// kubectl reads YAML 1.1, in which 0440 is a number in octal and `on` is true; we read 1.2.
+#[test]
+fn kubectl_reads_in_each_render_what_we_read() -> anyhow::Result<()> {
+    let Some(chart) = chart("kubectl reads in each render what we read")? else { return Ok(()) };
+    for render in renders(&chart)? {
+        let directory = tempfile::tempdir()?;
+        fs::write(directory.path().join("render.yaml"), &render.text)?;
+        fs::write(directory.path().join("kustomization.yaml"), "resources: [render.yaml]\n")?;
+        let [theirs, ours] = kustomized(directory.path(), &render.text)?;
+        ensure!(theirs.len() == ours.len(), "{}: {} objects of {}", render.name, theirs.len(), ours.len());
+        for (theirs, ours) in theirs.iter().zip(&ours) {
+            ensure!(theirs == ours, "{}: kubectl reads {theirs}\nwe read {ours}", render.name);
+        }
+    }
     Ok(())
 }
