@@ -10,6 +10,7 @@ mod end_to_end {
     mod a_persons_last_set_wins;
     mod a_receipt_tells_the_whole_story;
     mod a_redelivery_is_one_event;
+    mod a_snapshot_is_delivered_again_as_the_same_events;
     mod a_test_event_is_followed;
     mod dead_letters_are_listed_and_shown;
     mod kill_9_loses_nothing;
