@@ -26,7 +26,7 @@ pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
     let shutdown = moehog_runtime::shutdown_on_signal()?;
     let _following = [gateway.secrets.follow(gateway.all_secrets()), delivery.secrets.follow(delivery.all_secrets())];
 
-    let transformer = moehog_transformer::Transformer::new(transformer.mapping);
+    let transformer = moehog_transformer::open(&transformer.mapping)?;
     let delivery = moehog_delivery::Delivery::new(&delivery).context(Exit::Configuration)?;
     let data_dir = gateway.journal.dir.clone();
     let gateway = moehog_gateway::Gateway::bind_with(

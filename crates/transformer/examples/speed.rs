@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use moehog_proto::transformer::{Webhook, transformed_webhook::Result as Made};
-use moehog_transformer::{Mapping, Transformer};
+use moehog_transformer::{Mapping, Rules, Transformer};
 
 /// One Streams event of about `bytes`.
 fn event(number: usize, bytes: usize) -> String {
@@ -43,7 +43,7 @@ fn busy_seconds() -> f64 {
 }
 
 fn measure(name: &str, webhook: &Webhook) {
-    let transformer = Transformer::new(Mapping::default());
+    let transformer = Transformer::new(&Mapping::default(), Rules::default());
     let mut best = f64::INFINITY;
     let mut events = 0;
     for _ in 0..7 {

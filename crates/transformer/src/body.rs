@@ -2,6 +2,9 @@
 //!
 //! What is damaged in one place is repaired there and counted, so that one bad byte costs itself and not its batch.
 
+pub(crate) mod form;
+mod repair;
+
 use std::{
     borrow::Cow,
     io::{self, Read},
@@ -10,6 +13,8 @@ use std::{
 use flate2::read::MultiGzDecoder;
 
 use crate::notes::{Note, Notes};
+
+pub(crate) use self::repair::repair;
 
 /// Largest body after decompression, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;

@@ -1,8 +1,11 @@
 //! What a transformer can be told.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use moehog_runtime::{ConfigError, Listen, Shutdown};
+use moehog_runtime::{ConfigError, Listen, Secret, Shutdown};
 use moehog_transport::TlsConfig;
 use serde::Deserialize;
 
@@ -40,11 +43,24 @@ impl Config {
 }
 
 /// What the mapping does.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mapping {
+    /// A file of rules over the built-in mapping.
+    pub file: Option<PathBuf>,
+    /// Time between two looks at the file.
+    #[serde(with = "moehog_runtime::duration")]
+    pub reread_every: Duration,
+    /// What values are hashed with.
+    pub hash_key: Option<Secret>,
     /// Whether device push tokens become properties.
     pub keep_push_tokens: bool,
+}
+
+impl Default for Mapping {
+    fn default() -> Self {
+        Self { file: None, reread_every: Duration::from_secs(1), hash_key: None, keep_push_tokens: false }
+    }
 }
 
 #[cfg(test)]
@@ -56,6 +72,10 @@ mod tests {
         let config: Config = moehog_runtime::load(DEFAULTS, None, []).unwrap();
         assert_eq!(config.grpc.listen.port(), 50051);
         assert_eq!(config.admin.listen.port(), 9081);
-        assert_eq!(config.mapping, Mapping::default());
+        let (mapping, ours) = (config.mapping, Mapping::default());
+        assert_eq!(
+            (mapping.file, mapping.reread_every, mapping.hash_key.is_none(), mapping.keep_push_tokens),
+            (ours.file, ours.reread_every, ours.hash_key.is_none(), ours.keep_push_tokens)
+        );
     }
 }

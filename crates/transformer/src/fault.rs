@@ -17,6 +17,10 @@ pub(crate) enum Fault {
     NotAnObject,
     NestedTooDeep,
     TooManyProperties,
+    UnreadableLine,
+    // of a rule
+    RuleMissingValue { line: u32, field: &'static str },
+    RuleFailed { line: u32, field: &'static str },
     // of a webhook
     EmptyBody,
     UnreadableGzip,
@@ -30,9 +34,10 @@ pub(crate) enum Fault {
 /// What probably made a body unreadable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    Form,
     Truncated,
     Trailing,
+    Unquoted,
+    Placeholder,
     Syntax,
 }
 
@@ -51,6 +56,9 @@ impl Fault {
             Self::NotAnObject => "not_an_object",
             Self::NestedTooDeep => "nested_too_deep",
             Self::TooManyProperties => "too_many_properties",
+            Self::UnreadableLine => "unreadable_line",
+            Self::RuleMissingValue { .. } => "rule_missing_value",
+            Self::RuleFailed { .. } => "rule_failed",
             Self::EmptyBody => "empty_body",
             Self::UnreadableGzip => "unreadable_gzip",
             Self::UnreadableJson { .. } => "unreadable_json",
@@ -82,24 +90,45 @@ impl Fault {
                 );
             }
             Self::ForbiddenEvent => {
-                "`$merge_dangerously` merges persons without any guard and is not forwarded: use `$create_alias`"
+                "the event's name is one that PostHog bills, routes or merges persons by (`$exception`, `$ai_…`, `$$…`, \
+                 `survey …`, `$merge_dangerously`): take another, or put it into `allow` of the mapping file"
             }
             Self::KeyMismatch => {
                 "the event carries another project key than its request: send the events of each project by themselves"
+            }
+            Self::RuleMissingValue { line, field } => {
+                return format!(
+                    "the rule in line {line} of the mapping file makes `{field}` of something that the event does not have: \
+                     give it a `default`, or narrow the rule's `when`"
+                );
+            }
+            Self::RuleFailed { line, field } => {
+                return format!(
+                    "the rule in line {line} of the mapping file could not compute `{field}` of this event: try the event with \
+                     `moehog preview`"
+                );
             }
             Self::InvalidProperties => "`properties` is not an object: PostHog takes nothing else",
             Self::NotAnObject => "an event must be a JSON object",
             Self::NestedTooDeep => "a value nests deeper than 100 levels, which PostHog cannot read: flatten it",
             Self::TooManyProperties => "the event has more than 20,000 properties: leave out what is not needed",
+            Self::UnreadableLine => "this line of the body is not valid JSON, while others are: send one event a line",
             Self::EmptyBody => "the body is empty: set the connector's body to JSON with `event` and `distinct_id`",
             Self::UnreadableGzip => {
                 "the body begins like gzip and cannot be unpacked: send it plain or repair the sender"
             }
             Self::UnreadableJson { line, column, cause } => {
                 let remedy = match cause {
-                    Unreadable::Form => "it looks form-encoded: choose JSON as the body's type",
                     Unreadable::Truncated => "it ends too early: a bracket or a quote is not closed",
                     Unreadable::Trailing => "something follows the first JSON value: send one object or one array",
+                    Unreadable::Unquoted => {
+                        "a value there stands without quotes: put the placeholder between quotes, as in \
+                         \"{{EventAttribute['Name']}}\""
+                    }
+                    Unreadable::Placeholder => {
+                        "a placeholder there was not filled, and stands without quotes: MoEngage fills \
+                         {{EventAttribute['Name']}}, with the attribute's display name"
+                    }
                     Unreadable::Syntax => {
                         "a value that MoEngage filled in often holds a quote or a line break, which its template \
                          does not escape: leave that value out, or remove them with the filter `replace`"

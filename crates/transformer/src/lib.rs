@@ -20,6 +20,7 @@ use tonic::service::Routes;
 mod body;
 mod config;
 mod fault;
+mod follow;
 mod item;
 mod json;
 mod mapping;
@@ -27,12 +28,16 @@ mod metrics;
 mod moengage;
 mod notes;
 mod output;
+mod rules;
 mod service;
 mod transformer;
 
 pub use self::{
     config::{Config, DEFAULTS, Mapping},
-    notes::{Note, Notes},
+    follow::open,
+    mapping::types::Type,
+    notes::{Healed, Note, Notes},
+    rules::{Problem, Rules},
     transformer::Transformer,
 };
 
@@ -40,13 +45,18 @@ pub use self::{
 ///
 /// # Errors
 ///
-/// An address that cannot be listened on.
+/// An address that cannot be listened on; a mapping file that cannot be used.
 pub fn bind(config: Config) -> anyhow::Result<Worker> {
-    let routes = Routes::new(moehog_proto::transformer::server(Transformer::new(config.mapping)));
+    let routes = Routes::new(moehog_proto::transformer::server(open(&config.mapping)?));
     Worker::bind(
         "moehog.transformer.v1.TransformerService",
         routes,
         (&config.grpc, &config.admin, &config.shutdown),
         &config.tls,
     )
+}
+
+/// Bytes as hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

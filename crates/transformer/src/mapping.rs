@@ -6,10 +6,14 @@
 pub(crate) mod capture;
 pub(crate) mod identity;
 pub(crate) mod ids;
+pub(crate) mod members;
 pub(crate) mod placeholder;
+mod polish;
+pub(crate) mod privacy;
 mod properties;
 pub(crate) mod streams;
 pub(crate) mod time;
+pub(crate) mod types;
 
 use std::borrow::Cow;
 
@@ -24,16 +28,14 @@ use crate::{
     moengage::EventCodes,
     notes::{Note, Notes},
     output,
+    rules::{Applied, Heal, Otherwise, Rules, Scope},
 };
 use moehog_proto::transformer::Webhook;
-
-/// Names the built-in mapping; it changes with what the mapping makes of a body.
-pub(crate) const REVISION: &str = "builtin-1";
 
 /// Deepest value that PostHog reads inside a batch.
 ///
 /// Source: PostHog's capture reads with serde_json, limit 128 (probed 2026-08); a value stands four levels deep.
-const MAX_DEPTH: usize = 100;
+pub(crate) const MAX_DEPTH: usize = 100;
 
 /// What one event becomes, beside its properties.
 #[derive(Debug)]
@@ -46,11 +48,63 @@ pub(crate) struct Plan<'a> {
     pub(crate) personless: bool,
 }
 
+/// What becomes of an event.
+#[derive(Debug)]
+pub(crate) enum Planned<'a> {
+    /// It is sent.
+    Event(Plan<'a>),
+    /// A rule leaves it out.
+    Filtered(&'a str),
+}
+
+/// An event as the built-in mapping has it, before rules; its properties stand beside it.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    name: Result<Cow<'a, str>, Fault>,
+    person: Result<Person<'a>, Fault>,
+    /// MoEngage's own id of the person.
+    anonymous: Option<Cow<'a, str>>,
+    id: Id<'a>,
+    moment: Moment<'a>,
+    /// A marketer's template made it, in which every value is a text.
+    is_connector: bool,
+}
+
+/// Who an event is about.
+#[derive(Debug)]
+pub(crate) struct Person<'a> {
+    id: Cow<'a, str>,
+    /// Whether PostHog shall have a profile of it.
+    is_known: bool,
+}
+
+impl<'a> Person<'a> {
+    fn known(id: Cow<'a, str>) -> Self {
+        Self { id, is_known: true }
+    }
+
+    fn unknown(id: Cow<'a, str>) -> Self {
+        Self { id, is_known: false }
+    }
+}
+
+/// By what an event is the same when it is received again.
+#[derive(Debug)]
+pub(crate) enum Id<'a> {
+    /// The UUID that its sender gave it.
+    Given(Uuid),
+    /// Its own id.
+    Own(Cow<'a, str>),
+    /// Nothing but its place in the webhook.
+    None,
+}
+
 /// What the mapping of an event may use beside the event.
 #[derive(Debug)]
 pub(crate) struct Context<'w> {
     pub(crate) webhook: &'w Webhook,
     pub(crate) codes: &'w EventCodes,
+    pub(crate) rules: &'w Rules,
     pub(crate) keep_push_tokens: bool,
     /// The body holds something like a placeholder.
     pub(crate) markers: bool,
@@ -59,12 +113,16 @@ pub(crate) struct Context<'w> {
 }
 
 impl Context<'_> {
-    /// The UUID by the event's own id, else by its place in the webhook first taken.
-    fn uuid(&mut self, id: Option<&str>, position: u32) -> Uuid {
+    fn uuid(&mut self, id: &Id<'_>, position: u32) -> Uuid {
         match id {
-            Some(id) => self.ids.of_id(&self.webhook.source, id),
-            None => self.ids.of_place(&self.webhook.source, output::origin_receipt(self.webhook), position),
+            Id::Given(uuid) => *uuid,
+            Id::Own(id) => self.ids.of_id(&self.webhook.source, id),
+            Id::None => self.ids.of_place(&self.webhook.source, output::origin_receipt(self.webhook), position),
         }
+    }
+
+    fn event_name<'a>(&mut self, raw: &'a str, field: &'static str) -> Result<Option<Cow<'a, str>>, Fault> {
+        identity::event_name(raw, field, &self.rules.allow, &mut self.notes)
     }
 
     /// When it happened by `raw`, else when the webhook was received.
@@ -98,9 +156,9 @@ pub(crate) fn map<'a>(
     item: &Item<'a>,
     position: u32,
     list: List,
-    context: &mut Context<'_>,
+    context: &mut Context<'a>,
     properties: &mut Properties<'a>,
-) -> Result<Plan<'a>, Fault> {
+) -> Result<Planned<'a>, Fault> {
     properties.clear();
     if item.kind != Kind::Object {
         return Err(Fault::NotAnObject);
@@ -108,16 +166,67 @@ pub(crate) fn map<'a>(
     if item.overflows() {
         return Err(Fault::TooManyProperties);
     }
-    if list == List::Events {
-        return streams::map(item, position, context, properties);
-    }
-    if is_of_another_project(item, &context.webhook.api_key) {
+    if list == List::Batch && is_of_another_project(item, &context.webhook.api_key) {
         return Err(Fault::KeyMismatch);
     }
-    if streams::is_flat(item) {
-        return streams::map(item, position, context, properties);
+    let draft = if list == List::Events || streams::is_flat(item) {
+        streams::draft(item, context, properties)?
+    } else {
+        let is_free = context.webhook.api_key.is_empty() && item.properties.kind == Kind::Absent;
+        capture::draft(item, is_free, context, properties)?
+    };
+    finish(item, draft, position, context, properties)
+}
+
+/// Applies the rules to a draft, and what holds for every event.
+fn finish<'a>(
+    item: &Item<'a>,
+    draft: Draft<'a>,
+    position: u32,
+    context: &mut Context<'a>,
+    properties: &mut Properties<'a>,
+) -> Result<Planned<'a>, Fault> {
+    let rules = context.rules;
+    let Draft { name, person, anonymous, id, moment, is_connector } = draft;
+    let scope = Scope { item, name: name.as_deref().ok(), webhook: context.webhook };
+    let mut failed = false;
+    let rule = rules.find(&scope, &mut failed);
+    if failed {
+        context.notes.count(Note::RuleFailed);
     }
-    capture::map(item, position, context, properties)
+    let applied = match rule {
+        Some(rule) if rule.filter => return Ok(Planned::Filtered(&rule.place)),
+        Some(rule) => rule.apply(&scope, rules, properties, &mut context.notes)?,
+        None => Applied::default(),
+    };
+    let chosen = applied.person.or_else(|| rules.person(&scope, &mut context.notes));
+    let person = chosen.map_or(person, |chosen| chosen.map(Person::known));
+    let name = match applied.name {
+        Some(name) => name,
+        None => name?,
+    };
+    let uuid = context.uuid(&applied.id.map_or(id, Id::Own), position);
+    let person = match person {
+        Ok(person) => person,
+        Err(fault) => match rules.identity.otherwise(fault) {
+            None | Some(Otherwise::Dead) => return Err(fault),
+            Some(Otherwise::Drop) => return Ok(Planned::Filtered("identity")),
+            Some(Otherwise::Personless) => {
+                Person::unknown(anonymous.unwrap_or_else(|| Cow::Owned(uuid.hyphenated().to_string())))
+            }
+        },
+    };
+    if !person.is_known {
+        context.notes.count(Note::Personless);
+    }
+    let heals = match rules.heal {
+        Heal::Connectors => is_connector,
+        Heal::All => true,
+        Heal::None => false,
+    };
+    polish::polish(properties, heals, rules, &mut context.notes);
+    let moment = applied.moment.unwrap_or(moment);
+    Ok(Planned::Event(Plan { uuid, name, distinct_id: person.id, moment, personless: !person.is_known }))
 }
 
 /// The list of a body that an event stands in.

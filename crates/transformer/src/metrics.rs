@@ -1,9 +1,10 @@
 //! The transformer's metrics; counters move once a call.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use metrics::{counter, histogram};
+use metrics::{counter, gauge, histogram};
 use moehog_proto::transformer::{TransformedWebhook, mapped_event::Outcome, transformed_webhook};
+use parking_lot::Mutex;
 
 use crate::{Note, Notes};
 
@@ -16,13 +17,17 @@ pub(crate) struct Tally {
     filtered: u64,
     duplicate: u64,
     dead: u64,
-    notes: Notes,
+    /// By source.
+    notes: BTreeMap<String, Notes>,
 }
 
 impl Tally {
-    /// Adds one webhook.
-    pub(crate) fn add(&mut self, webhook: &TransformedWebhook, notes: &Notes) {
-        self.notes.merge(notes);
+    /// Adds one webhook of a source.
+    pub(crate) fn add(&mut self, source: &str, webhook: &TransformedWebhook, notes: &Notes) {
+        match self.notes.get_mut(source) {
+            Some(known) => known.merge(notes),
+            None => drop(self.notes.insert(source.to_string(), notes.clone())),
+        }
         let Some(transformed_webhook::Result::Mapped(mapped)) = &webhook.result else {
             self.webhooks_rejected += 1;
             return;
@@ -39,7 +44,7 @@ impl Tally {
     }
 }
 
-/// `moehog_transformer_{webhooks,events,notes}_total` and `moehog_transformer_call_seconds`: one Transform call answered.
+/// `moehog_transformer_{webhooks,events,notes,types}_total` and `moehog_transformer_call_seconds`: one Transform call answered.
 pub(crate) fn transformed(tally: &Tally, took: Duration) {
     for (outcome, count) in [("mapped", tally.webhooks_mapped), ("rejected", tally.webhooks_rejected)] {
         if count > 0 {
@@ -53,11 +58,38 @@ pub(crate) fn transformed(tally: &Tally, took: Duration) {
             counter!("moehog_transformer_events_total", "outcome" => outcome).increment(count);
         }
     }
-    for note in Note::ALL {
-        let count = tally.notes.get(note);
-        if count > 0 {
-            counter!("moehog_transformer_notes_total", "note" => note.name()).increment(count);
+    for (source, notes) in &tally.notes {
+        for note in Note::ALL {
+            let count = notes.get(note);
+            if count > 0 {
+                let labels = [("source", source.clone()), ("note", note.name().to_string())];
+                counter!("moehog_transformer_notes_total", &labels).increment(count);
+            }
+        }
+        for (property, count) in notes.types() {
+            for (outcome, count) in [("healed", count.healed), ("kept", count.kept)] {
+                if count > 0 {
+                    let labels =
+                        [("source", source.clone()), ("property", property.clone()), ("outcome", outcome.to_string())];
+                    counter!("moehog_transformer_types_total", &labels).increment(count);
+                }
+            }
         }
     }
     histogram!("moehog_transformer_call_seconds").record(took.as_secs_f64());
+}
+
+/// `moehog_transformer_mapping_info{revision}`: 1 for the mapping in use, 0 for those before it.
+pub(crate) fn mapping(revision: &str) {
+    static LAST: Mutex<Option<String>> = Mutex::new(None);
+    let before = LAST.lock().replace(revision.to_string());
+    if let Some(before) = before.filter(|before| before != revision) {
+        gauge!("moehog_transformer_mapping_info", "revision" => before).set(0);
+    }
+    gauge!("moehog_transformer_mapping_info", "revision" => revision.to_string()).set(1);
+}
+
+/// `moehog_transformer_mapping_reloads_total{outcome}`: a change of the mapping file was `taken` or `refused`, or the file was `gone`.
+pub(crate) fn reload(outcome: &'static str) {
+    counter!("moehog_transformer_mapping_reloads_total", "outcome" => outcome).increment(1);
 }

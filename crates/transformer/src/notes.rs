@@ -1,5 +1,7 @@
 //! What the mapping did beyond copying, counted: repairs, drops and fallbacks that a person may want to hear of.
 
+use std::collections::BTreeMap;
+
 /// One thing worth counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Note {
@@ -31,11 +33,21 @@ pub enum Note {
     Cut,
     /// Attributes whose name would change a person, renamed.
     RenamedReserved,
+    /// Properties left out by `[privacy] drop`.
+    DroppedPrivate,
+    /// Properties hashed by `[privacy] hash`.
+    Hashed,
+    /// Values of a rule that could not be computed.
+    RuleFailed,
+    /// Bodies whose JSON was repaired.
+    RepairedJson,
+    /// Bodies that were form-encoded.
+    Form,
 }
 
 impl Note {
     /// Every note, in the order of their counts.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::RepairedUtf8,
         Self::RepairedSurrogate,
         Self::DroppedPlaceholder,
@@ -50,6 +62,11 @@ impl Note {
         Self::WrongKind,
         Self::Cut,
         Self::RenamedReserved,
+        Self::DroppedPrivate,
+        Self::Hashed,
+        Self::RuleFailed,
+        Self::RepairedJson,
+        Self::Form,
     ];
 
     /// The word that metrics use.
@@ -70,13 +87,59 @@ impl Note {
             Self::WrongKind => "wrong_kind",
             Self::Cut => "cut",
             Self::RenamedReserved => "renamed_reserved",
+            Self::DroppedPrivate => "dropped_private",
+            Self::Hashed => "hashed",
+            Self::RuleFailed => "rule_failed",
+            Self::RepairedJson => "repaired_json",
+            Self::Form => "form",
         }
     }
 }
 
+/// What was mended in a body that was no JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repair {
+    /// A value as Python prints it: `True`, `None`, `['a']`.
+    PythonValue,
+    /// A comma before a closing bracket.
+    TrailingComma,
+    /// A quote inside of a text.
+    UnescapedQuote,
+    /// A line break or another control character inside of a text.
+    ControlCharacter,
+    /// No value at all.
+    EmptyValue,
+}
+
+impl Repair {
+    /// The word that stands on the event.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::PythonValue => "python_value",
+            Self::TrailingComma => "trailing_comma",
+            Self::UnescapedQuote => "unescaped_quote",
+            Self::ControlCharacter => "control_character",
+            Self::EmptyValue => "empty_value",
+        }
+    }
+}
+
+/// Values whose property has a type that they lacked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Healed {
+    /// Became values of the type.
+    pub healed: u64,
+    /// Stayed as they were: they would not have been the same.
+    pub kept: u64,
+}
+
 /// Counts of notes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Notes([u64; Note::ALL.len()]);
+pub struct Notes {
+    counts: [u64; Note::ALL.len()],
+    /// By property, in small letters: names are those of the mapping file and of the list of quantities.
+    healed: BTreeMap<String, Healed>,
+}
 
 impl Notes {
     /// Counts `note` once.
@@ -86,19 +149,39 @@ impl Notes {
 
     /// Counts `note` several times.
     pub(crate) fn add(&mut self, note: Note, count: u64) {
-        self.0[note as usize] += count;
+        self.counts[note as usize] += count;
+    }
+
+    /// Counts a value that was to be of another type.
+    pub(crate) fn healed(&mut self, property: &str, was: bool) {
+        let count = match self.healed.get_mut(property) {
+            Some(count) => count,
+            None => self.healed.entry(property.to_lowercase()).or_default(),
+        };
+        *(if was { &mut count.healed } else { &mut count.kept }) += 1;
     }
 
     /// Adds the counts of `other`.
     pub(crate) fn merge(&mut self, other: &Self) {
-        for (count, more) in self.0.iter_mut().zip(other.0) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
+        }
+        for (property, more) in &other.healed {
+            let count = self.healed.entry(property.clone()).or_default();
+            count.healed += more.healed;
+            count.kept += more.kept;
         }
     }
 
     /// How often `note` was counted.
     #[must_use]
     pub fn get(&self, note: Note) -> u64 {
-        self.0[note as usize]
+        self.counts[note as usize]
+    }
+
+    /// Values that were to be of another type, by property.
+    #[must_use]
+    pub fn types(&self) -> &BTreeMap<String, Healed> {
+        &self.healed
     }
 }

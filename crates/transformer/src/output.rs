@@ -16,7 +16,8 @@ use uuid::Uuid;
 use crate::{
     fault::Fault,
     json,
-    mapping::{Plan, Properties, REVISION},
+    mapping::{Plan, Planned, Properties},
+    notes::Repair,
 };
 
 /// Most events of one webhook.
@@ -56,11 +57,11 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(webhook: &Webhook, body_bytes: usize) -> Self {
+    pub(crate) fn new(webhook: &Webhook, revision: &str, repairs: &[Repair], body_bytes: usize) -> Self {
         Self {
             receipt: webhook.receipt.clone(),
             trace: webhook.trace.clone(),
-            origin: origin(webhook),
+            origin: origin(webhook, revision, repairs),
             events: Vec::new(),
             json: Vec::with_capacity((body_bytes + body_bytes / 2 + 512).min(MAX_MAPPED_BYTES)),
             uuids: Vec::new(),
@@ -74,16 +75,17 @@ impl Output {
     pub(crate) fn take(
         &mut self,
         position: u32,
-        plan: Result<Plan<'_>, Fault>,
+        planned: Result<Planned<'_>, Fault>,
         properties: &Properties<'_>,
     ) -> Result<(), Fault> {
         if self.events.len() >= MAX_EVENTS {
             return Err(Fault::TooManyEvents);
         }
-        let outcome = match plan {
+        let outcome = match planned {
             Err(fault) => Outcome::Dead(fault.into()),
-            Ok(plan) if self.repeats(&plan) => Outcome::Duplicate(true),
-            Ok(plan) => Outcome::Event(self.write(position, plan, properties)),
+            Ok(Planned::Filtered(reason)) => Outcome::Filtered(reason.to_string()),
+            Ok(Planned::Event(plan)) if self.repeats(&plan) => Outcome::Duplicate(true),
+            Ok(Planned::Event(plan)) => Outcome::Event(self.write(position, plan, properties)),
         };
         self.events.push(MappedEvent { position, ordinal: 0, outcome: Some(outcome) });
         if self.json.len() > MAX_MAPPED_BYTES { Err(Fault::TooLarge) } else { Ok(()) }
@@ -178,7 +180,7 @@ impl Output {
 }
 
 /// `"moehog":{…}`: by it an event at PostHog leads back to its webhook.
-fn origin(webhook: &Webhook) -> Vec<u8> {
+fn origin(webhook: &Webhook, revision: &str, repairs: &[Repair]) -> Vec<u8> {
     let mut out = Vec::with_capacity(160 + webhook.source.len());
     out.extend_from_slice(b"\"moehog\":{\"receipt\":");
     json::write_string(&mut out, origin_receipt(webhook));
@@ -189,7 +191,11 @@ fn origin(webhook: &Webhook) -> Vec<u8> {
     out.extend_from_slice(b",\"source\":");
     json::write_string(&mut out, &webhook.source);
     out.extend_from_slice(b",\"mapping\":");
-    json::write_string(&mut out, REVISION);
+    json::write_string(&mut out, revision);
+    if !repairs.is_empty() {
+        let names: Vec<_> = repairs.iter().map(|repair| ["\"", repair.name(), "\""].concat()).collect();
+        out.extend_from_slice(format!(",\"repaired\":[{}]", names.join(",")).as_bytes());
+    }
     out.push(b'}');
     out
 }

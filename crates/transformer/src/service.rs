@@ -13,7 +13,7 @@ use moehog_telemetry::trace::{self, Description, Leaf, Side, SpanKind};
 use tonic::{Request, Response, Status, async_trait};
 use tracing::Span;
 
-use crate::{Notes, Transformer, body, metrics, metrics::Tally, output};
+use crate::{Notes, Rules, Transformer, body, metrics, metrics::Tally, output};
 
 /// A call with more work than this, in bytes of body, goes to a thread of its own, so that it holds back no neighbour.
 const INLINE_BYTES: usize = 256 * 1024;
@@ -55,35 +55,37 @@ impl Transformer {
             bytes => usize::try_from(bytes).unwrap_or(usize::MAX).min(output::MAX_MAPPED_BYTES),
         };
         let call = trace::context(call, None);
+        let rules = self.rules();
         let mut tally = Tally::default();
         let mut webhooks = Vec::with_capacity(request.webhooks.len());
         let mut used = 0;
         for webhook in request.webhooks {
-            let (transformed, notes) = self.traced(webhook, call.as_ref());
+            let source = webhook.source.clone();
+            let (transformed, notes) = self.traced(webhook, &rules, call.as_ref());
             used += weight(&transformed);
             if used > room && !webhooks.is_empty() {
                 break;
             }
-            tally.add(&transformed, &notes);
+            tally.add(&source, &transformed, &notes);
             webhooks.push(transformed);
         }
         metrics::transformed(&tally, began.elapsed());
-        TransformResponse { webhooks, mapping_revision: self.revision().to_string() }
+        TransformResponse { webhooks, mapping_revision: rules.revision().to_string() }
     }
 
     /// Maps one webhook under a span of its own trace, linked with that of the call; its events continue it.
-    fn traced(&self, mut webhook: Webhook, call: Option<&TraceContext>) -> (TransformedWebhook, Notes) {
+    fn traced(&self, mut webhook: Webhook, rules: &Rules, call: Option<&TraceContext>) -> (TransformedWebhook, Notes) {
         let mut span = Leaf::begin(webhook.trace.as_ref(), || {
             Description::new("transform", SpanKind::Internal)
                 .with("moehog.receipt", webhook.receipt.clone())
                 .with("moehog.source", webhook.source.clone())
-                .with("moehog.mapping", self.revision().to_string())
+                .with("moehog.mapping", rules.revision().to_string())
         });
         if let Some(call) = call {
             span.link(call);
         }
         webhook.trace = span.context().or(webhook.trace);
-        let (transformed, notes) = self.transform_counted(&webhook);
+        let (transformed, notes) = self.transform_by(rules, &webhook);
         if !span.is_none() {
             match &transformed.result {
                 Some(transformed_webhook::Result::Mapped(mapped)) => {

@@ -1,9 +1,13 @@
 //! The pure function: one webhook in, what became of its events out.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Weak},
+};
 
 use moehog_proto::transformer::{TransformedWebhook, Webhook, transformed_webhook};
 use moehog_runtime::Cores;
+use parking_lot::RwLock;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess};
 
 use crate::{
@@ -13,32 +17,40 @@ use crate::{
     item::{self, Item, Kind, Members, Walk},
     mapping::{self, Context, List, Properties, ids::Ids, placeholder::Detector},
     moengage::EventCodes,
-    notes::Notes,
+    notes::{Note, Notes, Repair},
     output::Output,
+    rules::Rules,
 };
 
-/// Maps webhooks to PostHog events. Cheap to clone; holds no state that changes.
+/// Maps webhooks to PostHog events. Cheap to clone; the rules can be replaced while it is used.
 #[derive(Debug, Clone)]
 pub struct Transformer(Arc<Parts>);
 
 #[derive(Debug)]
 struct Parts {
-    config: Mapping,
+    keep_push_tokens: bool,
+    rules: RwLock<Arc<Rules>>,
     codes: EventCodes,
     placeholders: Detector,
     cores: Cores,
 }
 
 impl Transformer {
-    /// A transformer with the built-in mapping.
+    /// A transformer with the built-in mapping and rules over it.
     #[must_use]
-    pub fn new(config: Mapping) -> Self {
+    pub fn new(config: &Mapping, rules: Rules) -> Self {
         Self(Arc::new(Parts {
-            config,
+            keep_push_tokens: config.keep_push_tokens,
+            rules: RwLock::new(Arc::new(rules)),
             codes: EventCodes::default(),
             placeholders: Detector::default(),
             cores: Cores::all(),
         }))
+    }
+
+    /// The same, without keeping it alive.
+    pub(crate) fn downgrade(&self) -> WeakTransformer {
+        WeakTransformer(Arc::downgrade(&self.0))
     }
 
     /// Where large calls are worked on.
@@ -46,13 +58,18 @@ impl Transformer {
         &self.0.cores
     }
 
-    /// Names the mapping that makes the events.
+    /// The rules as they are now; a call works with the same ones from its begin to its end.
     #[must_use]
-    pub fn revision(&self) -> &'static str {
-        mapping::REVISION
+    pub fn rules(&self) -> Arc<Rules> {
+        self.0.rules.read().clone()
     }
 
-    /// Maps one webhook. Any bytes give events or a rejection; the same webhook gives the same answer.
+    /// Replaces the rules; calls under way end with those they began with.
+    pub fn replace(&self, rules: Rules) {
+        *self.0.rules.write() = Arc::new(rules);
+    }
+
+    /// Maps one webhook. Any bytes give events or a rejection; the same webhook and rules give the same answer.
     #[must_use]
     pub fn transform(&self, webhook: &Webhook) -> TransformedWebhook {
         self.transform_counted(webhook).0
@@ -61,15 +78,20 @@ impl Transformer {
     /// [`Self::transform`], with counts of what was done beyond copying.
     #[must_use]
     pub fn transform_counted(&self, webhook: &Webhook) -> (TransformedWebhook, Notes) {
+        self.transform_by(&self.rules(), webhook)
+    }
+
+    /// [`Self::transform_counted`] by rules that may have been replaced meanwhile.
+    pub(crate) fn transform_by(&self, rules: &Rules, webhook: &Webhook) -> (TransformedWebhook, Notes) {
         let mut notes = Notes::default();
-        let result = match self.map(webhook, &mut notes) {
+        let result = match self.map(webhook, rules, &mut notes) {
             Ok(output) => transformed_webhook::Result::Mapped(output.finish()),
             Err(fault) => transformed_webhook::Result::Rejection(fault.into()),
         };
         (TransformedWebhook { result: Some(result) }, notes)
     }
 
-    fn map(&self, webhook: &Webhook, notes: &mut Notes) -> Result<Output, Fault> {
+    fn map(&self, webhook: &Webhook, rules: &Rules, notes: &mut Notes) -> Result<Output, Fault> {
         let bytes = body::unpack(&webhook.body).map_err(|error| match error {
             DecodeError::Gzip(_) => Fault::UnreadableGzip,
             DecodeError::TooLarge => Fault::TooLarge,
@@ -78,33 +100,77 @@ impl Transformer {
         if text.trim_ascii().is_empty() {
             return Err(Fault::EmptyBody);
         }
-        let mut walk = Body {
+        if body::form::is_form(&webhook.content_type, &text) {
+            notes.count(Note::Form);
+            return self.read(webhook, rules, &body::form::to_json(&text), &[], notes);
+        }
+        let mut noted = Notes::default();
+        let read = self.read(webhook, rules, &text, &[], &mut noted);
+        let Err(fault @ Fault::UnreadableJson { .. }) = read else {
+            notes.merge(&noted);
+            return read;
+        };
+        if are_lines(&text) {
+            let mut body = self.body(webhook, rules, text.len(), &[]);
+            body.read_lines(&text)?;
+            return Ok(body.end(notes));
+        }
+        let (mended, repairs) = body::repair(&text).ok_or(fault)?;
+        notes.count(Note::RepairedJson);
+        self.read(webhook, rules, &mended, &repairs, notes)
+    }
+
+    /// Reads a body that is JSON.
+    fn read(
+        &self,
+        webhook: &Webhook,
+        rules: &Rules,
+        text: &str,
+        repairs: &[Repair],
+        notes: &mut Notes,
+    ) -> Result<Output, Fault> {
+        let mut body = self.body(webhook, rules, text.len(), repairs);
+        body.context.markers = self.0.placeholders.may_hold_marker(text);
+        let read = body.read(text);
+        let output = body.end(notes);
+        read.map(|()| output)
+    }
+
+    fn body<'a>(&'a self, webhook: &'a Webhook, rules: &'a Rules, bytes: usize, repairs: &[Repair]) -> Body<'a> {
+        Body {
             context: Context {
                 webhook,
                 codes: &self.0.codes,
-                keep_push_tokens: self.0.config.keep_push_tokens,
-                markers: self.0.placeholders.may_hold_marker(&text),
+                rules,
+                keep_push_tokens: self.0.keep_push_tokens,
+                markers: true,
                 ids: Ids::new(),
                 notes: Notes::default(),
             },
-            output: Output::new(webhook, text.len()),
+            output: Output::new(webhook, rules.revision(), repairs, bytes),
             item: Item::default(),
             properties: Properties::new(),
             own: Item::default(),
             lists: 0,
             stopped: None,
-        };
-        let read = walk.read(&text);
-        notes.merge(&walk.context.notes);
-        read?;
-        Ok(walk.output)
+        }
+    }
+}
+
+/// A transformer that may be gone.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakTransformer(Weak<Parts>);
+
+impl WeakTransformer {
+    pub(crate) fn upgrade(&self) -> Option<Transformer> {
+        self.0.upgrade().map(Transformer)
     }
 }
 
 /// A body while it is read. Events of a list are mapped as they are met, so that no list is ever held.
 #[derive(Debug)]
-struct Body<'a, 'w> {
-    context: Context<'w>,
+struct Body<'a> {
+    context: Context<'a>,
     output: Output,
     /// The event of a list under way.
     item: Item<'a>,
@@ -117,7 +183,34 @@ struct Body<'a, 'w> {
     stopped: Option<Fault>,
 }
 
-impl<'a> Body<'a, '_> {
+impl<'a> Body<'a> {
+    fn end(self, notes: &mut Notes) -> Output {
+        notes.merge(&self.context.notes);
+        self.output
+    }
+
+    /// Reads a body of one event a line.
+    fn read_lines(&mut self, text: &'a str) -> Result<(), Fault> {
+        let lines = text.lines().filter(|line| !line.trim_ascii().is_empty());
+        for (position, line) in (0..).zip(lines) {
+            let line = line.trim_ascii();
+            if serde_json::from_str::<IgnoredAny>(line).is_err() {
+                self.output.take(position, Err(Fault::UnreadableLine), &self.properties)?;
+                continue;
+            }
+            self.item.read(line);
+            let list = match self.item.field("event").filter(|raw| raw.starts_with('{')) {
+                Some(raw) => {
+                    self.item.read(raw);
+                    List::Events
+                }
+                None => List::Batch,
+            };
+            self.take(position, list)?;
+        }
+        Ok(())
+    }
+
     fn read(&mut self, text: &'a str) -> Result<(), Fault> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let read = Walk(&mut *self).deserialize(&mut deserializer).and_then(|()| deserializer.end());
@@ -153,7 +246,9 @@ impl<'a> Body<'a, '_> {
         } else {
             std::mem::swap(&mut self.item, &mut self.own);
             let is_event = ["event", "event_name", "event_code"].iter().any(|name| self.item.field(name).is_some());
-            if !is_event || self.item.kind != Kind::Object {
+            let may_be_event =
+                is_event || (self.context.rules.names_events() && self.context.webhook.api_key.is_empty());
+            if !may_be_event || self.item.kind != Kind::Object {
                 return Err(Fault::UnknownShape);
             }
             List::Batch
@@ -167,7 +262,7 @@ impl<'a> Body<'a, '_> {
     }
 }
 
-impl<'a> Members<'a> for Body<'a, '_> {
+impl<'a> Members<'a> for Body<'a> {
     fn kind(&mut self, kind: Kind) {
         self.own.kind = kind;
     }
@@ -187,12 +282,12 @@ impl<'a> Members<'a> for Body<'a, '_> {
 }
 
 /// A list of events.
-struct Elements<'b, 'a, 'w> {
-    body: &'b mut Body<'a, 'w>,
+struct Elements<'b, 'a> {
+    body: &'b mut Body<'a>,
     list: List,
 }
 
-impl<'a> Members<'a> for Elements<'_, 'a, '_> {
+impl<'a> Members<'a> for Elements<'_, 'a> {
     fn kind(&mut self, _: Kind) {}
 
     fn member<A: MapAccess<'a>>(&mut self, _: &'a str, members: &mut A) -> Result<(), A::Error> {
@@ -215,16 +310,34 @@ impl<'a> Members<'a> for Elements<'_, 'a, '_> {
     }
 }
 
+/// Whether a body is one object a line, at least one of which can be read.
+fn are_lines(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim_ascii).filter(|line| !line.is_empty());
+    let are_objects = lines.clone().nth(1).is_some() && lines.clone().all(|line| line.starts_with('{'));
+    are_objects && lines.any(|line| serde_json::from_str::<IgnoredAny>(line).is_ok())
+}
+
 fn unreadable(error: &serde_json::Error, text: &str) -> Fault {
-    let text = text.trim_ascii_start();
-    let cause = match text.as_bytes().first() {
+    let begin = text.trim_ascii_start();
+    let cause = match begin.as_bytes().first() {
         Some(b'{' | b'[') if error.is_eof() => Unreadable::Truncated,
-        Some(b'{' | b'[') if is_whole(text) => Unreadable::Trailing,
-        Some(b'{' | b'[') => Unreadable::Syntax,
-        _ if text.contains('=') => Unreadable::Form,
+        Some(b'{' | b'[') if is_whole(begin) => Unreadable::Trailing,
+        Some(b'{' | b'[') => bare(text, error.line(), error.column()),
         _ => Unreadable::Syntax,
     };
     Fault::UnreadableJson { line: error.line(), column: error.column(), cause }
+}
+
+/// What stands without quotes where a value should begin, if that is the matter.
+fn bare(text: &str, line: usize, column: usize) -> Unreadable {
+    let Some(line) = text.lines().nth(line.saturating_sub(1)) else { return Unreadable::Syntax };
+    let at = column.saturating_sub(1).min(line.len());
+    let before = line.as_bytes()[..at].trim_ascii_end();
+    match line.as_bytes().get(at..) {
+        Some([b'{', ..]) if before.ends_with(b"{") => Unreadable::Placeholder,
+        Some([byte, ..]) if before.ends_with(b":") && !b"\"'{[".contains(byte) => Unreadable::Unquoted,
+        _ => Unreadable::Syntax,
+    }
 }
 
 /// Whether a valid value stands at the beginning.

@@ -10,7 +10,7 @@ use moehog_proto::{
         TransformRequest, Webhook, client, mapped_event::Outcome, server, transformed_webhook::Result as Made,
     },
 };
-use moehog_transformer::{Config, DEFAULTS, Mapping, Transformer};
+use moehog_transformer::{Config, DEFAULTS, Mapping, Rules, Transformer};
 use tokio_util::sync::CancellationToken;
 
 fn streams(events: usize) -> Webhook {
@@ -41,13 +41,13 @@ fn counts(response: &moehog_proto::transformer::TransformResponse) -> Vec<Option
 
 #[tokio::test]
 async fn an_answer_holds_whole_webhooks_in_order_while_there_is_room() {
-    let channel = moehog_transport::in_process(server(Transformer::new(Mapping::default())));
+    let channel = moehog_transport::in_process(server(Transformer::new(&Mapping::default(), Rules::default())));
     let mut client = client(channel);
     let all = || vec![streams(3), Webhook::default(), streams(5), streams(2)];
 
     let whole = client.transform(request(all(), 0)).await.unwrap().into_inner();
     assert_eq!(counts(&whole), [Some(3), None, Some(5), Some(2)]);
-    assert_eq!(whole.mapping_revision, "builtin-1");
+    assert_eq!(whole.mapping_revision, "builtin-2");
 
     // one is answered however little room there is, and what is left is asked again until nothing is
     let mut rest = all();
@@ -64,12 +64,13 @@ async fn an_answer_holds_whole_webhooks_in_order_while_there_is_room() {
     assert_eq!(three.webhooks[..], whole.webhooks[..3]);
 
     let nothing = client.transform(request(Vec::new(), 0)).await.unwrap().into_inner();
-    assert_eq!((nothing.webhooks.len(), nothing.mapping_revision.as_str()), (0, "builtin-1"));
+    assert_eq!((nothing.webhooks.len(), nothing.mapping_revision.as_str()), (0, "builtin-2"));
 }
 
 #[tokio::test]
 async fn events_continue_the_trace_of_their_webhook() {
-    let mut client = client(moehog_transport::in_process(server(Transformer::new(Mapping::default()))));
+    let mut client =
+        client(moehog_transport::in_process(server(Transformer::new(&Mapping::default(), Rules::default()))));
     let trace = TraceContext::from_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00");
     let webhook = Webhook { trace: trace.clone(), ..streams(1) };
     let answer = client.transform(request(vec![webhook], 0)).await.unwrap().into_inner();
@@ -83,7 +84,8 @@ async fn events_continue_the_trace_of_their_webhook() {
 /// The worker thread of this test's runtime is the only one: what blocks it would hold back the neighbour.
 #[tokio::test]
 async fn a_large_body_holds_back_no_neighbour() {
-    let mut client = client(moehog_transport::in_process(server(Transformer::new(Mapping::default()))));
+    let mut client =
+        client(moehog_transport::in_process(server(Transformer::new(&Mapping::default(), Rules::default()))));
     let mut large = client.clone();
     let mut body = b"[".to_vec();
     body.extend(

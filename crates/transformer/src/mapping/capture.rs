@@ -8,9 +8,11 @@ use std::{
     collections::{HashMap, hash_map::Entry},
 };
 
-use uuid::Uuid;
-
-use super::{Context, Plan, Properties, Rank, checked, identity, ids, time::Moment};
+use super::{
+    Context, Draft, Id, Person, Properties, Rank, checked, identity, ids,
+    members::{merged, object},
+    time::Moment,
+};
 use crate::{
     fault::Fault,
     item::{Item, Kind, Object, Pair},
@@ -42,16 +44,16 @@ const READ: [&str; 14] = [
     "historical_migration",
 ];
 
-/// Plans an event that is in PostHog's form.
-pub(crate) fn map<'a>(
+/// Drafts an event that is in PostHog's form. `is_free`: a marketer made up the names beside `event`, and what is not about the event
+/// itself is a property of it.
+pub(crate) fn draft<'a>(
     item: &Item<'a>,
-    position: u32,
-    context: &mut Context<'_>,
+    is_free: bool,
+    context: &mut Context<'a>,
     properties: &mut Properties<'a>,
-) -> Result<Plan<'a>, Fault> {
-    let name = item.field("event").map(|raw| identity::event_name(raw, "event", &mut context.notes));
-    let name = name.transpose()?.flatten().ok_or(Fault::MissingEvent)?;
-    let distinct_id = person(item, context)?;
+) -> Result<Draft<'a>, Fault> {
+    let name = item.field("event").map(|raw| context.event_name(raw, "event"));
+    let name = name.unwrap_or(Ok(None)).and_then(|name| name.ok_or(Fault::MissingEvent));
     if item.properties.kind == Kind::Other {
         return Err(Fault::InvalidProperties);
     }
@@ -61,11 +63,18 @@ pub(crate) fn map<'a>(
     for pair in &item.fields {
         // of two of one name the last counts, and the others are not even merged
         if !is_merged(&pair.name) || item.field(&pair.name).is_some_and(|last| std::ptr::eq(last, pair.value)) {
-            beside(pair, context, properties)?;
+            beside(pair, is_free, context, properties)?;
         }
     }
-    let uuid = uuid(item, position, context);
-    Ok(Plan { uuid, name, distinct_id, moment: moment(item, context), personless: false })
+    let person = person(item, context).map(Person::known);
+    Ok(Draft {
+        name,
+        person,
+        anonymous: None,
+        id: id(item, context),
+        moment: moment(item, context),
+        is_connector: true,
+    })
 }
 
 /// The first of the places where PostHog looks for the person.
@@ -80,8 +89,8 @@ fn person<'a>(item: &Item<'a>, context: &mut Context<'_>) -> Result<Cow<'a, str>
     Err(Fault::MissingDistinctId)
 }
 
-/// The UUID that the body gives; else one made of the body's own id, else of its place.
-fn uuid(item: &Item<'_>, position: u32, context: &mut Context<'_>) -> Uuid {
+/// The UUID that the body gives, else its own id.
+fn id<'a>(item: &Item<'a>, context: &mut Context<'a>) -> Id<'a> {
     let inner = item.properties.pairs.iter().rev().find(|pair| pair.name == "$insert_id");
     let own = ID_FIELDS.iter().filter_map(|name| item.field(name)).chain(inner.map(|pair| pair.value));
     for raw in own.filter(|raw| !json::is_null(raw)) {
@@ -89,12 +98,10 @@ fn uuid(item: &Item<'_>, position: u32, context: &mut Context<'_>) -> Uuid {
             context.notes.count(Note::UnusableId);
             continue;
         };
-        return match item.field("uuid").filter(|uuid| std::ptr::eq(*uuid, raw)).and_then(|_| ids::given(&id)) {
-            Some(uuid) => uuid,
-            None => context.uuid(Some(&id), position),
-        };
+        let given = item.field("uuid").filter(|uuid| std::ptr::eq(*uuid, raw)).and_then(|_| ids::given(&id));
+        return given.map_or(Id::Own(id), Id::Given);
     }
-    context.uuid(None, position)
+    Id::None
 }
 
 /// PostHog takes `offset` (milliseconds before now) over `timestamp`; its now is our time of arrival.
@@ -110,12 +117,20 @@ fn moment<'a>(item: &Item<'a>, context: &mut Context<'_>) -> Moment<'a> {
 }
 
 /// A member beside `properties`: PostHog's own go into them, where the newer API reads them too.
-fn beside<'a>(pair: &Pair<'a>, context: &mut Context<'_>, properties: &mut Properties<'a>) -> Result<(), Fault> {
+fn beside<'a>(
+    pair: &Pair<'a>,
+    is_free: bool,
+    context: &mut Context<'_>,
+    properties: &mut Properties<'a>,
+) -> Result<(), Fault> {
     let name = &*pair.name;
     if READ.contains(&name) {
         return Ok(());
     }
     if !name.starts_with('$') {
+        if is_free {
+            return add(pair, context, properties);
+        }
         context.notes.count(Note::IgnoredField);
         return Ok(());
     }
@@ -139,7 +154,7 @@ fn beside<'a>(pair: &Pair<'a>, context: &mut Context<'_>, properties: &mut Prope
         None if members.pairs.is_empty() => return Ok(()),
         None => Cow::Owned(object(&members.pairs)),
     };
-    properties.put(Rank::Event, name, key, value);
+    properties.put(name, key, value);
     Ok(())
 }
 
@@ -204,22 +219,4 @@ fn members<'a>(raw: &'a str, context: &mut Context<'_>) -> Option<Filled<'a>> {
         }
     }
     Some(Filled { dropped: all - pairs.len(), pairs })
-}
-
-/// The members of `inner` with those of `outer` over them, as PostHog merges a top-level `$set` into the properties'.
-fn merged<'p>(inner: &'p str, outer: Vec<Pair<'p>>) -> Vec<Pair<'p>> {
-    let mut pairs = Object::read(inner).pairs;
-    let places: HashMap<_, _> = pairs.iter().enumerate().map(|(at, pair)| (pair.name.clone(), at)).collect();
-    for pair in outer {
-        match places.get(&pair.name) {
-            Some(at) => pairs[*at].value = pair.value,
-            None => pairs.push(pair),
-        }
-    }
-    pairs
-}
-
-fn object(pairs: &[Pair<'_>]) -> String {
-    let members: Vec<_> = pairs.iter().map(|pair| [pair.key, ":", pair.value].concat()).collect();
-    format!("{{{}}}", members.join(","))
 }

@@ -1,6 +1,6 @@
 //! Who an event is about, and which texts must never become a person.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use crate::{
     fault::Fault,
@@ -83,17 +83,25 @@ pub(crate) fn distinct_id<'a>(
     Ok(Some(kept(text, notes)))
 }
 
-/// An event's name; none for anything but a text that is not blank.
+/// Whether PostHog routes, bills or drops events of this name apart. Sources: PostHog, rust/capture/src/v1/analytics/constants.rs
+/// (02291397) and rust/capture/src/events/analytics.rs (006ae06e), read 2026-08.
+fn is_special(name: &str) -> bool {
+    ["$exception", "$performance_event", "$merge_dangerously"].contains(&name)
+        || ["$$", "$ai_", "$snapshot", "survey "].iter().any(|begin| name.starts_with(begin))
+}
+
+/// An event's name; none for anything but a text that is not blank. Names that are special to PostHog must be allowed.
 pub(crate) fn event_name<'a>(
     raw: &'a str,
     field: &'static str,
+    allow: &BTreeSet<String>,
     notes: &mut Notes,
 ) -> Result<Option<Cow<'a, str>>, Fault> {
     let Some(text) = json::string(raw).filter(|text| !text.trim().is_empty()) else { return Ok(None) };
     if placeholder::is_unresolved(&text) {
         return Err(Fault::UnresolvedPlaceholder { field });
     }
-    if text == "$merge_dangerously" {
+    if is_special(&text) && !allow.contains(&*text) {
         return Err(Fault::ForbiddenEvent);
     }
     Ok(Some(kept(text, notes)))

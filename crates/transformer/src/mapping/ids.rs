@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 /// Namespace of all UUIDs that moehog makes. It must never change: resends would become new events.
-const NAMESPACE: Uuid = Uuid::from_u128(0x6d6f_6568_6f67_5001_9e5b_0a7c_41d2_8f33);
+pub(crate) const NAMESPACE: Uuid = Uuid::from_u128(0x6d6f_6568_6f67_5001_9e5b_0a7c_41d2_8f33);
 
 /// Makes the UUIDs of one source's events.
 #[derive(Debug)]

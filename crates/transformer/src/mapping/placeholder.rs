@@ -49,6 +49,11 @@ pub(crate) fn is_unresolved(text: &str) -> bool {
     is_nothing(text) || holds_marker(text)
 }
 
+/// Whether a value, as JSON, is a text that was not filled.
+pub(crate) fn is_unfilled(raw: &str) -> bool {
+    json::string(raw).is_some_and(|text| is_unresolved(&text))
+}
+
 /// Which values of an event are taken for unfilled.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {

@@ -20,15 +20,16 @@ pub(crate) enum Rank {
     User,
 }
 
+/// A property; one without a value was left out.
 #[derive(Debug)]
-struct Property<'a> {
+pub(crate) struct Property<'a> {
     /// Goes before the name.
-    prefix: &'static str,
-    name: Cow<'a, str>,
+    pub(crate) prefix: &'static str,
+    pub(crate) name: Cow<'a, str>,
     /// The name as JSON, with its quotes and without the prefix.
     key: &'a str,
     /// JSON.
-    value: Cow<'a, str>,
+    pub(crate) value: Cow<'a, str>,
     rank: Rank,
 }
 
@@ -85,27 +86,40 @@ impl<'a> Properties<'a> {
     }
 
     /// Sets a property, whatever it was before; `key` is its name as JSON.
-    pub(crate) fn put(&mut self, rank: Rank, name: &'static str, key: &'static str, value: Cow<'a, str>) {
+    pub(crate) fn put(&mut self, name: &'a str, key: &'a str, value: Cow<'a, str>) {
         let fingerprint = fingerprint("", name);
         match self.find(fingerprint, "", name) {
             Some(at) => self.list[at].value = value,
-            None => self.add(fingerprint, Property { prefix: "", name: Cow::Borrowed(name), key, value, rank }),
+            None => {
+                self.add(fingerprint, Property { prefix: "", name: Cow::Borrowed(name), key, value, rank: Rank::Event })
+            }
         }
+    }
+
+    /// Leaves out all but those whose name `keeps`.
+    pub(crate) fn keep_only(&mut self, keeps: impl Fn(&str) -> bool) {
+        let left_out = self.list.iter_mut().filter(|property| !property.prefix.is_empty() || !keeps(&property.name));
+        left_out.for_each(|property| property.value = Cow::Borrowed(""));
+    }
+
+    /// Changes each in place.
+    pub(crate) fn each(&mut self, change: impl FnMut(&mut Property<'a>)) {
+        self.list.iter_mut().filter(|property| !property.value.is_empty()).for_each(change);
     }
 
     /// The value of a property, as JSON.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.find(fingerprint("", name), "", name).map(|at| &*self.list[at].value)
+        self.find(fingerprint("", name), "", name).map(|at| &*self.list[at].value).filter(|value| !value.is_empty())
     }
 
     /// Whether there is a property of this name.
     pub(crate) fn contains(&self, name: &str) -> bool {
-        self.find(fingerprint("", name), "", name).is_some()
+        self.get(name).is_some()
     }
 
     /// Appends `"name":value,` for each, without brackets.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        for property in &self.list {
+        for property in self.list.iter().filter(|property| !property.value.is_empty()) {
             if property.prefix.is_empty() {
                 out.extend_from_slice(property.key.as_bytes());
             } else {

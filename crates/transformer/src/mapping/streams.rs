@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{Context, Plan, Properties, Rank, checked, identity};
+use super::{Context, Draft, Id, Person, Properties, Rank, checked, identity};
 use crate::{
     fault::Fault,
     item::{Item, Kind, Object, Pair},
@@ -47,13 +47,12 @@ struct Fields<'a> {
     moengage_user_id: Option<&'a str>,
 }
 
-/// Plans a Streams event.
-pub(crate) fn map<'a>(
+/// Drafts a Streams event.
+pub(crate) fn draft<'a>(
     item: &Item<'a>,
-    position: u32,
-    context: &mut Context<'_>,
+    context: &mut Context<'a>,
     properties: &mut Properties<'a>,
-) -> Result<Plan<'a>, Fault> {
+) -> Result<Draft<'a>, Fault> {
     let mut fields = Fields::default();
     for object in [&item.event_attributes, &item.properties] {
         flatten(object, Rank::Event, context, properties)?;
@@ -66,8 +65,19 @@ pub(crate) fn map<'a>(
         fields.moengage_user_id = fields.moengage_user_id.or(identities.moengage_user_id);
     }
 
-    let name = name(&fields, context)?;
-    let (distinct_id, personless) = person(&fields, context)?;
+    let name = name(&fields, context);
+    let known = fields.uid.map_or(Ok(None), |raw| identity::distinct_id(raw, "uid", &mut context.notes));
+    // PostHog knows the person by another id, if at all
+    let anonymous = fields
+        .moengage_user_id
+        .map_or(Ok(None), |raw| identity::distinct_id(raw, "moengage_user_id", &mut context.notes));
+    let person = match (known, &anonymous) {
+        (Err(fault), _) => Err(fault),
+        (Ok(Some(id)), _) => Ok(Person::known(id)),
+        (Ok(None), Ok(Some(id))) => Ok(Person::unknown(id.clone())),
+        (Ok(None), Ok(None)) => Err(Fault::MissingDistinctId),
+        (Ok(None), Err(fault)) => Err(*fault),
+    };
     let id = fields.uuid.filter(|raw| !json::is_null(raw)).and_then(|raw| {
         let id = identity::event_id(raw);
         if id.is_none() {
@@ -76,34 +86,22 @@ pub(crate) fn map<'a>(
         id
     });
     let moment = context.moment(fields.time.or(fields.flat_time));
-    Ok(Plan { uuid: context.uuid(id.as_deref(), position), name, distinct_id, moment, personless })
+    let anonymous = anonymous.ok().flatten();
+    Ok(Draft { name, person, anonymous, id: id.map_or(Id::None, Id::Own), moment, is_connector: false })
 }
 
 /// The display name; without it the name of the code.
-fn name<'a>(fields: &Fields<'a>, context: &mut Context<'_>) -> Result<Cow<'a, str>, Fault> {
+fn name<'a>(fields: &Fields<'a>, context: &mut Context<'a>) -> Result<Cow<'a, str>, Fault> {
     if let Some(raw) = fields.name
-        && let Some(name) = identity::event_name(raw, "event_name", &mut context.notes)?
+        && let Some(name) = context.event_name(raw, "event_name")?
     {
         return Ok(name);
     }
-    let code = fields.code.map(|raw| identity::event_name(raw, "event_code", &mut context.notes));
+    let code = fields.code.map(|raw| context.event_name(raw, "event_code"));
     match code.transpose()?.flatten().ok_or(Fault::MissingEvent)? {
         Cow::Borrowed(code) => Ok(Cow::Borrowed(context.codes.name(code))),
         Cow::Owned(code) => Ok(Cow::Owned(context.codes.name(&code).to_string())),
     }
-}
-
-/// The customer's id; without it MoEngage's own, and no person profile: PostHog knows the person by another id, if at all.
-fn person<'a>(fields: &Fields<'a>, context: &mut Context<'_>) -> Result<(Cow<'a, str>, bool), Fault> {
-    if let Some(raw) = fields.uid
-        && let Some(id) = identity::distinct_id(raw, "uid", &mut context.notes)?
-    {
-        return Ok((id, false));
-    }
-    let raw = fields.moengage_user_id.ok_or(Fault::MissingDistinctId)?;
-    let id = identity::distinct_id(raw, "moengage_user_id", &mut context.notes)?.ok_or(Fault::MissingDistinctId)?;
-    context.notes.count(Note::Personless);
-    Ok((id, true))
 }
 
 /// The attributes of an event or device, as they are named.

@@ -50,6 +50,16 @@ impl<'a> Moment<'a> {
         relative(text.trim()).and_then(in_reach).map(Self::from_ms)
     }
 
+    /// Milliseconds since the epoch.
+    pub(crate) fn ms(&self) -> i64 {
+        self.ms
+    }
+
+    /// The same, kept beyond its body.
+    pub(crate) fn into_owned(self) -> Moment<'static> {
+        Moment { ms: self.ms, verbatim: self.verbatim.map(|text| Cow::Owned(text.into_owned())) }
+    }
+
     /// Whether the text of the body is kept.
     pub(crate) fn is_verbatim(&self) -> bool {
         self.verbatim.is_some()

@@ -51,6 +51,8 @@ pub(crate) fn judge(report: &Report) -> Vec<Row> {
     if let Some(mapping) = &report.mapping {
         let what = "built-in mapping, Streams events, one core";
         rows.push(least(what, "events/s", mapping.streams_events_per_second, 300_000.0, 500_000.0));
+        let what = "ten rules, Streams events, one core";
+        rows.push(least(what, "events/s", mapping.ten_rules_events_per_second, 50_000.0, 100_000.0));
     }
     let largest = |bytes: fn(&Round) -> u64| {
         let of_one = report.throughput.iter().filter(|one| one.kind == Kind::One);

@@ -1,4 +1,4 @@
-//! The built-in mapping and the compression alone, on one core.
+//! The mapping, built-in and with ten rules, and the compression alone, on one core.
 
 use std::{
     fmt, fs,
@@ -10,11 +10,12 @@ use anyhow::{Context, ensure};
 use flate2::{Compression, write::GzEncoder};
 use moehog_emulator::moengage::Draft;
 use moehog_proto::transformer::{TransformedWebhook, Webhook, mapped_event::Outcome, transformed_webhook};
-use moehog_transformer::Transformer;
+use moehog_transformer::{Rules, Transformer};
 use serde::Serialize;
 
 use super::{load::Workload, subject::KEY};
 
+const TEN_RULES: &str = include_str!("ten_rules.toml");
 const LASTS: Duration = Duration::from_secs(3);
 const DIFFERENT: u64 = 64;
 /// Events in a full request to PostHog.
@@ -25,6 +26,8 @@ const REQUEST: usize = 500;
 pub(crate) struct Mapping {
     pub(crate) streams_events_per_second: f64,
     pub(crate) connector_events_per_second: f64,
+    /// Streams events, by a mapping file of ten rules.
+    pub(crate) ten_rules_events_per_second: f64,
     /// CPU-seconds to compress a million mapped Streams events as delivery does: requests of 500, level 1.
     pub(crate) gzip_cpu_per_million: f64,
 }
@@ -34,11 +37,13 @@ impl fmt::Display for Mapping {
         write!(
             formatter,
             "built-in mapping on one core: {:.0} Streams events/s ({:.2} CPU-s/M), {:.0} Connector events/s ({:.2} CPU-s/M); \
-             gzip level 1 {:.2} CPU-s/M",
+             ten rules: {:.0} Streams events/s ({:.2} CPU-s/M); gzip level 1 {:.2} CPU-s/M",
             self.streams_events_per_second,
             1e6 / self.streams_events_per_second,
             self.connector_events_per_second,
             1e6 / self.connector_events_per_second,
+            self.ten_rules_events_per_second,
+            1e6 / self.ten_rules_events_per_second,
             self.gzip_cpu_per_million,
         )
     }
@@ -46,16 +51,23 @@ impl fmt::Display for Mapping {
 
 pub(crate) fn measure() -> anyhow::Result<Mapping> {
     let mapping = Mapping {
-        streams_events_per_second: rate(Workload::Batch)?,
-        connector_events_per_second: rate(Workload::Single)?,
+        streams_events_per_second: rate(Workload::Batch, Rules::default())?,
+        connector_events_per_second: rate(Workload::Single, Rules::default())?,
+        ten_rules_events_per_second: rate(Workload::Batch, ten_rules()?)?,
         gzip_cpu_per_million: gzip()?,
     };
     println!("{mapping}");
     Ok(mapping)
 }
 
-fn rate(workload: Workload) -> anyhow::Result<f64> {
-    let transformer = Transformer::new(moehog_transformer::Mapping { keep_push_tokens: false });
+fn ten_rules() -> anyhow::Result<Rules> {
+    let rules = Rules::read(TEN_RULES, None).map_err(|problems| anyhow::anyhow!("ten_rules.toml: {problems:?}"))?;
+    ensure!(rules.count() == 10, "{} rules", rules.count());
+    Ok(rules)
+}
+
+fn rate(workload: Workload, rules: Rules) -> anyhow::Result<f64> {
+    let transformer = Transformer::new(&moehog_transformer::Mapping::default(), rules);
     let draft = Draft::sized(workload.template(), KEY, 3, workload.event_bytes());
     let webhooks: Vec<_> = draft.bodies(0).take(DIFFERENT as usize).map(|body| webhook(workload, body.bytes)).collect();
     for webhook in &webhooks {
@@ -73,7 +85,7 @@ fn rate(workload: Workload) -> anyhow::Result<f64> {
 }
 
 fn gzip() -> anyhow::Result<f64> {
-    let transformer = Transformer::new(moehog_transformer::Mapping { keep_push_tokens: false });
+    let transformer = Transformer::new(&moehog_transformer::Mapping::default(), Rules::default());
     let draft = Draft::sized(Workload::Batch.template(), KEY, 3, Workload::Batch.event_bytes());
     let mut request = Vec::new();
     let mut events = 0_u64;

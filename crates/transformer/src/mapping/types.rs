@@ -1,0 +1,176 @@
+//! Values of a kind: every value that a Connector's template makes is a text, and an analyst needs amounts as numbers.
+
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
+
+use crate::json;
+
+/// Names of properties that are quantities, one a line.
+static QUANTITIES: LazyLock<Vec<&str>> =
+    LazyLock::new(|| include_str!("quantities.txt").lines().filter(|line| !line.starts_with('#')).collect());
+
+/// What a property's values shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// A number.
+    Number,
+    /// A boolean.
+    Boolean,
+    /// A text.
+    Text,
+}
+
+impl Type {
+    pub(crate) const ALL: [Self; 3] = [Self::Number, Self::Boolean, Self::Text];
+
+    /// The word of the mapping file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Text => "string",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name() == name)
+    }
+
+    /// The type of a JSON value; none for null, objects and arrays.
+    pub(crate) fn of(raw: &str) -> Option<Self> {
+        match raw.as_bytes().first()? {
+            b'"' => Some(Self::Text),
+            b't' | b'f' => Some(Self::Boolean),
+            _ if json::is_number(raw) => Some(Self::Number),
+            _ => None,
+        }
+    }
+
+    /// A JSON value as one of this type; none where it is not certainly the same value.
+    #[must_use]
+    pub fn cast(self, raw: &str) -> Option<Cow<'_, str>> {
+        match self {
+            _ if Self::of(raw) == Some(self) => Some(Cow::Borrowed(raw)),
+            Self::Number => inner(raw).filter(|text| is_number(text)).map(Cow::Borrowed),
+            Self::Boolean => match inner(raw).unwrap_or(raw) {
+                "1" => Some(Cow::Borrowed("true")),
+                "0" => Some(Cow::Borrowed("false")),
+                text if text.eq_ignore_ascii_case("true") => Some(Cow::Borrowed("true")),
+                text if text.eq_ignore_ascii_case("false") => Some(Cow::Borrowed("false")),
+                _ => None,
+            },
+            Self::Text => Self::of(raw).map(|_| Cow::Owned(["\"", raw, "\""].concat())),
+        }
+    }
+}
+
+/// The text of a string without escapes, blanks around it cut.
+fn inner(raw: &str) -> Option<&str> {
+    let text = raw.strip_prefix('"')?.strip_suffix('"')?;
+    memchr::memchr(b'\\', text.as_bytes()).is_none().then(|| text.trim_ascii())
+}
+
+/// Whether a text is a number as JSON writes it, and one that PostHog keeps: it reads whole numbers of 64 bits, and turns
+/// larger ones into others.
+///
+/// Source: PostHog's capture, probed 2026-08.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if !digits.starts_with(|c: char| c.is_ascii_digit()) || digits.len() > 64 {
+        return false;
+    }
+    match serde_json::from_str::<serde_json::Number>(text) {
+        Ok(number) if text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) => {
+            number.is_i64() || number.is_u64()
+        }
+        Ok(number) => number.as_f64().is_some_and(f64::is_finite),
+        Err(_) => false,
+    }
+}
+
+/// The types of properties by their names.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Types {
+    pinned: BTreeMap<String, Type>,
+}
+
+impl Types {
+    pub(crate) fn new(pinned: BTreeMap<String, Type>) -> Self {
+        Self { pinned }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pinned.is_empty()
+    }
+
+    pub(crate) fn pinned(&self, name: &str) -> Option<Type> {
+        self.pinned.get(name).copied()
+    }
+
+    /// What a property's values shall be; quantities are asked for where `heal` says so.
+    pub(crate) fn wanted(&self, name: &str, heal: bool) -> Option<Type> {
+        if !self.pinned.is_empty()
+            && let Some(pinned) = self.pinned(name)
+        {
+            return Some(pinned);
+        }
+        (heal && is_quantity(name)).then_some(Type::Number)
+    }
+}
+
+/// Whether a property of this name is a quantity by the list, whatever its case.
+pub(crate) fn is_quantity(name: &str) -> bool {
+    QUANTITIES.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_cast_only_where_it_stays_the_same() {
+        for (to, raw, cast) in [
+            (Type::Number, r#""49.90""#, Some("49.90")),
+            (Type::Number, r#"" -3 ""#, Some("-3")),
+            (Type::Number, r#""1e3""#, Some("1e3")),
+            (Type::Number, "1.0", Some("1.0")),
+            (Type::Number, r#""18446744073709551615""#, Some("18446744073709551615")),
+            (Type::Number, r#""18446744073709551616""#, None),
+            (Type::Number, r#""1,299.00""#, None),
+            (Type::Number, r#""01""#, None),
+            (Type::Number, r#""+1""#, None),
+            (Type::Number, r#""1e999""#, None),
+            (Type::Number, r#""NaN""#, None),
+            (Type::Number, r#""""#, None),
+            (Type::Number, "true", None),
+            (Type::Number, "null", None),
+            (Type::Number, "[1]", None),
+            (Type::Boolean, r#""True""#, Some("true")),
+            (Type::Boolean, r#""0""#, Some("false")),
+            (Type::Boolean, "1", Some("true")),
+            (Type::Boolean, "false", Some("false")),
+            (Type::Boolean, r#""yes""#, None),
+            (Type::Boolean, "2", None),
+            (Type::Text, "1.10", Some(r#""1.10""#)),
+            (Type::Text, "true", Some(r#""true""#)),
+            (Type::Text, r#""a\"b""#, Some(r#""a\"b""#)),
+            (Type::Text, "null", None),
+            (Type::Text, "{}", None),
+        ] {
+            assert_eq!(to.cast(raw).as_deref(), cast, "{raw} as {}", to.name());
+        }
+    }
+
+    #[test]
+    fn quantities_are_known_by_their_whole_name() {
+        let types = Types::new(BTreeMap::from([("zip".to_string(), Type::Text)]));
+        for name in ["amount", "Revenue", "quantity", "purchase_amount"] {
+            assert_eq!(types.wanted(name, true), Some(Type::Number), "{name}");
+            assert_eq!(types.wanted(name, false), None, "{name}");
+        }
+        for name in ["version", "coupon", "amounts_due", "zip_code", ""] {
+            assert_eq!(types.wanted(name, true), None, "{name}");
+        }
+        assert_eq!(types.wanted("zip", false), Some(Type::Text));
+    }
+}

@@ -1,0 +1,160 @@
+//! A mapping file: rules over the built-in mapping, in the language that MoEngage's templates have, Jinja.
+//!
+//! The first rule whose source and condition fit an event is applied to it; what it does not say stays as the built-in mapping
+//! has it. Everything that can be wrong without an event is found when the file is read. A value that only names a place is
+//! copied as it stands in the body; the template engine runs for what is computed, and sees only what an expression names.
+
+mod apply;
+mod condition;
+mod engine;
+mod expression;
+mod filters;
+mod names;
+mod path;
+mod read;
+mod rule;
+mod scope;
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest, Sha256};
+
+pub use self::read::Problem;
+pub(crate) use self::{apply::Applied, scope::Scope};
+use self::{expression::Expression, names::Secret, rule::Rule};
+use crate::{
+    fault::Fault,
+    hex,
+    mapping::{privacy::Privacy, types::Types},
+};
+
+/// Names the built-in mapping; it changes with what the mapping makes of a body.
+pub(crate) const BUILT_IN: &str = "builtin-2";
+
+/// Rules as they are applied.
+#[derive(Debug)]
+pub struct Rules {
+    revision: String,
+    pub(crate) heal: Heal,
+    pub(crate) types: Types,
+    pub(crate) privacy: Privacy,
+    pub(crate) identity: Identity,
+    /// Names of PostHog's own that may be used.
+    pub(crate) allow: BTreeSet<String>,
+    secret: Option<Secret>,
+    list: Vec<Rule>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            revision: BUILT_IN.to_string(),
+            heal: Heal::default(),
+            types: Types::default(),
+            privacy: Privacy::default(),
+            identity: Identity::default(),
+            allow: BTreeSet::new(),
+            secret: None,
+            list: Vec::new(),
+        }
+    }
+}
+
+impl Rules {
+    /// Reads a mapping file; `hash_key` is what `[privacy] hash` and the filter `hash` work with.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it, in the order of its lines.
+    pub fn read(text: &str, hash_key: Option<&[u8]>) -> Result<Self, Vec<Problem>> {
+        let digest = hex(&Sha256::digest(text));
+        let revision = format!("{BUILT_IN}+{}", &digest[..12]);
+        Ok(Self { revision, secret: hash_key.map(Secret::new), ..read::read(text, hash_key.is_some())? })
+    }
+
+    /// Names them: the built-in mapping, and 12 digits of the file's SHA-256.
+    #[must_use]
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    /// How many rules there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether some rule may take events that the built-in mapping has no name for.
+    pub(crate) fn names_events(&self) -> bool {
+        self.list.iter().any(|rule| rule.event.is_some() || rule.filter)
+    }
+
+    /// The key that values are hashed with.
+    pub(crate) fn secret(&self) -> Option<&[u8]> {
+        self.secret.as_ref().map(Secret::bytes)
+    }
+
+    /// The rule for an event.
+    pub(crate) fn find(&self, scope: &Scope<'_, '_>, failed: &mut bool) -> Option<&Rule> {
+        self.list.iter().find(|rule| rule.is_for(scope, self, failed))
+    }
+}
+
+/// Whose texts become numbers where a property's name says that it is a quantity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Heal {
+    /// Of bodies that a marketer wrote: every value there is a text.
+    #[default]
+    Connectors,
+    /// Of all.
+    All,
+    /// Of none.
+    None,
+}
+
+/// Who an event is about, where the built-in mapping shall not say it.
+#[derive(Debug, Default)]
+pub(crate) struct Identity {
+    /// The first that has a value counts; none is the built-in mapping's.
+    pub(crate) distinct_id: Vec<Expression>,
+    /// What becomes of an event without anybody.
+    pub(crate) missing: Option<Otherwise>,
+    /// What becomes of an event whose id must not be a person.
+    pub(crate) refused: Option<Otherwise>,
+}
+
+impl Identity {
+    /// What becomes of an event without a person because of `fault`; none is what the built-in mapping does.
+    pub(crate) fn otherwise(&self, fault: Fault) -> Option<Otherwise> {
+        match fault {
+            Fault::MissingDistinctId | Fault::RuleMissingValue { .. } => self.missing,
+            Fault::InvalidDistinctId | Fault::ForbiddenId | Fault::UnresolvedPlaceholder { .. } => self.refused,
+            _ => None,
+        }
+    }
+}
+
+/// What becomes of an event without a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Otherwise {
+    /// A dead letter.
+    Dead,
+    /// Left out.
+    Drop,
+    /// Sent without a person profile, under MoEngage's own id or the event's.
+    Personless,
+}
+
+impl Otherwise {
+    fn named(word: &str) -> Option<Self> {
+        match word {
+            "dead" => Some(Self::Dead),
+            "drop" => Some(Self::Drop),
+            "personless" => Some(Self::Personless),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! A rule applied to one event.
+
+use std::borrow::Cow;
+
+use super::{
+    Rules,
+    engine::Unusable,
+    expression::Node,
+    rule::{Rule, Target},
+    scope::Scope,
+};
+use crate::{
+    fault::Fault,
+    item::Pair,
+    json,
+    mapping::{MAX_DEPTH, Properties, identity, members, placeholder, time::Moment},
+    notes::{Note, Notes},
+};
+
+/// What a rule says of an event beside its properties; none where it says nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Applied<'a> {
+    pub(crate) name: Option<Cow<'a, str>>,
+    pub(crate) person: Option<Result<Cow<'a, str>, Fault>>,
+    pub(crate) id: Option<Cow<'a, str>>,
+    pub(crate) moment: Option<Moment<'a>>,
+}
+
+impl Rule {
+    /// Sets the event's properties, and says who, what and when.
+    ///
+    /// # Errors
+    ///
+    /// The event's name could not be made.
+    pub(crate) fn apply<'a>(
+        &'a self,
+        scope: &Scope<'_, 'a>,
+        rules: &Rules,
+        properties: &mut Properties<'a>,
+        notes: &mut Notes,
+    ) -> Result<Applied<'a>, Fault> {
+        let mut maker = Maker { scope, rules, notes };
+        let name = self.event.as_ref().map(|node| self.event_name(node, &mut maker)).transpose()?;
+        let person = self.distinct_id.as_ref().map(|node| self.distinct_id(node, &mut maker));
+        let id = self.uuid.as_ref().and_then(|node| {
+            let id = maker.value(node).and_then(|raw| owned(raw, identity::event_id));
+            maker.count_if(id.is_none(), Note::UnusableId);
+            id
+        });
+        let moment = self.timestamp.as_ref().and_then(|node| {
+            let moment = maker.value(node).and_then(|raw| match raw {
+                Cow::Borrowed(raw) => Moment::read(raw),
+                Cow::Owned(raw) => Moment::read(&raw).map(Moment::into_owned),
+            });
+            maker.count_if(moment.is_none(), Note::UnreadableTime);
+            moment
+        });
+        if !self.keep {
+            properties.keep_only(|name| name.starts_with('$'));
+        }
+        for target in &self.properties {
+            if let Some(value) = maker.value(&target.node) {
+                properties.put(&target.name, &target.key, value);
+            }
+        }
+        for (name, key, targets) in [
+            ("$set", "\"$set\"", &self.set),
+            ("$set_once", "\"$set_once\"", &self.set_once),
+            ("$groups", "\"$groups\"", &self.groups),
+        ] {
+            maker.merge(name, key, targets, properties);
+        }
+        if !self.unset.is_empty() {
+            properties.put("$unset", "\"$unset\"", Cow::Owned(format!("[{}]", self.unset.join(","))));
+        }
+        Ok(Applied { name, person, id, moment })
+    }
+
+    fn event_name<'a>(&self, node: &Node, maker: &mut Maker<'_, '_, 'a>) -> Result<Cow<'a, str>, Fault> {
+        let raw =
+            node.evaluate(maker.scope, maker.rules.secret.as_ref()).map_err(|error| self.fault(error, "event"))?;
+        let (notes, allow) = (&mut *maker.notes, &maker.rules.allow);
+        let name = match raw {
+            Cow::Borrowed(raw) => identity::event_name(raw, "event", allow, notes)?,
+            Cow::Owned(raw) => {
+                identity::event_name(&raw, "event", allow, notes)?.map(|name| Cow::Owned(name.into_owned()))
+            }
+        };
+        name.ok_or_else(|| self.fault(Unusable::Missing, "event"))
+    }
+
+    fn distinct_id<'a>(&self, node: &Node, maker: &mut Maker<'_, '_, 'a>) -> Result<Cow<'a, str>, Fault> {
+        let raw = node.evaluate(maker.scope, maker.rules.secret.as_ref());
+        let id = maker.person(raw.map_err(|error| self.fault(error, "distinct_id"))?)?;
+        id.ok_or_else(|| self.fault(Unusable::Missing, "distinct_id"))
+    }
+
+    fn fault(&self, error: Unusable, field: &'static str) -> Fault {
+        let line = u32::try_from(self.line).unwrap_or(u32::MAX);
+        match error {
+            Unusable::Missing => Fault::RuleMissingValue { line, field },
+            Unusable::Failed => Fault::RuleFailed { line, field },
+        }
+    }
+}
+
+impl Rules {
+    /// The person by the configured list; none where there is no list.
+    pub(crate) fn person<'a>(&self, scope: &Scope<'_, 'a>, notes: &mut Notes) -> Option<Result<Cow<'a, str>, Fault>> {
+        if self.identity.distinct_id.is_empty() {
+            return None;
+        }
+        let mut maker = Maker { scope, rules: self, notes };
+        for expression in &self.identity.distinct_id {
+            let Ok(raw) = expression.evaluate(scope, self.secret.as_ref()) else { continue };
+            match maker.person(raw) {
+                Ok(None) => {}
+                Ok(Some(id)) => return Some(Ok(id)),
+                Err(fault) => return Some(Err(fault)),
+            }
+        }
+        Some(Err(Fault::MissingDistinctId))
+    }
+}
+
+struct Maker<'m, 's, 'a> {
+    scope: &'m Scope<'s, 'a>,
+    rules: &'m Rules,
+    notes: &'m mut Notes,
+}
+
+impl<'a> Maker<'_, '_, 'a> {
+    /// A value as JSON; none where something is missing, was not filled, or cannot be computed or read.
+    fn value(&mut self, node: &Node) -> Option<Cow<'a, str>> {
+        match node.evaluate(self.scope, self.rules.secret.as_ref()) {
+            Ok(value) if placeholder::is_unfilled(&value) => {
+                self.notes.count(Note::DroppedPlaceholder);
+                None
+            }
+            Ok(value) if json::nests_deeper(&value, MAX_DEPTH) => {
+                self.notes.count(Note::WrongKind);
+                None
+            }
+            Ok(value) => Some(value),
+            Err(Unusable::Missing) => None,
+            Err(Unusable::Failed) => {
+                self.notes.count(Note::RuleFailed);
+                None
+            }
+        }
+    }
+
+    fn person(&mut self, raw: Cow<'a, str>) -> Result<Option<Cow<'a, str>>, Fault> {
+        match raw {
+            Cow::Borrowed(raw) => identity::distinct_id(raw, "distinct_id", self.notes),
+            Cow::Owned(raw) => {
+                let id = identity::distinct_id(&raw, "distinct_id", self.notes)?;
+                Ok(id.map(|id| Cow::Owned(id.into_owned())))
+            }
+        }
+    }
+
+    /// Adds to one of the objects that PostHog merges key by key.
+    fn merge(&mut self, name: &'a str, key: &'a str, targets: &'a [Target], properties: &mut Properties<'a>) {
+        let values: Vec<_> = targets.iter().filter_map(|target| Some((target, self.value(&target.node)?))).collect();
+        if values.is_empty() {
+            return;
+        }
+        let outer = values.iter().map(|(target, value)| Pair {
+            name: Cow::Borrowed(target.name.as_str()),
+            key: &target.key,
+            value,
+        });
+        let inner = properties.get(name).filter(|inner| json::is_object(inner)).unwrap_or("{}");
+        let merged = members::object(&members::merged(inner, outer.collect()));
+        properties.put(name, key, Cow::Owned(merged));
+    }
+
+    fn count_if(&mut self, condition: bool, note: Note) {
+        if condition {
+            self.notes.count(note);
+        }
+    }
+}
+
+/// Reads a text out of JSON that may be computed.
+fn owned<'a>(raw: Cow<'a, str>, read: impl for<'r> Fn(&'r str) -> Option<Cow<'r, str>>) -> Option<Cow<'a, str>> {
+    match raw {
+        Cow::Borrowed(raw) => read(raw),
+        Cow::Owned(raw) => read(&raw).map(|text| Cow::Owned(text.into_owned())),
+    }
+}

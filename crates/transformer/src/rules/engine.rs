@@ -1,0 +1,107 @@
+//! The template engine, for what is more than a move: expressions over the few values that they name.
+//!
+//! Filters are Jinja's, MoEngage's documented ones and ours. Source: MoEngage, "Jinja Templating Language" (18637864, read
+//! 2026-08).
+
+use std::{fmt, sync::LazyLock};
+
+use minijinja::{
+    Environment, Error, ErrorKind, UndefinedBehavior, Value,
+    machinery::{ast, parse_expr},
+};
+
+use super::{
+    filters,
+    names::{Names, Secret},
+    path::{self, Read},
+    scope::Scope,
+};
+
+/// One for the process: expressions borrow it for as long as they live.
+static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut engine = Environment::new();
+    engine.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    filters::add(&mut engine);
+    engine
+});
+
+/// A compiled expression.
+pub(crate) struct Engine {
+    expression: minijinja::Expression<'static, 'static>,
+    source: String,
+    reads: Vec<Read>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Engine").field(&self.source).finish()
+    }
+}
+
+/// Why an expression gave no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// It names something that the event does not have.
+    Missing,
+    /// It could not be computed.
+    Failed,
+}
+
+impl Engine {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as a sentence.
+    pub(crate) fn compile(source: &str) -> Result<Self, String> {
+        let tree = parse_expr(source).map_err(|error| sentence(&error))?;
+        check(&tree)?;
+        let expression = ENGINE.compile_expression_owned(source.to_string()).map_err(|error| sentence(&error))?;
+        let mut reads = Vec::new();
+        path::reads(&tree, &mut reads);
+        Ok(Self { expression, source: source.to_string(), reads })
+    }
+
+    /// What it names in an event.
+    pub(crate) fn reads(&self) -> &[Read] {
+        &self.reads
+    }
+
+    pub(crate) fn evaluate(&self, scope: &Scope<'_, '_>, secret: Option<&Secret>) -> Result<Value, Unusable> {
+        let names = Names::of(&self.reads, scope, secret);
+        let value = self.expression.eval(Value::from_object(names)).map_err(|error| match error.kind() {
+            ErrorKind::UndefinedError => Unusable::Missing,
+            _ => Unusable::Failed,
+        })?;
+        if value.is_undefined() { Err(Unusable::Missing) } else { Ok(value) }
+    }
+}
+
+/// What the engine would find wrong only when it computes: filters, tests and functions that are not there.
+fn check(tree: &ast::Expr<'_>) -> Result<(), String> {
+    let mut wrong = None;
+    path::walk(tree, &mut |expression| {
+        let found = match expression {
+            ast::Expr::Filter(filter) if !filters::NAMES.contains(&filter.name) => {
+                Some(format!("there is no filter `{}`{}", filter.name, filters::like(filter.name)))
+            }
+            ast::Expr::Test(test) if !filters::TESTS.contains(&test.name) => {
+                Some(format!("there is no test `is {}`: there are {}", test.name, filters::TESTS.join(", ")))
+            }
+            ast::Expr::Call(call) => match &call.expr {
+                ast::Expr::Var(name) => Some(format!("there is no function `{}`", name.id)),
+                _ => Some("values have no methods: use filters".to_string()),
+            },
+            _ => None,
+        };
+        wrong = wrong.take().or(found);
+    });
+    wrong.map_or(Ok(()), Err)
+}
+
+fn sentence(error: &Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    }
+}

@@ -1,0 +1,131 @@
+//! The values that an expression is computed from.
+
+use std::{fmt, sync::Arc};
+
+use minijinja::{
+    Value,
+    value::{Enumerator, Object},
+};
+
+use super::{
+    path::Read,
+    scope::{Path, Root, Scope},
+};
+use crate::{item, json};
+
+/// The name by which the filter `hash` finds its key; nothing else can say it.
+const SECRET: &str = "\0secret";
+
+/// A map with few members.
+#[derive(Debug, Default)]
+pub(crate) struct Names(Vec<(String, Value)>);
+
+impl Names {
+    /// What `reads` names of an event; what it does not have is left out.
+    pub(crate) fn of(reads: &[Read], scope: &Scope<'_, '_>, secret: Option<&Secret>) -> Self {
+        let mut names = Self::default();
+        if let Some(secret) = secret {
+            names.0.push((SECRET.to_string(), Value::from_object(secret.clone())));
+        }
+        let mut below: Vec<(&str, Self)> = Vec::new();
+        for read in reads {
+            let Some(key) = &read.key else {
+                names.0.extend(whole(read, scope).map(|value| (read.name.clone(), value)));
+                continue;
+            };
+            let attributes = match below.iter_mut().position(|(name, _)| *name == read.name) {
+                Some(at) => &mut below[at].1,
+                None => {
+                    below.push((&read.name, Self::default()));
+                    let last = below.len() - 1;
+                    &mut below[last].1
+                }
+            };
+            let path = Path { root: read.root.clone(), keys: vec![key.clone()] };
+            attributes.0.extend(path.find(scope).map(|raw| (key.clone(), value(&raw))));
+        }
+        // a whole root has all that its attributes have
+        for (name, attributes) in below {
+            if !names.0.iter().any(|(known, _)| known == name) {
+                names.0.push((name.to_string(), Value::from_object(attributes)));
+            }
+        }
+        names
+    }
+}
+
+impl Object for Names {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.iter().map(|(name, _)| Value::from(name.as_str())).collect())
+    }
+}
+
+fn whole(read: &Read, scope: &Scope<'_, '_>) -> Option<Value> {
+    let item = scope.item;
+    let object = match read.root {
+        Root::Name | Root::Field(_) => {
+            let path = Path { root: read.root.clone(), keys: Vec::new() };
+            return path.find(scope).map(|raw| value(&raw));
+        }
+        Root::Event if item.event_attributes.kind == item::Kind::Absent => &item.properties,
+        Root::User if item.user_attributes.kind == item::Kind::Absent => &item.properties,
+        Root::Event => &item.event_attributes,
+        Root::User => &item.user_attributes,
+        Root::Device => &item.device_attributes,
+        Root::Properties => &item.properties,
+        Root::Webhook => return None,
+    };
+    let members = object.pairs.iter().map(|pair| (pair.name.to_string(), value(pair.value))).collect();
+    Some(Value::from_object(Names(members)))
+}
+
+/// A JSON value for the engine. Whole numbers keep up to 38 digits.
+pub(crate) fn value(raw: &str) -> Value {
+    if let Some(text) = json::string(raw) {
+        return Value::from(text.as_ref());
+    }
+    if json::is_number(raw) {
+        if let Ok(whole) = raw.parse::<i64>() {
+            return Value::from(whole);
+        }
+        if let Ok(whole) = raw.parse::<i128>() {
+            return Value::from(whole);
+        }
+    }
+    serde_json::from_str(raw).unwrap_or(Value::UNDEFINED)
+}
+
+/// The key of the filter `hash`.
+#[derive(Clone)]
+pub(crate) struct Secret(Arc<[u8]>);
+
+impl Secret {
+    pub(crate) fn new(key: &[u8]) -> Self {
+        Self(key.into())
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The one that an expression is computed with.
+    pub(crate) fn of(state: &minijinja::State<'_, '_>) -> Option<Self> {
+        state.lookup(SECRET)?.downcast_object_ref::<Self>().cloned()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+impl Object for Secret {}

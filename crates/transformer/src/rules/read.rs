@@ -1,0 +1,345 @@
+//! A mapping file, read: every problem at once, each with its line, its place and the remedy.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::Range,
+};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    Heal, Identity, Otherwise, Rules,
+    expression::{Expression, Node},
+    rule::{self, Rule, Target},
+    scope,
+};
+use crate::mapping::{
+    privacy::Privacy,
+    types::{Type, Types},
+};
+
+/// One thing that is wrong with a mapping file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The line, from 1.
+    pub line: usize,
+    /// The place, as in `rule 2, properties.amount`.
+    pub place: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "line {}: ", self.line)?;
+        if !self.place.is_empty() {
+            write!(formatter, "{}: ", self.place)?;
+        }
+        formatter.write_str(&self.message)
+    }
+}
+
+const TOP: [&str; 6] = ["allow", "heal", "identity", "privacy", "rule", "types"];
+
+/// Reads a mapping file. `hashes` says whether there is a key to hash with.
+pub(super) fn read(text: &str, hashes: bool) -> Result<Rules, Vec<Problem>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader { text, hashes, problems: Vec::new() };
+    for error in errors {
+        reader.report(error.span().unwrap_or(0..0), "", error.message().to_string());
+    }
+    if !reader.problems.is_empty() {
+        return Err(reader.problems);
+    }
+    let table = table.get_ref();
+    reader.known(table, "", &TOP);
+    let mut rules = Rules { types: Types::new(reader.types(table)), ..Rules::default() };
+    if let Some(heal) = reader.text(table, "", "heal") {
+        match heal.as_str() {
+            "connectors" => rules.heal = Heal::Connectors,
+            "all" => rules.heal = Heal::All,
+            "none" => rules.heal = Heal::None,
+            _ => reader.at(table, "", "heal", "must be \"connectors\", \"all\" or \"none\""),
+        }
+    }
+    rules.allow = reader.names(table, "", "allow");
+    rules.identity = reader.identity(table);
+    rules.privacy = reader.privacy(table);
+    for (number, value) in reader.tables(table, "rule").into_iter().enumerate() {
+        let place = format!("rule {}", number + 1);
+        let rule = reader.rule(value, &place, &rules);
+        rules.list.push(rule);
+    }
+    rule::check(&rules, &mut |line, place, message| {
+        reader.problems.push(Problem { line, place: place.to_string(), message });
+    });
+    reader.problems.sort_by_key(|problem| problem.line);
+    if reader.problems.is_empty() { Ok(rules) } else { Err(reader.problems) }
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    hashes: bool,
+    problems: Vec<Problem>,
+}
+
+type Value<'t> = Spanned<DeValue<'t>>;
+
+impl Reader<'_> {
+    fn line(&self, span: &Range<usize>) -> usize {
+        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        1 + memchr::memchr_iter(b'\n', before).count()
+    }
+
+    fn report(&mut self, span: Range<usize>, place: &str, message: String) {
+        let line = self.line(&span);
+        self.problems.push(Problem { line, place: place.to_string(), message });
+    }
+
+    /// Reports what is wrong with a key that is there.
+    fn at(&mut self, table: &DeTable<'_>, place: &str, key: &str, message: &str) {
+        let span = table.get(key).map_or(0..0, Spanned::span);
+        self.report(span, &below(place, key), message.to_string());
+    }
+
+    /// Reports keys that mean nothing.
+    fn known(&mut self, table: &DeTable<'_>, place: &str, keys: &[&str]) {
+        for (key, _) in table {
+            let name: &str = key.get_ref();
+            if !keys.contains(&name) {
+                let like = keys.iter().find(|known| known.starts_with(name) || name.starts_with(*known));
+                let hint = match like {
+                    Some(like) => format!("did you mean `{like}`?"),
+                    None => format!("there are {}", keys.join(", ")),
+                };
+                self.report(key.span(), &below(place, name), format!("unknown key; {hint}"));
+            }
+        }
+    }
+
+    fn text(&mut self, table: &DeTable<'_>, place: &str, key: &str) -> Option<String> {
+        let value = table.get(key)?;
+        let text = value.get_ref().as_str().map(str::to_string);
+        if text.is_none() {
+            self.at(table, place, key, "must be a text");
+        }
+        text
+    }
+
+    fn flag(&mut self, table: &DeTable<'_>, place: &str, key: &str) -> Option<bool> {
+        let value = table.get(key)?;
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            self.at(table, place, key, "must be true or false");
+        }
+        flag
+    }
+
+    fn names(&mut self, table: &DeTable<'_>, place: &str, key: &str) -> BTreeSet<String> {
+        self.texts(table, place, key).into_iter().map(|(text, _)| text).collect()
+    }
+
+    fn texts(&mut self, table: &DeTable<'_>, place: &str, key: &str) -> Vec<(String, Range<usize>)> {
+        let Some(value) = table.get(key) else { return Vec::new() };
+        let texts = value.get_ref().as_array().and_then(|list| {
+            list.iter().map(|text| Some((text.get_ref().as_str()?.to_string(), text.span()))).collect()
+        });
+        texts.unwrap_or_else(|| {
+            self.at(table, place, key, "must be a list of texts");
+            Vec::new()
+        })
+    }
+
+    fn table<'v, 't>(&mut self, table: &'v DeTable<'t>, place: &str, key: &str) -> Option<&'v DeTable<'t>> {
+        let value = table.get(key)?;
+        let inner = value.get_ref().as_table();
+        if inner.is_none() {
+            self.at(table, place, key, "must be a table");
+        }
+        inner
+    }
+
+    fn tables<'v, 't>(&mut self, table: &'v DeTable<'t>, key: &str) -> Vec<&'v Value<'t>> {
+        let Some(value) = table.get(key) else { return Vec::new() };
+        match value.get_ref().as_array() {
+            Some(list) => list.iter().collect(),
+            None => {
+                self.at(table, "", key, "write each rule as a table of its own: [[rule]]");
+                Vec::new()
+            }
+        }
+    }
+
+    fn types(&mut self, table: &DeTable<'_>) -> BTreeMap<String, Type> {
+        let mut types = BTreeMap::new();
+        for (name, value) in self.table(table, "", "types").into_iter().flatten() {
+            match value.get_ref().as_str().and_then(Type::named) {
+                Some(known) => drop(types.insert(name.get_ref().to_string(), known)),
+                None => {
+                    let place = format!("types.{}", name.get_ref());
+                    self.report(value.span(), &place, "must be \"number\", \"boolean\" or \"string\"".to_string());
+                }
+            }
+        }
+        types
+    }
+
+    fn identity(&mut self, table: &DeTable<'_>) -> Identity {
+        let mut identity = Identity::default();
+        let Some(table) = self.table(table, "", "identity") else { return identity };
+        self.known(table, "identity", &["distinct_id", "missing", "refused"]);
+        for (source, span) in self.texts(table, "identity", "distinct_id") {
+            let bare = source.trim().trim_start_matches("{{").trim_end_matches("}}").trim();
+            match Expression::compile(bare) {
+                Ok(expression) => identity.distinct_id.push(expression),
+                Err(message) => self.report(span, "identity.distinct_id", message),
+            }
+        }
+        for (key, otherwise) in [("missing", &mut identity.missing), ("refused", &mut identity.refused)] {
+            let Some(word) = self.text(table, "identity", key) else { continue };
+            match Otherwise::named(&word) {
+                Some(known) => *otherwise = Some(known),
+                None => self.at(table, "identity", key, "must be \"dead\", \"drop\" or \"personless\""),
+            }
+        }
+        identity
+    }
+
+    fn privacy(&mut self, table: &DeTable<'_>) -> Privacy {
+        let Some(table) = self.table(table, "", "privacy") else { return Privacy::default() };
+        self.known(table, "privacy", &["drop", "hash"]);
+        let (drop, hash) = (self.names(table, "privacy", "drop"), self.names(table, "privacy", "hash"));
+        if !hash.is_empty() && !self.hashes {
+            self.at(table, "privacy", "hash", NO_KEY);
+        }
+        if let Some(both) = drop.intersection(&hash).next() {
+            let message = format!("`{both}` is dropped already: take it out of one of the lists");
+            self.at(table, "privacy", "hash", &message);
+        }
+        Privacy { drop, hash }
+    }
+
+    fn rule(&mut self, value: &Value<'_>, place: &str, rules: &Rules) -> Rule {
+        let mut rule = Rule { line: self.line(&value.span()), place: place.to_string(), ..Rule::default() };
+        let Some(table) = value.get_ref().as_table() else {
+            self.report(value.span(), place, "must be a table: [[rule]]".to_string());
+            return rule;
+        };
+        self.known(table, place, &rule::KEYS);
+        rule.name = self.text(table, place, "name");
+        rule.source = self.text(table, place, "source");
+        if let Some(when) = self.text(table, place, "when") {
+            match super::condition::Condition::compile(&when) {
+                Ok(condition) => rule.when = Some(condition),
+                Err(message) => self.at(table, place, "when", &message),
+            }
+        }
+        rule.filter = self.flag(table, place, "filter").unwrap_or(false);
+        rule.keep = self.flag(table, place, "keep").unwrap_or(true);
+        for (key, node) in [
+            ("event", &mut rule.event),
+            ("distinct_id", &mut rule.distinct_id),
+            ("uuid", &mut rule.uuid),
+            ("timestamp", &mut rule.timestamp),
+        ] {
+            *node = table.get(key).and_then(|value| self.node(value, &below(place, key)));
+        }
+        rule.properties = self.targets(table, place, "properties");
+        for target in &rule.properties {
+            if target.name == "moehog" || (target.name.starts_with('$') && !rules.allow.contains(&target.name)) {
+                let message = if target.name == "moehog" {
+                    "is moehog's own: take another name".to_string()
+                } else {
+                    format!(
+                        "names that begin with `$` are PostHog's: take another, or put \"{}\" into `allow`",
+                        target.name
+                    )
+                };
+                self.report(target.span.clone(), &format!("{place}, properties.{}", target.name), message);
+            }
+        }
+        if let Some(person) = self.table(table, place, "person") {
+            let place = below(place, "person");
+            self.known(person, &place, &["set", "set_once", "unset"]);
+            rule.set = self.targets(person, &place, "set");
+            rule.set_once = self.targets(person, &place, "set_once");
+            rule.unset = self.texts(person, &place, "unset").into_iter().map(|(name, _)| scope::text(&name)).collect();
+        }
+        rule.groups = self.targets(table, place, "groups");
+        rule
+    }
+
+    fn targets(&mut self, table: &DeTable<'_>, place: &str, key: &str) -> Vec<Target> {
+        let mut targets = Vec::new();
+        let place = below(place, key);
+        for (name, value) in self.table(table, "", key).into_iter().flatten() {
+            let name_text = name.get_ref().to_string();
+            let Some(node) = self.node(value, &format!("{place}.{name_text}")) else { continue };
+            let line = self.line(&name.span());
+            targets.push(Target { key: scope::text(&name_text), name: name_text, node, span: name.span(), line });
+        }
+        // as they stand in the file
+        targets.sort_by_key(|target| target.span.start);
+        targets
+    }
+
+    fn node(&mut self, value: &Value<'_>, place: &str) -> Option<Node> {
+        let constant = |json: String| Some(Node::One(Expression::Constant(json)));
+        match value.get_ref() {
+            DeValue::String(template) => match Node::compile(template) {
+                Ok(node) => {
+                    if !self.hashes && rule::uses_hash(&node, template) {
+                        self.report(value.span(), place, NO_KEY.to_string());
+                    }
+                    Some(node)
+                }
+                Err(message) => {
+                    self.report(value.span(), place, message);
+                    None
+                }
+            },
+            DeValue::Boolean(flag) => constant(flag.to_string()),
+            DeValue::Integer(number) => match i128::from_str_radix(number.as_str(), number.radix()) {
+                Ok(number) => constant(number.to_string()),
+                Err(_) => {
+                    self.report(value.span(), place, "this number is too large: write it as a text".to_string());
+                    None
+                }
+            },
+            DeValue::Float(number) => match number.as_str().parse::<f64>().map(serde_json::Number::from_f64) {
+                Ok(Some(number)) => constant(number.to_string()),
+                _ => {
+                    self.report(value.span(), place, "JSON has no such number".to_string());
+                    None
+                }
+            },
+            DeValue::Datetime(time) => constant(scope::text(&time.to_string())),
+            DeValue::Array(list) => {
+                let nodes: Vec<_> = list.iter().map(|value| self.node(value, place)).collect();
+                nodes.into_iter().collect::<Option<_>>().map(Node::List)
+            }
+            DeValue::Table(table) => {
+                let member = |(name, value): (&Spanned<_>, &Value<'_>)| {
+                    let name: &std::borrow::Cow<'_, str> = name.get_ref();
+                    Some((name.to_string(), self.node(value, &format!("{place}.{name}"))?))
+                };
+                let members: Vec<_> = table.iter().map(member).collect();
+                members.into_iter().collect::<Option<_>>().map(Node::Object)
+            }
+        }
+    }
+}
+
+const NO_KEY: &str = "there is no key to hash with: set `mapping.hash_key` of the transformer, as in { file = \"/run/secrets/hash-key\" }";
+
+fn below(place: &str, key: &str) -> String {
+    match place {
+        "" => key.to_string(),
+        place if place.starts_with("rule") && !place.contains(',') => format!("{place}, {key}"),
+        place => format!("{place}.{key}"),
+    }
+}

@@ -1,0 +1,167 @@
+//! One rule: which events it is for, and what it makes of them.
+
+use std::ops::Range;
+
+use super::{Rules, condition::Condition, expression::Node, scope::Scope};
+use crate::mapping::types::Type;
+
+/// Every key of a rule.
+pub(crate) const KEYS: [&str; 12] = [
+    "name",
+    "source",
+    "when",
+    "filter",
+    "keep",
+    "event",
+    "distinct_id",
+    "uuid",
+    "timestamp",
+    "properties",
+    "person",
+    "groups",
+];
+
+/// A rule. What it does not say stays as the built-in mapping has it.
+#[derive(Debug, Default)]
+pub(crate) struct Rule {
+    pub(crate) line: usize,
+    /// What it is called in messages: its number.
+    pub(crate) place: String,
+    pub(crate) name: Option<String>,
+    /// Only for events of this source.
+    pub(crate) source: Option<String>,
+    /// Only for such events.
+    pub(crate) when: Option<Condition>,
+    /// The events are left out.
+    pub(crate) filter: bool,
+    /// Whether the properties of the built-in mapping stay.
+    pub(crate) keep: bool,
+    pub(crate) event: Option<Node>,
+    pub(crate) distinct_id: Option<Node>,
+    /// An id of the event: a UUID is made of it.
+    pub(crate) uuid: Option<Node>,
+    pub(crate) timestamp: Option<Node>,
+    pub(crate) properties: Vec<Target>,
+    pub(crate) set: Vec<Target>,
+    pub(crate) set_once: Vec<Target>,
+    /// Names as JSON.
+    pub(crate) unset: Vec<String>,
+    pub(crate) groups: Vec<Target>,
+}
+
+/// A name and what it is set to.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    /// The name as JSON.
+    pub(crate) key: String,
+    pub(crate) node: Node,
+    pub(crate) span: Range<usize>,
+    pub(crate) line: usize,
+}
+
+impl Rule {
+    /// Whether it is for an event; a condition that cannot be computed is none that holds.
+    pub(crate) fn is_for(&self, scope: &Scope<'_, '_>, rules: &Rules, failed: &mut bool) -> bool {
+        if self.source.as_ref().is_some_and(|source| *source != scope.webhook.source) {
+            return false;
+        }
+        let Some(condition) = &self.when else { return true };
+        condition.holds(scope, rules.secret.as_ref()).unwrap_or_else(|_| {
+            *failed = true;
+            false
+        })
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        let source = self.source.is_none() || self.source == other.source;
+        source
+            && match (&self.when, &other.when) {
+                (None, _) => true,
+                (Some(one), Some(other)) => one.covers(other),
+                (Some(_), None) => false,
+            }
+    }
+
+    /// Properties with the type that the rule itself gives them.
+    fn typed(&self) -> impl Iterator<Item = (&Target, Type)> {
+        self.properties.iter().filter_map(|target| Some((target, target.node.promises()?)))
+    }
+}
+
+/// What only the whole file shows: rules that no event can reach, rules that say two things, properties of two types.
+pub(super) fn check(rules: &Rules, report: &mut dyn FnMut(usize, &str, String)) {
+    for (at, rule) in rules.list.iter().enumerate() {
+        if rule.when.as_ref().is_some_and(Condition::is_impossible) {
+            report(rule.line, &format!("{}, when", rule.place), "no event can be all of this at once".to_string());
+        }
+        if let Some(earlier) = rules.list[..at].iter().find(|earlier| earlier.covers(rule)) {
+            let message = format!(
+                "can never apply, since {} (line {}) takes all of its events: put it before that one, or make that one's \
+                 condition narrower",
+                earlier.place, earlier.line
+            );
+            report(rule.line, &rule.place, message);
+        }
+        let does = [&rule.event, &rule.distinct_id, &rule.uuid, &rule.timestamp].iter().any(|node| node.is_some())
+            || [&rule.properties, &rule.set, &rule.set_once, &rule.groups].iter().any(|targets| !targets.is_empty())
+            || !rule.unset.is_empty()
+            || !rule.keep;
+        if rule.filter && does {
+            let message = "filters the events out and maps them too: take out `filter`, or everything else".to_string();
+            report(rule.line, &rule.place, message);
+        }
+        for (target, found) in rule.typed() {
+            let place = format!("{}, properties.{}", rule.place, target.name);
+            if let Some(pinned) = rules.types.pinned(&target.name).filter(|pinned| *pinned != found) {
+                report(target.line, &place, two_types(found, pinned, "`types` says"));
+                continue;
+            }
+            let earlier = rules.list[..at].iter().flat_map(|rule| rule.typed().map(move |typed| (rule, typed)));
+            let other =
+                earlier.filter(|(_, (other, _))| other.name == target.name).find(|(_, (_, other))| *other != found);
+            if let Some((earlier, (_, other))) = other {
+                report(target.line, &place, two_types(found, other, &format!("{} says", earlier.place)));
+            }
+        }
+        named_twice(rule, report);
+    }
+}
+
+fn two_types(found: Type, other: Type, who: &str) -> String {
+    format!(
+        "is a {} here, and {who} {}: PostHog would show a property of two types; make it one",
+        found.name(),
+        other.name()
+    )
+}
+
+/// What PostHog refuses or forgets in one event.
+fn named_twice(rule: &Rule, report: &mut dyn FnMut(usize, &str, String)) {
+    for target in &rule.set {
+        if rule.set_once.iter().any(|other| other.name == target.name) {
+            let place = format!("{}, person.set.{}", rule.place, target.name);
+            report(target.line, &place, "stands in `set_once` too: take it out of one of them".to_string());
+        }
+        if rule.unset.contains(&target.key) {
+            let place = format!("{}, person.set.{}", rule.place, target.name);
+            report(target.line, &place, "stands in `unset` too: take it out of one of them".to_string());
+        }
+    }
+    if let Some(name) = rule.event.as_ref().and_then(Node::constant)
+        && name.trim().is_empty()
+    {
+        report(rule.line, &format!("{}, event", rule.place), "the event's name is empty".to_string());
+    }
+}
+
+/// Whether a template asks for the keyed hash.
+pub(super) fn uses_hash(node: &Node, template: &str) -> bool {
+    let mut computes = false;
+    node.expressions(&mut |expression| computes |= matches!(expression, super::expression::Expression::Engine(_)));
+    computes
+        && template
+            .split('|')
+            .skip(1)
+            .any(|filter| filter.trim_start().split(|c: char| !c.is_alphanumeric()).next() == Some("hash"))
+}

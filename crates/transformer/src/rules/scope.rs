@@ -1,0 +1,152 @@
+//! What an expression of a mapping file can name: an event as it was sent, and the webhook that it came in.
+
+use std::borrow::Cow;
+
+use moehog_proto::transformer::Webhook;
+use serde_json::value::RawValue;
+
+use crate::{
+    item::{Item, Kind, Object},
+    json,
+    mapping::time::Moment,
+    output,
+};
+
+/// The event that expressions are asked of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scope<'s, 'a> {
+    pub(crate) item: &'s Item<'a>,
+    /// Its name by the built-in mapping, if it has one.
+    pub(crate) name: Option<&'s str>,
+    pub(crate) webhook: &'s Webhook,
+}
+
+/// The first word of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Root {
+    /// `event`: the event's name by the built-in mapping.
+    Name,
+    /// `EventAttribute`, and `event_attributes`.
+    Event,
+    /// `UserAttribute`, and `user_attributes`.
+    User,
+    /// `DeviceAttribute`, and `device_attributes`.
+    Device,
+    /// `properties`, as PostHog's form has them.
+    Properties,
+    /// `webhook`: `source`, `receipt` and `received_at`.
+    Webhook,
+    /// Any other member of the event.
+    Field(String),
+}
+
+impl Root {
+    pub(crate) fn named(name: &str) -> Self {
+        match name {
+            "event" => Self::Name,
+            "EventAttribute" | "event_attributes" => Self::Event,
+            "UserAttribute" | "user_attributes" => Self::User,
+            "DeviceAttribute" | "device_attributes" => Self::Device,
+            "properties" => Self::Properties,
+            "webhook" => Self::Webhook,
+            field => Self::Field(field.to_string()),
+        }
+    }
+}
+
+/// A place in an event: a root and the names below it, as in `UserAttribute['First Name']`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Path {
+    pub(crate) root: Root,
+    pub(crate) keys: Vec<String>,
+}
+
+impl Path {
+    /// Whether it names one value of an event: a root that is a list of attributes is none.
+    pub(crate) fn is_of_one_value(&self) -> bool {
+        !self.keys.is_empty() || matches!(self.root, Root::Name | Root::Field(_))
+    }
+
+    /// The JSON at this place, a slice of the body where it can be one; none where nothing is.
+    pub(crate) fn find<'a>(&self, scope: &Scope<'_, 'a>) -> Option<Cow<'a, str>> {
+        let (found, below) = match &self.root {
+            Root::Name => (Cow::Owned(text(scope.name?)), &self.keys[..]),
+            Root::Webhook => {
+                let (key, below) = self.keys.split_first()?;
+                (Cow::Owned(text(&of_webhook(scope.webhook, key)?)), below)
+            }
+            Root::Field(name) => (Cow::Borrowed(scope.item.field(name)?), &self.keys[..]),
+            Root::Event | Root::User | Root::Device | Root::Properties => {
+                let (key, below) = self.keys.split_first()?;
+                (self.attribute(scope, key)?, below)
+            }
+        };
+        below.iter().try_fold(found, |found, key| match found {
+            Cow::Borrowed(raw) => member(raw, key).map(Cow::Borrowed),
+            Cow::Owned(raw) => member(&raw, key).map(|raw| Cow::Owned(raw.to_string())),
+        })
+    }
+
+    /// An attribute. In PostHog's form the event's attributes are its properties, and the user's are those it sets.
+    fn attribute<'a>(&self, scope: &Scope<'_, 'a>, key: &str) -> Option<Cow<'a, str>> {
+        let item = scope.item;
+        let own = match self.root {
+            Root::User => &item.user_attributes,
+            Root::Device => &item.device_attributes,
+            Root::Properties => &item.properties,
+            _ => &item.event_attributes,
+        };
+        let found = last(own, key);
+        if own.kind != Kind::Absent || self.root == Root::Device || self.root == Root::Properties {
+            return found.map(Cow::Borrowed);
+        }
+        let properties = &item.properties;
+        let set = || {
+            ["$set", "$set_once"].iter().find_map(|name| {
+                let raw = item.field(name).or_else(|| last(properties, name))?;
+                member(raw, key)
+            })
+        };
+        let found = match self.root {
+            Root::User => set().or_else(|| last(properties, key)),
+            _ => last(properties, key),
+        };
+        found.map(Cow::Borrowed)
+    }
+}
+
+fn last<'a>(object: &Object<'a>, key: &str) -> Option<&'a str> {
+    object.pairs.iter().rev().find(|pair| pair.name == key).map(|pair| pair.value)
+}
+
+/// A member of an object by its name, or of an array by its number.
+fn member<'a>(raw: &'a str, key: &str) -> Option<&'a str> {
+    if raw.starts_with('[') {
+        let elements: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
+        return elements.get(key.parse::<usize>().ok()?).map(|element| element.get());
+    }
+    last(&Object::read(raw), key)
+}
+
+fn of_webhook(webhook: &Webhook, key: &str) -> Option<String> {
+    match key {
+        "source" => Some(webhook.source.clone()),
+        "receipt" => Some(output::origin_receipt(webhook).to_string()),
+        "received_at" => {
+            let mut text = Vec::new();
+            Moment::from_ms(webhook.received_at_ms).write(&mut text);
+            String::from_utf8(text).ok()
+        }
+        _ => None,
+    }
+}
+
+/// What `webhook` has.
+pub(crate) const OF_WEBHOOK: [&str; 3] = ["source", "receipt", "received_at"];
+
+/// A text as JSON.
+pub(crate) fn text(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    json::write_string(&mut out, text);
+    String::from_utf8(out).unwrap_or_default()
+}
