@@ -6,6 +6,7 @@ mod end_to_end {
     mod a_body_that_kills_costs_itself;
     mod a_held_destination_stops_its_own_lane;
     mod a_lost_answer_is_retried_byte_for_byte;
+    mod a_mapping_file_is_followed;
     mod a_newer_journal_is_refused;
     mod a_persons_last_set_wins;
     mod a_receipt_tells_the_whole_story;

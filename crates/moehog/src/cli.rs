@@ -18,6 +18,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Runs everything in one process (the default command).
     Up(Up),
+    /// Says everything that is wrong with a configuration and a mapping file, with line and remedy.
+    Check(Check),
+    /// Shows what PostHog would get of a body, beside the body itself.
+    Preview(Preview),
     /// Events that cannot be delivered, with the reason and the webhook they came in.
     #[command(name = "dead-letters")]
     DeadLetters(DeadLetters),
@@ -52,6 +56,38 @@ pub(crate) struct Up {
     /// Bearer token that senders to /v1/in/default must show; needed for senders that are not on this machine.
     #[arg(long, value_name = "TOKEN", env = "MOEHOG_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+}
+
+/// Checks a configuration and a mapping file, without starting anything. Ends with 0 where all is well, with 1 otherwise.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Mapping file; without it the one that the configuration names.
+    pub(crate) mapping: Option<PathBuf>,
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", env = "MOEHOG_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Maps a body here, without sending anything.
+#[derive(Debug, Args)]
+pub(crate) struct Preview {
+    /// File with a body as MoEngage posts it, `-` for standard input.
+    pub(crate) body: PathBuf,
+    /// Mapping file; without it the one that the configuration names, else the built-in mapping.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mapping: Option<PathBuf>,
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", env = "MOEHOG_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Source that it would come by, as in /v1/in/NAME; `capture` for the capture paths.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) source: String,
+    /// Its `Content-Type`.
+    #[arg(long, value_name = "TYPE", default_value = "")]
+    pub(crate) content_type: String,
+    /// Prints JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// A running gateway that is asked, and how its answer is shown.

@@ -1,8 +1,10 @@
 //! moehog in one process, and the command line.
 
+mod check;
 mod cli;
 mod dead_letters;
 mod gateway;
+mod preview;
 mod receipt;
 mod send_test;
 mod stored;
@@ -19,6 +21,8 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     moehog_runtime::exit(match cli.command.unwrap_or(Command::Up(cli.up)) {
         Command::Up(up) => up::run(up).await,
+        Command::Check(check) => check::run(&check),
+        Command::Preview(preview) => preview::run(&preview),
         Command::DeadLetters(dead_letters) => dead_letters::run(dead_letters).await,
         Command::Receipt(receipt) => receipt::run(receipt).await,
         Command::SendTest(send_test) => send_test::run(send_test).await,

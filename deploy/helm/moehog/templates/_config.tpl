@@ -21,6 +21,9 @@ ca = "/etc/moehog/tls/ca.crt"
 {{ end }}
 [mapping]
 keep_push_tokens = {{ .Values.mapping.keepPushTokens }}
+{{- if hasKey .Values.mapping.files "mapping.toml" }}
+file = "/etc/moehog/mapping/mapping.toml"
+{{- end }}
 
 [posthog]
 host = {{ .Values.posthog.host | quote }}

@@ -1,0 +1,70 @@
+//! `moehog check`: a configuration and a mapping file, looked at without starting anything.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use moehog_transformer::{Mapping, Rules};
+use serde::de::DeserializeOwned;
+
+use crate::cli::Check;
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+pub(crate) fn run(check: &Check) -> anyhow::Result<()> {
+    let mut wrong = 0;
+    let mut report = |what: &str, error: anyhow::Error| {
+        wrong += 1;
+        println!("{what}: {error:#}");
+    };
+    let file = check.config.as_deref();
+    if let Err(error) = load::<moehog_gateway::Config>(file, moehog_gateway::Config::DEFAULTS) {
+        report("gateway", error);
+    }
+    if let Err(error) = load::<moehog_delivery::Config>(file, moehog_delivery::Config::DEFAULTS) {
+        report("delivery", error);
+    }
+    let mapping = match load::<moehog_transformer::Config>(file, moehog_transformer::DEFAULTS) {
+        Ok(config) => Some(config.mapping),
+        Err(error) => {
+            report("transformer", error);
+            None
+        }
+    };
+    let mapping = mapping.unwrap_or_default();
+    if let Some(path) = check.mapping.as_ref().or(mapping.file.as_ref()) {
+        match rules(path, &mapping)? {
+            Ok(rules) => println!("{}: {} rules, revision {}", path.display(), rules.count(), rules.revision()),
+            Err(problems) => {
+                wrong += problems.len();
+                problems.iter().for_each(|problem| println!("{}: {problem}", path.display()));
+            }
+        }
+    }
+    match wrong {
+        0 => println!("all is well"),
+        1 => bail!("one mistake"),
+        many => bail!("{many} mistakes"),
+    }
+    Ok(())
+}
+
+fn load<T: DeserializeOwned>(file: Option<&Path>, defaults: &str) -> anyhow::Result<T> {
+    Ok(moehog_runtime::load(defaults, file, moehog_runtime::environment())?)
+}
+
+/// Rules of a file, with the key that the configuration has.
+pub(crate) fn rules(
+    path: &PathBuf,
+    mapping: &Mapping,
+) -> anyhow::Result<Result<Rules, Vec<moehog_transformer::Problem>>> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let key = mapping.hash_key.as_ref().map(|key| key.expose().to_string());
+    Ok(Rules::read(&text, key.as_ref().map(String::as_bytes)))
+}
+
+/// The mapping section of a configuration.
+pub(crate) fn mapping(file: Option<&Path>) -> anyhow::Result<Mapping> {
+    Ok(load::<moehog_transformer::Config>(file, moehog_transformer::DEFAULTS)?.mapping)
+}
