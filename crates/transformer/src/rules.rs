@@ -14,6 +14,7 @@ mod path;
 mod read;
 mod rule;
 mod scope;
+mod source;
 
 use std::collections::BTreeSet;
 

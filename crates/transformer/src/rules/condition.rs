@@ -10,6 +10,7 @@ use super::{
     names::Secret,
     path,
     scope::{Path, Root, Scope},
+    source,
 };
 use crate::{json, mapping::types::Type};
 
@@ -35,8 +36,8 @@ impl Condition {
     /// # Errors
     ///
     /// What is wrong with it, as a sentence.
-    pub(crate) fn compile(source: &str) -> Result<Self, String> {
-        let bare = source.trim();
+    pub(crate) fn compile(condition: &str) -> Result<Self, String> {
+        let bare = condition.trim();
         let bare = bare.strip_prefix("{{").and_then(|bare| bare.strip_suffix("}}")).unwrap_or(bare).trim();
         let engine = Engine::compile(bare)?;
         if let Some(dead_end) = engine.reads().iter().find_map(path::dead_end) {
@@ -46,7 +47,7 @@ impl Condition {
         match tree.as_const() {
             Some(value) if value.is_true() => Err("the condition is always true: leave it out".to_string()),
             Some(_) => Err("the condition is never true".to_string()),
-            None => apart(&tree, bare),
+            None => Ok(apart(&tree).unwrap_or(Self::Engine(engine))),
         }
     }
 
@@ -135,38 +136,34 @@ impl Condition {
 }
 
 /// Takes an expression apart at `and`, `or` and `not`, so that a part that names something missing fails by itself.
-fn apart(tree: &Expr<'_>, source: &str) -> Result<Condition, String> {
+fn apart(tree: &Expr<'_>) -> Option<Condition> {
     match tree {
         Expr::UnaryOp(operation) if matches!(operation.op, UnaryOpKind::Not) => {
-            Ok(Condition::Not(Box::new(apart(&operation.expr, source)?)))
+            Some(Condition::Not(Box::new(apart(&operation.expr)?)))
         }
         Expr::BinOp(operation) if matches!(operation.op, BinOpKind::ScAnd) => {
             let mut all = Vec::new();
             for one in [&operation.left, &operation.right] {
-                match apart(one, source)? {
+                match apart(one)? {
                     Condition::All(several) => all.extend(several),
                     one => all.push(one),
                 }
             }
-            Ok(Condition::All(all))
+            Some(Condition::All(all))
         }
         Expr::BinOp(operation) if matches!(operation.op, BinOpKind::ScOr) => {
             let mut any = Vec::new();
             for one in [&operation.left, &operation.right] {
-                match apart(one, source)? {
+                match apart(one)? {
                     Condition::Any(several) => any.extend(several),
                     one => any.push(one),
                 }
             }
-            Ok(Condition::Any(any))
+            Some(Condition::Any(any))
         }
         _ => match native(tree) {
-            Some(condition) => Ok(condition),
-            None => {
-                let span = tree.span();
-                let part = source.get(span.start_offset as usize..span.end_offset as usize).unwrap_or(source);
-                Engine::compile(part).map(Condition::Engine)
-            }
+            Some(condition) => Some(condition),
+            None => Engine::compile(&source::of(tree)?).ok().map(Condition::Engine),
         },
     }
 }
