@@ -1,8 +1,10 @@
 //! moehog in one process, and the command line.
 
 mod cli;
+mod connector;
 mod dead_letters;
 mod gateway;
+mod lint;
 mod receipt;
 mod send_test;
 mod stored;
@@ -19,7 +21,9 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     moehog_runtime::exit(match cli.command.unwrap_or(Command::Up(cli.up)) {
         Command::Up(up) => up::run(up).await,
+        Command::Connector(connector) => connector::run(connector),
         Command::DeadLetters(dead_letters) => dead_letters::run(dead_letters).await,
+        Command::Lint(lint) => lint::run(&lint),
         Command::Receipt(receipt) => receipt::run(receipt).await,
         Command::SendTest(send_test) => send_test::run(send_test).await,
     })
