@@ -163,6 +163,13 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_moengage_keeps_for_itself_tells_no_event_from_another() {
+        let mut connector = Connector::new("Purchase");
+        let notes = Sample::read(r#"{"EventAttribute": {"Transaction ID": "1"}}"#).unwrap().propose(&mut connector);
+        assert_eq!((connector.key, notes.len()), (None, 1));
+    }
+
+    #[test]
     fn a_text_that_is_no_sample_is_refused() {
         for text in ["", "[]", "{}", r#"{"UserAttribute": 1}"#] {
             assert!(Sample::read(text).is_err(), "{text}");

@@ -45,5 +45,6 @@ async fn a_rerun_of_what_connector_writes_is_one_event_with_its_types_time_and_p
     let properties = event.properties();
     ensure!(properties["amount"] == 49.9 && properties["item"] == "a \"lamp\"\n", "{properties:?}");
     ensure!(properties["$set"]["email"] == "ada@example.com", "{properties:?}");
+    ensure!(event.timestamp.to_string() == "2026-08-20T10:11:12Z", "{}", event.timestamp);
     moehog.finish().await
 }

@@ -74,7 +74,6 @@ fn ends_in_text(data: &str, mut in_text: bool) -> bool {
             _ if escaped => escaped = false,
             b'\\' if in_text => escaped = true,
             b'"' => in_text = !in_text,
-            b'\n' => in_text = false, // an unclosed quote costs its line
             _ => {}
         }
     }

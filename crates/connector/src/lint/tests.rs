@@ -1,3 +1,5 @@
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
 use super::{suggest::escaped, *};
 
 /// Line, severity and code of each finding.
@@ -216,24 +218,79 @@ fn a_form_is_no_event() {
 
 #[test]
 fn no_body_makes_it_panic() {
-    for body in [
-        "",
+    const PIECES: [&str; 60] = [
         "{{",
         "}}",
         "{%",
-        "é{{é}}é",
-        "{{ '' }}",
-        "[]",
-        "{}",
-        "[1]",
-        "{\"batch\": []}",
-        "{% MOE_NOT_SEND(\"x\") %}",
-        "{# x",
-        "\u{feff}{}",
-        "{\"a\": \"é",
-        "a=b",
-        "{% for x in y %}{{ x }}{% endfor %}",
-    ] {
-        let _findings: Vec<Finding> = lint(body);
+        "%}",
+        "{#",
+        "#}",
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        "'",
+        ",",
+        ":",
+        "\n",
+        " ",
+        "-",
+        "|",
+        "~",
+        ".",
+        "=",
+        "&",
+        "\\",
+        "é",
+        "😀",
+        "\u{feff}",
+        "0",
+        "1",
+        "true",
+        "null",
+        "\"event\":",
+        "\"distinct_id\":",
+        "\"uuid\":",
+        "\"properties\":",
+        "\"$set\":",
+        "\"value\":",
+        "\"batch\": [",
+        "\"p\": \"",
+        "UserAttribute['ID']",
+        "{{UserAttribute['Ünï']}}",
+        "{{EventAttribute.Item Names (é)}}",
+        "UserAttribute.First é",
+        "UserAttribute.get('x')",
+        "CampaignAttribute['Flow Name']",
+        "{{user_id}}",
+        "user.name[0]",
+        "default('x')",
+        "|tojson",
+        "|int",
+        "|upper",
+        "{% if x == 'y' %}",
+        "{% else %}",
+        "{% endif %}",
+        "{% set a = b %}",
+        "{% for k in v %}",
+        "{% endfor %}",
+        "{% MOE_NOT_SEND(\"no\") %}",
+        "{% macro m(v) %}",
+        "{% endmacro %}",
+        "event=purchase&distinct_id=",
+    ];
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut found = 0;
+    for _ in 0..3000 {
+        let length = random.random_range(0..14);
+        let body: String = (0..length).map(|_| PIECES[random.random_range(0..PIECES.len())]).collect();
+        for finding in lint(&body).into_iter().chain(lint(&with(&body))) {
+            assert!(finding.line >= 1 && finding.column >= 1, "{body}");
+            found += 1;
+        }
     }
+    assert!(found > 3000, "{found}");
 }
