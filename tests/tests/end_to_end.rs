@@ -4,6 +4,7 @@
 mod end_to_end {
     mod a_bad_event_costs_itself;
     mod a_body_that_kills_costs_itself;
+    mod a_connectors_body_arrives_once;
     mod a_held_destination_stops_its_own_lane;
     mod a_lost_answer_is_retried_byte_for_byte;
     mod a_mapping_file_is_followed;

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use moehog_connector::{Attribute, Target};
 
 /// Takes events out of MoEngage and puts them into PostHog, and loses none.
 #[derive(Debug, Parser)]
@@ -22,14 +23,74 @@ pub(crate) enum Command {
     Check(Check),
     /// Shows what PostHog would get of a body, beside the body itself.
     Preview(Preview),
+    /// Prints what to paste into MoEngage's Connector: address, headers, and a body that stays valid JSON for any value.
+    Connector(Connector),
     /// Events that cannot be delivered, with the reason and the webhook they came in.
     #[command(name = "dead-letters")]
     DeadLetters(DeadLetters),
+    /// Says what in a Connector's body breaks, why, and the line to write instead.
+    Lint(Lint),
     /// Shows one webhook: what came, the events made of it, what became of them, and PostHog's answers.
     Receipt(Receipt),
     /// Posts one event as MoEngage would, and follows it until PostHog has it.
     #[command(name = "send-test")]
     SendTest(SendTest),
+}
+
+/// Prints what to paste into MoEngage's Connector, field by field.
+#[derive(Debug, Args)]
+pub(crate) struct Connector {
+    /// Where it posts: https://your.host/v1/in/NAME, or https://your.host/capture/ with --api-key.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Target,
+    /// The event's name at PostHog.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) event: String,
+    /// Project API key, for capture paths.
+    #[arg(long, value_name = "KEY", env = "POSTHOG_API_KEY", hide_env_values = true)]
+    pub(crate) api_key: Option<String>,
+    /// Token that the source asks for.
+    #[arg(long, value_name = "TOKEN", env = "MOEHOG_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Header that the token stands in; after `Bearer` where it is `Authorization`.
+    #[arg(long, value_name = "NAME", default_value = "Authorization")]
+    pub(crate) token_header: String,
+    /// Who the event is about.
+    #[arg(long, value_name = "ATTRIBUTE", default_value = "UserAttribute['ID']")]
+    pub(crate) id: Attribute,
+    /// Attribute that names this event and no other, so that a rerun counts once.
+    #[arg(long, value_name = "ATTRIBUTE")]
+    pub(crate) uuid_from: Option<Attribute>,
+    /// Attribute that says when the event happened.
+    #[arg(long, value_name = "ATTRIBUTE")]
+    pub(crate) time_from: Option<Attribute>,
+    /// A property, as in amount=EventAttribute['Value']:number, or plan='"pro"' for one that is always the same. May be given
+    /// several times.
+    #[arg(long = "property", value_name = "NAME=ATTRIBUTE[:number|:boolean]")]
+    pub(crate) properties: Vec<String>,
+    /// A property of the person, for `$set`, in the same form.
+    #[arg(long = "user-property", value_name = "NAME=ATTRIBUTE[:number|:boolean]")]
+    pub(crate) user_properties: Vec<String>,
+    /// JSON file of a sample trigger, {"UserAttribute": {…}, "EventAttribute": {…}}: proposes what the flags do not say.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sample: Option<PathBuf>,
+    /// Prints the body alone.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) body: bool,
+    /// Prints JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Looks at a Connector's body; ends with 1 where something in it is an error.
+#[derive(Debug, Args)]
+pub(crate) struct Lint {
+    /// File that holds the body as it stands in MoEngage; - reads standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Prints JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Runs everything in one process.

@@ -2,8 +2,10 @@
 
 mod check;
 mod cli;
+mod connector;
 mod dead_letters;
 mod gateway;
+mod lint;
 mod preview;
 mod receipt;
 mod send_test;
@@ -23,7 +25,9 @@ async fn main() -> ExitCode {
         Command::Up(up) => up::run(up).await,
         Command::Check(check) => check::run(&check),
         Command::Preview(preview) => preview::run(&preview),
+        Command::Connector(connector) => connector::run(connector),
         Command::DeadLetters(dead_letters) => dead_letters::run(dead_letters).await,
+        Command::Lint(lint) => lint::run(&lint),
         Command::Receipt(receipt) => receipt::run(receipt).await,
         Command::SendTest(send_test) => send_test::run(send_test).await,
     })

@@ -1,0 +1,51 @@
+//! `moehog connector`: what to paste into MoEngage.
+
+use std::fs;
+
+use anyhow::Context;
+use moehog_connector::{Connector, Property, Request, Sample};
+
+use crate::cli;
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+pub(crate) fn run(command: cli::Connector) -> anyhow::Result<()> {
+    let (json, body) = (command.json, command.body);
+    let request = request(command)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&request)?);
+    } else if body {
+        print!("{}", request.body);
+    } else {
+        print!("{request}");
+    }
+    Ok(())
+}
+
+fn request(command: cli::Connector) -> anyhow::Result<Request> {
+    let mut connector = Connector::new(&command.event);
+    connector.id = command.id;
+    connector.api_key = command.api_key;
+    connector.key = command.uuid_from;
+    connector.time = command.time_from;
+    for property in &command.properties {
+        put(&mut connector.properties, property.parse()?);
+    }
+    for property in &command.user_properties {
+        put(&mut connector.person, property.parse()?);
+    }
+    let mut left_out = Vec::new();
+    if let Some(file) = &command.sample {
+        let text = fs::read_to_string(file).with_context(|| format!("read the sample {}", file.display()))?;
+        let sample = Sample::read(&text).with_context(|| format!("read the sample {}", file.display()))?;
+        left_out = sample.propose(&mut connector);
+    }
+    let mut request = Request::new(connector, &command.url, &command.token_header, command.token.as_deref());
+    request.notes.extend(left_out);
+    Ok(request)
+}
+
+/// Of two of one name the later counts.
+fn put(properties: &mut Vec<Property>, property: Property) {
+    properties.retain(|other| other.name != property.name);
+    properties.push(property);
+}

@@ -1,0 +1,8 @@
+//! What `moehog connector` writes, in the engine that MoEngage names, and what its two commands print.
+
+mod connector {
+    mod any_value_in_python;
+    mod commands;
+    #[path = "../../../crates/connector/tests/corpus/mod.rs"]
+    mod corpus;
+}
