@@ -12,7 +12,10 @@ use moehog_runtime::{Exit, Listen, Secret, SecretFiles, Shutdown};
 use moehog_transport::TlsConfig;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::ingest::{KEY_DESTINATION, well_formed};
+use crate::{
+    addresses::{Addresses, Block},
+    ingest::{KEY_DESTINATION, well_formed},
+};
 
 /// What can be set; `config.default.toml` documents every key.
 #[derive(Debug, Clone, Deserialize)]
@@ -77,6 +80,8 @@ impl Config {
         let mut secrets = numbered("api.tokens", &self.api.tokens);
         for (name, source) in &self.sources {
             secrets.extend(numbered(&format!("sources.{name}.tokens"), &source.tokens));
+            let passwords = source.basic.iter().enumerate();
+            secrets.extend(passwords.map(|(index, basic)| (password_key(name, index), basic.password.clone())));
         }
         let keys =
             self.destinations.iter().filter_map(|(name, destination)| Some((name, destination.api_key.clone()?)));
@@ -134,6 +139,8 @@ pub struct Http {
     /// Longest wait for a connection's next request.
     #[serde(with = "moehog_runtime::duration")]
     pub keep_alive: Duration,
+    /// Proxies whose `X-Forwarded-For` says where a request comes from.
+    pub trusted_proxies: Vec<Block>,
 }
 
 /// Senders to `/v1/in/{name}`.
@@ -143,12 +150,29 @@ pub struct Source {
     /// Name of the destination that its events go to.
     #[serde(default = "default_name")]
     pub destination: String,
-    /// Tokens that may be shown, any of them: two while one is being replaced. Without one, only this machine may send.
+    /// Tokens that may be shown, any of them: two while one is being replaced. Without a token, a password and an address,
+    /// only this machine may send.
     #[serde(default)]
     pub tokens: Vec<Secret>,
     /// Header that the token stands in; `authorization` takes it with and without `Bearer`.
     #[serde(default = "authorization", deserialize_with = "header_name")]
     pub header: HeaderName,
+    /// Users with passwords that may be shown instead, any of them.
+    #[serde(default)]
+    pub basic: Vec<Basic>,
+    /// Addresses that senders must have, whatever they show; none are all.
+    #[serde(default)]
+    pub from: Option<Addresses>,
+}
+
+/// A user with its password, for Basic authorization.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Basic {
+    /// Without a colon.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
 }
 
 /// A PostHog project, as far as the gateway looks at it.
@@ -159,6 +183,10 @@ pub struct Destination {
     pub api_key: Option<Secret>,
     /// Where PostHog is; delivery's business.
     pub host: Option<String>,
+}
+
+fn password_key(source: &str, index: usize) -> String {
+    format!("sources.{source}.basic[{index}].password")
 }
 
 fn default_name() -> String {
@@ -176,7 +204,7 @@ fn header_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderName,
 
 impl Default for Source {
     fn default() -> Self {
-        Self { destination: default_name(), tokens: Vec::new(), header: authorization() }
+        Self { destination: default_name(), tokens: Vec::new(), header: authorization(), basic: Vec::new(), from: None }
     }
 }
 
@@ -207,6 +235,17 @@ fn contradiction(config: &Config) -> anyhow::Result<()> {
         if source.tokens.iter().any(|token| token.expose().is_empty()) {
             bail!("sources.{name}.tokens holds an empty token");
         }
+        for (index, Basic { user, password }) in source.basic.iter().enumerate() {
+            if user.contains(':') {
+                bail!(
+                    "sources.{name}.basic[{index}].user holds a colon, behind which Basic authorization has the password: take \
+                     a name without one"
+                );
+            }
+            if password.expose().is_empty() {
+                bail!("{} is empty: give it one, or leave the user out", password_key(name, index));
+            }
+        }
     }
     let mut keys = BTreeSet::new();
     for (name, destination) in destinations {
@@ -233,10 +272,15 @@ mod tests {
         let variables = [
             ("MOEHOG__API__TOKENS", "[\"one\"]"),
             ("MOEHOG__SOURCES__SHOP__TOKENS", "[\"two\", \"three\"]"),
+            (
+                "MOEHOG__SOURCES__SHOP__BASIC",
+                "[{ user = \"a\", password = \"five\" }, { user = \"b\", password = \"six\" }]",
+            ),
             ("MOEHOG__DESTINATIONS__EU__API_KEY", "phc_four"),
         ];
         let variables = variables.map(|(name, value)| (name.to_string(), value.to_string()));
         let config: Config = moehog_runtime::load(Config::DEFAULTS, None, variables).unwrap();
+        let printed = format!("{config:?}");
         let secrets = config.all_secrets();
         let shown: Vec<_> = secrets.iter().map(|(name, secret)| format!("{name} {}", &*secret.expose())).collect();
         assert_eq!(
@@ -245,8 +289,42 @@ mod tests {
                 "api.tokens[0] one",
                 "sources.shop.tokens[0] two",
                 "sources.shop.tokens[1] three",
+                "sources.shop.basic[0].password five",
+                "sources.shop.basic[1].password six",
                 "destinations.eu.api_key phc_four"
             ]
         );
+        for (name, secret) in &secrets {
+            assert!(!printed.contains(&format!("\"{}\"", &*secret.expose())), "{name} is printed: {printed}");
+        }
+        assert!(printed.contains("user: \"a\", password: ***"), "{printed}");
+    }
+
+    /// What is said of one variable that cannot be read.
+    fn complaint(name: &str, value: &str) -> String {
+        let variables = [(name.to_string(), value.to_string())];
+        moehog_runtime::load::<Config>(Config::DEFAULTS, None, variables).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_read_is_named_with_its_key_and_what_to_write() {
+        for (name, value, says) in [
+            ("SOURCES__SHOP__FROM", "[\"10.0.0.0/33\"]", ["`10.0.0.0/33`", "write it as", "sources.shop.from"]),
+            ("SOURCES__SHOP__FROM", "[\"10.0.0.5/8\"]", ["`10.0.0.5/8`", "write 10.0.0.0/8", "sources.shop.from"]),
+            ("SOURCES__SHOP__FROM", "[\"moengage:dc-9\"]", ["`moengage:dc-9`", "moengage:dc-01", "sources.shop.from"]),
+            ("SOURCES__SHOP__FROM", "[]", ["empty", "leave it out", "sources.shop.from"]),
+            ("SOURCES__SHOP__BASIC", "[{ user = \"a\" }]", ["missing", "password", "sources.shop.basic"]),
+            ("HTTP__TRUSTED_PROXIES", "[\"10.0.0\"]", ["`10.0.0`", "write it as", "http.trusted_proxies"]),
+            (
+                "HTTP__TRUSTED_PROXIES",
+                "[\"moengage:dc-01\"]",
+                ["`moengage:dc-01`", "write it as", "http.trusted_proxies"],
+            ),
+        ] {
+            let complaint = complaint(&format!("MOEHOG__{name}"), value);
+            for says in says {
+                assert!(complaint.contains(says), "{says}: {complaint}");
+            }
+        }
     }
 }

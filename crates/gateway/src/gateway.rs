@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config, Ingest, admin,
-    config::{self, Worker},
+    config::{self, Source, Worker},
     ingest::{KEY_DESTINATION, key_remedy, without_key},
     listener::Listener,
 };
@@ -191,6 +191,15 @@ async fn open_journal(config: &Config) -> anyhow::Result<Arc<dyn Journal>> {
 /// Tells, once, who may send and what waits for a key.
 fn say_who_may_send(config: &Config, ingest: &Ingest) {
     tracing::info!(sources = ?ingest.source_names(), capture = ingest.capture_rule(), "webhooks are taken");
+    let by_address_alone =
+        |source: &Source| source.from.is_some() && source.tokens.is_empty() && source.basic.is_empty();
+    for source in config.sources.iter().filter(|(_, source)| by_address_alone(source)).map(|(name, _)| name) {
+        tracing::warn!(
+            source,
+            remedy = format!("add sources.{source}.tokens or sources.{source}.basic"),
+            "whoever has one of this source's addresses may send, without a secret; MoEngage's are shared by all its customers"
+        );
+    }
     for (source, destination) in without_key(&config.sources, &config.destinations) {
         if !destination.starts_with(KEY_DESTINATION) {
             tracing::info!(

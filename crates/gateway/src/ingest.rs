@@ -4,16 +4,19 @@
 
 mod answers;
 mod auth;
+mod failures;
 mod handler;
 mod limits;
 mod local;
 mod route;
 mod scan;
+mod sender;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use moehog_journal::Journal;
 use moehog_runtime::Cores;
+use parking_lot::Mutex;
 
 pub use self::answers::Answer;
 pub(crate) use self::{
@@ -24,6 +27,7 @@ pub(crate) use self::{
 };
 use self::{
     auth::Senders,
+    failures::Failures,
     handler::Outage,
     limits::{BodyLimits, Bound},
 };
@@ -37,6 +41,7 @@ use crate::{
 pub struct Ingest {
     journal: Arc<dyn Journal>,
     senders: Senders,
+    failures: Mutex<Failures>,
     http: Http,
     limits: BodyLimits,
     requests: Bound,
@@ -63,6 +68,7 @@ impl Ingest {
         let limits = BodyLimits { max_bytes: http.max_body_bytes, idle: http.body_idle, total: http.body_total };
         Self {
             senders,
+            failures: Mutex::default(),
             limits,
             requests: Bound::new(http.max_in_flight),
             bodies: Bound::new(http.max_held_bytes),

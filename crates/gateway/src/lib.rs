@@ -5,6 +5,7 @@
 //! workers or a neighbour's body are doing. What it means is the transformer's business, what becomes of it the relay's:
 //! [`Ingest`] knows the journal alone, and the relay cannot answer a request.
 
+mod addresses;
 mod admin;
 mod config;
 mod gateway;
@@ -13,7 +14,8 @@ mod listener;
 mod metrics;
 
 pub use self::{
-    config::{Config, Destination, Http, Source, Worker},
+    addresses::{AddressError, Addresses, Block},
+    config::{Basic, Config, Destination, Http, Source, Worker},
     gateway::Gateway,
     ingest::{Answer, Ingest},
 };

@@ -33,7 +33,7 @@ fn the_same_values_render_the_same() -> anyhow::Result<()> {
 }
 
 /// Values that must be refused, and what the message must say.
-const REFUSED: [(&[&str], &str); 28] = [
+const REFUSED: [(&[&str], &str); 32] = [
     (&["image.registry="], "it has no default: build the images with `cargo xtask images`, push them"),
     (&["image.tag=latest"], "name a version, or set image"),
     (&["image.digests.gateway=sha256:12"], "image/digests/gateway"),
@@ -57,6 +57,10 @@ const REFUSED: [(&[&str], &str); 28] = [
     (&["delivery.autoscaling.minReplicas=9"], "minReplicas 9 is more than maxReplicas 8"),
     (&["sources[0].destination=elsewhere"], "default goes to elsewhere, which destinations does not name"),
     (&["sources[0].name=capture"], "the name capture is taken by the capture paths"),
+    (&["sources[0].basic[0].user=a:b", "sources[0].basic[0].passwordKey=c"], "sources/0/basic/0/user"),
+    (&["sources[0].from[0]=example.com"], "sources/0/from/0"),
+    (&["sources[0].from[0]=moengage:dc-1"], "sources/0/from/0"),
+    (&["trustedProxies[0]=proxy"], "trustedProxies/0"),
     (&["api.tokenKeys=null"], "missing property 'tokenKeys'"),
     (&["api.tokens={a}"], "additional properties 'tokens' not allowed"),
     (&["tests.source=elsewhere"], "sources does not name elsewhere"),
@@ -104,6 +108,32 @@ fn helm_test_needs_a_token_of_the_admin_api() -> anyhow::Result<()> {
     ensure!(refused.contains("name a key, or set tests.enabled to false"), "{refused}");
     let rendered = render(&["--set", "tests.enabled=false"]).map_err(anyhow::Error::msg)?;
     ensure!(rendered.contains("[api]\n    tokens = []"), "nobody may ask the admin API: {rendered}");
+    Ok(())
+}
+
+#[test]
+fn a_source_needs_a_way_in_and_helm_test_needs_a_token() -> anyhow::Result<()> {
+    let Some(chart) = chart("a source needs a way in and helm test needs a token")? else { return Ok(()) };
+    let render = |ways: &str, tests: &str| {
+        let sources =
+            format!(r#"sources=[{{"name":"default","destination":"default","header":"authorization",{ways}}}]"#);
+        let tests = format!("tests.enabled={tests}");
+        let arguments = ["--set-json", &sources, "--set", &tests];
+        chart.render(&[chart.values("minimal")], &arguments).map_err(|error| format!("{error:#}"))
+    };
+    let user = r#""tokenKeys":[],"basic":[{"user":"moengage","passwordKey":"moengage-password"}]"#;
+    let none = render(r#""tokenKeys":[]"#, "false").err().context("a source that nobody can send to is rendered")?;
+    ensure!(none.contains("default has no tokenKeys, basic or from"), "{none}");
+    let refused = render(user, "true").err().context("a test without a token is rendered")?;
+    ensure!(refused.contains("give default tokenKeys"), "{refused}");
+    let rendered = render(user, "false").map_err(anyhow::Error::msg)?;
+    let password = r#"basic = [{ user = "moengage", password = { file = "/etc/moehog/secrets/moengage-password" } }]"#;
+    ensure!(rendered.contains(password), "no password: {rendered}");
+    let mounted = rendered.matches("key: moengage-password").count();
+    ensure!(mounted == 1, "{mounted} services see the password");
+    let addresses =
+        render(r#""tokenKeys":[],"from":["moengage:dc-01","10.0.0.0/8"]"#, "false").map_err(anyhow::Error::msg)?;
+    ensure!(addresses.contains(r#"from = ["moengage:dc-01","10.0.0.0/8"]"#), "no addresses: {addresses}");
     Ok(())
 }
 

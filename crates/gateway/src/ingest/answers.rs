@@ -3,7 +3,7 @@
 //! MoEngage shows a marketer the status code and nothing else, so each kind of fault has its own. Only 200 counts as
 //! sent. Source: MoEngage, "Connector Error Reference" (moengage/moengage-documentation @1d5336a5).
 
-use std::io::Write;
+use std::{borrow::Cow, io::Write};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -37,12 +37,16 @@ pub(crate) enum Refusal {
     Method,
     /// A `Content-Encoding` that nobody here can read.
     Encoding,
-    /// The source has a token and the request has none.
+    /// The source has a token or a password and the request has none.
     TokenMissing,
-    /// The token is not the source's.
+    /// The token, or the user with its password, is not the source's.
     TokenWrong,
-    /// The source has no token, and the request did not come straight from this machine.
+    /// The source has no secret and no addresses, and the request did not come straight from this machine.
     NotLocal,
+    /// The sender's address is none of the source's.
+    AddressNotAllowed,
+    /// Another 401 or 403, after many to the same address.
+    TooManyFailures,
     /// No project key in a capture body.
     KeyMissing,
     /// A project key of no configured destination.
@@ -98,7 +102,7 @@ impl From<&AppendError> for Refusal {
 
 impl Refusal {
     /// All of them, for the metrics.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::UnknownPath,
         Self::UnknownSource,
         Self::Method,
@@ -106,6 +110,8 @@ impl Refusal {
         Self::TokenMissing,
         Self::TokenWrong,
         Self::NotLocal,
+        Self::AddressNotAllowed,
+        Self::TooManyFailures,
         Self::KeyMissing,
         Self::KeyUnknown,
         Self::KeyMalformed,
@@ -140,14 +146,19 @@ impl Refusal {
             Self::Encoding => text(S::UNSUPPORTED_MEDIA_TYPE, "unknown_content_encoding", "content-encoding",
                 "the body is in an encoding that cannot be read", "send it as it is or with Content-Encoding: gzip"),
             Self::TokenMissing => text(S::UNAUTHORIZED, "token_missing", "authorization",
-                "the request shows no token", ""),
+                "the request shows no token and no password", ""),
             Self::TokenWrong => text(S::UNAUTHORIZED, "token_wrong", "authorization",
-                "the token is not one of this source's", ""),
+                "the token or password is not one of this source's", ""),
             Self::NotLocal => text(S::UNAUTHORIZED, "token_not_configured", "authorization",
-                "this source has no token, so it takes requests only straight from its own machine: from a loopback address, to a \
-                 loopback Host, through no proxy or tunnel",
+                "this source has no token and no password, so it takes requests only straight from its own machine: from a loopback \
+                 address, to a loopback Host, through no proxy or tunnel",
                 "start moehog with --token TOKEN (or set MOEHOG_TOKEN or sources.NAME.tokens) and send the header \
                  Authorization: Bearer TOKEN"),
+            Self::AddressNotAllowed => text(S::FORBIDDEN, "address_not_allowed", "address",
+                "the request does not come from an address that this source takes", ""),
+            Self::TooManyFailures => text(S::TOO_MANY_REQUESTS, "too_many_failures", "",
+                "this request may not send, nor might 20 before it from the same address within a minute",
+                "the answers to those say what is wrong; a request that is right is taken at any time"),
             Self::KeyMissing => text(S::UNAUTHORIZED, "api_key_missing", "api_key",
                 "the body holds no project key: no text under api_key, token or $token",
                 "put \"api_key\": \"YOUR_PROJECT_API_KEY\" at the top of the body"),
@@ -190,27 +201,34 @@ impl Refusal {
         }
     }
 
-    /// The answer. What only the gateway's configuration knows goes into `remedy`, where this refusal has none of its own;
-    /// `field` does the same for the header that a token is read from.
-    pub(crate) fn answer(self, field: Option<&str>, remedy: Option<&str>) -> Answer {
+    /// Whether somebody was refused who may not send.
+    pub(crate) fn is_failed_authentication(self) -> bool {
+        matches!(self.text().status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    }
+
+    /// The answer, with what only the gateway's configuration knows.
+    pub(crate) fn answer(self, help: &Help<'_>) -> Answer {
         let text = self.text();
         let body = Body {
             error: text.code,
-            field: field.unwrap_or(text.field),
+            field: help.field.unwrap_or(text.field),
             message: text.message,
-            remedy: remedy.unwrap_or(text.remedy),
+            remedy: help.remedy.as_deref().unwrap_or(text.remedy),
         };
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut answer = with_body(text.status, body.into());
-        let mut add = |name: HeaderName, value| answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        let mut add = |name: HeaderName, value| answer.headers_mut().append(name, HeaderValue::from_static(value));
+        for &challenge in help.challenges {
+            add(header::WWW_AUTHENTICATE, challenge);
+        }
         match self {
             Self::Method => add(header::ALLOW, "POST"),
             Self::Encoding => add(header::ACCEPT_ENCODING, "gzip, identity"),
-            Self::TokenMissing | Self::TokenWrong if by_authorization(field) => add(header::WWW_AUTHENTICATE, "Bearer"),
             Self::Overloaded | Self::Late | Self::Closing => add(header::RETRY_AFTER, "1"),
             Self::Disk => add(header::RETRY_AFTER, "5"),
             Self::Full | Self::SourceFull => add(header::RETRY_AFTER, "30"),
-            _ => None,
+            Self::TooManyFailures => add(header::RETRY_AFTER, "60"),
+            _ => false,
         };
         if matches!(self, Self::Stalled | Self::BrokenOff | Self::Closing) {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -219,9 +237,15 @@ impl Refusal {
     }
 }
 
-/// Whether the token is read from `Authorization`.
-fn by_authorization(field: Option<&str>) -> bool {
-    field.is_none_or(|field| field.eq_ignore_ascii_case("authorization"))
+/// What only the configuration knows of a refusal.
+#[derive(Debug, Default)]
+pub(crate) struct Help<'a> {
+    /// What was looked at, in place of the refusal's own field.
+    pub(crate) field: Option<&'a str>,
+    /// What to do, in place of the refusal's own remedy.
+    pub(crate) remedy: Option<Cow<'a, str>>,
+    /// How the source lets itself be convinced, for `WWW-Authenticate`.
+    pub(crate) challenges: &'a [&'static str],
 }
 
 #[derive(Serialize)]
@@ -255,7 +279,11 @@ mod tests {
             // the others get theirs from the configuration
             let from_configuration = matches!(
                 refusal,
-                Refusal::UnknownPath | Refusal::UnknownSource | Refusal::TokenMissing | Refusal::TokenWrong
+                Refusal::UnknownPath
+                    | Refusal::UnknownSource
+                    | Refusal::TokenMissing
+                    | Refusal::TokenWrong
+                    | Refusal::AddressNotAllowed
             );
             assert!(has_own != from_configuration, "{refusal:?}");
         }
@@ -264,8 +292,8 @@ mod tests {
     #[test]
     fn a_busy_answer_says_when_to_come_back() {
         for refusal in Refusal::ALL {
-            let answer = refusal.answer(None, None);
-            let busy = answer.status() == StatusCode::SERVICE_UNAVAILABLE;
+            let answer = refusal.answer(&Help::default());
+            let busy = matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
             assert_eq!(answer.headers().contains_key(header::RETRY_AFTER), busy, "{refusal:?}");
             assert_ne!(answer.status(), StatusCode::OK);
         }

@@ -1,22 +1,44 @@
-//! Who may send: a source's token, or a capture body's project key.
+//! Who may send: who shows a source's secret from one of its addresses, or a capture body's project key.
+
+mod credentials;
 
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
 };
 
-use http::{HeaderMap, HeaderName, Uri, header};
+use http::{HeaderMap, Uri};
 use moehog_runtime::Secret;
 use parking_lot::Mutex;
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
-use super::{Refusal, local, route::CAPTURE_PATHS, scan::well_formed};
-use crate::config::{self, DEFAULT};
+use self::credentials::Credentials;
+pub(crate) use self::credentials::shows_one_of;
+use super::{Refusal, answers::Help, local, route::CAPTURE_PATHS, scan::well_formed, sender};
+use crate::{
+    addresses::{Addresses, Block},
+    config::{self, DEFAULT},
+};
 
 /// Different project keys that are taken where no destination is configured.
 const MAX_OPEN_KEYS: usize = 8;
 /// Begins the name of a destination that is nothing but a project key.
 pub(crate) const KEY_DESTINATION: &str = "key:";
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    pub(crate) peer: IpAddr,
+    /// Whose `X-Forwarded-For` counts.
+    pub(crate) trusted: &'a [Block],
+}
+
+impl Origin<'_> {
+    /// The sender's address; none where a trusted proxy names none.
+    pub(crate) fn sender(self, headers: &HeaderMap) -> Option<IpAddr> {
+        sender::address(self.peer, self.trusted, headers)
+    }
+}
 
 /// All that may send.
 #[derive(Debug)]
@@ -83,56 +105,73 @@ impl Senders {
 pub(crate) struct Source {
     pub(crate) name: String,
     pub(crate) destination: String,
-    header: HeaderName,
-    tokens: Vec<Secret>,
+    credentials: Credentials,
+    from: Option<Addresses>,
     remedy: String,
 }
 
 impl Source {
     fn new(name: String, config: &config::Source) -> Self {
-        let header = config.header.clone();
-        let value = if header == header::AUTHORIZATION { "Bearer TOKEN" } else { "TOKEN" };
-        let remedy = format!("send the header {header}: {value} with a token of sources.{name}.tokens");
-        Self { name, destination: config.destination.clone(), header, tokens: config.tokens.clone(), remedy }
+        let credentials = Credentials::new(config);
+        let remedy = credentials.remedy(&name);
+        Self { name, destination: config.destination.clone(), credentials, from: config.from.clone(), remedy }
     }
 
-    /// Whether the request may send here.
-    pub(crate) fn admit(&self, peer: IpAddr, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
-        if self.tokens.is_empty() {
-            return if local::straight_from_here(peer, uri, headers) { Ok(()) } else { Err(Refusal::NotLocal) };
+    /// Whether the request may send here. What it knows is looked at before where it comes from, so that only a sender who
+    /// knows learns that addresses are looked at.
+    pub(crate) fn admit(&self, origin: Origin<'_>, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+        if !self.credentials.is_empty() {
+            match self.credentials.shown(headers) {
+                None => return Err(Refusal::TokenMissing),
+                Some(false) => return Err(Refusal::TokenWrong),
+                Some(true) => {}
+            }
         }
-        match shows_one_of(&self.tokens, &self.header, headers) {
-            None => Err(Refusal::TokenMissing),
-            Some(false) => Err(Refusal::TokenWrong),
-            Some(true) => Ok(()),
+        match &self.from {
+            Some(from) => {
+                let sender = origin.sender(headers);
+                if sender.is_some_and(|sender| from.contain(sender)) {
+                    return Ok(());
+                }
+                // the one place that says it where there is no secret to be right: see `help`
+                tracing::debug!(source = self.name, ?sender, "address is not among the source's");
+                Err(Refusal::AddressNotAllowed)
+            }
+            None if !self.credentials.is_empty() || local::straight_from_here(origin.peer, uri, headers) => Ok(()),
+            None => Err(Refusal::NotLocal),
         }
     }
 
-    /// The header that the token is read from, and what to do, for a refusal of [`Source::admit`].
-    pub(crate) fn help(&self, refusal: Refusal) -> (Option<&str>, Option<&str>) {
+    /// What only the source knows of a refusal of [`Source::admit`].
+    pub(crate) fn help(&self, refusal: Refusal, origin: Origin<'_>, headers: &HeaderMap) -> Help<'_> {
         match refusal {
-            Refusal::TokenMissing | Refusal::TokenWrong => (Some(self.header.as_str()), Some(&self.remedy)),
-            _ => (None, None),
+            Refusal::TokenMissing | Refusal::TokenWrong => Help {
+                field: Some(self.credentials.header()),
+                remedy: Some(self.remedy.as_str().into()),
+                challenges: &self.credentials.challenges,
+            },
+            Refusal::AddressNotAllowed => {
+                Help { remedy: Some(self.address_remedy(origin, headers).into()), ..Help::default() }
+            }
+            _ => Help::default(),
         }
     }
-}
 
-/// Whether the header holds one of the tokens; none where there is no such header. In constant time a token.
-pub(crate) fn shows_one_of(tokens: &[Secret], header: &HeaderName, headers: &HeaderMap) -> Option<bool> {
-    let shown = headers.get(header)?.as_bytes();
-    let bearer = (*header == header::AUTHORIZATION).then(|| after_bearer(shown)).flatten();
-    // every token is compared, whichever fits
-    let fits = tokens.iter().fold(Choice::from(0), |fits, token| {
-        let token = token.expose();
-        let token = token.as_bytes();
-        fits | token.ct_eq(shown) | bearer.map_or(Choice::from(0), |shown| token.ct_eq(shown))
-    });
-    Some(fits.into())
-}
-
-fn after_bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+    /// The address that was seen is the operator's to know: it stands here where the request showed a secret.
+    fn address_remedy(&self, origin: Origin<'_>, headers: &HeaderMap) -> String {
+        let seen = match origin.sender(headers) {
+            _ if self.credentials.is_empty() => "the sender's address".to_string(),
+            Some(sender) => format!("{sender}, where this request comes from,"),
+            None => {
+                format!("the sender's address, which {} does not tell in X-Forwarded-For,", origin.peer.to_canonical())
+            }
+        };
+        format!(
+            "add {seen} to sources.{}.from; if that is a proxy of yours, name it in http.trusted_proxies instead, and its \
+             X-Forwarded-For counts",
+            self.name
+        )
+    }
 }
 
 /// Which project keys capture bodies may carry.

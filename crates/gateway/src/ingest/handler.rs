@@ -27,7 +27,9 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{Span, field::Empty, info_span, record_all};
 
 use super::{
-    Answer, Ingest, Refusal, answers,
+    Answer, Ingest, Refusal,
+    answers::{self, Help},
+    auth::Origin,
     limits::{self, Share},
     route::Route,
 };
@@ -40,6 +42,8 @@ const MAX_KEPT_BYTES: usize = 256;
 const MAX_SCANNED_AT_ONCE: usize = 256 * 1024;
 /// A compressed body up to this size is decompressed at once: gzip makes at most a thousand times as much of it.
 const MAX_INFLATED_AT_ONCE: usize = 4 * 1024;
+/// What is read of the body of one refused request among many, so that its sender gets to read the answer.
+const MAX_DRAINED_OF_MANY: usize = 64 * 1024;
 
 /// A webhook that is all here, on its way into the journal.
 struct Received {
@@ -74,7 +78,7 @@ impl Ingest {
             Ok((receipt, trace)) => (answers::ok(receipt, &trace), Some(receipt), None),
             Err(refusal) => {
                 self.metrics.refused(label, refusal);
-                (self.refuse(&parts, refusal), None, Some(refusal.code()))
+                (self.refuse(peer, &parts, refusal), None, Some(refusal.code()))
             }
         };
         waiting.answered();
@@ -88,16 +92,32 @@ impl Ingest {
         answer
     }
 
-    fn refuse(&self, parts: &Parts, refusal: Refusal) -> Answer {
-        let paths = self.senders.paths.as_str();
-        let (field, remedy) = match (refusal, Route::find(parts.uri.path())) {
-            (Refusal::UnknownPath | Refusal::UnknownSource, _) => (None, Some(paths)),
-            (refusal, Some(Route::In(name))) => {
-                self.senders.source(name).map_or((None, None), |source| source.help(refusal))
+    fn refuse(&self, peer: IpAddr, parts: &Parts, refusal: Refusal) -> Answer {
+        let help = match (refusal, Route::find(parts.uri.path())) {
+            (Refusal::UnknownPath | Refusal::UnknownSource, _) => {
+                Help { remedy: Some(self.senders.paths.as_str().into()), ..Help::default() }
             }
-            _ => (None, None),
+            (refusal, Some(Route::In(name))) => self
+                .senders
+                .source(name)
+                .map_or_else(Help::default, |source| source.help(refusal, self.origin(peer), &parts.headers)),
+            _ => Help::default(),
         };
-        refusal.answer(field, remedy)
+        refusal.answer(&help)
+    }
+
+    fn origin(&self, peer: IpAddr) -> Origin<'_> {
+        Origin { peer, trusted: &self.http.trusted_proxies }
+    }
+
+    /// What a refused request is told: after many that may not send, a further one is told only that.
+    fn told(&self, refusal: Refusal, peer: IpAddr, headers: &HeaderMap) -> Refusal {
+        if !refusal.is_failed_authentication() {
+            return refusal;
+        }
+        let address = self.origin(peer).sender(headers).unwrap_or(peer);
+        let too_many = self.failures.lock().count(address, Instant::now());
+        if too_many { Refusal::TooManyFailures } else { refusal }
     }
 
     async fn take<B>(
@@ -116,12 +136,18 @@ impl Ingest {
             Ok(()) => self.receive(peer, label, parts, body.as_mut(), span).await,
             Err(refusal) => Err(refusal),
         };
+        let told = |refusal| self.told(refusal, peer, &parts.headers);
         match received {
-            Ok(received) => self.store(label, received).await,
+            Ok(received) => self.store(label, received).await.map_err(told),
             Err(refusal) => {
-                let gone = matches!(refusal, Refusal::Stalled | Refusal::BrokenOff);
-                if !gone && !parts.headers.contains_key(header::EXPECT) {
-                    limits::drain(body, 2 * self.http.max_body_bytes).await;
+                let refusal = told(refusal);
+                let most = match refusal {
+                    Refusal::Stalled | Refusal::BrokenOff => 0,
+                    Refusal::TooManyFailures => MAX_DRAINED_OF_MANY,
+                    _ => 2 * self.http.max_body_bytes,
+                };
+                if most > 0 && !parts.headers.contains_key(header::EXPECT) {
+                    limits::drain(body, most).await;
                 }
                 Err(refusal)
             }
@@ -148,7 +174,7 @@ impl Ingest {
             Route::Capture => None,
             Route::In(name) => {
                 let source = self.senders.source(name).ok_or(Refusal::UnknownSource)?;
-                source.admit(peer, &parts.uri, &parts.headers)?;
+                source.admit(self.origin(peer), &parts.uri, &parts.headers)?;
                 Some(source)
             }
         };

@@ -4,6 +4,9 @@ others have too (ports, times of stopping, where the workers are) stands in the 
 {{- include "moehog.check" . -}}
 [http]
 listen = {{ printf "%s:8080" .Values.listenHost | quote }}
+{{- with .Values.trustedProxies }}
+trusted_proxies = {{ toJson . }}
+{{- end }}
 
 [api]
 tokens = [{{ include "moehog.files" .Values.api.tokenKeys }}]
@@ -37,6 +40,12 @@ format = {{ .Values.log.format | quote }}
 destination = {{ .destination | quote }}
 header = {{ .header | quote }}
 tokens = [{{ include "moehog.files" .tokenKeys }}]
+{{- with .basic }}
+basic = [{{ include "moehog.users" . }}]
+{{- end }}
+{{- with .from }}
+from = {{ toJson . }}
+{{- end }}
 {{ end }}
 {{- range .Values.destinations }}
 [destinations.{{ .name | quote }}]
@@ -49,4 +58,10 @@ host = {{ . | quote }}
 
 {{- define "moehog.files" -}}
 {{- range $index, $key := . }}{{ if $index }}, {{ end }}{ file = "/etc/moehog/secrets/{{ $key }}" }{{ end }}
+{{- end }}
+
+{{- define "moehog.users" -}}
+{{- range $index, $user := . }}{{ if $index }}, {{ end -}}
+{ user = {{ $user.user | quote }}, password = { file = "/etc/moehog/secrets/{{ $user.passwordKey }}" } }
+{{- end }}
 {{- end }}

@@ -168,7 +168,10 @@ service.namespace=$(POD_NAMESPACE),service.instance.id=$(POD_UID),service.versio
 {{- range .root.Values.destinations -}}{{- $keys = append $keys .apiKeyKey -}}{{- end -}}
 {{- end -}}
 {{- if eq .service "gateway" -}}
-{{- range .root.Values.sources -}}{{- $keys = concat $keys .tokenKeys -}}{{- end -}}
+{{- range .root.Values.sources -}}
+{{- $keys = concat $keys .tokenKeys -}}
+{{- range .basic -}}{{- $keys = append $keys .passwordKey -}}{{- end -}}
+{{- end -}}
 {{- $keys = concat $keys .root.Values.api.tokenKeys -}}
 {{- end -}}
 {{ $keys | uniq | sortAlpha | join "," }}
@@ -352,6 +355,10 @@ capabilities: { drop: [ALL] }
 {{- if has .name $sources -}}{{- fail (printf "sources: two are named %s" .name) -}}{{- end -}}
 {{- if eq .name "capture" -}}{{- fail "sources: the name capture is taken by the capture paths" -}}{{- end -}}
 {{- if not (has .destination $destinations) -}}{{- fail (printf "sources: %s goes to %s, which destinations does not name" .name .destination) -}}{{- end -}}
+{{- if not (or .tokenKeys .basic .from) -}}{{- fail (printf "sources: %s has no tokenKeys, basic or from, so nobody could send to it" .name) -}}{{- end -}}
+{{- if and $.Values.tests.enabled (eq .name $.Values.tests.source) (not .tokenKeys) -}}
+{{- fail (printf "tests.source: `helm test` sends a token: give %s tokenKeys, name another source, or set tests.enabled to false" .name) -}}
+{{- end -}}
 {{- $sources = append $sources .name -}}
 {{- end -}}
 {{- if and .Values.tests.enabled (not (has .Values.tests.source $sources)) -}}

@@ -1,6 +1,8 @@
-use http::HeaderValue;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderName, HeaderValue};
 
 use super::*;
+use crate::config::Basic;
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -10,17 +12,38 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
     pairs.collect()
 }
 
+fn secret(text: &str) -> Secret {
+    text.to_string().into()
+}
+
 fn source(tokens: &[&str], header: &'static str) -> Source {
+    source_with(tokens, header, &[], None)
+}
+
+fn source_with(tokens: &[&str], header: &'static str, basic: &[(&str, &str)], from: Option<&[&str]>) -> Source {
+    let user = |(user, password): &(&str, &str)| Basic { user: (*user).to_string(), password: secret(password) };
+    let list = |items: &[&str]| items.iter().map(ToString::to_string).collect::<Vec<_>>().try_into().unwrap();
     let config = config::Source {
-        tokens: tokens.iter().map(|token| Secret::from((*token).to_string())).collect(),
+        tokens: tokens.iter().map(|token| secret(token)).collect(),
         header: HeaderName::from_static(header),
+        basic: basic.iter().map(user).collect(),
+        from: from.map(list),
         ..config::Source::default()
     };
     Source::new("shop".into(), &config)
 }
 
 fn admit(source: &Source, shown: &[(&'static str, &str)]) -> Result<(), Refusal> {
-    source.admit(HERE, &Uri::from_static("/v1/in/shop"), &headers(shown))
+    admit_from(source, HERE, shown)
+}
+
+fn admit_from(source: &Source, peer: IpAddr, shown: &[(&'static str, &str)]) -> Result<(), Refusal> {
+    source.admit(Origin { peer, trusted: &[] }, &Uri::from_static("/v1/in/shop"), &headers(shown))
+}
+
+/// The value of `Authorization` for a user and a password.
+fn basic(pair: &str) -> String {
+    format!("Basic {}", STANDARD.encode(pair))
 }
 
 #[test]
@@ -37,8 +60,8 @@ fn a_bearer_token_is_taken_with_and_without_its_scheme() {
 
 #[test]
 fn a_static_header_is_compared_as_it_stands() {
-    let basic = source(&["Basic dXNlcjpwYXNz"], "authorization");
-    assert_eq!(admit(&basic, &[("authorization", "Basic dXNlcjpwYXNz")]), Ok(()));
+    let written_out = source(&["Basic dXNlcjpwYXNz"], "authorization");
+    assert_eq!(admit(&written_out, &[("authorization", "Basic dXNlcjpwYXNz")]), Ok(()));
     let custom = source(&["secret"], "x-moengage-key");
     assert_eq!(admit(&custom, &[("x-moengage-key", "secret")]), Ok(()));
     assert_eq!(admit(&custom, &[("x-moengage-key", "Bearer secret")]), Err(Refusal::TokenWrong));
@@ -64,10 +87,166 @@ fn without_a_token_only_this_machine_may_send() {
     ] {
         assert_eq!(admit(&source, shown), Err(Refusal::NotLocal), "{shown:?}");
     }
-    let uri = Uri::from_static("/v1/in/shop");
     for (peer, expected) in [("10.0.0.1", Err(Refusal::NotLocal)), ("::1", Ok(())), ("::ffff:127.0.0.1", Ok(()))] {
-        assert_eq!(source.admit(peer.parse().unwrap(), &uri, &headers(&[("host", "localhost")])), expected, "{peer}");
+        assert_eq!(admit_from(&source, peer.parse().unwrap(), &[("host", "localhost")]), expected, "{peer}");
     }
+}
+
+#[test]
+fn a_user_is_taken_with_its_own_password_and_with_no_other() {
+    let source =
+        source_with(&[], "authorization", &[("moengage", "new:er"), ("moengage", "older"), ("partner", "päss")], None);
+    for pair in ["moengage:new:er", "moengage:older", "partner:päss"] {
+        assert_eq!(admit(&source, &[("authorization", &basic(pair))]), Ok(()), "{pair}");
+    }
+    let encoded = STANDARD.encode("moengage:older");
+    for value in
+        [format!("basic  {encoded}"), format!("BASIC {encoded} "), format!("Basic {}", encoded.trim_end_matches('='))]
+    {
+        assert_eq!(admit(&source, &[("authorization", &value)]), Ok(()), "{value}");
+    }
+    let wrong = [
+        "moengage:new",
+        "moengage:newer",
+        "moengage:er",
+        "moengage",
+        "moengage:",
+        ":older",
+        "older",
+        "",
+        ":",
+        "Moengage:older",
+        "partner:older",
+        "moengage:päss",
+        "moengage:older ",
+        "xmoengage:older",
+        "moengage:older\0",
+    ];
+    let wrong = wrong.map(basic).into_iter().chain(
+        [format!("Bearer {encoded}"), encoded.clone(), "Basic".into(), "Basic ".into(), "Basic moengage:older".into()]
+            .into_iter()
+            .chain([
+                format!("Basic {encoded}x"),
+                format!("Basic{encoded}"),
+                "Basic ====".into(),
+                "Bearer older".into(),
+            ]),
+    );
+    for value in wrong {
+        assert_eq!(admit(&source, &[("authorization", &value)]), Err(Refusal::TokenWrong), "{value}");
+    }
+    assert_eq!(admit(&source, &[("x-token", "moengage:older")]), Err(Refusal::TokenMissing));
+    // on its own machine too: a secret is a secret
+    assert_eq!(admit(&source, &[("host", "localhost")]), Err(Refusal::TokenMissing));
+}
+
+#[test]
+fn a_source_with_tokens_and_users_takes_either() {
+    let one_header = source_with(&["secret"], "authorization", &[("moengage", "pass")], None);
+    for value in ["Bearer secret", "secret", &basic("moengage:pass")] {
+        assert_eq!(admit(&one_header, &[("authorization", value)]), Ok(()), "{value}");
+    }
+    for value in ["Bearer pass", "Basic secret", &basic("secret"), &basic("moengage:secret"), "Bearer moengage:pass"] {
+        assert_eq!(admit(&one_header, &[("authorization", value)]), Err(Refusal::TokenWrong), "{value}");
+    }
+    let two_headers = source_with(&["secret"], "x-key", &[("moengage", "pass")], None);
+    let pair = basic("moengage:pass");
+    for shown in [&[("x-key", "secret")][..], &[("authorization", &pair)], &[("x-key", "no"), ("authorization", &pair)]]
+    {
+        assert_eq!(admit(&two_headers, shown), Ok(()), "{shown:?}");
+    }
+    assert_eq!(admit(&two_headers, &[("x-key", "no")]), Err(Refusal::TokenWrong));
+    assert_eq!(admit(&two_headers, &[("authorization", "Bearer secret")]), Err(Refusal::TokenWrong));
+    assert_eq!(admit(&two_headers, &[("x-other", "secret")]), Err(Refusal::TokenMissing));
+}
+
+#[test]
+fn a_refusal_tells_each_way_in_and_asks_for_no_other() {
+    let tokens: &[&str] = &["secret"];
+    let users: &[(&str, &str)] = &[("moengage", "pass")];
+    let basic = r#"Basic realm="moehog""#;
+    for (tokens, header, users, field, challenges, says) in [
+        (
+            tokens,
+            "authorization",
+            &[][..],
+            "authorization",
+            &["Bearer"][..],
+            &["Bearer TOKEN", "sources.shop.tokens"][..],
+        ),
+        (tokens, "x-key", &[], "x-key", &[], &["x-key: TOKEN", "sources.shop.tokens"]),
+        (&[], "authorization", users, "authorization", &[basic], &["Basic authorization", "sources.shop.basic"]),
+        (&[], "x-key", users, "authorization", &[basic], &["Basic authorization", "sources.shop.basic"]),
+        (
+            tokens,
+            "authorization",
+            users,
+            "authorization",
+            &["Bearer", basic],
+            &["sources.shop.tokens", "sources.shop.basic"],
+        ),
+        (tokens, "x-key", users, "x-key", &[basic], &["sources.shop.tokens, or", "sources.shop.basic"]),
+    ] {
+        let source = source_with(tokens, header, users, None);
+        for refusal in [Refusal::TokenMissing, Refusal::TokenWrong] {
+            let origin = Origin { peer: HERE, trusted: &[] };
+            let no_headers = HeaderMap::new();
+            let help = source.help(refusal, origin, &no_headers);
+            assert_eq!((help.field, help.challenges), (Some(field), challenges));
+            let remedy = help.remedy.as_deref().unwrap_or_default();
+            assert!(says.iter().all(|says| remedy.contains(says)), "{remedy}");
+            assert!(!remedy.contains("secret") && !remedy.contains("pass:"), "{remedy}");
+            assert_eq!(remedy.contains("tokens"), !tokens.is_empty(), "{remedy}");
+            let answer = refusal.answer(&help);
+            let asked: Vec<_> = answer.headers().get_all("www-authenticate").iter().collect();
+            assert_eq!(asked, challenges);
+        }
+    }
+}
+
+#[test]
+fn an_address_is_asked_for_besides_the_secret() {
+    let source = source_with(&["secret"], "authorization", &[], Some(&["192.0.2.0/24", "moengage:dc-02"]));
+    let from = |peer: &str, token: &str| admit_from(&source, peer.parse().unwrap(), &[("authorization", token)]);
+    for peer in ["192.0.2.9", "::ffff:192.0.2.9", "18.195.110.23"] {
+        assert_eq!(from(peer, "secret"), Ok(()), "{peer}");
+        assert_eq!(from(peer, "wrong"), Err(Refusal::TokenWrong), "{peer}");
+    }
+    for peer in ["192.0.3.9", "18.195.110.24", "127.0.0.1", "2001:db8::1"] {
+        assert_eq!(from(peer, "secret"), Err(Refusal::AddressNotAllowed), "{peer}");
+        // who does not know the secret does not learn that addresses are looked at
+        assert_eq!(from(peer, "wrong"), Err(Refusal::TokenWrong), "{peer}");
+    }
+}
+
+#[test]
+fn without_a_secret_the_address_alone_decides() {
+    let source = source_with(&[], "authorization", &[], Some(&["192.0.2.0/24"]));
+    let from = |peer: &str| admit_from(&source, peer.parse().unwrap(), &[("host", "moehog.example.com")]);
+    assert_eq!(from("192.0.2.9"), Ok(()));
+    assert_eq!(from("192.0.3.9"), Err(Refusal::AddressNotAllowed));
+    let here = admit(&source, &[("host", "localhost")]);
+    assert_eq!(here, Err(Refusal::AddressNotAllowed), "this machine is not among the addresses");
+}
+
+#[test]
+fn the_address_that_was_seen_is_told_to_who_showed_the_secret() {
+    let trusted: [Block; 1] = ["10.0.0.0/8".parse().unwrap()];
+    let remedy = |source: &Source, shown: &[(&'static str, &str)]| {
+        let origin = Origin { peer: "10.0.0.1".parse().unwrap(), trusted: &trusted };
+        source.help(Refusal::AddressNotAllowed, origin, &headers(shown)).remedy.unwrap_or_default().into_owned()
+    };
+    let with_secret = source_with(&["secret"], "authorization", &[], Some(&["192.0.2.1"]));
+    let seen = remedy(&with_secret, &[("x-forwarded-for", "192.0.2.1, 203.0.113.7")]);
+    for says in ["add 203.0.113.7", "sources.shop.from", "http.trusted_proxies"] {
+        assert!(seen.contains(says), "{seen}");
+    }
+    let unknown = remedy(&with_secret, &[("x-forwarded-for", "unknown")]);
+    assert!(unknown.contains("10.0.0.1 does not tell in X-Forwarded-For"), "{unknown}");
+    let without =
+        remedy(&source_with(&[], "authorization", &[], Some(&["192.0.2.1"])), &[("x-forwarded-for", "203.0.113.7")]);
+    assert!(without.contains("sources.shop.from") && !without.contains("203.0.113.7"), "{without}");
+    assert!(!without.contains("10.0.0.1"), "{without}");
 }
 
 fn senders(destinations: &[(&str, Option<&str>)], loopback: bool, before: &[&str]) -> Senders {
@@ -137,6 +316,14 @@ fn a_token_and_a_key_that_are_read_again_count_at_once() {
     new_token("new");
     assert_eq!(admit(&source, &[("authorization", "Bearer new")]), Ok(()));
     assert_eq!(admit(&source, &[("authorization", "Bearer old")]), Err(Refusal::TokenWrong));
+
+    let (password, new_password) = in_file(&directory, "password", "old");
+    let user = Basic { user: "moengage".into(), password };
+    let source = Source::new("shop".into(), &config::Source { basic: vec![user], ..config::Source::default() });
+    assert_eq!(admit(&source, &[("authorization", &basic("moengage:old"))]), Ok(()));
+    new_password("new");
+    assert_eq!(admit(&source, &[("authorization", &basic("moengage:new"))]), Ok(()));
+    assert_eq!(admit(&source, &[("authorization", &basic("moengage:old"))]), Err(Refusal::TokenWrong));
 
     let (key, new_key) = in_file(&directory, "key", "phc_old");
     let destinations = BTreeMap::from([("eu".to_string(), config::Destination { api_key: Some(key), host: None })]);

@@ -1,0 +1,115 @@
+//! How often each address was refused: after many failures its further ones cost less and say less.
+//!
+//! An address is not a sender. Behind a proxy that is not declared, or a NAT, a stranger who guesses has the address of the
+//! sender who knows, so a request is always checked, and one that shows the right secret is taken whatever others did. Only the
+//! answer to one that fails changes: 429 in place of what is wrong, and its body is not waited for. Nothing is held back for a
+//! while either: requests that wait would fill the places of those that are right. What stops guessing is a long secret.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::IpAddr,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::addresses::first_of;
+
+/// Failures of an address within [`WINDOW`] that are told what is wrong.
+const TOLD: u32 = 20;
+/// From an address's first failure until it is forgotten; `Retry-After` says the same.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Addresses that are counted at a time.
+const MAX_ADDRESSES: usize = 4096;
+
+/// Failures by address.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    counts: HashMap<IpAddr, u32>,
+    /// When each of `counts` failed first, oldest first.
+    first: VecDeque<(Instant, IpAddr)>,
+}
+
+impl Failures {
+    /// Counts one more, and says whether there were too many.
+    pub(crate) fn count(&mut self, address: IpAddr, now: Instant) -> bool {
+        while self.first.front().is_some_and(|(first, _)| now.duration_since(*first) >= WINDOW) {
+            self.forget_oldest();
+        }
+        let address = counted_as(address);
+        if !self.counts.contains_key(&address) {
+            if self.counts.len() >= MAX_ADDRESSES {
+                self.forget_oldest();
+            }
+            self.first.push_back((now, address));
+        }
+        let count = self.counts.entry(address).or_insert(0);
+        *count = count.saturating_add(1);
+        *count > TOLD
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, address)) = self.first.pop_front() {
+            self.counts.remove(&address);
+        }
+    }
+}
+
+/// A customer of an IPv6 network has 2^64 addresses.
+fn counted_as(address: IpAddr) -> IpAddr {
+    let address = address.to_canonical();
+    if address.is_ipv6() { first_of(address, 64) } else { address }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// How many of `failures` in a row are too many.
+    fn too_many(table: &mut Failures, from: &str, failures: u32, now: Instant) -> u32 {
+        (0..failures).map(|_| u32::from(table.count(address(from), now))).sum()
+    }
+
+    #[test]
+    fn the_twenty_first_failure_within_a_minute_is_too_many_and_none_after_it() {
+        let (mut table, start) = (Failures::default(), Instant::now());
+        assert_eq!(too_many(&mut table, "192.0.2.1", 20, start), 0);
+        assert_eq!(too_many(&mut table, "192.0.2.1", 3, start + Duration::from_millis(59_999)), 3);
+        assert_eq!(too_many(&mut table, "192.0.2.1", 20, start + WINDOW), 0);
+        assert_eq!(too_many(&mut table, "192.0.2.1", 1, start + WINDOW), 1);
+    }
+
+    #[test]
+    fn each_address_is_counted_apart_and_an_ipv6_network_as_one() {
+        let (mut table, now) = (Failures::default(), Instant::now());
+        assert_eq!(too_many(&mut table, "192.0.2.1", 21, now), 1);
+        assert_eq!(too_many(&mut table, "192.0.2.2", 20, now), 0);
+        assert_eq!(too_many(&mut table, "::ffff:192.0.2.1", 1, now), 1);
+        assert_eq!(too_many(&mut table, "2001:db8:0:1::1", 20, now), 0);
+        assert_eq!(too_many(&mut table, "2001:db8:0:1:ffff::9", 1, now), 1);
+        assert_eq!(too_many(&mut table, "2001:db8:0:2::1", 1, now), 0);
+    }
+
+    #[test]
+    fn no_more_addresses_are_kept_than_are_bounded_and_the_oldest_goes() {
+        let (mut table, start) = (Failures::default(), Instant::now());
+        assert_eq!(too_many(&mut table, "192.0.2.1", 20, start), 0);
+        assert_eq!(too_many(&mut table, "192.0.2.2", 20, start + Duration::from_secs(1)), 0);
+        for stranger in 0..MAX_ADDRESSES as u32 - 1 {
+            let stranger = IpAddr::from((0x0a00_0000 + stranger).to_be_bytes());
+            assert!(!table.count(stranger, start + Duration::from_secs(2)));
+            assert_eq!(table.counts.len(), table.first.len());
+            assert!(table.counts.len() <= MAX_ADDRESSES);
+        }
+        // the oldest was forgotten, the next one not
+        assert_eq!(too_many(&mut table, "192.0.2.2", 1, start + Duration::from_secs(3)), 1);
+        assert_eq!(too_many(&mut table, "192.0.2.1", 1, start + Duration::from_secs(3)), 0);
+        // all go with their minute
+        assert!(!table.count(address("192.0.2.3"), start + WINDOW + Duration::from_secs(4)));
+        assert_eq!((table.counts.len(), table.first.len()), (1, 1));
+    }
+}
