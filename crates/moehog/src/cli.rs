@@ -71,6 +71,9 @@ pub(crate) struct Connector {
     /// A property of the person, for `$set`, in the same form.
     #[arg(long = "user-property", value_name = "NAME=ATTRIBUTE[:number|:boolean]")]
     pub(crate) user_properties: Vec<String>,
+    /// Mapping file: the body carries the attributes that its rules for this event look at.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mapping: Option<PathBuf>,
     /// JSON file of a sample trigger, {"UserAttribute": {…}, "EventAttribute": {…}}: proposes what the flags do not say.
     #[arg(long, value_name = "FILE")]
     pub(crate) sample: Option<PathBuf>,

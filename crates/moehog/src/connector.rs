@@ -1,11 +1,12 @@
 //! `moehog connector`: what to paste into MoEngage.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
-use anyhow::Context;
-use moehog_connector::{Connector, Property, Request, Sample};
+use anyhow::{Context, bail};
+use moehog_connector::{Connector, Kind, Property, Request, Sample};
+use moehog_transformer::Mapping;
 
-use crate::cli;
+use crate::{check, cli};
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) fn run(command: cli::Connector) -> anyhow::Result<()> {
@@ -33,6 +34,13 @@ fn request(command: cli::Connector) -> anyhow::Result<Request> {
     for property in &command.user_properties {
         put(&mut connector.person, property.parse()?);
     }
+    if let Some(file) = &command.mapping {
+        for property in of_mapping(file, &command.event)? {
+            if !connector.properties.iter().any(|known| known.name == property.name) {
+                connector.properties.push(property);
+            }
+        }
+    }
     let mut left_out = Vec::new();
     if let Some(file) = &command.sample {
         let text = fs::read_to_string(file).with_context(|| format!("read the sample {}", file.display()))?;
@@ -42,6 +50,24 @@ fn request(command: cli::Connector) -> anyhow::Result<Request> {
     let mut request = Request::new(connector, &command.url, &command.token_header, command.token.as_deref());
     request.notes.extend(left_out);
     Ok(request)
+}
+
+/// What the rules for such events look at, each attribute under its own name, by which they find it.
+fn of_mapping(file: &PathBuf, event: &str) -> anyhow::Result<Vec<Property>> {
+    let rules = match check::rules(file, &Mapping::default())? {
+        Ok(rules) => rules,
+        Err(problems) => {
+            let lines: Vec<_> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+            bail!("{} cannot be used:{}", file.display(), lines.concat());
+        }
+    };
+    let attributes = rules.attributes(event);
+    let of_event = attributes.event.iter().map(|name| (name, format!("EventAttribute['{name}']")));
+    let of_user = attributes.user.iter().map(|name| (name, format!("UserAttribute['{name}']")));
+    of_event
+        .chain(of_user)
+        .map(|(name, attribute)| Ok(Property::filled(name, attribute.parse()?, Kind::AsIs)))
+        .collect()
 }
 
 /// Of two of one name the later counts.

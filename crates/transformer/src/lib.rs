@@ -37,7 +37,7 @@ pub use self::{
     follow::open,
     mapping::types::Type,
     notes::{Healed, Note, Notes},
-    rules::{Problem, Rules},
+    rules::{Attributes, Problem, Rules},
     transformer::Transformer,
 };
 

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::read::Problem;
 pub(crate) use self::{apply::Applied, scope::Scope};
-use self::{expression::Expression, names::Secret, rule::Rule};
+use self::{expression::Expression, names::Secret, rule::Rule, scope::Root};
 use crate::{
     fault::Fault,
     hex,
@@ -44,6 +44,15 @@ pub struct Rules {
     pub(crate) allow: BTreeSet<String>,
     secret: Option<Secret>,
     list: Vec<Rule>,
+}
+
+/// Attributes by their display names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Of the event.
+    pub event: BTreeSet<String>,
+    /// Of the user.
+    pub user: BTreeSet<String>,
 }
 
 impl Default for Rules {
@@ -83,6 +92,20 @@ impl Rules {
     #[must_use]
     pub fn count(&self) -> usize {
         self.list.len()
+    }
+
+    /// The attributes that the rules for an event of this name look at: of the event and of the user, by their display names.
+    #[must_use]
+    pub fn attributes(&self, event: &str) -> Attributes {
+        let mut attributes = Attributes::default();
+        for rule in self.list.iter().filter(|rule| rule.may_be_for(event)) {
+            rule.attributes(&mut |root, key| match root {
+                Root::Event | Root::Properties => drop(attributes.event.insert(key.to_string())),
+                Root::User => drop(attributes.user.insert(key.to_string())),
+                Root::Name | Root::Device | Root::Webhook | Root::Field(_) => {}
+            });
+        }
+        attributes
     }
 
     /// Whether some rule may take events that the built-in mapping has no name for.

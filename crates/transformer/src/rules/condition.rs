@@ -98,6 +98,32 @@ impl Condition {
         }
     }
 
+    /// Whether an event of this name may meet it.
+    pub(crate) fn allows(&self, event: &str) -> bool {
+        match self {
+            Self::Is(Path { root: Root::Name, .. }, texts) => texts.iter().any(|text| text == event),
+            Self::All(conditions) => conditions.iter().all(|condition| condition.allows(event)),
+            Self::Any(conditions) => conditions.iter().any(|condition| condition.allows(event)),
+            Self::Is(..) | Self::Compared(..) | Self::Defined(_) | Self::Not(_) | Self::Engine(_) => true,
+        }
+    }
+
+    /// Calls `visit` with each attribute that it names.
+    pub(crate) fn attributes(&self, visit: &mut dyn FnMut(&Root, &str)) {
+        match self {
+            Self::Is(path, _) | Self::Compared(path, ..) | Self::Defined(path) => {
+                if let Some((root, key)) = path.attribute_named() {
+                    visit(root, key);
+                }
+            }
+            Self::Not(condition) => condition.attributes(visit),
+            Self::All(conditions) | Self::Any(conditions) => {
+                conditions.iter().for_each(|condition| condition.attributes(visit));
+            }
+            Self::Engine(engine) => engine.attributes(visit),
+        }
+    }
+
     /// Whether no event can meet it: a place would have to hold two texts at once.
     pub(crate) fn is_impossible(&self) -> bool {
         match self {

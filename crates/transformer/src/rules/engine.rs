@@ -14,7 +14,7 @@ use super::{
     filters,
     names::{Names, Secret},
     path::{self, Read},
-    scope::Scope,
+    scope::{Root, Scope},
 };
 
 /// One for the process: expressions borrow it for as long as they live.
@@ -60,6 +60,15 @@ impl Engine {
         let mut reads = Vec::new();
         path::reads(&tree, &mut reads);
         Ok(Self { expression, source: source.to_string(), reads })
+    }
+
+    /// Calls `visit` with each attribute that it names.
+    pub(crate) fn attributes(&self, visit: &mut dyn FnMut(&Root, &str)) {
+        for read in &self.reads {
+            if let Some(key) = &read.key {
+                visit(&read.root, key);
+            }
+        }
     }
 
     /// What it names in an event.

@@ -11,7 +11,7 @@ use super::{
     engine::{Engine, Unusable},
     names::Secret,
     path,
-    scope::{Path, Scope, text},
+    scope::{Path, Root, Scope, text},
 };
 use crate::{json, mapping::types::Type};
 
@@ -66,6 +66,19 @@ impl Expression {
                 Cow::Owned(raw) => to.cast(&raw).map(|cast| Cow::Owned(cast.into_owned())).ok_or(Unusable::Failed),
             },
             Self::Engine(engine) => json(&engine.evaluate(scope, secret)?).map(Cow::Owned),
+        }
+    }
+
+    /// Calls `visit` with each attribute that it names.
+    pub(crate) fn attributes(&self, visit: &mut dyn FnMut(&Root, &str)) {
+        match self {
+            Self::Constant(_) => {}
+            Self::Move(path) | Self::Cast(path, _) => {
+                if let Some((root, key)) = path.attribute_named() {
+                    visit(root, key);
+                }
+            }
+            Self::Engine(engine) => engine.attributes(visit),
         }
     }
 

@@ -2,7 +2,12 @@
 
 use std::ops::Range;
 
-use super::{Rules, condition::Condition, expression::Node, scope::Scope};
+use super::{
+    Rules,
+    condition::Condition,
+    expression::Node,
+    scope::{Root, Scope},
+};
 use crate::mapping::types::Type;
 
 /// Every key of a rule.
@@ -71,6 +76,23 @@ impl Rule {
             *failed = true;
             false
         })
+    }
+
+    /// Whether an event of this name may be one of its own.
+    pub(crate) fn may_be_for(&self, event: &str) -> bool {
+        self.when.as_ref().is_none_or(|when| when.allows(event))
+    }
+
+    /// Calls `visit` with each attribute that it names.
+    pub(crate) fn attributes(&self, visit: &mut dyn FnMut(&Root, &str)) {
+        if let Some(when) = &self.when {
+            when.attributes(visit);
+        }
+        let said = [&self.event, &self.distinct_id, &self.uuid, &self.timestamp].into_iter().flatten();
+        let targets = [&self.properties, &self.set, &self.set_once, &self.groups].into_iter().flatten();
+        for node in said.chain(targets.map(|target| &target.node)) {
+            node.expressions(&mut |expression| expression.attributes(visit));
+        }
     }
 
     fn covers(&self, other: &Self) -> bool {

@@ -67,6 +67,11 @@ impl Path {
         !self.keys.is_empty() || matches!(self.root, Root::Name | Root::Field(_))
     }
 
+    /// The attribute that it names, with the object that it is of.
+    pub(crate) fn attribute_named(&self) -> Option<(&Root, &str)> {
+        Some((&self.root, self.keys.first()?))
+    }
+
     /// The JSON at this place, a slice of the body where it can be one; none where nothing is.
     pub(crate) fn find<'a>(&self, scope: &Scope<'_, 'a>) -> Option<Cow<'a, str>> {
         let (found, below) = match &self.root {

@@ -229,6 +229,23 @@ fn who_is_missing_or_refused_is_dead_left_out_or_nobody_as_the_file_says() {
 }
 
 #[test]
+fn the_attributes_that_rules_look_at_are_known_by_the_event() {
+    let text = r#"
+        [[rule]]
+        when = "event == 'Purchased' and EventAttribute['Amount'] > 3 and EventAttribute['Kind'] | lower == 'x'"
+        properties = { a = "{{ EventAttribute['Item Names'][0] }}", b = "{{ UserAttribute['First Name'] | upper }} {{ uid }}" }
+        [[rule]]
+        when = "event == 'Opened'"
+        properties = { c = "{{ EventAttribute['Subject'] }}" }
+    "#;
+    let set = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    let purchased = rules(text).attributes("Purchased");
+    assert_eq!((purchased.event, purchased.user), (set(&["Amount", "Item Names", "Kind"]), set(&["First Name"])));
+    assert_eq!(rules(text).attributes("Opened").event, set(&["Subject"]));
+    assert_eq!(rules(text).attributes("Closed"), super::Attributes::default());
+}
+
+#[test]
 fn free_json_is_an_event_where_a_rule_names_it() {
     let text = "[[rule]]\nevent = \"{{ action }}\"\ndistinct_id = \"{{ who.id }}\"";
     let mapped = event(text, r#"{"action": "bought", "who": {"id": 42}, "amount": "5"}"#);
