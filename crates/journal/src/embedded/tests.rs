@@ -32,7 +32,7 @@ fn open(disk: &SimulatedDisk) -> Log {
 
 fn pending_of(source: &str, body: impl Into<String>) -> Pending {
     let header = EntryHeader { source: source.into(), destination: "d".into(), ..EntryHeader::default() };
-    Pending { entry: NewEntry { header, body: body.into().into() }, decision: Decision::default() }
+    Pending { entry: NewEntry { header, body: body.into().into() }, decision: Decision::default(), watch: None }
 }
 
 fn pending(body: impl Into<String>) -> Pending {
