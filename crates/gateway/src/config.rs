@@ -20,6 +20,8 @@ use crate::ingest::{KEY_DESTINATION, well_formed};
 pub struct Config {
     /// The public listener and its limits.
     pub http: Http,
+    /// What an answer says beyond "taken".
+    pub feedback: Feedback,
     /// The admin listener.
     pub admin: Listen,
     /// Who may ask the admin API.
@@ -134,6 +136,15 @@ pub struct Http {
     /// Longest wait for a connection's next request.
     #[serde(with = "moehog_runtime::duration")]
     pub keep_alive: Duration,
+}
+
+/// What an answer says beyond "taken".
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feedback {
+    /// Longest wait, once a Connector's webhook is durable, until it is mapped; zero is none.
+    #[serde(with = "moehog_runtime::duration")]
+    pub wait: Duration,
 }
 
 /// Senders to `/v1/in/{name}`.

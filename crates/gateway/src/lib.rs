@@ -13,7 +13,7 @@ mod listener;
 mod metrics;
 
 pub use self::{
-    config::{Config, Destination, Http, Source, Worker},
+    config::{Config, Destination, Feedback, Http, Source, Worker},
     gateway::Gateway,
     ingest::{Answer, Ingest},
 };
