@@ -1,7 +1,7 @@
 //! Bodies that were refused a moment ago: the same one again is told so at once and not stored again.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -78,12 +78,12 @@ impl RefusedBodies {
 
     /// Remembers a body that was refused.
     pub(super) fn add(&self, digest: Digest, receipt: Receipt, fault: Arc<BodyFault>) -> Refused {
-        let mut table = self.table.lock();
-        self.forget(&mut table, MOST - 1);
+        let table = &mut *self.table.lock();
+        self.forget(table, MOST - 1);
         let refused = Refused { receipt, fault, times: 1 };
         // of two at once the first counts: both are stored
-        if !table.bodies.contains_key(&digest) {
-            table.bodies.insert(digest, refused.clone());
+        if let Entry::Vacant(vacant) = table.bodies.entry(digest) {
+            vacant.insert(refused.clone());
             table.oldest_first.push_back((Instant::now(), digest));
             self.count.store(table.bodies.len(), Ordering::Release);
         }
