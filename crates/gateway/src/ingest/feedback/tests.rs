@@ -88,3 +88,11 @@ fn a_sender_asks_for_seconds_and_gets_three_at_most() {
         assert_eq!(preferred_seconds(&headers), seconds, "{lines:?}");
     }
 }
+
+#[tokio::test]
+async fn a_wait_of_zero_watches_nothing_unless_the_sender_asks() {
+    let (journal, off) = (Memory::new(), Feedback::new(&config::Feedback { wait: Duration::ZERO }));
+    let plan = |prefers| off.plan(&journal, &header("d", 0), b"{}", prefers);
+    assert!(matches!(plan(None), Plan::Append(None)));
+    assert!(matches!(plan(Some(2)), Plan::Append(Some((Wanted::Settled { seconds: 2 }, _)))));
+}
