@@ -3,6 +3,7 @@
 
 mod end_to_end {
     mod a_bad_event_costs_itself;
+    mod a_body_at_fault_is_told;
     mod a_body_that_kills_costs_itself;
     mod a_connectors_body_arrives_once;
     mod a_held_destination_stops_its_own_lane;

@@ -23,6 +23,8 @@ use crate::{
 pub struct Config {
     /// The public listener and its limits.
     pub http: Http,
+    /// What an answer says beyond "taken".
+    pub feedback: Feedback,
     /// The admin listener.
     pub admin: Listen,
     /// Who may ask the admin API.
@@ -141,6 +143,15 @@ pub struct Http {
     pub keep_alive: Duration,
     /// Proxies whose `X-Forwarded-For` says where a request comes from.
     pub trusted_proxies: Vec<Block>,
+}
+
+/// What an answer says beyond "taken".
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feedback {
+    /// Longest wait, once a Connector's webhook is durable, until it is mapped; zero is none.
+    #[serde(with = "moehog_runtime::duration")]
+    pub wait: Duration,
 }
 
 /// Senders to `/v1/in/{name}`.

@@ -84,8 +84,14 @@ impl Gateway {
             Some(journal) => journal,
             None => open_journal(&config).await.context(Exit::Journal)?,
         };
-        let ingest =
-            Ingest::new(journal.clone(), listener.addr().ip(), &config.http, &config.sources, &config.destinations);
+        let ingest = Ingest::new(
+            journal.clone(),
+            listener.addr().ip(),
+            &config.http,
+            &config.feedback,
+            &config.sources,
+            &config.destinations,
+        );
         let transformer = moehog_proto::transformer::client(transformer);
         let relay = Relay::new(
             journal.clone(),

@@ -1,13 +1,17 @@
 //! The way in: a webhook is authenticated, bounded, journaled, and answered 200 when it is durable.
 //!
-//! It knows the journal alone. Nothing here depends on what the bytes mean or on whether anybody can deliver them.
+//! It knows the journal alone. Whether a webhook is taken never depends on what the bytes mean or on whether anybody can
+//! deliver them; what the answer says of a Connector's may, where the journal is told of it in time (`feedback`).
 
 mod answers;
 mod auth;
 mod failures;
+mod fault;
+mod feedback;
 mod handler;
 mod limits;
 mod local;
+mod refused;
 mod route;
 mod scan;
 mod sender;
@@ -28,11 +32,12 @@ pub(crate) use self::{
 use self::{
     auth::Senders,
     failures::Failures,
+    feedback::Feedback,
     handler::Outage,
     limits::{BodyLimits, Bound},
 };
 use crate::{
-    config::{Destination, Http, Source},
+    config::{self, Destination, Http, Source},
     metrics::Metrics,
 };
 
@@ -49,6 +54,7 @@ pub struct Ingest {
     /// Bodies that are decompressed or scanned at length at once: senders of small ones keep a core.
     inspections: Cores,
     outage: Outage,
+    feedback: Feedback,
     metrics: Metrics,
 }
 
@@ -58,6 +64,7 @@ impl Ingest {
         journal: Arc<dyn Journal>,
         address: IpAddr,
         http: &Http,
+        feedback: &config::Feedback,
         sources: &BTreeMap<String, Source>,
         destinations: &BTreeMap<String, Destination>,
     ) -> Self {
@@ -74,6 +81,7 @@ impl Ingest {
             bodies: Bound::new(http.max_held_bytes),
             inspections: Cores::half(),
             outage: Outage::default(),
+            feedback: Feedback::new(feedback),
             metrics: Metrics::new(),
             http: http.clone(),
             journal,

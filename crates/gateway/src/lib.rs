@@ -15,7 +15,7 @@ mod metrics;
 
 pub use self::{
     addresses::{AddressError, Addresses, Block},
-    config::{Basic, Config, Destination, Http, Source, Worker},
+    config::{Basic, Config, Destination, Feedback, Http, Source, Worker},
     gateway::Gateway,
     ingest::{Answer, Ingest},
 };

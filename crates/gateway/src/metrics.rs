@@ -26,6 +26,65 @@ impl RouteLabel {
     }
 }
 
+/// What an answer that may wait came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FeedbackOutcome {
+    /// The webhook was mapped, and its body is not at fault.
+    Mapped,
+    /// The sender asked for it, and the webhook was settled in time.
+    Settled,
+    /// The body is at fault.
+    Refused,
+    /// Nothing was heard in time.
+    Late,
+    /// Nothing was waited for: its lane had too much waiting.
+    Backlog,
+    /// Nothing was waited for: too many waited.
+    Crowded,
+}
+
+impl FeedbackOutcome {
+    const ALL: [Self; 6] = [Self::Mapped, Self::Settled, Self::Refused, Self::Late, Self::Backlog, Self::Crowded];
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Mapped => "mapped",
+            Self::Settled => "settled",
+            Self::Refused => "refused",
+            Self::Late => "late",
+            Self::Backlog => "backlog",
+            Self::Crowded => "crowded",
+        }
+    }
+}
+
+/// Counts of answers that may wait, looked up once.
+#[derive(Debug)]
+pub(crate) struct FeedbackMetrics {
+    outcomes: [Counter; FeedbackOutcome::ALL.len()],
+    refused_again: Counter,
+}
+
+impl FeedbackMetrics {
+    pub(crate) fn new() -> Self {
+        let counter = |outcome: FeedbackOutcome| counter!("moehog_gateway_feedback_total", "outcome" => outcome.text());
+        Self {
+            outcomes: FeedbackOutcome::ALL.map(counter),
+            refused_again: counter!("moehog_gateway_refused_again_total"),
+        }
+    }
+
+    /// The answer to a Connector's webhook, or to one whose sender asks to wait, came to this.
+    pub(crate) fn count(&self, outcome: FeedbackOutcome) {
+        self.outcomes[outcome as usize].increment(1);
+    }
+
+    /// A body came again that was refused a moment ago, and was not stored.
+    pub(crate) fn refused_again(&self) {
+        self.refused_again.increment(1);
+    }
+}
+
 /// The gateway's metrics, looked up once.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -36,6 +95,7 @@ pub(crate) struct Metrics {
 struct RouteMetrics {
     taken: Counter,
     refused: [Counter; Refusal::ALL.len()],
+    unprocessable: Counter,
     hung_up: Counter,
     bytes: Counter,
     seconds: Histogram,
@@ -51,6 +111,11 @@ impl Metrics {
         let metrics = &self.routes[route as usize];
         metrics.taken.increment(1);
         metrics.bytes.increment(bytes as u64);
+    }
+
+    /// A webhook was answered 422: nothing can be made of its body.
+    pub(crate) fn unprocessable(&self, route: RouteLabel) {
+        self.routes[route as usize].unprocessable.increment(1);
     }
 
     /// A request was refused.
@@ -77,6 +142,7 @@ impl RouteMetrics {
         Self {
             taken: requests("taken"),
             refused: Refusal::ALL.map(|refusal| requests(refusal.code())),
+            unprocessable: requests("unprocessable"),
             hung_up: requests("hung_up"),
             bytes: counter!("moehog_gateway_body_bytes_total", "route" => route),
             seconds: histogram!("moehog_gateway_answer_seconds", "route" => route),

@@ -104,13 +104,14 @@ async fn a_dead_letter_is_listed_and_shown_with_its_bytes_and_no_key() {
     let process = Process::start(Workers { reject: Some("unreadable_json") }).await;
     let body = gzip(br#"{"api_key":"phc_0123456789abcdef","event":"#);
     let (_, answer) = process.capture(body.clone()).await;
-    process.capture(r#"{"api_key":"phc_0123456789abcdef","event":2}"#).await;
+    let (status, refused) = process.capture(r#"{"api_key":"phc_0123456789abcdef","event":2}"#).await;
+    assert_eq!((status, &refused["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &"unreadable_json".into()));
     process.settled(2).await;
 
     let (status, page) = process.admin("/api/dead-letters?limit=1").await;
     assert_eq!(status, StatusCode::OK);
     let (letters, next) = (page["dead_letters"].as_array().unwrap(), page["next"].as_str().unwrap());
-    assert_eq!(letters.len(), 1);
+    assert_eq!((letters.len(), &letters[0]["receipt"]), (1, &refused["receipt"]));
     let (_, page) = process.admin(&format!("/api/dead-letters?limit=1&before={next}&source=capture")).await;
     let letter = &page["dead_letters"][0];
     assert_eq!((&letter["receipt"], &letter["reason"]), (&answer["receipt"], &"unreadable_json".into()));

@@ -19,6 +19,7 @@ pub(crate) mod books;
 pub(crate) mod claims;
 pub(crate) mod reads;
 pub(crate) mod records;
+pub(crate) mod watches;
 
 /// What outlives a journal: a directory, a disk, a stream.
 #[async_trait]
@@ -68,6 +69,12 @@ macro_rules! conformance {
             books: the_books_agree_with_a_recount_at_every_step
             books: the_books_survive_restarts
             books: lanes_tell_what_waits
+            watches: a_watch_that_began_with_the_append_misses_nothing
+            watches: a_watch_of_a_receipt_begins_with_what_is_stored
+            watches: a_watch_that_begins_during_a_record_knows_of_it
+            watches: an_announcement_is_told_of_its_entry_and_stores_nothing
+            watches: a_stale_claim_announces_nothing
+            watches: a_watch_costs_nothing_once_it_is_dropped_or_its_append_failed
         }
     };
     ($store:expr => $($module:ident: $name:ident)*) => {$(

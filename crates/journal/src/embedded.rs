@@ -43,7 +43,7 @@ mod window;
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
-use moehog_proto::{JournalId, Receipt, Sequence};
+use moehog_proto::{JournalId, Receipt, Sequence, journal::Progress};
 use parking_lot::Mutex;
 use tokio::{
     task,
@@ -57,7 +57,7 @@ pub use log::{Log, OpenError};
 use self::commit::Threads;
 use crate::{
     AppendError, Batch, Claim, ClaimError, DeadLetter, DeadLetterQuery, Entry, Journal, LaneStats, Ledger, NewEntry,
-    ReadError, ReadLimit, Record, RecordError, Stats, disk::Disk, metrics::Appends,
+    ReadError, ReadLimit, Record, RecordError, Stats, Ticket, Watch, disk::Disk, metrics::Appends, watch::Known,
 };
 
 /// The journal on one disk.
@@ -102,11 +102,18 @@ impl Embedded {
         task::spawn_blocking(move || work(&log)).await.ok()
     }
 
-    async fn commit(&self, entry: NewEntry, deadline: Instant) -> Result<Receipt, AppendError> {
+    async fn commit(&self, entry: NewEntry, deadline: Instant, watch: Option<Ticket>) -> Result<Receipt, AppendError> {
+        let started = Instant::now();
+        let result = self.decide(entry, deadline, watch).await;
+        self.appends.ended(result.as_ref().err(), started.elapsed());
+        result
+    }
+
+    async fn decide(&self, entry: NewEntry, deadline: Instant, watch: Option<Ticket>) -> Result<Receipt, AppendError> {
         let queue = &self.threads.queue;
         let Ok(room) = timeout_at(deadline, queue.room_for(&entry)).await else { return Err(AppendError::Deadline) };
         let decision = Decision::default();
-        let mut answer = queue.push(Pending { entry, decision: decision.clone() }, room?)?;
+        let mut answer = queue.push(Pending { entry, decision: decision.clone(), watch }, room?)?;
         match timeout_at(deadline, &mut answer).await {
             Ok(result) => result.unwrap_or(Err(AppendError::Closed)),
             Err(_) if decision.give_up() => Err(AppendError::Deadline),
@@ -122,10 +129,21 @@ impl Journal for Embedded {
     }
 
     async fn append(&self, entry: NewEntry, deadline: Instant) -> Result<Receipt, AppendError> {
-        let started = Instant::now();
-        let result = self.commit(entry, deadline).await;
-        self.appends.ended(result.as_ref().err(), started.elapsed());
-        result
+        self.commit(entry, deadline, None).await
+    }
+
+    async fn append_watched(
+        &self,
+        entry: NewEntry,
+        deadline: Instant,
+    ) -> Result<(Receipt, Option<Watch>), AppendError> {
+        let watch = self.shared.log.watchers.begin();
+        let receipt = self.commit(entry, deadline, watch.as_ref().map(Watch::ticket)).await?;
+        Ok((receipt, watch))
+    }
+
+    async fn watch(&self, receipt: Receipt) -> Result<Option<Watch>, ReadError> {
+        self.blocking(move |log| log.watch(receipt)).await.unwrap_or(Err(ReadError::Closed))
     }
 
     async fn claim(&self, source: &str) -> Result<Arc<dyn Claim>, ClaimError> {
@@ -218,6 +236,14 @@ impl Claim for EmbeddedClaim {
     async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {
         let epoch = self.epoch;
         self.store(move |log| log.record(epoch, records)).await
+    }
+
+    fn announce(&self, sequence: Sequence, progress: &Arc<Progress>) {
+        let watchers = &self.shared.log.watchers;
+        // a claim of another process has another log
+        if watchers.count() > 0 {
+            watchers.tell(sequence, &Known { progress: progress.clone(), settled: false });
+        }
     }
 
     async fn transform_started(&self, sequences: &[Sequence]) -> Result<(), RecordError> {

@@ -9,7 +9,9 @@ use moehog_proto::{
 };
 use tokio::time::Instant;
 
-use crate::{AppendError, Batch, ClaimError, DeadLetter, Entry, NewEntry, ReadError, ReadLimit, Record, RecordError};
+use crate::{
+    AppendError, Batch, ClaimError, DeadLetter, Entry, NewEntry, ReadError, ReadLimit, Record, RecordError, Watch,
+};
 
 /// A durable log of webhooks, read by lane (source and destination), with what became of their events beside it.
 ///
@@ -31,6 +33,27 @@ pub trait Journal: Debug + Send + Sync + 'static {
     ///
     /// Dropping the future cancels nothing: the entry may become durable and is then delivered.
     async fn append(&self, entry: NewEntry, deadline: Instant) -> Result<Receipt, AppendError>;
+
+    /// As [`Journal::append`], and watches what becomes of the entry from before any reader can see it, so that nothing
+    /// told of it is missed. No watch where there are too many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::append`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Journal::append`]; a dropped watch leaves nothing behind.
+    async fn append_watched(&self, entry: NewEntry, deadline: Instant)
+    -> Result<(Receipt, Option<Watch>), AppendError>;
+
+    /// Watches what becomes of an entry: it begins with what is stored, and what was announced before is not told. None
+    /// where there is no such entry, or too many watches.
+    ///
+    /// # Errors
+    ///
+    /// The receipt is of another journal, or the disk failed.
+    async fn watch(&self, receipt: Receipt) -> Result<Option<Watch>, ReadError>;
 
     /// Takes the one claim on a source. It is given up when dropped.
     ///
@@ -101,12 +124,16 @@ pub trait Claim: Debug + Send + Sync + 'static {
     async fn read(&self, destination: &str, from: Sequence, limit: ReadLimit) -> Result<Batch, ReadError>;
 
     /// Stores what is known of each entry's events, and settles those that are complete. Safe to repeat. Survives
-    /// kill -9 when it returns, and a power cut one second later.
+    /// kill -9 when it returns, and a power cut one second later. Who watches one of the entries is told then.
     ///
     /// # Errors
     ///
     /// The claim is stale, or the disk failed: nothing of the batch counts then.
     async fn record(&self, records: Vec<Record>) -> Result<(), RecordError>;
+
+    /// Tells those who watch the entry what is known before it is recorded. It stores nothing, waits for nobody, and costs
+    /// the look at a number while nobody watches anything.
+    fn announce(&self, sequence: Sequence, progress: &Arc<Progress>);
 
     /// Notes that a Transform call begins with these entries. Survives kill -9 when it returns, so that a webhook that
     /// kills the whole process is found out ([`Entry::crashed`]).
@@ -181,6 +208,8 @@ pub struct Stats {
     pub retained_since_ms: Option<i64>,
     /// Segment files.
     pub segments: u64,
+    /// Looks at what becomes of entries under way.
+    pub watches: u64,
 }
 
 /// Whether an event with this uuid is on record; shared by every implementation so that they cannot differ.

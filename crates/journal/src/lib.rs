@@ -11,8 +11,10 @@ mod entry;
 mod journal;
 pub mod memory;
 mod metrics;
+mod watch;
 
 pub use entry::{
     AppendError, Batch, ClaimError, Crashed, DeadLetter, Entry, NewEntry, ReadError, ReadLimit, Record, RecordError,
 };
 pub use journal::{Claim, DeadLetterQuery, Journal, LaneStats, Ledger, Stats, count};
+pub use watch::{Known, Ticket, Watch};

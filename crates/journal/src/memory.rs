@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use moehog_proto::{JournalId, Receipt, Sequence};
+use moehog_proto::{JournalId, Receipt, Sequence, journal::Progress};
 use parking_lot::Mutex;
 use tokio::{
     sync::{oneshot, watch},
@@ -15,7 +15,8 @@ use tokio::{
 
 use crate::{
     AppendError, Batch, Claim, ClaimError, DeadLetter, DeadLetterQuery, Entry, Journal, LaneStats, Ledger, NewEntry,
-    ReadError, ReadLimit, Record, RecordError, Stats,
+    ReadError, ReadLimit, Record, RecordError, Stats, Ticket, Watch,
+    watch::{Known, Watchers},
 };
 
 use self::store::{Pending, Store};
@@ -49,6 +50,7 @@ pub struct Memory {
 struct Shared {
     store: Mutex<Store>,
     grown: watch::Sender<Grown>,
+    watchers: Arc<Watchers>,
 }
 
 /// What a waiter for growth looks at.
@@ -81,7 +83,8 @@ impl Memory {
     /// An empty journal that holds at most `budget_bytes` of headers and bodies.
     #[must_use]
     pub fn with_budget(budget_bytes: u64) -> Self {
-        let shared = Shared { store: Mutex::new(Store::new(budget_bytes)), grown: watch::Sender::default() };
+        let store = Mutex::new(Store::new(budget_bytes));
+        let shared = Shared { store, grown: watch::Sender::default(), watchers: Arc::default() };
         Self { id: JournalId(rand::random()), shared: Arc::new(shared), process: 0 }
     }
 
@@ -121,28 +124,7 @@ impl Memory {
         Receipt { journal: self.id, sequence }
     }
 
-    /// Ends an append: the one place where it becomes durable or fails.
-    fn finish(&self, store: &mut Store, pending: Pending) {
-        let answer = if Instant::now() >= pending.deadline {
-            store.cancelled += 1;
-            Err(AppendError::Deadline)
-        } else {
-            store.append(pending.entry).inspect(|sequence| {
-                self.shared.grown.send_modify(|grown| grown.durable = *sequence);
-            })
-        };
-        // A caller that hung up cancels nothing.
-        drop(pending.answer.send(answer));
-    }
-}
-
-#[async_trait]
-impl Journal for Memory {
-    fn id(&self) -> JournalId {
-        self.id
-    }
-
-    async fn append(&self, entry: NewEntry, deadline: Instant) -> Result<Receipt, AppendError> {
+    async fn commit(&self, entry: NewEntry, deadline: Instant, watch: Option<Ticket>) -> Result<Receipt, AppendError> {
         let (answer, mut answered) = oneshot::channel();
         let ticket = {
             let mut store = self.shared.store.lock();
@@ -150,7 +132,7 @@ impl Journal for Memory {
                 return Err(AppendError::Closed);
             }
             let ticket = store.ticket();
-            let pending = Pending { ticket, entry, deadline, answer };
+            let pending = Pending { ticket, entry, deadline, answer, watch };
             if store.appends == Appends::Hang {
                 store.pending.push(pending);
             } else {
@@ -173,6 +155,60 @@ impl Journal for Memory {
                 }
             }
         }
+    }
+
+    /// Ends an append: the one place where it becomes durable or fails.
+    fn finish(&self, store: &mut Store, pending: Pending) {
+        let answer = if Instant::now() >= pending.deadline {
+            store.cancelled += 1;
+            Err(AppendError::Deadline)
+        } else {
+            store.append(pending.entry).inspect(|sequence| {
+                if let Some(ticket) = pending.watch {
+                    self.shared.watchers.place(ticket, *sequence);
+                }
+                self.shared.grown.send_modify(|grown| grown.durable = *sequence);
+            })
+        };
+        // A caller that hung up cancels nothing.
+        drop(pending.answer.send(answer));
+    }
+}
+
+#[async_trait]
+impl Journal for Memory {
+    fn id(&self) -> JournalId {
+        self.id
+    }
+
+    async fn append(&self, entry: NewEntry, deadline: Instant) -> Result<Receipt, AppendError> {
+        self.commit(entry, deadline, None).await
+    }
+
+    async fn append_watched(
+        &self,
+        entry: NewEntry,
+        deadline: Instant,
+    ) -> Result<(Receipt, Option<Watch>), AppendError> {
+        let watch = self.shared.watchers.begin();
+        let receipt = self.commit(entry, deadline, watch.as_ref().map(Watch::ticket)).await?;
+        Ok((receipt, watch))
+    }
+
+    async fn watch(&self, receipt: Receipt) -> Result<Option<Watch>, ReadError> {
+        if receipt.journal != self.id {
+            return Err(ReadError::OtherJournal { receipt });
+        }
+        let store = self.shared.store.lock();
+        store.check_read()?;
+        let Some(entry) = store.entry(self.id, receipt.sequence) else { return Ok(None) };
+        let Some(watch) = self.shared.watchers.begin() else { return Ok(None) };
+        self.shared.watchers.place(watch.ticket(), receipt.sequence);
+        if let Some(progress) = entry.progress {
+            let known = Known { progress: progress.into(), settled: entry.settled };
+            self.shared.watchers.tell_new(receipt.sequence, &known);
+        }
+        Ok(Some(watch))
     }
 
     async fn claim(&self, source: &str) -> Result<Arc<dyn Claim>, ClaimError> {
@@ -220,7 +256,7 @@ impl Journal for Memory {
     }
 
     fn stats(&self) -> Stats {
-        self.shared.store.lock().stats()
+        Stats { watches: self.shared.watchers.count() as u64, ..self.shared.store.lock().stats() }
     }
 
     async fn recount(&self) -> Result<Ledger, ReadError> {
@@ -268,8 +304,21 @@ impl Claim for MemoryClaim {
     async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {
         let mut store = self.shared.store.lock();
         store.check_claim(&self.source, self.epoch)?;
+        let watchers = &self.shared.watchers;
+        let watched = records.iter().filter(|record| watchers.watch(record.sequence));
+        let told: Vec<_> = watched.map(|record| (record.sequence, Known::recorded(record))).collect();
         store.record(records);
+        for (sequence, known) in told {
+            watchers.tell(sequence, &known);
+        }
         Ok(())
+    }
+
+    fn announce(&self, sequence: Sequence, progress: &Arc<Progress>) {
+        let watchers = &self.shared.watchers;
+        if watchers.count() > 0 && self.shared.store.lock().holds_claim(&self.source, self.epoch) {
+            watchers.tell(sequence, &Known { progress: progress.clone(), settled: false });
+        }
     }
 
     async fn transform_started(&self, sequences: &[Sequence]) -> Result<(), RecordError> {

@@ -9,7 +9,8 @@
 //! - a person's later event is not sent before what became of the earlier ones is recorded;
 //! - a held or failing destination stops its own lane and no other, and loses nothing; one webhook that breaks the
 //!   transformer, and one event that breaks its request, ends up alone and costs itself;
-//! - memory is bounded by `in_flight_bytes`, whatever waits.
+//! - memory is bounded by `in_flight_bytes`, whatever waits;
+//! - who watches an entry in the journal is told how it was mapped and when it is settled, and is never waited for.
 //!
 //! It is the one owner of retries. Delivery tries once and says what it saw; the transformer is a pure function; the
 //! journal keeps. What is decided is in `progress`, `barrier`, `gate`, `window`, `poison` and `lane`, none of which does

@@ -167,7 +167,9 @@ impl Walk {
                 self.warn(&error, "journal cannot be read; tried again");
                 lane.read_failed(now);
             }
-            Done::Transform(call, Ok(response)) => lane.transformed(call, response),
+            Done::Transform(call, Ok(response)) => {
+                lane.transformed(call, response, |sequence, progress| self.claim.announce(sequence, progress));
+            }
             Done::Transform(call, Err(TransformError::Failed(failure))) => lane.transform_failed(call, failure, now),
             Done::Transform(call, Err(TransformError::NotNoted(error))) => {
                 if let Some(end) = ends_walk(&error) {

@@ -9,11 +9,12 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 /// Sections of the shared file. A service leaves out the ones it does not have; any other name is a mistake.
-const SECTIONS: [&str; 17] = [
+const SECTIONS: [&str; 18] = [
     "admin",
     "api",
     "delivery",
     "destinations",
+    "feedback",
     "grpc",
     "http",
     "journal",

@@ -13,7 +13,7 @@ use anyhow::Context;
 use crate::workspace::{self, Executable};
 
 /// The order in which packages are tested: what must not break stands first.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "journal",
     "relay",
     "proto",
@@ -24,6 +24,7 @@ const ORDER: [&str; 13] = [
     "transport",
     "telemetry",
     "runtime",
+    "connector",
     "moehog",
     "xtask",
     "tests",

@@ -2,14 +2,14 @@ use anyhow::ensure;
 use moehog_tests::{Deployment, Setup, Shape, connector};
 use serde_json::Value;
 
-use super::world::{KEY, SOON, arrived, capture, command, posthog, stream, taken};
+use super::world::{KEY, SOON, arrived, capture, command, posthog, refused, stream, taken};
 
 #[tokio::test]
 async fn with_the_reason_and_the_bytes_as_they_came() -> anyhow::Result<()> {
     let posthog = posthog()?;
     let moehog = Deployment::start(Setup::new(Shape::Three, &posthog.url(), KEY)).await?;
     let unfilled = connector(KEY, "{{user_id}}", "00000000-0000-4000-8000-000000000001");
-    let placeholder = taken(&capture(&moehog, unfilled.clone()).await?)?;
+    let placeholder = refused(&capture(&moehog, unfilled.clone()).await?)?;
     let unreadable = taken(&stream(&moehog, "{\"events\": [").await?)?;
     taken(&capture(&moehog, connector(KEY, "person", "00000000-0000-4000-8000-000000000002")).await?)?;
     arrived(&posthog, 1, SOON).await?;

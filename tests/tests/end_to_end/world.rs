@@ -43,6 +43,12 @@ pub(crate) fn taken(answer: &Answer) -> anyhow::Result<String> {
     answer.receipt().with_context(|| format!("answered {}: {}", answer.status, answer.text()))
 }
 
+/// The receipt of the dead letter of an answer that must be a 422.
+pub(crate) fn refused(answer: &Answer) -> anyhow::Result<String> {
+    ensure!(answer.status == 422, "answered {}: {}", answer.status, answer.text());
+    Ok(answer.json()["receipt"].as_str().context("a receipt")?.to_string())
+}
+
 /// Waits until PostHog has so many events, distinct by its key.
 pub(crate) async fn arrived(posthog: &Running, events: u64, deadline: Duration) -> anyhow::Result<()> {
     let all = posthog.books().wait_until(deadline, |books| books.unique() >= events).await;

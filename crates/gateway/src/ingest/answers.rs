@@ -1,29 +1,97 @@
-//! What the gateway answers: the one place that turns a refusal into a status, a code and a remedy.
+//! What the gateway answers: the one place that turns a refusal or a body's fault into a status, a code and a remedy.
 //!
 //! MoEngage shows a marketer the status code and nothing else, so each kind of fault has its own. Only 200 counts as
 //! sent. Source: MoEngage, "Connector Error Reference" (moengage/moengage-documentation @1d5336a5).
 
-use std::{borrow::Cow, io::Write};
+use std::{borrow::Cow, fmt, io::Write};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use moehog_journal::AppendError;
-use moehog_proto::{Receipt, event::TraceContext};
+use moehog_proto::{Receipt, event::TraceContext, journal::Book};
 use serde::Serialize;
+
+use super::{fault::Reason, feedback::Said, refused::Refused};
 
 /// A whole answer.
 pub type Answer = Response<Full<Bytes>>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// The answer to a webhook that the journal holds.
+pub(super) fn of_stored(receipt: Receipt, trace: &TraceContext, said: &Said) -> Answer {
+    match said {
+        Said::Taken => ok(receipt, trace, format_args!("")),
+        Said::Waited { seconds, settled } => {
+            let mut answer = match settled {
+                None => ok(receipt, trace, format_args!(r#","state":"taken""#)),
+                Some(book) => ok(receipt, trace, format_args!(r#","state":"settled","events":{}"#, events(book))),
+            };
+            answer
+                .headers_mut()
+                .extend(HeaderValue::try_from(format!("wait={seconds}")).map(|it| (PREFERENCE_APPLIED, it)));
+            answer
+        }
+        Said::Refused(refused) => unprocessable(trace, refused),
+    }
+}
+
 /// Taken: durable.
-pub(crate) fn ok(receipt: Receipt, trace: &TraceContext) -> Answer {
-    // neither needs escaping: both are hexadecimal
+fn ok(receipt: Receipt, trace: &TraceContext, more: fmt::Arguments<'_>) -> Answer {
+    // nothing needs escaping: both are hexadecimal
     let mut body = Vec::with_capacity(128);
-    let written = write!(body, r#"{{"status":"Ok","receipt":"{receipt}","trace_id":"{:032x}"}}"#, trace.trace_id());
+    let trace = trace.trace_id();
+    let written = write!(body, r#"{{"status":"Ok","receipt":"{receipt}","trace_id":"{trace:032x}"{more}}}"#);
     debug_assert!(written.is_ok(), "a vector takes all");
     with_body(StatusCode::OK, body.into())
+}
+
+fn events(book: &Book) -> String {
+    let Book { delivered, delivered_degraded, filtered, duplicate, dead, .. } = book;
+    format!(
+        r#"{{"delivered":{delivered},"delivered_degraded":{delivered_degraded},"filtered":{filtered},"duplicate":{duplicate},"dead":{dead}}}"#
+    )
+}
+
+/// Nothing can be made of the body. It is kept as a dead letter.
+fn unprocessable(trace: &TraceContext, refused: &Refused) -> Answer {
+    let Refused { receipt, fault, times } = refused;
+    let (message, remedy) = fault.message_and_remedy();
+    let remedy = match remedy {
+        "" => format!("correct the connector's body; what came is shown by moehog dead-letters show {receipt}"),
+        remedy => remedy.to_string(),
+    };
+    let body = Unprocessable {
+        status: "error",
+        code: fault.code(),
+        field: fault.field(),
+        message,
+        remedy,
+        receipt: receipt.to_string(),
+        trace_id: trace.trace_id_text(),
+        times: *times,
+        reasons: &fault.reasons,
+    };
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    with_body(StatusCode::UNPROCESSABLE_ENTITY, body.into())
+}
+
+#[derive(Serialize)]
+struct Unprocessable<'a> {
+    status: &'static str,
+    code: &'a str,
+    field: &'a str,
+    message: &'a str,
+    remedy: String,
+    /// Of the dead letter.
+    receipt: String,
+    trace_id: String,
+    /// How often this body came within the minute.
+    times: u64,
+    reasons: &'a [Reason],
 }
 
 /// Why a request is not taken. Nothing of it is stored.
@@ -287,6 +355,16 @@ mod tests {
             );
             assert!(has_own != from_configuration, "{refusal:?}");
         }
+    }
+
+    #[test]
+    fn the_readme_says_what_each_status_means() {
+        let readme = include_str!("../../../../README.md");
+        let said: HashSet<_> =
+            readme.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")?.0.parse().ok()).collect();
+        let refused = Refusal::ALL.iter().map(|refusal| refusal.text().status.as_u16());
+        let given: HashSet<u16> = refused.chain([200, 422]).collect();
+        assert_eq!(said, given);
     }
 
     #[test]

@@ -30,7 +30,9 @@ use super::{
     Answer, Ingest, Refusal,
     answers::{self, Help},
     auth::Origin,
+    feedback::{self, Listening, Plan, Said},
     limits::{self, Share},
+    refused::Refused,
     route::Route,
 };
 use crate::{config::CAPTURE, metrics::RouteLabel};
@@ -52,6 +54,23 @@ struct Received {
     /// When the last byte came.
     at: Instant,
     held: Share,
+    /// Seconds that the sender asks to wait until it is settled.
+    prefers: Option<u64>,
+}
+
+/// A webhook that the journal holds.
+struct Taken {
+    receipt: Receipt,
+    trace: TraceContext,
+    said: Said,
+}
+
+/// What came of an append.
+enum Appended {
+    /// It is durable, and its answer may wait.
+    Now(Receipt, Option<Listening>),
+    /// The same body was refused a moment ago.
+    Before(Refused),
 }
 
 impl Ingest {
@@ -75,7 +94,10 @@ impl Ingest {
         let mut span = Span::none();
         let outcome = AssertUnwindSafe(self.take(peer, label, &parts, pin!(body), &mut span)).catch_unwind().await;
         let (answer, receipt, error) = match outcome.unwrap_or(Err(Refusal::Internal)) {
-            Ok((receipt, trace)) => (answers::ok(receipt, &trace), Some(receipt), None),
+            Ok(taken) => {
+                let refused = matches!(taken.said, Said::Refused(_)).then_some("unprocessable");
+                (answers::of_stored(taken.receipt, &taken.trace, &taken.said), Some(taken.receipt), refused)
+            }
             Err(refusal) => {
                 self.metrics.refused(label, refusal);
                 (self.refuse(peer, &parts, refusal), None, Some(refusal.code()))
@@ -127,7 +149,7 @@ impl Ingest {
         parts: &Parts,
         mut body: Pin<&mut B>,
         span: &mut Span,
-    ) -> Result<(Receipt, TraceContext), Refusal>
+    ) -> Result<Taken, Refusal>
     where
         B: Body<Data = Bytes>,
     {
@@ -198,14 +220,11 @@ impl Ingest {
             trace: Some(trace),
             api_key: String::new(),
         };
-        Ok(Received { header, body, at: Instant::now(), held })
+        let prefers = feedback::preferred_seconds(&parts.headers);
+        Ok(Received { header, body, at: Instant::now(), held, prefers })
     }
 
-    async fn store(
-        self: &Arc<Self>,
-        label: RouteLabel,
-        received: Received,
-    ) -> Result<(Receipt, TraceContext), Refusal> {
+    async fn store(self: &Arc<Self>, label: RouteLabel, received: Received) -> Result<Taken, Refusal> {
         let (at, bytes) = (received.at, received.body.len());
         let trace = received.header.trace.clone().unwrap_or_default();
         let (key_wanted, gzip) = (label == RouteLabel::Capture, limits::is_gzip(&received.body));
@@ -219,15 +238,23 @@ impl Ingest {
             let appended = tokio::spawn(self.clone().append_inspected(received, key_wanted));
             appended.await.unwrap_or(Err(Refusal::Internal))
         };
+        let outcome = match outcome {
+            Ok(Appended::Now(receipt, listening)) => Ok((receipt, self.feedback.said(at, receipt, listening).await)),
+            Ok(Appended::Before(refused)) => Ok((refused.receipt, Said::Refused(refused))),
+            Err(refusal) => Err(refusal),
+        };
         self.metrics.answered(label, at.elapsed());
-        let receipt = outcome?;
-        self.metrics.taken(label, bytes);
-        Ok((receipt, trace))
+        let (receipt, said) = outcome?;
+        match said {
+            Said::Refused(_) => self.metrics.unprocessable(label),
+            Said::Taken | Said::Waited { .. } => self.metrics.taken(label, bytes),
+        }
+        Ok(Taken { receipt, trace, said })
     }
 
     /// Inspects a large body on a thread of its own, then appends it. On a task of its own, so that it ends whether or not
     /// the sender waits for it.
-    async fn append_inspected(self: Arc<Self>, received: Received, key_wanted: bool) -> Result<Receipt, Refusal> {
+    async fn append_inspected(self: Arc<Self>, received: Received, key_wanted: bool) -> Result<Appended, Refusal> {
         let deadline = received.at + self.http.append_deadline;
         let inspected = async {
             let (body, max_bytes) = (received.body.clone(), self.limits.max_bytes);
@@ -238,19 +265,30 @@ impl Ingest {
         self.append(received, key.as_deref()).await
     }
 
-    async fn append(&self, received: Received, key: Option<&str>) -> Result<Receipt, Refusal> {
-        let Received { mut header, body, at, held } = received;
+    async fn append(&self, received: Received, key: Option<&str>) -> Result<Appended, Refusal> {
+        let Received { mut header, body, at, held, prefers } = received;
         if header.source == CAPTURE {
             header.destination = self.senders.destination(key)?;
             header.api_key = key.unwrap_or_default().to_string();
         }
+        let wanted = match self.feedback.plan(&*self.journal, &header, &body, prefers) {
+            Plan::Append(wanted) => wanted,
+            Plan::Again(refused) => return Ok(Appended::Before(refused)),
+        };
         let operation = Operation::Append { bytes: body.len() as i64 };
         let mut appending = trace::message(header.trace.as_ref(), operation, &header.source, None);
         // whatever comes of the webhook later, in this process or the next, continues the append
         if let Some(context) = appending.context() {
             header.trace = Some(context);
         }
-        let appended = self.journal.append(NewEntry { header, body }, at + self.http.append_deadline).await;
+        let (entry, deadline) = (NewEntry { header, body }, at + self.http.append_deadline);
+        let (appended, listening) = match wanted {
+            None => (self.journal.append(entry, deadline).await, None),
+            Some((wanted, digest)) => match self.journal.append_watched(entry, deadline).await {
+                Ok((receipt, watch)) => (Ok(receipt), Some(Listening { wanted, digest, watch })),
+                Err(error) => (Err(error), None),
+            },
+        };
         drop(held);
         self.outage.note(&appended);
         let appended = appended.map_err(|error| Refusal::from(&error));
@@ -262,7 +300,7 @@ impl Ingest {
                 appending.fail();
             }
         }
-        appended
+        Ok(Appended::Now(appended?, listening))
     }
 }
 

@@ -1,14 +1,16 @@
 //! A gateway's ingest over a journal in memory, asked without a socket.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::{collections::BTreeMap, convert::Infallible, io::Write, net::IpAddr, num::NonZeroUsize, sync::Arc};
+use std::{
+    collections::BTreeMap, convert::Infallible, io::Write, net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration,
+};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{Request, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
-use moehog_gateway::{Destination, Http, Ingest, Source};
+use moehog_gateway::{Destination, Feedback, Http, Ingest, Source};
 use moehog_journal::{Entry, Journal, ReadLimit, memory::Memory};
 use moehog_proto::Receipt;
 use moehog_runtime::Secret;
@@ -31,6 +33,8 @@ pub(crate) fn http() -> Http {
 
 pub(crate) struct Setup {
     pub(crate) http: Http,
+    /// Off, unless a test has somebody who tells.
+    pub(crate) feedback: Feedback,
     pub(crate) listen: &'static str,
     pub(crate) sources: BTreeMap<String, Source>,
     pub(crate) destinations: BTreeMap<String, Destination>,
@@ -48,6 +52,7 @@ impl Default for Setup {
         let key = |key: &str| Destination { api_key: Some(secret(key)), host: None };
         Self {
             http: http(),
+            feedback: Feedback { wait: Duration::ZERO },
             listen: LOOPBACK,
             sources: BTreeMap::from([("shop".to_string(), shop), ("open".to_string(), Source::default())]),
             destinations: BTreeMap::from([("eu".to_string(), key("phc_eu")), ("us".to_string(), key("phc_us"))]),
@@ -59,7 +64,8 @@ impl Setup {
     pub(crate) fn start(self) -> Gateway {
         let journal = Arc::new(Memory::new());
         let listen = self.listen.parse().unwrap();
-        let ingest = Ingest::new(journal.clone(), listen, &self.http, &self.sources, &self.destinations);
+        let ingest =
+            Ingest::new(journal.clone(), listen, &self.http, &self.feedback, &self.sources, &self.destinations);
         Gateway { journal, ingest: Arc::new(ingest) }
     }
 }

@@ -21,7 +21,7 @@ use super::{
     segment::Segment,
     webhooks::{self, Webhooks},
 };
-use crate::{AppendError, NewEntry, metrics};
+use crate::{AppendError, NewEntry, Ticket, metrics};
 
 /// How far ahead of what is written a segment is allocated.
 const ALLOCATE: u64 = 8 * 1024 * 1024;
@@ -63,6 +63,8 @@ pub struct Pending {
     pub entry: NewEntry,
     /// Whether it counts.
     pub decision: Decision,
+    /// Who waits to be told what becomes of it.
+    pub watch: Option<Ticket>,
 }
 
 impl Pending {
@@ -115,7 +117,7 @@ impl Log {
 
     /// Puts one webhook of the group behind the others.
     fn place(&self, run: &mut Run<'_>, at: usize, results: &mut Results) -> Result<(), AppendError> {
-        let Pending { entry, decision } = &run.group[at];
+        let Pending { entry, decision, .. } = &run.group[at];
         if decision.is_given_up() {
             self.state.lock().cancelled += 1;
             return Err(AppendError::Deadline);
@@ -277,7 +279,7 @@ impl Log {
         // Most groups are of one lane: it is looked up when it changes.
         let mut previous: Option<(&EntryHeader, LaneId)> = None;
         for (at, sequence, offset) in members {
-            let Pending { entry: NewEntry { header, .. }, decision } = &group[*at];
+            let Pending { entry: NewEntry { header, .. }, decision, watch } = &group[*at];
             let lane = match previous {
                 Some((before, lane)) if is_same_lane(before, header) => lane,
                 _ => state.lanes.id(&header.source, &header.destination),
@@ -287,6 +289,9 @@ impl Log {
             let base = segment.index.received_at_ms.first().copied().unwrap_or(0);
             segment.ages.push(u32::try_from(header.received_at_ms.saturating_sub(base)).unwrap_or(0));
             results[*at] = Some(if decision.durable() {
+                if let Some(ticket) = watch {
+                    self.watchers.place(*ticket, *sequence);
+                }
                 segment.index.lane_mut(lane).waiting.insert(*sequence - first);
                 segment.book.taken += 1;
                 let bytes = group[*at].frame_bytes();

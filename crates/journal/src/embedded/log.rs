@@ -6,7 +6,7 @@ use moehog_proto::{JournalId, Receipt, Sequence};
 use parking_lot::Mutex;
 
 use super::{Config, reserve::Reserve, state::State};
-use crate::{LaneStats, Stats, disk::Disk};
+use crate::{LaneStats, Stats, disk::Disk, watch::Watchers};
 
 /// Why a journal could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ pub enum OpenError {
 /// threads do not wait for one another's disk, save appends for appends, records for records, and maintenance for
 /// maintenance.
 ///
-/// Locks are taken in this order: `appender`, `maintainer`, `recorder`, `state`; `state` is never held over a disk call.
+/// Locks are taken in this order: `appender`, `maintainer`, `recorder`, `state`; `state` is never held over a disk call, and those who watch are told under any.
 pub struct Log {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) config: Config,
@@ -65,6 +65,7 @@ pub struct Log {
     pub(super) recorder: Mutex<Vec<u8>>,
     pub(super) state: Mutex<State>,
     pub(super) reserve: Reserve,
+    pub(super) watchers: Arc<Watchers>,
     pub(super) directory: Mutex<Option<Box<dyn Send + Sync>>>,
 }
 
@@ -123,6 +124,7 @@ impl Log {
             dead_letters_dropped,
             retained_since_ms: retained,
             segments: state.segments.len() as u64,
+            watches: self.watchers.count() as u64,
         }
     }
 

@@ -61,6 +61,7 @@ impl Log {
             recorder: Mutex::new(Vec::new()),
             state: Mutex::new(State::default()),
             reserve: Reserve::new(config.reserve()),
+            watchers: Arc::default(),
             directory: Mutex::new(Some(directory)),
             disk,
             config,

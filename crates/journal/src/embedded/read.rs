@@ -16,7 +16,9 @@ use super::{
     webhooks::{self, AHEAD},
     window::Window,
 };
-use crate::{Batch, Crashed, DeadLetter, DeadLetterQuery, Entry, ReadError, ReadLimit, disk::File, metrics};
+use crate::{
+    Batch, Crashed, DeadLetter, DeadLetterQuery, Entry, ReadError, ReadLimit, Watch, disk::File, metrics, watch::Known,
+};
 
 /// Dead letters in a page where the query names no limit.
 const PAGE: usize = 100;
@@ -197,6 +199,25 @@ impl Log {
             target.record = self.find_record(&mut plan, sequence, table).map_err(|source| plan.failed(source))?;
         }
         self.fetch(&mut plan, &target)
+    }
+
+    /// Watches an entry, beginning with what is stored of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::get`].
+    pub fn watch(&self, receipt: Receipt) -> Result<Option<Watch>, ReadError> {
+        // a record under way is either told or found below
+        let recorder = self.recorder.lock();
+        let Some(watch) = self.watchers.begin() else { return Ok(None) };
+        self.watchers.place(watch.ticket(), receipt.sequence);
+        drop(recorder);
+        let Some(entry) = self.get(receipt)? else { return Ok(None) };
+        if let Some(progress) = entry.progress {
+            let known = Known { progress: progress.into(), settled: entry.settled };
+            self.watchers.tell_new(receipt.sequence, &known);
+        }
+        Ok(Some(watch))
     }
 
     fn fetch(&self, plan: &mut Plan, target: &Target) -> Result<Option<Entry>, ReadError> {

@@ -12,7 +12,7 @@ use super::{
     records::{self, Content, Counts, Recorded, Records, end_transform},
     segment::Segment,
 };
-use crate::{Record, RecordError};
+use crate::{Record, RecordError, watch::Known};
 
 /// Most bytes of records that wait for their sync: they are kept in memory until then.
 pub(super) const UNSYNCED: usize = 4 * 1024 * 1024;
@@ -51,6 +51,7 @@ impl Log {
     pub fn record(&self, epoch: u64, records: Vec<Record>) -> Result<(), RecordError> {
         let mut buffer = self.recorder.lock();
         let mut writes = Writes::new();
+        let mut told = Vec::new();
         {
             let state = self.state.lock();
             if state.closed {
@@ -59,6 +60,9 @@ impl Log {
             for record in records {
                 let Some(segment) = state.segment_of(record.sequence) else { continue };
                 if segment.waits_in(record.sequence).is_some() {
+                    if self.watchers.watch(record.sequence) {
+                        told.push((record.sequence, Known::recorded(&record)));
+                    }
                     writes.entry(segment.index.first).or_default().push(write_of(epoch, record));
                 }
             }
@@ -68,6 +72,9 @@ impl Log {
                 apply(segment, sequence, Recorded { offset, length, settled, counts });
             }
         })?;
+        for (sequence, known) in told {
+            self.watchers.tell(sequence, &known);
+        }
         drop(buffer);
         let state = self.state.lock();
         if state.segments.values().map(|segment| segment.unsynced.len()).sum::<usize>() <= UNSYNCED {

@@ -4,7 +4,9 @@ mod damage;
 mod failures;
 mod space;
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
+
+use futures::FutureExt;
 
 use moehog_proto::{
     Receipt, Sequence,
@@ -16,7 +18,7 @@ use crate::{
     AppendError, NewEntry, ReadLimit, Record,
     disk::{
         Disk,
-        simulated::{Death, SimulatedDisk},
+        simulated::{Call, Death, SimulatedDisk},
     },
 };
 
@@ -32,7 +34,7 @@ fn open(disk: &SimulatedDisk) -> Log {
 
 fn pending_of(source: &str, body: impl Into<String>) -> Pending {
     let header = EntryHeader { source: source.into(), destination: "d".into(), ..EntryHeader::default() };
-    Pending { entry: NewEntry { header, body: body.into().into() }, decision: Decision::default() }
+    Pending { entry: NewEntry { header, body: body.into().into() }, decision: Decision::default(), watch: None }
 }
 
 fn pending(body: impl Into<String>) -> Pending {
@@ -216,4 +218,26 @@ fn records_are_synced_when_there_are_many_of_them() {
     disk.reboot(Death::PowerCut);
     let entries = Log::open(Arc::new(disk), config).unwrap().read("s", "d", 0, ALL).unwrap().entries;
     assert_eq!(entries[0].progress, Some((*record.progress).clone()));
+}
+
+#[test]
+fn a_record_that_comes_while_a_watch_begins_is_told_and_one_under_way_is_waited_for() {
+    let disk = SimulatedDisk::new(1);
+    let log = Arc::new(open(&disk));
+    let receipts = ["a", "b"].map(|body| append(&log, body).unwrap());
+
+    let (recorder, first) = (log.clone(), receipts[0]);
+    disk.during(Call::Read, move || settle(&recorder, [first.sequence]));
+    let mut watch = log.watch(first).unwrap().unwrap();
+    assert!(watch.settled().now_or_never().is_some(), "recorded after the watch had looked at what is stored");
+
+    let (watcher, second) = (log.clone(), receipts[1]);
+    let (begun, watched) = std::sync::mpsc::channel();
+    disk.during(Call::Write, move || {
+        thread::spawn(move || begun.send(watcher.watch(second)).unwrap());
+        thread::sleep(Duration::from_millis(100));
+    });
+    settle(&log, [second.sequence]);
+    let mut watch = watched.recv().unwrap().unwrap().unwrap();
+    assert!(watch.settled().now_or_never().is_some(), "the record had looked for watchers before this one");
 }

@@ -16,7 +16,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     AppendError, Batch, Crashed, DeadLetter, DeadLetterQuery, Entry, LaneStats, Ledger, NewEntry, ReadError, ReadLimit,
-    Record, RecordError, Stats, count, journal::holds,
+    Record, RecordError, Stats, Ticket, count, journal::holds,
 };
 
 use super::Appends;
@@ -30,6 +30,7 @@ pub(super) struct Pending {
     pub(super) entry: NewEntry,
     pub(super) deadline: Instant,
     pub(super) answer: oneshot::Sender<Result<Sequence, AppendError>>,
+    pub(super) watch: Option<Ticket>,
 }
 
 struct Stored {
@@ -186,8 +187,12 @@ impl Store {
         }
     }
 
+    pub(super) fn holds_claim(&self, source: &str, epoch: u64) -> bool {
+        self.claims.get(source) == Some(&epoch)
+    }
+
     pub(super) fn check_claim(&self, source: &str, epoch: u64) -> Result<(), RecordError> {
-        if self.claims.get(source) != Some(&epoch) {
+        if !self.holds_claim(source, epoch) {
             return Err(RecordError::StaleClaim { epoch });
         }
         if self.closed {
@@ -329,6 +334,7 @@ impl Store {
             dead_letters_dropped: 0,
             retained_since_ms: settled.map(|stored| stored.header.received_at_ms),
             segments: 0,
+            watches: 0,
         }
     }
 

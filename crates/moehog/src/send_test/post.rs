@@ -49,6 +49,7 @@ pub(super) struct Taken {
 /// What a refusal says.
 #[derive(Debug, Deserialize)]
 struct Refused {
+    #[serde(alias = "code")]
     error: String,
     field: String,
     message: String,
@@ -191,6 +192,11 @@ mod tests {
         for part in ["401", "x-key", "the token is not one", "send the header", "--token-header"] {
             assert!(reason.contains(part), "{part}: {reason}");
         }
+        let reason = refusal(
+            422,
+            r#"{"status":"error","code":"forbidden_id","field":"distinct_id","message":"no id","remedy":"set it","reasons":[]}"#,
+        );
+        assert_eq!(reason, "refused with 422 (forbidden_id, distinct_id): no id; set it");
         let reason = refusal(503, r#"{"error":"journal_full","field":"","message":"full","remedy":"raise it"}"#);
         assert_eq!(reason, "refused with 503 (journal_full): full; raise it");
     }

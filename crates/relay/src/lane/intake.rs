@@ -1,10 +1,11 @@
 //! What a lane takes in: entries from the journal, and their events from the transformer.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use moehog_journal::ReadLimit;
 use moehog_proto::{
     Sequence,
+    journal::Progress,
     transformer::{Rejection, TransformRequest, TransformResponse},
 };
 
@@ -109,14 +110,20 @@ impl Lane {
         Some(Step::Transform(TransformCall { taken, sequences, reserved }, request))
     }
 
-    /// Takes the transformer's answer: whole webhooks from the first on.
-    pub(crate) fn transformed(&mut self, call: TransformCall, response: TransformResponse) {
+    /// Takes the transformer's answer: whole webhooks from the first on. What is known of each is handed to `announce`.
+    pub(crate) fn transformed(
+        &mut self,
+        call: TransformCall,
+        response: TransformResponse,
+        mut announce: impl FnMut(Sequence, &Arc<Progress>),
+    ) {
         self.reserved_bytes -= call.reserved;
         self.queue.answered(&call.taken, response.webhooks.len(), &self.entries);
         for (key, answer) in call.taken.entries.iter().zip(response.webhooks) {
             let Some(entry) = self.entries.get_mut(*key) else { continue };
             self.received_bytes -= entry.received_cost();
             entry.map(answer, &response.mapping_revision, &self.config);
+            announce(entry.sequence, &entry.progress);
             self.mapped_bytes += entry.mapped_cost();
             self.note(*key);
         }

@@ -78,7 +78,7 @@ impl Rig {
             TransformedWebhook { result: Some(transformed_webhook::Result::Mapped(mapped)) }
         };
         let webhooks = request.webhooks.iter().map(answer).collect();
-        self.lane.transformed(call, TransformResponse { webhooks, mapping_revision: "r1".into() });
+        self.lane.transformed(call, TransformResponse { webhooks, mapping_revision: "r1".into() }, |_, _| {});
     }
 }
 

@@ -14,3 +14,4 @@ mod poison;
 mod rig;
 mod sink;
 mod stops;
+mod watched;

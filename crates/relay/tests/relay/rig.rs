@@ -24,6 +24,19 @@ pub(crate) struct Rig {
     running: Option<(JoinHandle<()>, CancellationToken, Status)>,
 }
 
+/// A webhook of the source `shop`.
+pub(crate) fn webhook(destination: &str, body: &str) -> NewEntry {
+    let header = EntryHeader {
+        kind: Kind::Webhook.into(),
+        source: "shop".into(),
+        destination: destination.into(),
+        route: "in".into(),
+        received_at_ms: 1_790_000_000_000,
+        ..EntryHeader::default()
+    };
+    NewEntry { header, body: body.to_string().into() }
+}
+
 impl Rig {
     pub(crate) fn new() -> Self {
         Self::with(Config::default())
@@ -62,15 +75,7 @@ impl Rig {
 
     pub(crate) async fn append_to(&self, destination: &str, body: impl Into<String>) -> u64 {
         let body = body.into();
-        let header = EntryHeader {
-            kind: Kind::Webhook.into(),
-            source: "shop".into(),
-            destination: destination.into(),
-            route: "in".into(),
-            received_at_ms: 1_790_000_000_000,
-            ..EntryHeader::default()
-        };
-        let entry = NewEntry { header, body: body.clone().into() };
+        let entry = webhook(destination, &body);
         // nothing runs between the append and the plan: an event is planned before it can be sent
         let receipt = self.journal.append(entry, Instant::now() + Duration::from_secs(2)).await.unwrap();
         let mut state = self.sink.state();

@@ -193,7 +193,7 @@ impl History {
             }
             ids.push(id);
             given_up.push((before, during));
-            group.push(Pending { entry, decision });
+            group.push(Pending { entry, decision, watch: None });
         }
         let results = self.log().append_group(&group);
         self.say(|_| format!("step {step}: append {ids:?}: {results:?}"));

@@ -1,0 +1,251 @@
+//! What an answer says beyond "taken", and how long it waits for that.
+//!
+//! A marketer whose body is at fault sees a status code and nothing else, so a 200 for a dead letter tells her that all is
+//! well. The answer to a Connector's webhook therefore waits a moment, after the webhook is durable, for what the journal is
+//! told of it. It asks nobody, and no webhook waits where others wait already.
+//!
+//! **Who waits.** A Connector sends one event a request, Streams sends lists and repeats a whole list that is not answered
+//! 2XX. So a body waits only where it is small, is not compressed, and does not look like a list by its first byte or by the
+//! keys `"events"` and `"batch"`: a Streams batch is always 200 once it is durable, readable or not. Should a list come
+//! through all the same, no fault of one of its events beyond the first is held against it (see [`BodyFault::of`]). A
+//! Connector whose body has such a key waits for nothing and is 200 as well.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http::{HeaderMap, HeaderName};
+use memchr::memmem::Finder;
+use moehog_journal::{Journal, LaneStats, Watch};
+use moehog_proto::{
+    Receipt,
+    journal::{Book, EntryHeader},
+};
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    fault::BodyFault,
+    limits,
+    refused::{Digest, Refused, RefusedBodies},
+};
+use crate::{
+    config,
+    metrics::{FeedbackMetrics, FeedbackOutcome as Outcome},
+};
+
+/// Larger bodies are lists.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Beyond so many webhooks that wait in a lane, or so old a one, no answer of that lane waits: it would wait in vain.
+const MOST_WAITING: u64 = 256;
+const OLDEST_WAITING: Duration = Duration::from_millis(100);
+/// How long a look at the lanes is good for.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// An answer is under way this long after the last byte, so that it is there within 2 s, or 3.5 s where the sender asks for it.
+const IN_TIME: Duration = Duration::from_millis(1900);
+const IN_TIME_PREFERRED: Duration = Duration::from_millis(3400);
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+/// Longest wait that a sender may ask for, in seconds.
+const MOST_PREFERRED: u64 = 3;
+
+/// What is said of a webhook that the journal holds.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// It is durable; nothing else was waited for, or nothing spoke against it.
+    Taken,
+    /// The sender asked to wait so many seconds until it is settled: what it came to, or none where that takes longer.
+    Waited { seconds: u64, settled: Option<Book> },
+    /// Nothing can be made of the body: it is a dead letter.
+    Refused(Refused),
+}
+
+/// What an answer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// That the webhook is mapped.
+    Mapped,
+    /// That it is settled, because the sender asks so: `Prefer: wait=SECONDS`.
+    Settled { seconds: u64 },
+}
+
+/// What is looked at before the append.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// The answer waits for this, if for anything; the body by which a refusal is remembered.
+    Append(Option<(Wanted, Digest)>),
+    /// The same body was refused a moment ago: it is not stored again.
+    Again(Refused),
+}
+
+/// A webhook that is durable and whose answer waits for more.
+#[derive(Debug)]
+pub(super) struct Listening {
+    pub(super) wanted: Wanted,
+    pub(super) digest: Digest,
+    /// None where too many watch.
+    pub(super) watch: Option<Watch>,
+}
+
+/// Decides which answers wait, and what they say.
+#[derive(Debug)]
+pub(super) struct Feedback {
+    wait: Duration,
+    list_keys: [Finder<'static>; 2],
+    lanes: Mutex<Lanes>,
+    refused: RefusedBodies,
+    metrics: FeedbackMetrics,
+}
+
+/// The lanes as they were a moment ago.
+#[derive(Debug, Default)]
+struct Lanes {
+    looked_at: Option<Instant>,
+    /// With the answers that began to wait since.
+    lanes: Vec<(LaneStats, u64)>,
+}
+
+impl Feedback {
+    pub(super) fn new(config: &config::Feedback) -> Self {
+        Self {
+            wait: config.wait,
+            list_keys: ["\"events\"", "\"batch\""].map(Finder::new),
+            lanes: Mutex::default(),
+            refused: RefusedBodies::default(),
+            metrics: FeedbackMetrics::new(),
+        }
+    }
+
+    /// Decides what the answer to a webhook waits for. `prefers` is what its sender asks for.
+    pub(super) fn plan(&self, journal: &dyn Journal, header: &EntryHeader, body: &[u8], prefers: Option<u64>) -> Plan {
+        if !self.looks_like_one_event(body) {
+            return Plan::Append(None);
+        }
+        let mut digest = None;
+        if !self.refused.is_empty() {
+            let of_body = Digest::of(header, body);
+            if let Some(refused) = self.refused.again(of_body) {
+                self.metrics.refused_again();
+                return Plan::Again(refused);
+            }
+            digest = Some(of_body);
+        }
+        let wanted = match prefers {
+            Some(seconds) => Some(Wanted::Settled { seconds }),
+            None => self.catches_up(journal, header).then_some(Wanted::Mapped),
+        };
+        Plan::Append(wanted.map(|wanted| (wanted, digest.unwrap_or_else(|| Digest::of(header, body)))))
+    }
+
+    /// Waits for what is wanted, at most until the answer to a body whose last byte came `at` is due.
+    pub(super) async fn said(&self, at: Instant, receipt: Receipt, listening: Option<Listening>) -> Said {
+        let Some(Listening { wanted, digest, watch }) = listening else { return Said::Taken };
+        let Some(mut watch) = watch else {
+            self.metrics.count(Outcome::Crowded);
+            return unsaid(wanted);
+        };
+        let until = |wait: Duration, in_time| (Instant::now() + wait.min(in_time)).min(at + in_time);
+        let known = match wanted {
+            Wanted::Mapped => timeout_at(until(self.wait, IN_TIME), watch.mapped()).await,
+            Wanted::Settled { seconds } => {
+                timeout_at(until(Duration::from_secs(seconds), IN_TIME_PREFERRED), watch.settled()).await
+            }
+        };
+        let Ok(known) = known else {
+            self.metrics.count(Outcome::Late);
+            return unsaid(wanted);
+        };
+        if let Some(fault) = BodyFault::of(&known.progress) {
+            self.metrics.count(Outcome::Refused);
+            return Said::Refused(self.refused.add(digest, receipt, Arc::new(fault)));
+        }
+        match wanted {
+            Wanted::Mapped => {
+                self.metrics.count(Outcome::Mapped);
+                Said::Taken
+            }
+            Wanted::Settled { seconds } => {
+                self.metrics.count(Outcome::Settled);
+                Said::Waited { seconds, settled: Some(moehog_journal::count(&known.progress).0) }
+            }
+        }
+    }
+
+    /// Whether the body may be a Connector's; see the module.
+    fn looks_like_one_event(&self, body: &[u8]) -> bool {
+        let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+        body.len() <= MAX_BODY_BYTES
+            && !limits::is_gzip(body)
+            && !text.starts_with(b"[")
+            && !self.list_keys.iter().any(|word| holds_key(body, word))
+    }
+
+    /// Whether the webhook's lane has next to nothing waiting, so that this one is mapped at once.
+    fn catches_up(&self, journal: &dyn Journal, header: &EntryHeader) -> bool {
+        if self.wait.is_zero() {
+            return false;
+        }
+        let catches_up = self.lanes.lock().catches_up(journal, &header.source, &header.destination);
+        if !catches_up {
+            self.metrics.count(Outcome::Backlog);
+        }
+        catches_up
+    }
+}
+
+impl Lanes {
+    fn catches_up(&mut self, journal: &dyn Journal, source: &str, destination: &str) -> bool {
+        if self.looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+            self.lanes = journal.lanes().into_iter().map(|lane| (lane, 0)).collect();
+            self.looked_at = Some(Instant::now());
+        }
+        let found = self.lanes.iter_mut().find(|(lane, _)| lane.source == source && lane.destination == destination);
+        let Some((lane, begun)) = found else {
+            let lane = LaneStats {
+                source: source.into(),
+                destination: destination.into(),
+                unsettled: 0,
+                oldest: 0,
+                oldest_received_at_ms: 0,
+            };
+            self.lanes.push((lane, 1));
+            return true;
+        };
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let is_old = lane.unsettled > 0 && now_ms - lane.oldest_received_at_ms >= OLDEST_WAITING.as_millis() as i64;
+        let catches_up = !is_old && lane.unsettled + *begun < MOST_WAITING;
+        *begun += u64::from(catches_up);
+        catches_up
+    }
+}
+
+/// Whether `word`, with its quotes, stands before a colon, or is the last that came.
+fn holds_key(body: &[u8], word: &Finder<'_>) -> bool {
+    word.find_iter(body).any(|at| {
+        let after = body[at + word.needle().len()..].trim_ascii_start();
+        after.is_empty() || after.starts_with(b":")
+    })
+}
+
+/// What is said where nothing was heard.
+fn unsaid(wanted: Wanted) -> Said {
+    match wanted {
+        Wanted::Mapped => Said::Taken,
+        Wanted::Settled { seconds } => Said::Waited { seconds, settled: None },
+    }
+}
+
+/// How many seconds the sender asks to wait until its webhook is settled. Source: RFC 7240, section 4.3.
+pub(super) fn preferred_seconds(headers: &HeaderMap) -> Option<u64> {
+    let lines = headers.get_all(PREFER).iter().filter_map(|line| line.to_str().ok());
+    let mut preferences = lines.flat_map(|line| line.split(','));
+    let seconds = preferences.find_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse::<u64>().ok())
+    });
+    seconds.flatten().map(|seconds| seconds.min(MOST_PREFERRED)).filter(|seconds| *seconds > 0)
+}
+
+#[cfg(test)]
+mod tests;

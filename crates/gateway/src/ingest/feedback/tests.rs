@@ -1,0 +1,98 @@
+use moehog_journal::{NewEntry, memory::Memory};
+
+use super::*;
+
+fn feedback() -> Feedback {
+    Feedback::new(&config::Feedback { wait: Duration::from_millis(300) })
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+fn header(destination: &str, received_at_ms: i64) -> EntryHeader {
+    EntryHeader { source: "s".into(), destination: destination.into(), received_at_ms, ..EntryHeader::default() }
+}
+
+async fn append(journal: &Memory, destination: &str, received_at_ms: i64) {
+    let entry = NewEntry { header: header(destination, received_at_ms), body: "x".into() };
+    journal.append(entry, Instant::now() + Duration::from_secs(1)).await.unwrap();
+}
+
+#[test]
+fn what_looks_like_a_list_or_cannot_be_looked_at_cheaply_waits_for_nothing() {
+    let feedback = feedback();
+    for body in [
+        &br#"{"event":"e","distinct_id":"u"}"#[..],
+        b"",
+        b"api_key=a&event=e",
+        br#"{"event":"events","properties":{"batches":"batch"}"#,
+        &[b' '; 64 * 1024],
+    ] {
+        assert!(feedback.looks_like_one_event(body), "{}", String::from_utf8_lossy(body));
+    }
+    for body in [
+        &br#"{"app_name":"Shop","events":[{}]}"#[..],
+        br#"{"events": ["#,
+        br#"{"events""#,
+        b"{\"x\":\"events\",\"events\"\n : []}",
+        br#"{"api_key":"a","batch":[]}"#,
+        br#"[{"event":"e"}]"#,
+        b" \r\n[",
+        b"\xef\xbb\xbf [",
+        b"\x1f\x8b\x08",
+        &[b' '; 64 * 1024 + 1],
+    ] {
+        assert!(!feedback.looks_like_one_event(body), "{}", String::from_utf8_lossy(body));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_with_256_waiting_or_an_old_one_catches_up_no_more_and_another_does() {
+    let (journal, feedback) = (Memory::new(), feedback());
+    let catches_up = |destination: &str| feedback.catches_up(&journal, &header(destination, 0));
+    assert!(catches_up("full"));
+    tokio::time::advance(LOOK_EVERY).await;
+    for _ in 0..255 {
+        append(&journal, "full", now_ms() + 60_000).await;
+    }
+    assert!(catches_up("full"));
+    assert!(!catches_up("full"), "the one before counts although the look at the lanes does not show it yet");
+    append(&journal, "old", now_ms() - 150).await;
+    append(&journal, "young", now_ms() + 60_000).await;
+    tokio::time::advance(LOOK_EVERY).await;
+    assert!(!catches_up("old"));
+    assert!(catches_up("young") && catches_up("empty"));
+    append(&journal, "full", now_ms() + 60_000).await;
+    tokio::time::advance(LOOK_EVERY).await;
+    assert!(!catches_up("full"));
+}
+
+#[test]
+fn a_sender_asks_for_seconds_and_gets_three_at_most() {
+    for (lines, seconds) in [
+        (&["wait=2"][..], Some(2)),
+        (&["respond-async, Wait = 1"], Some(1)),
+        (&["return=minimal", "wait=\"3\"; foo=bar"], Some(3)),
+        (&["wait=100"], Some(3)),
+        (&["wait=0"], None),
+        (&["wait=soon"], None),
+        (&["wait"], None),
+        (&["waiting=2"], None),
+        (&[], None),
+    ] {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(PREFER, line.parse().unwrap());
+        }
+        assert_eq!(preferred_seconds(&headers), seconds, "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wait_of_zero_watches_nothing_unless_the_sender_asks() {
+    let (journal, off) = (Memory::new(), Feedback::new(&config::Feedback { wait: Duration::ZERO }));
+    let plan = |prefers| off.plan(&journal, &header("d", 0), b"{}", prefers);
+    assert!(matches!(plan(None), Plan::Append(None)));
+    assert!(matches!(plan(Some(2)), Plan::Append(Some((Wanted::Settled { seconds: 2 }, _)))));
+}
