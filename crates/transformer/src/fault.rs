@@ -16,6 +16,7 @@ pub(crate) enum Fault {
     InvalidProperties,
     NotAnObject,
     NestedTooDeep,
+    EndlessNumber,
     TooManyProperties,
     UnreadableLine,
     // of a rule
@@ -55,6 +56,7 @@ impl Fault {
             Self::InvalidProperties => "invalid_properties",
             Self::NotAnObject => "not_an_object",
             Self::NestedTooDeep => "nested_too_deep",
+            Self::EndlessNumber => "endless_number",
             Self::TooManyProperties => "too_many_properties",
             Self::UnreadableLine => "unreadable_line",
             Self::RuleMissingValue { .. } => "rule_missing_value",
@@ -111,6 +113,9 @@ impl Fault {
             Self::InvalidProperties => "`properties` is not an object: PostHog takes nothing else",
             Self::NotAnObject => "an event must be a JSON object",
             Self::NestedTooDeep => "a value nests deeper than 100 levels, which PostHog cannot read: flatten it",
+            Self::EndlessNumber => {
+                "a number is larger than any that PostHog can read, such as 1e999: send it as a text, or leave it out"
+            }
             Self::TooManyProperties => "the event has more than 20,000 properties: leave out what is not needed",
             Self::UnreadableLine => "this line of the body is not valid JSON, while others are: send one event a line",
             Self::EmptyBody => "the body is empty: set the connector's body to JSON with `event` and `distinct_id`",

@@ -55,6 +55,45 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// Whether a value is or holds a number that no double can be, which PostHog refuses with its whole batch.
+///
+/// Source: PostHog's capture reads with serde_json (probed 2026-08).
+pub(crate) fn holds_endless_number(raw: &str) -> bool {
+    if is_number(raw) {
+        return is_endless(raw);
+    }
+    if !raw.starts_with(['{', '[']) {
+        return false;
+    }
+    let (mut rest, mut in_string) = (raw, false);
+    // a quote that ends a text stands behind an even number of backslashes
+    while let Some(at) = rest.find(|c: char| c == '"' || c == '\\' || (!in_string && (c == '-' || c.is_ascii_digit())))
+    {
+        let found = &rest[at..];
+        let length = match found.as_bytes()[0] {
+            b'"' => {
+                in_string = !in_string;
+                1
+            }
+            b'\\' => 1 + found[1..].chars().next().map_or(0, char::len_utf8),
+            _ => {
+                let number = found.find(|c: char| !(c.is_ascii_digit() || "+-.eE".contains(c))).unwrap_or(found.len());
+                if is_endless(&found[..number]) {
+                    return true;
+                }
+                number
+            }
+        };
+        rest = &found[length..];
+    }
+    false
+}
+
+fn is_endless(number: &str) -> bool {
+    let could_be = number.len() > 300 || number.contains(['e', 'E']);
+    could_be && number.parse::<f64>().is_ok_and(f64::is_infinite)
+}
+
 /// Whether a value nests deeper than `limit`.
 pub(crate) fn nests_deeper(raw: &str, limit: usize) -> bool {
     if !raw.starts_with(['{', '[']) {
@@ -88,6 +127,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_number_without_end_is_found_wherever_it_stands() {
+        let digits = "9".repeat(400);
+        for raw in ["1e999", "-1E+999", r#"{"a":["x\"1",[1e400]]}"#, r#"["\\",1e309]"#, &digits, &format!("[{digits}]")]
+        {
+            assert!(holds_endless_number(raw), "{raw}");
+        }
+        for raw in [
+            "1e308",
+            "0e999",
+            r#""1e999""#,
+            r#"{"1e999":"\"1e999","b":[1e-999, 12345678901234567890123]}"#,
+            "true",
+            "null",
+        ] {
+            assert!(!holds_endless_number(raw), "{raw}");
+        }
+    }
 
     #[test]
     fn depth_counts_brackets_outside_of_strings() {

@@ -240,7 +240,10 @@ pub(crate) enum List {
 
 /// Refuses a value that PostHog could not read.
 fn checked(raw: &str) -> Result<&str, Fault> {
-    if json::nests_deeper(raw, MAX_DEPTH) { Err(Fault::NestedTooDeep) } else { Ok(raw) }
+    if json::nests_deeper(raw, MAX_DEPTH) {
+        return Err(Fault::NestedTooDeep);
+    }
+    if json::holds_endless_number(raw) { Err(Fault::EndlessNumber) } else { Ok(raw) }
 }
 
 /// Whether the event names a project other than `key`. Without a key of the request every event goes where its source says.

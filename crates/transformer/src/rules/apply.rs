@@ -137,7 +137,7 @@ impl<'a> Maker<'_, '_, 'a> {
                 self.notes.count(Note::DroppedPlaceholder);
                 None
             }
-            Ok(value) if json::nests_deeper(&value, MAX_DEPTH) => {
+            Ok(value) if json::nests_deeper(&value, MAX_DEPTH) || json::holds_endless_number(&value) => {
                 self.notes.count(Note::WrongKind);
                 None
             }
