@@ -21,7 +21,12 @@ use crate::cli::{Cli, Command};
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    moehog_runtime::exit(match cli.command.unwrap_or(Command::Up(cli.up)) {
+    let command = cli.command.unwrap_or(Command::Up(cli.up));
+    if !matches!(command, Command::Up(_)) {
+        // `moehog … | head` ends quietly, as other commands do
+        sigpipe::reset();
+    }
+    moehog_runtime::exit(match command {
         Command::Up(up) => up::run(up).await,
         Command::Check(check) => check::run(&check),
         Command::Preview(preview) => preview::run(&preview),

@@ -8,7 +8,7 @@ use minijinja::{
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{expression, names::Secret};
+use super::{expression, names::Secret, read};
 use crate::{
     hex,
     mapping::{ids, privacy, time::Moment, types::Type},
@@ -97,14 +97,8 @@ pub(crate) fn like(name: &str) -> String {
             ": the day must not change when an event is sent again; use `webhook.received_at | dateTimeFormatter(…)`"
                 .into()
         }
-        _ => {
-            let lower = name.to_lowercase();
-            let same = NAMES.iter().find(|known| known.to_lowercase() == lower || known.starts_with(name));
-            same.map_or_else(
-                || format!(": there are {}", NAMES.join(", ")),
-                |known| format!(": did you mean `{known}`?"),
-            )
-        }
+        _ => read::like(name, &NAMES)
+            .map_or_else(|| format!(": there are {}", NAMES.join(", ")), |known| format!(": did you mean `{known}`?")),
     }
 }
 

@@ -111,8 +111,7 @@ impl Reader<'_> {
         for (key, _) in table {
             let name: &str = key.get_ref();
             if !keys.contains(&name) {
-                let like = keys.iter().find(|known| known.starts_with(name) || name.starts_with(*known));
-                let hint = match like {
+                let hint = match like(name, keys) {
                     Some(like) => format!("did you mean `{like}`?"),
                     None => format!("there are {}", keys.join(", ")),
                 };
@@ -332,6 +331,14 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// The name that was probably meant.
+pub(super) fn like<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    let name = name.to_lowercase();
+    let likeness = |known: &&str| strsim::jaro_winkler(&name, &known.to_lowercase());
+    let best = known.iter().copied().max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;
+    (likeness(&best) > 0.84).then_some(best)
 }
 
 const NO_KEY: &str = "there is no key to hash with: set `mapping.hash_key` of the transformer, as in { file = \"/run/secrets/hash-key\" }";
