@@ -137,6 +137,39 @@ fn the_first_rule_that_fits_counts_and_without_one_nothing_changes() {
 }
 
 #[test]
+fn numbers_are_compared_on_each_side_of_a_bound() {
+    let holds = |condition: &str, number: Value| {
+        let text = format!("[[rule]]\nwhen = \"EventAttribute['n'] {condition} 3\"\nevent = \"held\"");
+        event(&text, &streams("A", json!({"n": number})))["event"] == "held"
+    };
+    for (condition, below, equal, above) in
+        [("<", true, false, false), ("<=", true, true, false), (">", false, false, true), (">=", false, true, true)]
+    {
+        for (number, expected) in [(json!(2), below), (json!("3"), equal), (json!(3.0), equal), (json!("4"), above)] {
+            assert_eq!(holds(condition, number.clone()), expected, "{number} {condition} 3");
+        }
+    }
+}
+
+#[test]
+fn a_rule_may_keep_only_what_it_names() {
+    let text =
+        "[[rule]]\nkeep = false\nproperties = { a = \"{{ EventAttribute['x'] }}\" }\nperson = { set = { p = 1 } }";
+    let body = r#"{"event":"A","distinct_id":"u","properties":{"x":1,"y":2,"$ip":"1.2.3.4"},"$set":{"q":2}}"#;
+    let mapped = event(text, body);
+    let names: Vec<_> = mapped["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["$ip", "$lib", "$lib_version", "$set", "a", "moehog"]);
+    assert_eq!(mapped["properties"]["$set"], json!({"p": 1, "q": 2}));
+}
+
+#[test]
+fn of_two_attributes_of_one_name_the_last_counts_as_for_every_reader() {
+    let body = r#"{"events":[{"event_name":"A","uid":"u","event_attributes":{"n":1,"n":2}}]}"#;
+    let mapped = event("[[rule]]\nproperties = { m = \"{{ EventAttribute['n'] }}\" }", body);
+    assert_eq!((&mapped["properties"]["m"], &mapped["properties"]["n"]), (&json!(2), &json!(2)));
+}
+
+#[test]
 fn what_no_rule_touches_and_what_a_rule_moves_stays_byte_for_byte() {
     let body = r#"{"events":[{"event_name":"A","uid":"u","event_attributes":{"n":18446744073709551615,"f":1.0,"t":"\u00e9\/"}}]}"#;
     let text = "[[rule]]\nproperties = { m = \"{{ EventAttribute['n'] }}\", g = \"{{ EventAttribute.f }}\", u = \"{{ EventAttribute['t'] }}\" }";

@@ -103,6 +103,7 @@ fn a_body_is_recognised_by_its_shape() {
         (r#"{"event":"a","distinct_id":"u1"} {"#, "unreadable_json"),
         ("event a, distinct_id=u1", "unreadable_json"),
         ("{event:'a'}", "unreadable_json"),
+        ("{\"event\":\"a\",\"distinct_id\":\"u1\",\n{\"a\":1}\nb}", "unreadable_json"),
         ("{}", "unknown_shape"),
         ("null", "unknown_shape"),
         ("17", "unknown_shape"),
