@@ -40,7 +40,7 @@ pub(crate) enum Command {
 /// Prints what to paste into MoEngage's Connector, field by field.
 #[derive(Debug, Args)]
 pub(crate) struct Connector {
-    /// Where it posts: https://your.host/v1/in/NAME, or https://your.host/capture/ with --api-key.
+    /// Where it posts: your host with the path /v1/in/NAME, or with /capture/ and --api-key.
     #[arg(long, value_name = "URL")]
     pub(crate) url: Target,
     /// The event's name at PostHog.
