@@ -37,6 +37,11 @@ pub(crate) fn polish(properties: &mut Properties<'_>, heals: bool, rules: &Rules
     });
 }
 
+/// Whether a text begins as a number does.
+fn begins_as_number(raw: &str) -> bool {
+    matches!(raw.as_bytes(), [b'"', b'0'..=b'9' | b'-' | b'+' | b'.' | b' ', ..])
+}
+
 struct Polisher<'p> {
     heals: bool,
     rules: &'p Rules,
@@ -76,7 +81,8 @@ impl Polisher<'_> {
                 }
             }
         }
-        let wanted = self.rules.types.wanted(name, self.heals)?;
+        // most texts are no numbers, and their names need not be looked up
+        let wanted = self.rules.types.wanted(name, self.heals && begins_as_number(raw))?;
         if Type::of(raw).is_none_or(|found| found == wanted) {
             return None;
         }
