@@ -34,7 +34,7 @@ pub fn open(config: &Mapping) -> anyhow::Result<Transformer> {
             return Err(error).with_context(|| format!("read {}", path.display())).context(Exit::Configuration);
         }
         Look::Wrong(problems) => {
-            return Err(anyhow::anyhow!("{}", said(path, &problems))).context(Exit::Configuration);
+            return Err(anyhow::anyhow!("{}", complaint(path, &problems))).context(Exit::Configuration);
         }
     };
     tracing::info!(revision = rules.revision(), file = %path.display(), "mapping");
@@ -59,8 +59,9 @@ async fn follow(mut file: File, transformer: WeakTransformer, every: Duration) {
     }
 }
 
-/// Everything that is wrong, a line each.
-fn said(path: &Path, problems: &[Problem]) -> String {
+/// Everything that is wrong with a mapping file, a line each.
+#[must_use]
+pub fn complaint(path: &Path, problems: &[Problem]) -> String {
     let lines: Vec<_> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
     format!("{} cannot be used:{}", path.display(), lines.concat())
 }
@@ -123,7 +124,7 @@ impl File {
                 let revision = transformer.rules().revision().to_string();
                 tracing::warn!(
                     revision,
-                    problems = said(&self.path, &problems),
+                    problems = complaint(&self.path, &problems),
                     "mapping file is wrong: the last good one stays"
                 );
                 metrics::reload("refused");

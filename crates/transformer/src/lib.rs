@@ -34,7 +34,7 @@ mod transformer;
 
 pub use self::{
     config::{Config, DEFAULTS, Mapping},
-    follow::open,
+    follow::{complaint, open},
     mapping::types::Type,
     notes::{Healed, Note, Notes},
     rules::{Attributes, Problem, Rules},

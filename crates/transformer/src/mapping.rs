@@ -62,8 +62,8 @@ pub(crate) enum Planned<'a> {
 pub(crate) struct Draft<'a> {
     name: Result<Cow<'a, str>, Fault>,
     person: Result<Person<'a>, Fault>,
-    /// MoEngage's own id of the person.
-    anonymous: Option<Cow<'a, str>>,
+    /// MoEngage's own id of the person, as it stands in the body.
+    anonymous: Option<&'a str>,
     id: Id<'a>,
     moment: Moment<'a>,
     /// A marketer's template made it, in which every value is a text.
@@ -212,7 +212,9 @@ fn finish<'a>(
             None | Some(Otherwise::Dead) => return Err(fault),
             Some(Otherwise::Drop) => return Ok(Planned::Filtered("identity")),
             Some(Otherwise::Personless) => {
-                Person::unknown(anonymous.unwrap_or_else(|| Cow::Owned(uuid.hyphenated().to_string())))
+                let own = anonymous
+                    .and_then(|raw| identity::distinct_id(raw, "moengage_user_id", &mut context.notes).ok().flatten());
+                Person::unknown(own.unwrap_or_else(|| Cow::Owned(uuid.hyphenated().to_string())))
             }
         },
     };

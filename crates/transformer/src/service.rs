@@ -59,14 +59,13 @@ impl Transformer {
         let mut tally = Tally::default();
         let mut webhooks = Vec::with_capacity(request.webhooks.len());
         let mut used = 0;
-        for webhook in request.webhooks {
-            let source = webhook.source.clone();
-            let (transformed, notes) = self.traced(webhook, &rules, call.as_ref());
+        for mut webhook in request.webhooks {
+            let (transformed, notes) = self.traced(&mut webhook, &rules, call.as_ref());
             used += weight(&transformed);
             if used > room && !webhooks.is_empty() {
                 break;
             }
-            tally.add(&source, &transformed, &notes);
+            tally.add(&webhook.source, &transformed, &notes);
             webhooks.push(transformed);
         }
         metrics::transformed(&tally, began.elapsed());
@@ -74,7 +73,7 @@ impl Transformer {
     }
 
     /// Maps one webhook under a span of its own trace, linked with that of the call; its events continue it.
-    fn traced(&self, mut webhook: Webhook, rules: &Rules, call: Option<&TraceContext>) -> (TransformedWebhook, Notes) {
+    fn traced(&self, webhook: &mut Webhook, rules: &Rules, call: Option<&TraceContext>) -> (TransformedWebhook, Notes) {
         let mut span = Leaf::begin(webhook.trace.as_ref(), || {
             Description::new("transform", SpanKind::Internal)
                 .with("moehog.receipt", webhook.receipt.clone())
@@ -84,8 +83,8 @@ impl Transformer {
         if let Some(call) = call {
             span.link(call);
         }
-        webhook.trace = span.context().or(webhook.trace);
-        let (transformed, notes) = self.transform_by(rules, &webhook);
+        webhook.trace = span.context().or(webhook.trace.take());
+        let (transformed, notes) = self.transform_by(rules, webhook);
         if !span.is_none() {
             match &transformed.result {
                 Some(transformed_webhook::Result::Mapped(mapped)) => {

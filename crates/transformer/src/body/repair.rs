@@ -163,17 +163,7 @@ impl Mender<'_> {
                     self.out.push(b'\\');
                     self.copy();
                 }
-                b'\\' => match self.text.get(self.at + 1)? {
-                    b'\'' => {
-                        self.at += 1;
-                        self.copy();
-                    }
-                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' | b'u' => {
-                        self.copy();
-                        self.copy();
-                    }
-                    _ => return None,
-                },
+                b'\\' => self.escaped(b"\"\\/bfnrtu")?,
                 byte @ 0..0x20 => {
                     self.mended(Repair::ControlCharacter);
                     self.escape(byte);
@@ -182,6 +172,17 @@ impl Mender<'_> {
                 _ => self.copy(),
             }
         }
+    }
+
+    /// A character behind a backslash: one of those that JSON reads, or a single quote, which needs none.
+    fn escaped(&mut self, known: &[u8]) -> Option<()> {
+        match self.text.get(self.at + 1)? {
+            b'\'' => self.at += 1,
+            byte if known.contains(byte) => self.copy(),
+            _ => return None,
+        }
+        self.copy();
+        Some(())
     }
 
     fn escape(&mut self, byte: u8) {
@@ -226,21 +227,11 @@ impl Mender<'_> {
                     self.out.push(b'\\');
                     self.copy();
                 }
-                b'\\' => match self.text.get(self.at + 1)? {
-                    b'\'' => {
-                        self.at += 1;
-                        self.copy();
-                    }
-                    b'\\' | b'n' | b'r' | b't' | b'u' => {
-                        self.copy();
-                        self.copy();
-                    }
-                    b'x' => {
-                        self.out.extend_from_slice(b"\\u00");
-                        self.at += 2;
-                    }
-                    _ => return None,
-                },
+                b'\\' if self.text.get(self.at + 1) == Some(&b'x') => {
+                    self.out.extend_from_slice(b"\\u00");
+                    self.at += 2;
+                }
+                b'\\' => self.escaped(b"\\nrtu")?,
                 0..0x20 => return None,
                 _ => self.copy(),
             }

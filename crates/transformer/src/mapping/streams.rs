@@ -66,18 +66,7 @@ pub(crate) fn draft<'a>(
     }
 
     let name = name(&fields, context);
-    let known = fields.uid.map_or(Ok(None), |raw| identity::distinct_id(raw, "uid", &mut context.notes));
-    // PostHog knows the person by another id, if at all
-    let anonymous = fields
-        .moengage_user_id
-        .map_or(Ok(None), |raw| identity::distinct_id(raw, "moengage_user_id", &mut context.notes));
-    let person = match (known, &anonymous) {
-        (Err(fault), _) => Err(fault),
-        (Ok(Some(id)), _) => Ok(Person::known(id)),
-        (Ok(None), Ok(Some(id))) => Ok(Person::unknown(id.clone())),
-        (Ok(None), Ok(None)) => Err(Fault::MissingDistinctId),
-        (Ok(None), Err(fault)) => Err(*fault),
-    };
+    let person = person(&fields, context);
     let id = fields.uuid.filter(|raw| !json::is_null(raw)).and_then(|raw| {
         let id = identity::event_id(raw);
         if id.is_none() {
@@ -86,7 +75,7 @@ pub(crate) fn draft<'a>(
         id
     });
     let moment = context.moment(fields.time.or(fields.flat_time));
-    let anonymous = anonymous.ok().flatten();
+    let anonymous = fields.moengage_user_id;
     Ok(Draft { name, person, anonymous, id: id.map_or(Id::None, Id::Own), moment, is_connector: false })
 }
 
@@ -102,6 +91,18 @@ fn name<'a>(fields: &Fields<'a>, context: &mut Context<'a>) -> Result<Cow<'a, st
         Cow::Borrowed(code) => Ok(Cow::Borrowed(context.codes.name(code))),
         Cow::Owned(code) => Ok(Cow::Owned(context.codes.name(&code).to_string())),
     }
+}
+
+/// The customer's id; without it MoEngage's own, and no person profile: PostHog knows the person by another id, if at all.
+fn person<'a>(fields: &Fields<'a>, context: &mut Context<'a>) -> Result<Person<'a>, Fault> {
+    if let Some(raw) = fields.uid
+        && let Some(id) = identity::distinct_id(raw, "uid", &mut context.notes)?
+    {
+        return Ok(Person::known(id));
+    }
+    let raw = fields.moengage_user_id.ok_or(Fault::MissingDistinctId)?;
+    let id = identity::distinct_id(raw, "moengage_user_id", &mut context.notes)?.ok_or(Fault::MissingDistinctId)?;
+    Ok(Person::unknown(id))
 }
 
 /// The attributes of an event or device, as they are named.

@@ -43,7 +43,7 @@ impl Rule {
         let name = self.event.as_ref().map(|node| self.event_name(node, &mut maker)).transpose()?;
         let person = self.distinct_id.as_ref().map(|node| self.distinct_id(node, &mut maker));
         let id = self.uuid.as_ref().and_then(|node| {
-            let id = maker.value(node).and_then(|raw| owned(raw, identity::event_id));
+            let id = maker.value(node).and_then(|raw| text_of(raw, |raw| Ok(identity::event_id(raw))).ok().flatten());
             maker.count_if(id.is_none(), Note::UnusableId);
             id
         });
@@ -79,13 +79,7 @@ impl Rule {
     fn event_name<'a>(&self, node: &Node, maker: &mut Maker<'_, '_, 'a>) -> Result<Cow<'a, str>, Fault> {
         let raw =
             node.evaluate(maker.scope, maker.rules.secret.as_ref()).map_err(|error| self.fault(error, "event"))?;
-        let (notes, allow) = (&mut *maker.notes, &maker.rules.allow);
-        let name = match raw {
-            Cow::Borrowed(raw) => identity::event_name(raw, "event", allow, notes)?,
-            Cow::Owned(raw) => {
-                identity::event_name(&raw, "event", allow, notes)?.map(|name| Cow::Owned(name.into_owned()))
-            }
-        };
+        let name = text_of(raw, |raw| identity::event_name(raw, "event", &maker.rules.allow, maker.notes))?;
         name.ok_or_else(|| self.fault(Unusable::Missing, "event"))
     }
 
@@ -151,13 +145,7 @@ impl<'a> Maker<'_, '_, 'a> {
     }
 
     fn person(&mut self, raw: Cow<'a, str>) -> Result<Option<Cow<'a, str>>, Fault> {
-        match raw {
-            Cow::Borrowed(raw) => identity::distinct_id(raw, "distinct_id", self.notes),
-            Cow::Owned(raw) => {
-                let id = identity::distinct_id(&raw, "distinct_id", self.notes)?;
-                Ok(id.map(|id| Cow::Owned(id.into_owned())))
-            }
-        }
+        text_of(raw, |raw| identity::distinct_id(raw, "distinct_id", self.notes))
     }
 
     /// Adds to one of the objects that PostHog merges key by key.
@@ -184,9 +172,12 @@ impl<'a> Maker<'_, '_, 'a> {
 }
 
 /// Reads a text out of JSON that may be computed.
-fn owned<'a>(raw: Cow<'a, str>, read: impl for<'r> Fn(&'r str) -> Option<Cow<'r, str>>) -> Option<Cow<'a, str>> {
+fn text_of<'a>(
+    raw: Cow<'a, str>,
+    read: impl for<'r> FnOnce(&'r str) -> Result<Option<Cow<'r, str>>, Fault>,
+) -> Result<Option<Cow<'a, str>>, Fault> {
     match raw {
         Cow::Borrowed(raw) => read(raw),
-        Cow::Owned(raw) => read(&raw).map(|text| Cow::Owned(text.into_owned())),
+        Cow::Owned(raw) => Ok(read(&raw)?.map(|text| Cow::Owned(text.into_owned()))),
     }
 }

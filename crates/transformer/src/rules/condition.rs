@@ -7,6 +7,7 @@ use minijinja::machinery::{
 
 use super::{
     engine::{Engine, Unusable},
+    expression,
     names::Secret,
     path,
     scope::{Path, Root, Scope},
@@ -37,8 +38,7 @@ impl Condition {
     ///
     /// What is wrong with it, as a sentence.
     pub(crate) fn compile(condition: &str) -> Result<Self, String> {
-        let bare = condition.trim();
-        let bare = bare.strip_prefix("{{").and_then(|bare| bare.strip_suffix("}}")).unwrap_or(bare).trim();
+        let bare = expression::bare(condition);
         let engine = Engine::compile(bare)?;
         if let Some(dead_end) = engine.reads().iter().find_map(path::dead_end) {
             return Err(dead_end);
@@ -121,6 +121,16 @@ impl Condition {
                 conditions.iter().for_each(|condition| condition.attributes(visit));
             }
             Self::Engine(engine) => engine.attributes(visit),
+        }
+    }
+
+    /// Whether it needs the key of the filter `hash`.
+    pub(crate) fn hashes(&self) -> bool {
+        match self {
+            Self::Is(..) | Self::Compared(..) | Self::Defined(_) => false,
+            Self::Not(condition) => condition.hashes(),
+            Self::All(conditions) | Self::Any(conditions) => conditions.iter().any(Self::hashes),
+            Self::Engine(engine) => engine.hashes(),
         }
     }
 

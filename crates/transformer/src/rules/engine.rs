@@ -30,6 +30,7 @@ pub(crate) struct Engine {
     expression: minijinja::Expression<'static, 'static>,
     source: String,
     reads: Vec<Read>,
+    hashes: bool,
 }
 
 impl fmt::Debug for Engine {
@@ -57,18 +58,15 @@ impl Engine {
         let tree = parse_expr(source).map_err(|error| sentence(&error))?;
         check(&tree)?;
         let expression = ENGINE.compile_expression_owned(source.to_string()).map_err(|error| sentence(&error))?;
-        let mut reads = Vec::new();
+        let (mut reads, mut hashes) = (Vec::new(), false);
         path::reads(&tree, &mut reads);
-        Ok(Self { expression, source: source.to_string(), reads })
+        path::walk(&tree, &mut |part| hashes |= matches!(part, ast::Expr::Filter(filter) if filter.name == "hash"));
+        Ok(Self { expression, source: source.to_string(), reads, hashes })
     }
 
     /// Calls `visit` with each attribute that it names.
     pub(crate) fn attributes(&self, visit: &mut dyn FnMut(&Root, &str)) {
-        for read in &self.reads {
-            if let Some(key) = &read.key {
-                visit(&read.root, key);
-            }
-        }
+        self.reads.iter().filter_map(|read| read.path.attribute_named()).for_each(|(root, key)| visit(root, key));
     }
 
     /// What it names in an event.
@@ -76,8 +74,13 @@ impl Engine {
         &self.reads
     }
 
+    /// Whether it needs the key of the filter `hash`.
+    pub(crate) fn hashes(&self) -> bool {
+        self.hashes
+    }
+
     pub(crate) fn evaluate(&self, scope: &Scope<'_, '_>, secret: Option<&Secret>) -> Result<Value, Unusable> {
-        let names = Names::of(&self.reads, scope, secret);
+        let names = Names::of(&self.reads, scope, secret.filter(|_| self.hashes));
         let value = self.expression.eval(Value::from_object(names)).map_err(|error| match error.kind() {
             ErrorKind::UndefinedError => Unusable::Missing,
             _ => Unusable::Failed,

@@ -82,6 +82,11 @@ impl Expression {
         }
     }
 
+    /// Whether it needs the key of the filter `hash`.
+    pub(crate) fn hashes(&self) -> bool {
+        matches!(self, Self::Engine(engine) if engine.hashes())
+    }
+
     /// The type that its values have, where that is certain before any is seen.
     pub(crate) fn promises(&self) -> Option<Type> {
         match self {
@@ -90,6 +95,12 @@ impl Expression {
             Self::Move(_) | Self::Engine(_) => None,
         }
     }
+}
+
+/// An expression without the braces that some write around it where none are needed.
+pub(crate) fn bare(source: &str) -> &str {
+    let source = source.trim();
+    source.strip_prefix("{{").and_then(|source| source.strip_suffix("}}")).unwrap_or(source).trim()
 }
 
 /// A place and the type that it is cast to, if an expression is no more than that.

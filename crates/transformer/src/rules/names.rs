@@ -7,11 +7,8 @@ use minijinja::{
     value::{Enumerator, Object},
 };
 
-use super::{
-    path::Read,
-    scope::{Path, Root, Scope},
-};
-use crate::{item, json};
+use super::{path::Read, scope::Scope};
+use crate::json;
 
 /// The name by which the filter `hash` finds its key; nothing else can say it.
 const SECRET: &str = "\0secret";
@@ -29,7 +26,7 @@ impl Names {
         }
         let mut below: Vec<(&str, Self)> = Vec::new();
         for read in reads {
-            let Some(key) = &read.key else {
+            let Some(key) = read.path.keys.first() else {
                 names.0.extend(whole(read, scope).map(|value| (read.name.clone(), value)));
                 continue;
             };
@@ -41,8 +38,7 @@ impl Names {
                     &mut below[last].1
                 }
             };
-            let path = Path { root: read.root.clone(), keys: vec![key.clone()] };
-            attributes.0.extend(path.find(scope).map(|raw| (key.clone(), value(&raw))));
+            attributes.0.extend(read.path.find(scope).map(|raw| (key.clone(), value(&raw))));
         }
         // a whole root has all that its attributes have
         for (name, attributes) in below {
@@ -69,19 +65,8 @@ impl Object for Names {
 }
 
 fn whole(read: &Read, scope: &Scope<'_, '_>) -> Option<Value> {
-    let item = scope.item;
-    let object = match read.root {
-        Root::Name | Root::Field(_) => {
-            let path = Path { root: read.root.clone(), keys: Vec::new() };
-            return path.find(scope).map(|raw| value(&raw));
-        }
-        Root::Event if item.event_attributes.kind == item::Kind::Absent => &item.properties,
-        Root::User if item.user_attributes.kind == item::Kind::Absent => &item.properties,
-        Root::Event => &item.event_attributes,
-        Root::User => &item.user_attributes,
-        Root::Device => &item.device_attributes,
-        Root::Properties => &item.properties,
-        Root::Webhook => return None,
+    let Some(object) = scope.object(&read.path.root) else {
+        return read.path.find(scope).map(|raw| value(&raw));
     };
     let members = object.pairs.iter().map(|pair| (pair.name.to_string(), value(pair.value))).collect();
     Some(Value::from_object(Names(members)))

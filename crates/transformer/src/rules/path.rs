@@ -12,9 +12,8 @@ use super::scope::{OF_WEBHOOK, Path, Root};
 pub(crate) struct Read {
     /// The root as it is written.
     pub(crate) name: String,
-    pub(crate) root: Root,
-    /// The attribute; none where the whole root is needed.
-    pub(crate) key: Option<String>,
+    /// The root, and the attribute; without one the whole root is needed.
+    pub(crate) path: Path,
 }
 
 /// The place that an expression names, if it does nothing else.
@@ -47,12 +46,9 @@ fn key(subscript: &Expr<'_>) -> Option<String> {
 /// Collects what an expression names.
 pub(crate) fn reads(expression: &Expr<'_>, found: &mut Vec<Read>) {
     if let Some((name, keys)) = parts(expression) {
-        let root = Root::named(name);
-        let key = match root {
-            Root::Name | Root::Field(_) => None,
-            _ => keys.into_iter().next(),
-        };
-        let read = Read { name: name.to_string(), root, key };
+        let mut path = Path { root: Root::named(name), keys };
+        path.keys.truncate(usize::from(!matches!(path.root, Root::Name | Root::Field(_))));
+        let read = Read { name: name.to_string(), path };
         if !found.contains(&read) {
             found.push(read);
         }
@@ -123,7 +119,7 @@ fn arguments(arguments: &[CallArg<'_>], visit: &mut dyn FnMut(&Expr<'_>)) {
 
 /// What a place that can hold nothing should be called instead.
 pub(crate) fn dead_end(read: &Read) -> Option<String> {
-    match (&read.root, &read.key) {
+    match (&read.path.root, read.path.keys.first()) {
         (Root::Webhook, Some(key)) if !OF_WEBHOOK.contains(&key.as_str()) => {
             Some(format!("`webhook` has no `{key}`: it has {}", OF_WEBHOOK.join(", ")))
         }

@@ -13,7 +13,7 @@ use toml::{
 
 use super::{
     Heal, Identity, Otherwise, Rules,
-    expression::{Expression, Node},
+    expression::{self, Expression, Node},
     rule::{self, Rule, Target},
     scope,
 };
@@ -45,10 +45,10 @@ impl fmt::Display for Problem {
 
 const TOP: [&str; 6] = ["allow", "heal", "identity", "privacy", "rule", "types"];
 
-/// Reads a mapping file. `hashes` says whether there is a key to hash with.
-pub(super) fn read(text: &str, hashes: bool) -> Result<Rules, Vec<Problem>> {
+/// Reads a mapping file. `has_key` says whether there is a key to hash with.
+pub(super) fn read(text: &str, has_key: bool) -> Result<Rules, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { text, hashes, problems: Vec::new() };
+    let mut reader = Reader { text, has_key, problems: Vec::new() };
     for error in errors {
         reader.report(error.span().unwrap_or(0..0), "", error.message().to_string());
     }
@@ -83,7 +83,8 @@ pub(super) fn read(text: &str, hashes: bool) -> Result<Rules, Vec<Problem>> {
 
 struct Reader<'t> {
     text: &'t str,
-    hashes: bool,
+    /// Whether there is a key to hash with.
+    has_key: bool,
     problems: Vec<Problem>,
 }
 
@@ -104,6 +105,13 @@ impl Reader<'_> {
     fn at(&mut self, table: &DeTable<'_>, place: &str, key: &str, message: &str) {
         let span = table.get(key).map_or(0..0, Spanned::span);
         self.report(span, &below(place, key), message.to_string());
+    }
+
+    /// Reports what hashes where there is no key to hash with.
+    fn needs_key(&mut self, hashes: bool, span: Range<usize>, place: &str) {
+        if hashes && !self.has_key {
+            self.report(span, place, NO_KEY.to_string());
+        }
     }
 
     /// Reports keys that mean nothing.
@@ -192,9 +200,11 @@ impl Reader<'_> {
         let Some(table) = self.table(table, "", "identity") else { return identity };
         self.known(table, "identity", &["distinct_id", "missing", "refused"]);
         for (source, span) in self.texts(table, "identity", "distinct_id") {
-            let bare = source.trim().trim_start_matches("{{").trim_end_matches("}}").trim();
-            match Expression::compile(bare) {
-                Ok(expression) => identity.distinct_id.push(expression),
+            match Expression::compile(expression::bare(&source)) {
+                Ok(expression) => {
+                    self.needs_key(expression.hashes(), span, "identity.distinct_id");
+                    identity.distinct_id.push(expression);
+                }
                 Err(message) => self.report(span, "identity.distinct_id", message),
             }
         }
@@ -212,9 +222,8 @@ impl Reader<'_> {
         let Some(table) = self.table(table, "", "privacy") else { return Privacy::default() };
         self.known(table, "privacy", &["drop", "hash"]);
         let (drop, hash) = (self.names(table, "privacy", "drop"), self.names(table, "privacy", "hash"));
-        if !hash.is_empty() && !self.hashes {
-            self.at(table, "privacy", "hash", NO_KEY);
-        }
+        let span = table.get("hash").map_or(0..0, Spanned::span);
+        self.needs_key(!hash.is_empty(), span, "privacy.hash");
         if let Some(both) = drop.intersection(&hash).next() {
             let message = format!("`{both}` is dropped already: take it out of one of the lists");
             self.at(table, "privacy", "hash", &message);
@@ -233,7 +242,11 @@ impl Reader<'_> {
         rule.source = self.text(table, place, "source");
         if let Some(when) = self.text(table, place, "when") {
             match super::condition::Condition::compile(&when) {
-                Ok(condition) => rule.when = Some(condition),
+                Ok(condition) => {
+                    let span = table.get("when").map_or(0..0, Spanned::span);
+                    self.needs_key(condition.hashes(), span, &below(place, "when"));
+                    rule.when = Some(condition);
+                }
                 Err(message) => self.at(table, place, "when", &message),
             }
         }
@@ -291,9 +304,9 @@ impl Reader<'_> {
         match value.get_ref() {
             DeValue::String(template) => match Node::compile(template) {
                 Ok(node) => {
-                    if !self.hashes && rule::uses_hash(&node, template) {
-                        self.report(value.span(), place, NO_KEY.to_string());
-                    }
+                    let mut hashes = false;
+                    node.expressions(&mut |expression| hashes |= expression.hashes());
+                    self.needs_key(hashes, value.span(), place);
                     Some(node)
                 }
                 Err(message) => {

@@ -176,14 +176,3 @@ fn named_twice(rule: &Rule, report: &mut dyn FnMut(usize, &str, String)) {
         report(rule.line, &format!("{}, event", rule.place), "the event's name is empty".to_string());
     }
 }
-
-/// Whether a template asks for the keyed hash.
-pub(super) fn uses_hash(node: &Node, template: &str) -> bool {
-    let mut computes = false;
-    node.expressions(&mut |expression| computes |= matches!(expression, super::expression::Expression::Engine(_)));
-    computes
-        && template
-            .split('|')
-            .skip(1)
-            .any(|filter| filter.trim_start().split(|c: char| !c.is_alphanumeric()).next() == Some("hash"))
-}

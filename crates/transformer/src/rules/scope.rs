@@ -40,6 +40,23 @@ pub(crate) enum Root {
     Field(String),
 }
 
+impl<'s, 'a> Scope<'s, 'a> {
+    /// The object whose members a root's attributes are; none for roots that are values themselves. In PostHog's form the event's and
+    /// the user's attributes are properties.
+    pub(crate) fn object(&self, root: &Root) -> Option<&'s Object<'a>> {
+        let item = self.item;
+        let own = match root {
+            Root::Event => &item.event_attributes,
+            Root::User => &item.user_attributes,
+            Root::Device => &item.device_attributes,
+            Root::Properties => &item.properties,
+            Root::Name | Root::Webhook | Root::Field(_) => return None,
+        };
+        let is_elsewhere = own.kind == Kind::Absent && matches!(root, Root::Event | Root::User);
+        Some(if is_elsewhere { &item.properties } else { own })
+    }
+}
+
 impl Root {
     pub(crate) fn named(name: &str) -> Self {
         match name {
@@ -92,31 +109,15 @@ impl Path {
         })
     }
 
-    /// An attribute. In PostHog's form the event's attributes are its properties, and the user's are those it sets.
+    /// An attribute; in PostHog's form the user's are first those that the event sets.
     fn attribute<'a>(&self, scope: &Scope<'_, 'a>, key: &str) -> Option<Cow<'a, str>> {
-        let item = scope.item;
-        let own = match self.root {
-            Root::User => &item.user_attributes,
-            Root::Device => &item.device_attributes,
-            Root::Properties => &item.properties,
-            _ => &item.event_attributes,
-        };
-        let found = last(own, key);
-        if own.kind != Kind::Absent || self.root == Root::Device || self.root == Root::Properties {
-            return found.map(Cow::Borrowed);
-        }
-        let properties = &item.properties;
-        let set = || {
-            ["$set", "$set_once"].iter().find_map(|name| {
-                let raw = item.field(name).or_else(|| last(properties, name))?;
-                member(raw, key)
-            })
-        };
-        let found = match self.root {
-            Root::User => set().or_else(|| last(properties, key)),
-            _ => last(properties, key),
-        };
-        found.map(Cow::Borrowed)
+        let object = scope.object(&self.root)?;
+        let sets_person = self.root == Root::User && scope.item.user_attributes.kind == Kind::Absent;
+        let set = ["$set", "$set_once"].iter().filter(|_| sets_person).find_map(|name| {
+            let raw = scope.item.field(name).or_else(|| last(object, name))?;
+            member(raw, key)
+        });
+        set.or_else(|| last(object, key)).map(Cow::Borrowed)
     }
 }
 

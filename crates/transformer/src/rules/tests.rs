@@ -213,6 +213,7 @@ fn types_and_privacy_hold_for_every_property_and_person() {
         types = { zip = "string", member = "boolean" }
         privacy = { drop = ["secret", "First Name"], hash = ["moe_email_id", "phone"] }
         [[rule]]
+        properties = { known = "{{ EventAttribute['phone'] | hash }}" }
         person = { set = { phone = "{{ EventAttribute['phone'] }}", secret = "s", total = "7" } }
     "#;
     let mapped = event(
@@ -236,6 +237,7 @@ fn types_and_privacy_hold_for_every_property_and_person() {
     assert!(properties.get("secret").is_none() && properties.get("user_First Name").is_none(), "{properties}");
     let hashed = properties["phone"].as_str().unwrap();
     assert_eq!(hashed.len(), 64);
+    assert_eq!(properties["known"], hashed, "the filter and the list make the same hash");
     assert_eq!(properties["$set"], json!({"phone": hashed, "total": 7}));
     assert!(
         properties["moe_email_id"].as_str().unwrap().len() == 64 && !mapped.to_string().contains("ada@"),
@@ -306,6 +308,10 @@ person = { set = { a = 1 }, unset = ["a"] }
 [[rule]]
 when = "1 == 1"
 properties = { amount = "{{ webhook.sender }}", h = "{{ uid | hash }}" }
+[[rule]]
+when = "event == 'D' and (uid | hash) == 'x'"
+[identity]
+distinct_id = ["{{ uid | hash }}"]
 "#;
     insta::assert_snapshot!(problems(text));
     insta::assert_snapshot!(problems("[[rule]\nevent = "));
