@@ -1,12 +1,9 @@
 //! `moehog check`: a configuration and a mapping file, looked at without starting anything.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-use anyhow::{Context, bail};
-use moehog_transformer::{Mapping, Rules};
+use anyhow::{Context, anyhow, bail};
+use moehog_transformer::{Mapping, Problem, Rules, complaint};
 use serde::de::DeserializeOwned;
 
 use crate::cli::Check;
@@ -55,13 +52,15 @@ fn load<T: DeserializeOwned>(file: Option<&Path>, defaults: &str) -> anyhow::Res
 }
 
 /// Rules of a file, with the key that the configuration has.
-pub(crate) fn rules(
-    path: &PathBuf,
-    mapping: &Mapping,
-) -> anyhow::Result<Result<Rules, Vec<moehog_transformer::Problem>>> {
+fn rules(path: &Path, mapping: &Mapping) -> anyhow::Result<Result<Rules, Vec<Problem>>> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let key = mapping.hash_key.as_ref().map(|key| key.expose().to_string());
     Ok(Rules::read(&text, key.as_ref().map(String::as_bytes)))
+}
+
+/// Rules of a file that has no mistake.
+pub(crate) fn usable(path: &Path, mapping: &Mapping) -> anyhow::Result<Rules> {
+    rules(path, mapping)?.map_err(|problems| anyhow!("{}", complaint(path, &problems)))
 }
 
 /// The mapping section of a configuration.

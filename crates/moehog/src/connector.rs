@@ -1,8 +1,8 @@
 //! `moehog connector`: what to paste into MoEngage.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::Path};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use moehog_connector::{Connector, Kind, Property, Request, Sample};
 use moehog_transformer::Mapping;
 
@@ -53,14 +53,10 @@ fn request(command: cli::Connector) -> anyhow::Result<Request> {
 }
 
 /// What the rules for such events look at, each attribute under its own name, by which they find it.
-fn of_mapping(file: &PathBuf, event: &str) -> anyhow::Result<Vec<Property>> {
-    let rules = match check::rules(file, &Mapping::default())? {
-        Ok(rules) => rules,
-        Err(problems) => {
-            let lines: Vec<_> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
-            bail!("{} cannot be used:{}", file.display(), lines.concat());
-        }
-    };
+fn of_mapping(file: &Path, event: &str) -> anyhow::Result<Vec<Property>> {
+    // names are read and nothing is hashed, so any key will do
+    let mapping = Mapping { hash_key: Some(String::new().into()), ..Mapping::default() };
+    let rules = check::usable(file, &mapping)?;
     let attributes = rules.attributes(event);
     let of_event = attributes.event.iter().map(|name| (name, format!("EventAttribute['{name}']")));
     let of_user = attributes.user.iter().map(|name| (name, format!("UserAttribute['{name}']")));

@@ -1,19 +1,14 @@
 //! `moehog lint`: what in a Connector's body breaks.
 
-use std::{
-    fs,
-    io::{self, Read as _},
-    path::Path,
-};
-
 use anyhow::{Context, ensure};
 use moehog_connector::{Finding, Severity};
 
-use crate::cli::Lint;
+use crate::{cli::Lint, input};
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) fn run(command: &Lint) -> anyhow::Result<()> {
-    let findings = moehog_connector::lint(&read(&command.file)?);
+    let text = String::from_utf8(input::read(&command.file)?).context("the body is no text in UTF-8")?;
+    let findings = moehog_connector::lint(&text);
     if command.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
@@ -23,15 +18,6 @@ pub(crate) fn run(command: &Lint) -> anyhow::Result<()> {
     let errors = count(&findings, Severity::Error);
     ensure!(errors == 0, "{} breaks as it stands", command.file.display());
     Ok(())
-}
-
-fn read(file: &Path) -> anyhow::Result<String> {
-    if file == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).context("read the body from standard input")?;
-        return Ok(text);
-    }
-    fs::read_to_string(file).with_context(|| format!("read the body {}", file.display()))
 }
 
 fn summary(findings: &[Finding]) -> String {

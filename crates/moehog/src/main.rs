@@ -5,6 +5,7 @@ mod cli;
 mod connector;
 mod dead_letters;
 mod gateway;
+mod input;
 mod lint;
 mod preview;
 mod receipt;

@@ -2,18 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, IsTerminal, Read},
-    path::Path,
+    io::{self, IsTerminal},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, bail};
 use moehog_proto::transformer::{Webhook, mapped_event::Outcome, transformed_webhook};
 use moehog_transformer::{Note, Rules, Transformer, Type};
 use serde_json::{Value, json, value::RawValue};
 
-use crate::{check, cli::Preview};
+use crate::{check, cli::Preview, input};
 
 /// Columns of the body beside its event.
 const LEFT: usize = 64;
@@ -30,15 +27,9 @@ pub(crate) fn run(preview: &Preview) -> anyhow::Result<()> {
     let mapping = check::mapping(preview.config.as_deref())?;
     let rules = match preview.mapping.as_ref().or(mapping.file.as_ref()) {
         None => Rules::default(),
-        Some(path) => match check::rules(path, &mapping)? {
-            Ok(rules) => rules,
-            Err(problems) => {
-                problems.iter().for_each(|problem| println!("{}: {problem}", path.display()));
-                bail!("{} cannot be used", path.display());
-            }
-        },
+        Some(path) => check::usable(path, &mapping)?,
     };
-    let body = read(&preview.body)?;
+    let body = input::read(&preview.body)?;
     let transformer = Transformer::new(&mapping, rules);
     let (transformed, notes) = transformer.transform_counted(&webhook(preview, &body));
     let shown = match transformed.result {
@@ -73,15 +64,6 @@ pub(crate) fn run(preview: &Preview) -> anyhow::Result<()> {
         pins.iter().for_each(|(name, pin)| println!("{} = \"{}\"", Value::from(name.as_str()), pin.name()));
     }
     Ok(())
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    if path != Path::new("-") {
-        return fs::read(path).with_context(|| format!("read {}", path.display()));
-    }
-    let mut body = Vec::new();
-    io::stdin().read_to_end(&mut body).context("read standard input")?;
-    Ok(body)
 }
 
 fn webhook(preview: &Preview, body: &[u8]) -> Webhook {
