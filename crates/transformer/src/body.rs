@@ -52,6 +52,12 @@ pub(crate) fn unpack(body: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
     Ok(Cow::Owned(unpacked))
 }
 
+/// A body without its gzip; as it is where it has none, or none that can be read.
+#[must_use]
+pub fn unpacked(body: &[u8]) -> Cow<'_, [u8]> {
+    unpack(body).unwrap_or(Cow::Borrowed(body))
+}
+
 /// Makes text of bytes: skips a byte order mark, replaces what is not UTF-8 by U+FFFD and a lone surrogate escape by
 /// `\ufffd`. PostHog refuses the whole batch for either.
 pub(crate) fn text<'a>(bytes: &'a [u8], notes: &mut Notes) -> Cow<'a, str> {

@@ -33,6 +33,7 @@ mod service;
 mod transformer;
 
 pub use self::{
+    body::unpacked,
     config::{Config, DEFAULTS, Mapping},
     follow::{complaint, open},
     mapping::types::Type,

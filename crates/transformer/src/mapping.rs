@@ -19,7 +19,7 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-pub(crate) use self::properties::{Properties, Rank};
+pub(crate) use self::properties::{MAX_NAME_BYTES, Properties, Rank};
 use self::{ids::Ids, placeholder::Policy, time::Moment};
 use crate::{
     fault::Fault,
@@ -227,6 +227,7 @@ fn finish<'a>(
         Heal::None => false,
     };
     polish::polish(properties, heals, rules, &mut context.notes);
+    context.notes.add(Note::LongName, properties.long_names());
     let moment = applied.moment.unwrap_or(moment);
     Ok(Planned::Event(Plan { uuid, name, distinct_id: person.id, moment, personless: !person.is_known }))
 }

@@ -31,6 +31,8 @@ pub enum Note {
     WrongKind,
     /// Names or ids cut to the length that PostHog keeps.
     Cut,
+    /// Names longer than PostHog lists: the values are kept, and nobody finds them in a menu.
+    LongName,
     /// Attributes whose name would change a person, renamed.
     RenamedReserved,
     /// Properties left out by `[privacy] drop`.
@@ -47,7 +49,7 @@ pub enum Note {
 
 impl Note {
     /// Every note, in the order of their counts.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::RepairedUtf8,
         Self::RepairedSurrogate,
         Self::DroppedPlaceholder,
@@ -61,6 +63,7 @@ impl Note {
         Self::IgnoredField,
         Self::WrongKind,
         Self::Cut,
+        Self::LongName,
         Self::RenamedReserved,
         Self::DroppedPrivate,
         Self::Hashed,
@@ -86,6 +89,7 @@ impl Note {
             Self::IgnoredField => "ignored_field",
             Self::WrongKind => "wrong_kind",
             Self::Cut => "cut",
+            Self::LongName => "long_name",
             Self::RenamedReserved => "renamed_reserved",
             Self::DroppedPrivate => "dropped_private",
             Self::Hashed => "hashed",
@@ -96,9 +100,13 @@ impl Note {
     }
 }
 
-/// What was mended in a body that was no JSON.
+/// What was mended in a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repair {
+    /// Bytes that are no UTF-8, replaced by U+FFFD.
+    Utf8,
+    /// Halves of a surrogate pair, replaced by U+FFFD.
+    Surrogate,
     /// A value as Python prints it: `True`, `None`, `['a']`.
     PythonValue,
     /// A comma before a closing bracket.
@@ -115,6 +123,8 @@ impl Repair {
     /// The word that stands on the event.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Utf8 => "utf8",
+            Self::Surrogate => "surrogate",
             Self::PythonValue => "python_value",
             Self::TrailingComma => "trailing_comma",
             Self::UnescapedQuote => "unescaped_quote",

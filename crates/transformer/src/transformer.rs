@@ -100,22 +100,26 @@ impl Transformer {
         if text.trim_ascii().is_empty() {
             return Err(Fault::EmptyBody);
         }
+        let of_text = [(Note::RepairedUtf8, Repair::Utf8), (Note::RepairedSurrogate, Repair::Surrogate)];
+        let mut repairs: Vec<_> =
+            of_text.into_iter().filter(|(note, _)| notes.get(*note) > 0).map(|(_, it)| it).collect();
         if body::form::is_form(&webhook.content_type, &text) {
             notes.count(Note::Form);
-            return self.read(webhook, rules, &body::form::to_json(&text), &[], notes);
+            return self.read(webhook, rules, &body::form::to_json(&text), &repairs, notes);
         }
         let mut noted = Notes::default();
-        let read = self.read(webhook, rules, &text, &[], &mut noted);
+        let read = self.read(webhook, rules, &text, &repairs, &mut noted);
         let Err(fault @ Fault::UnreadableJson { .. }) = read else {
             notes.merge(&noted);
             return read;
         };
         if are_lines(&text) {
-            let mut body = self.body(webhook, rules, text.len(), &[]);
+            let mut body = self.body(webhook, rules, text.len(), &repairs);
             body.read_lines(&text)?;
             return Ok(body.end(notes));
         }
-        let (mended, repairs) = body::repair(&text).ok_or(fault)?;
+        let (mended, of_json) = body::repair(&text).ok_or(fault)?;
+        repairs.extend(of_json);
         notes.count(Note::RepairedJson);
         self.read(webhook, rules, &mended, &repairs, notes)
     }

@@ -4,6 +4,12 @@ use std::{borrow::Cow, collections::HashMap};
 
 use crate::notes::{Note, Notes};
 
+/// Most bytes of the name of a property that PostHog lists. It stores a longer one with its event, and makes no definition of it: no menu
+/// and no filter has it.
+///
+/// Source: PostHog, rust/property-defs-rs/src/types.rs (003fd01f, read 2026-11-27).
+pub(crate) const MAX_NAME_BYTES: usize = 200;
+
 /// Up to this many properties a search goes through the list, beyond it through an index.
 const LIST_MAX: usize = 64;
 
@@ -55,6 +61,12 @@ impl<'a> Properties<'a> {
     /// Room for the properties of most events.
     pub(crate) fn new() -> Self {
         Self { list: Vec::with_capacity(32), fingerprints: Vec::with_capacity(32), index: HashMap::new() }
+    }
+
+    /// How many have a name that is longer than PostHog lists.
+    pub(crate) fn long_names(&self) -> u64 {
+        let is_long = |property: &&Property<'_>| property.prefix.len() + property.name.len() > MAX_NAME_BYTES;
+        self.list.iter().filter(is_long).count() as u64
     }
 
     /// Makes room for the next event.

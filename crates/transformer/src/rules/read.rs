@@ -18,6 +18,7 @@ use super::{
     scope,
 };
 use crate::mapping::{
+    MAX_NAME_BYTES,
     privacy::Privacy,
     types::{Type, Types},
 };
@@ -247,7 +248,10 @@ impl Reader<'_> {
                     self.needs_key(condition.hashes(), span, &below(place, "when"));
                     rule.when = Some(condition);
                 }
-                Err(message) => self.at(table, place, "when", &message),
+                Err(message) => {
+                    rule.is_unread = true;
+                    self.at(table, place, "when", &message);
+                }
             }
         }
         rule.filter = self.flag(table, place, "filter").unwrap_or(false);
@@ -291,6 +295,13 @@ impl Reader<'_> {
         for (name, value) in self.table(table, "", key).into_iter().flatten() {
             let name_text = name.get_ref().to_string();
             let Some(node) = self.node(value, &format!("{place}.{name_text}")) else { continue };
+            if name_text.len() > MAX_NAME_BYTES {
+                let message = format!(
+                    "is {} bytes long, and PostHog lists no property whose name has more than {MAX_NAME_BYTES}: shorten it",
+                    name_text.len()
+                );
+                self.report(name.span(), &place, message);
+            }
             let line = self.line(&name.span());
             targets.push(Target { key: scope::text(&name_text), name: name_text, node, span: name.span(), line });
         }

@@ -37,6 +37,8 @@ pub(crate) struct Rule {
     pub(crate) source: Option<String>,
     /// Only for such events.
     pub(crate) when: Option<Condition>,
+    /// Its condition could not be read: nothing is said of what it covers.
+    pub(crate) is_unread: bool,
     /// The events are left out.
     pub(crate) filter: bool,
     /// Whether the properties of the built-in mapping stay.
@@ -97,7 +99,9 @@ impl Rule {
 
     fn covers(&self, other: &Self) -> bool {
         let source = self.source.is_none() || self.source == other.source;
+        let read = !(self.is_unread || other.is_unread);
         source
+            && read
             && match (&self.when, &other.when) {
                 (None, _) => true,
                 (Some(one), Some(other)) => one.covers(other),

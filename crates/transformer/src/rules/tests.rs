@@ -316,3 +316,28 @@ distinct_id = ["{{ uid | hash }}"]
     insta::assert_snapshot!(problems(text));
     insta::assert_snapshot!(problems("[[rule]\nevent = "));
 }
+
+#[test]
+fn a_condition_that_cannot_be_read_says_nothing_of_other_rules() {
+    let said = problems("[[rule]]\nwhen = \"event ==\"\n[[rule]]\nevent = \"x\"\n");
+    assert!(said.contains("line 2: rule 1, when") && !said.contains("rule 2"), "{said}");
+}
+
+#[test]
+fn a_name_that_posthog_would_not_list_is_found_at_load_and_counted_in_a_body() {
+    let name = "n".repeat(201);
+    for key in ["properties", "person.set", "person.set_once"] {
+        let said = problems(&format!("[[rule]]\n[rule.{key}]\n{name} = 1\n"));
+        assert!(said.contains("line 3: rule 1, ") && said.contains("is 201 bytes long"), "{key}: {said}");
+    }
+    let transformer = Transformer::new(&Mapping::default(), Rules::default());
+    for (name, count) in [(name.as_str(), 1), (&name[1..], 0)] {
+        let body = streams("Purchased", json!({name: 1})).into();
+        let webhook = Webhook { receipt: "r-1".into(), source: "shop".into(), body, ..Webhook::default() };
+        let (transformed, notes) = transformer.transform_counted(&webhook);
+        assert_eq!(notes.get(crate::Note::LongName), count);
+        let Some(transformed_webhook::Result::Mapped(mapped)) = transformed.result else { panic!("rejected") };
+        let Some(Outcome::Event(event)) = &mapped.events[0].outcome else { panic!("no event") };
+        assert!(event.json.windows(name.len()).any(|window| window == name.as_bytes()), "it is kept");
+    }
+}
