@@ -1,21 +1,21 @@
 //! What can be set.
 
+mod check;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     time::Duration,
 };
 
-use anyhow::{Context, bail};
 use http::{HeaderName, header};
-use moehog_runtime::{Exit, Listen, Secret, SecretFiles, Shutdown};
+use moehog_journal::BY_RULE;
+use moehog_runtime::{Listen, Secret, SecretFiles, Shutdown};
 use moehog_transport::TlsConfig;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::{
-    addresses::{Addresses, Block},
-    ingest::{KEY_DESTINATION, well_formed},
-};
+pub(crate) use self::check::check;
+use crate::addresses::{Addresses, Block};
 
 /// What can be set; `config.default.toml` documents every key.
 #[derive(Debug, Clone, Deserialize)]
@@ -161,6 +161,9 @@ pub struct Source {
     /// Name of the destination that its events go to.
     #[serde(default = "default_name")]
     pub destination: String,
+    /// Names of further destinations that mapping rules may send its events to.
+    #[serde(default)]
+    pub routes: BTreeSet<String>,
     /// Tokens that may be shown, any of them: two while one is being replaced. Without a token, a password and an address,
     /// only this machine may send.
     #[serde(default)]
@@ -196,6 +199,23 @@ pub struct Destination {
     pub host: Option<String>,
 }
 
+impl Source {
+    /// The destination of its webhooks: where rules may choose, the names they may choose from.
+    pub(crate) fn webhooks_go_to(&self) -> String {
+        if self.routes.is_empty() {
+            return self.destination.clone();
+        }
+        let names: Vec<_> = self.destinations().collect();
+        format!("{BY_RULE}{}", names.join(","))
+    }
+
+    /// Every destination that its events may go to, the one without a rule first.
+    pub fn destinations(&self) -> impl Iterator<Item = &str> {
+        let routes = self.routes.iter().filter(|name| **name != self.destination);
+        std::iter::once(&self.destination).chain(routes).map(String::as_str)
+    }
+}
+
 fn password_key(source: &str, index: usize) -> String {
     format!("sources.{source}.basic[{index}].password")
 }
@@ -215,63 +235,20 @@ fn header_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderName,
 
 impl Default for Source {
     fn default() -> Self {
-        Self { destination: default_name(), tokens: Vec::new(), header: authorization(), basic: Vec::new(), from: None }
+        Self {
+            destination: default_name(),
+            routes: BTreeSet::new(),
+            tokens: Vec::new(),
+            header: authorization(),
+            basic: Vec::new(),
+            from: None,
+        }
     }
 }
 
 /// The sources there are: those configured, or `default` alone.
 pub(crate) fn sources(configured: &BTreeMap<String, Source>) -> BTreeMap<String, Source> {
     if configured.is_empty() { BTreeMap::from([(default_name(), Source::default())]) } else { configured.clone() }
-}
-
-/// Checks what the shape of the file does not say.
-pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
-    contradiction(config).context(Exit::Configuration)
-}
-
-fn contradiction(config: &Config) -> anyhow::Result<()> {
-    let Config { http, sources, destinations, .. } = config;
-    let targets = sources.values().map(|source| &source.destination);
-    let targets = targets.filter(|name| !name.strip_prefix(KEY_DESTINATION).is_some_and(well_formed));
-    for name in sources.keys().chain(targets).chain(destinations.keys()) {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
-            bail!("`{name}` is not a name: letters, digits, `-`, `_`, `.`, 64 at most");
-        }
-    }
-    if sources.contains_key(CAPTURE) {
-        bail!("sources.{CAPTURE}: the name is taken by the capture paths, whose key picks the destination");
-    }
-    for (name, source) in sources {
-        if source.tokens.iter().any(|token| token.expose().is_empty()) {
-            bail!("sources.{name}.tokens holds an empty token");
-        }
-        for (index, Basic { user, password }) in source.basic.iter().enumerate() {
-            if user.contains(':') {
-                bail!(
-                    "sources.{name}.basic[{index}].user holds a colon, behind which Basic authorization has the password: take \
-                     a name without one"
-                );
-            }
-            if password.expose().is_empty() {
-                bail!("{} is empty: give it one, or leave the user out", password_key(name, index));
-            }
-        }
-    }
-    let mut keys = BTreeSet::new();
-    for (name, destination) in destinations {
-        let Some(key) = destination.api_key.as_ref().map(Secret::expose) else { continue };
-        if key.is_empty() {
-            bail!("destinations.{name}.api_key is empty");
-        }
-        if !keys.insert(key.to_string()) {
-            bail!("destinations.{name}.api_key is another destination's too: capture paths could not tell them apart");
-        }
-    }
-    if http.append_deadline > Duration::from_millis(1900) {
-        bail!("http.append_deadline: more than 1900ms leaves no time to answer within 2 s");
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -337,5 +314,16 @@ mod tests {
                 assert!(complaint.contains(says), "{says}: {complaint}");
             }
         }
+    }
+
+    #[test]
+    fn webhooks_whose_rules_may_choose_carry_the_names_to_choose_from() {
+        let source = |routes: &[&str]| Source {
+            destination: "main".into(),
+            routes: routes.iter().map(ToString::to_string).collect(),
+            ..Source::default()
+        };
+        assert_eq!(source(&[]).webhooks_go_to(), "main");
+        assert_eq!(source(&["us", "eu", "main"]).webhooks_go_to(), "rule:main,eu,us");
     }
 }

@@ -17,15 +17,18 @@ use crate::{
     gate::{Change, Gate, GateState, Permit},
     poison::{Taken, TransformQueue},
     progress::Carried,
+    route::Parcel,
     slab::{Key, Slab},
     spans,
     window::Window,
 };
 
 mod intake;
+mod outlet;
 mod verdicts;
 
-pub(crate) use verdicts::DeliverEnd;
+use outlet::Outlet;
+pub(crate) use {outlet::RouteCall, verdicts::DeliverEnd};
 
 /// A point in time, by both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +47,8 @@ pub(crate) enum Step {
     Transform(TransformCall, TransformRequest),
     /// Call delivery; tell [`Lane::delivered`].
     Deliver(DeliverCall, DeliverRequest),
+    /// Hand events on to other lanes; tell [`Lane::routed`].
+    Route(RouteCall, Vec<Parcel>),
     /// Record; tell [`Lane::recorded`] or [`Lane::record_failed`].
     Record(RecordCall, Vec<Record>),
 }
@@ -78,7 +83,7 @@ pub(crate) struct RecordCall {
 #[derive(Debug)]
 pub(crate) struct Lane {
     config: Config,
-    destination: String,
+    outlet: Outlet,
     entries: Slab<Carried>,
     /// Entries whose events have not entered the barrier.
     order: BTreeMap<Sequence, Key>,
@@ -117,7 +122,7 @@ pub(crate) struct Lane {
 impl Lane {
     pub(crate) fn new(destination: &str, config: &Config, seed: u64, now: Instant) -> Self {
         Self {
-            destination: destination.to_string(),
+            outlet: Outlet::new(destination),
             entries: Slab::new(),
             order: BTreeMap::new(),
             queue: TransformQueue::new(config),
@@ -159,7 +164,10 @@ impl Lane {
         if self.stopping {
             return None;
         }
-        self.next_deliver(now).or_else(|| self.next_transform(now)).or_else(|| self.next_read(now))
+        self.next_deliver(now)
+            .or_else(|| self.next_route(now))
+            .or_else(|| self.next_transform(now))
+            .or_else(|| self.next_read(now))
     }
 
     /// When a step may become ready although nothing else happens.
@@ -169,7 +177,7 @@ impl Lane {
             _ => None,
         };
         let record = self.record_at.filter(|_| !self.recording);
-        let wakes = [record, self.barrier.due(), probe, self.queue.due(), self.read_at];
+        let wakes = [record, self.barrier.due(), probe, self.outlet.wake_at(), self.queue.due(), self.read_at];
         let relevant = if self.stopping { 1 } else { wakes.len() };
         wakes.into_iter().take(relevant).flatten().filter(|at| *at > now).min()
     }
@@ -240,7 +248,7 @@ impl Lane {
         }
         self.window.begin();
         let clock = self.gate.clock(now.instant);
-        let mut request = DeliverRequest { destination: self.destination.clone(), events: Vec::new() };
+        let mut request = DeliverRequest { destination: self.outlet.destination().to_string(), events: Vec::new() };
         request.events.reserve_exact(events.len());
         for key in &events {
             let Some(waiting) = self.barrier.get(*key) else { continue };

@@ -7,6 +7,7 @@
 //! It promises:
 //! - an event once recorded final is never sent again; one that may have been sent is resent byte for byte;
 //! - a person's later event is not sent before what became of the earlier ones is recorded;
+//! - an event goes to the destination that its mapping rule names, where its source lets it, by that destination's own lane;
 //! - a held or failing destination stops its own lane and no other, and loses nothing; one webhook that breaks the
 //!   transformer, and one event that breaks its request, ends up alone and costs itself;
 //! - memory is bounded by `in_flight_bytes`, whatever waits;
@@ -14,7 +15,7 @@
 //!
 //! It is the one owner of retries. Delivery tries once and says what it saw; the transformer is a pure function; the
 //! journal keeps. What is decided is in `progress`, `barrier`, `gate`, `window`, `poison` and `lane`, none of which does
-//! anything; `walk` does what a lane decided, and `run` has one walk a lane.
+//! anything; `walk` does what a lane decided (`calls`, `route`), and `run` has one walk a lane.
 
 mod backoff;
 mod barrier;
@@ -25,6 +26,7 @@ mod lane;
 mod metrics;
 mod poison;
 mod progress;
+mod route;
 mod run;
 mod slab;
 mod spans;

@@ -9,16 +9,19 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use moehog_journal::Entry;
 use moehog_proto::{
-    Sequence,
+    Receipt, Sequence,
     delivery::Answer,
     event::{Event, TraceContext},
-    journal::{Attempt, EventOutcome, EventState, Progress},
-    transformer::{Mapped, MappedEvent, Rejection, TransformedWebhook, Webhook, mapped_event, transformed_webhook},
+    journal::{Attempt, EventOutcome, EventPlace, EventState, Progress},
+    transformer::{MappedEvent, Rejection, TransformedWebhook, Webhook, mapped_event, transformed_webhook},
 };
 
 use moehog_telemetry::trace::Leaf;
 
+use self::usable::check;
 use crate::{Config, poison::Trial, spans::Traced};
+
+mod usable;
 
 /// Requests to PostHog that an entry keeps.
 const MAX_ATTEMPTS_KEPT: usize = 20;
@@ -43,6 +46,8 @@ pub(crate) struct Carried {
     pub(crate) listed: bool,
     /// Events that wait for their mapping's turn to enter the barrier.
     pub(crate) events: Vec<(u32, Event)>,
+    /// It is for some events of its webhook, which were routed here by what an earlier mapping said.
+    pub(crate) routed: bool,
     /// What the spans of a sampled webhook continue.
     pub(crate) traced: Option<Box<Traced>>,
     /// The span of the record that settles it.
@@ -64,7 +69,8 @@ impl Carried {
     /// mapped bytes needs no mapping.
     pub(crate) fn new(mut entry: Entry, trace: Option<TraceContext>) -> Self {
         let sequence = entry.sequence();
-        let progress = entry.progress.take().unwrap_or_default();
+        let routed = !entry.header.routed.is_empty();
+        let progress = entry.progress.take().unwrap_or_else(|| routed_here(&entry.header.routed));
         let crashed = entry.crashed;
         let traced = Traced::of(&entry, trace.as_ref());
         let webhook = webhook_of(entry, trace);
@@ -80,6 +86,7 @@ impl Carried {
             dirty: false,
             listed: false,
             events: Vec::new(),
+            routed,
             traced,
             settling: Leaf::default(),
             trying_since: None,
@@ -158,6 +165,7 @@ impl Carried {
             }
             match known.next_if(|event| (event.position, event.ordinal) == at) {
                 Some(event) => self.keep(event, Some(new), &mut outcomes),
+                None if self.routed => {}
                 None => self.join(new, EventOutcome::default(), &mut outcomes),
             }
         }
@@ -233,6 +241,20 @@ impl Carried {
         }
     }
 
+    /// An event was handed to the lane of its destination, where that entry has it.
+    pub(crate) fn hand_on(&mut self, index: u32, receipt: Receipt) {
+        self.finish(index, EventState::Filtered, "routed");
+        if let Some(event) = self.known().events.get_mut(index as usize) {
+            event.routed_to = receipt.to_string();
+        }
+    }
+
+    /// Where an event is in the webhook.
+    pub(crate) fn place(&self, index: u32) -> EventPlace {
+        let (position, ordinal) = self.outcome(index).map_or((0, 0), |event| (event.position, event.ordinal));
+        EventPlace { position, ordinal }
+    }
+
     /// Keeps an event open after a try. `sent` says that PostHog may have read it: its bytes are kept from now on.
     pub(crate) fn keep_open(&mut self, index: u32, reason: &str, counts: bool, sent: Option<&Event>) {
         self.dirty = true;
@@ -300,6 +322,17 @@ impl Carried {
     }
 }
 
+/// What is known at first of an entry that some events were routed to.
+fn routed_here(places: &[EventPlace]) -> Progress {
+    let event = |place: &EventPlace| EventOutcome {
+        position: place.position,
+        ordinal: place.ordinal,
+        state: EventState::Pending.into(),
+        ..EventOutcome::default()
+    };
+    Progress { events: places.iter().map(event).collect(), ..Progress::default() }
+}
+
 /// An entry as the transformer is shown it.
 #[must_use]
 pub fn webhook_of(entry: Entry, trace: Option<TraceContext>) -> Webhook {
@@ -347,35 +380,6 @@ fn split_reason(reason: &str) -> Option<(&str, &str)> {
 
 pub(crate) fn rejection(reason: &str, detail: &str) -> Rejection {
     Rejection { reason: reason.to_string(), detail: detail.to_string() }
-}
-
-/// Why a mapping as a whole cannot be used.
-fn check(mapped: &Mapped, config: &Config) -> Option<Rejection> {
-    let events = &mapped.events;
-    if events.is_empty() {
-        return Some(rejection("no_events", "the webhook holds no event"));
-    }
-    if events.len() > config.max_events_per_webhook {
-        let detail =
-            format!("the webhook gives {} events; the most is {}", events.len(), config.max_events_per_webhook);
-        return Some(rejection("too_many_events", &detail));
-    }
-    let mut bytes = 0;
-    for event in events {
-        if let Some(mapped_event::Outcome::Event(event)) = &event.outcome {
-            bytes += event.json.len();
-            if event.uuid.len() != 16 || event.json.is_empty() {
-                return Some(rejection("invalid_mapping", "the transformer made an event without uuid or JSON"));
-            }
-        }
-    }
-    if !events.is_sorted_by(|a, b| (a.position, a.ordinal) < (b.position, b.ordinal)) {
-        return Some(rejection("invalid_mapping", "the transformer's events are not in the body's order"));
-    }
-    (bytes > config.max_mapped_bytes_per_webhook).then(|| {
-        let most = config.max_mapped_bytes_per_webhook;
-        rejection("too_large", &format!("the webhook gives {bytes} bytes of mapped JSON; the most is {most}"))
-    })
 }
 
 #[cfg(test)]

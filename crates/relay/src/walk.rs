@@ -14,10 +14,11 @@ use tracing::{info, warn};
 use crate::{
     calls::{Calls, TransformError, epoch_ms},
     gate::Change,
-    lane::{DeliverCall, DeliverEnd, Lane, Now, RecordCall, Step, TransformCall},
+    lane::{DeliverCall, DeliverEnd, Lane, Now, RecordCall, RouteCall, Step, TransformCall},
     metrics,
     poison::Failure,
     progress::Carried,
+    route::{self, Handed},
     run::Share,
     spans,
     status::{LaneName, Status, shown},
@@ -39,6 +40,7 @@ enum Done {
     Read(Result<Batch, ReadError>),
     Transform(TransformCall, Result<TransformResponse, TransformError>),
     Deliver(DeliverCall, DeliverEnd),
+    Route(RouteCall, Vec<Handed>),
     Record(RecordCall, Result<(), RecordError>),
 }
 
@@ -140,6 +142,10 @@ impl Walk {
                     Done::Deliver(call, end)
                 });
             }
+            Step::Route(call, parcels) => {
+                let journal = self.journal.clone();
+                under_way.spawn(async move { Done::Route(call, route::hand_on(journal, parcels).await) });
+            }
             Step::Record(call, records) => {
                 let claim = self.claim.clone();
                 under_way.spawn(async move {
@@ -179,6 +185,7 @@ impl Walk {
                 lane.transform_failed(call, Failure::NeverLeft, now);
             }
             Done::Deliver(call, end) => lane.delivered(&call, end, now),
+            Done::Route(call, handed) => lane.routed(call, &handed, now),
             Done::Record(call, Ok(())) => lane.recorded(call, now),
             Done::Record(call, Err(error)) => {
                 if let Some(end) = ends_walk(&error) {

@@ -38,7 +38,7 @@ pub use self::{
     follow::{complaint, open},
     mapping::types::Type,
     notes::{Healed, Note, Notes},
-    rules::{Attributes, Problem, Rules},
+    rules::{Attributes, Named, Problem, Rules},
     transformer::Transformer,
 };
 

@@ -46,6 +46,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) moment: Moment<'a>,
     /// PostHog shall make no person profile of it.
     pub(crate) personless: bool,
+    /// Name of the destination that a rule chose; empty: the webhook's.
+    pub(crate) destination: &'a str,
 }
 
 /// What becomes of an event.
@@ -229,7 +231,8 @@ fn finish<'a>(
     polish::polish(properties, heals, rules, &mut context.notes);
     context.notes.add(Note::LongName, properties.long_names());
     let moment = applied.moment.unwrap_or(moment);
-    Ok(Planned::Event(Plan { uuid, name, distinct_id: person.id, moment, personless: !person.is_known }))
+    let destination = applied.destination;
+    Ok(Planned::Event(Plan { uuid, name, distinct_id: person.id, moment, personless: !person.is_known, destination }))
 }
 
 /// The list of a body that an event stands in.

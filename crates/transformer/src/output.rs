@@ -175,6 +175,7 @@ impl Output {
             trace: self.trace.clone(),
             json: Bytes::new(),
             receipt: self.receipt.clone(),
+            destination: plan.destination.to_string(),
         }
     }
 }

@@ -46,6 +46,19 @@ pub struct Rules {
     list: Vec<Rule>,
 }
 
+/// A destination that a rule names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// The rule's line, from 1.
+    pub line: usize,
+    /// The rule, as messages call it.
+    pub place: &'a str,
+    /// The source whose events alone the rule is for.
+    pub source: Option<&'a str>,
+    /// Name of the destination.
+    pub destination: &'a str,
+}
+
 /// Attributes by their display names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes {
@@ -92,6 +105,14 @@ impl Rules {
     #[must_use]
     pub fn count(&self) -> usize {
         self.list.len()
+    }
+
+    /// The destinations that rules name.
+    pub fn destinations(&self) -> impl Iterator<Item = Named<'_>> {
+        self.list.iter().filter_map(|rule| {
+            let (place, source) = (rule.place.as_str(), rule.source.as_deref());
+            Some(Named { line: rule.line, place, source, destination: rule.destination.as_deref()? })
+        })
     }
 
     /// The attributes that the rules for an event of this name look at: of the event and of the user, by their display names.

@@ -105,7 +105,11 @@ impl Case {
                         );
                         assert_eq!(json["uuid"], uuid::Uuid::from_slice(&event.uuid).unwrap().to_string());
                         // byte for byte, since numbers and order matter
-                        json!({"event": String::from_utf8(event.json.to_vec()).unwrap()})
+                        let mut shown = json!({"event": String::from_utf8(event.json.to_vec()).unwrap()});
+                        if !event.destination.is_empty() {
+                            shown["destination"] = event.destination.into();
+                        }
+                        shown
                     }
                     Outcome::Dead(rejection) => json!({"dead": rejection.reason, "detail": rejection.detail}),
                     Outcome::Duplicate(_) => json!("duplicate"),
@@ -124,7 +128,8 @@ impl Case {
             outcomes.push(match (event["event"].as_str(), &event["dead"], &event["filtered"]) {
                 (Some(json), ..) => {
                     let json: Value = serde_json::from_str(json).unwrap();
-                    format!("`{}` of `{}`", json["event"].as_str().unwrap(), json["distinct_id"].as_str().unwrap())
+                    let to = event["destination"].as_str().map(|name| format!(" to `{name}`")).unwrap_or_default();
+                    format!("`{}` of `{}`{to}", json["event"].as_str().unwrap(), json["distinct_id"].as_str().unwrap())
                 }
                 (None, Value::String(reason), _) => format!("dead: {reason}"),
                 (None, _, Value::String(by)) => format!("left out by {by}"),
@@ -145,7 +150,7 @@ fn each_case_gives_what_it_says_and_has_a_row() {
     let mut paths: Vec<_> =
         fs::read_dir(testdata().join("cases")).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    assert!(paths.len() >= 39, "{} cases", paths.len());
+    assert!(paths.len() >= 40, "{} cases", paths.len());
     let mut table = String::new();
     for path in paths {
         let name = path.file_stem().unwrap().to_str().unwrap();

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::bufread::MultiGzDecoder;
 use moehog_journal::{DeadLetter, Entry};
 use moehog_proto::{
-    journal::{self, EntryHeader, EventState},
+    journal::{self, EntryHeader, EventPlace, EventState},
     transformer::{MappedEvent, Rejection, TransformedWebhook, mapped_event::Outcome, transformed_webhook},
 };
 use serde::Serialize;
@@ -54,6 +54,8 @@ struct EventView {
     detail: String,
     tried_at: Option<String>,
     attempts: u32,
+    /// Receipt of the entry that has it for the destination that its rule names.
+    routed_to: Option<String>,
     /// Index of the last request that held it in the entry's `attempts`.
     attempt: Option<u32>,
 }
@@ -69,6 +71,7 @@ impl EventView {
             detail: event.detail.clone(),
             tried_at: time(event.tried_at_ms),
             attempts: event.attempts,
+            routed_to: Some(event.routed_to.clone()).filter(|receipt| !receipt.is_empty()),
             attempt: event.attempt.checked_sub(1),
         }
     }
@@ -199,7 +202,12 @@ impl EntryView {
             },
             decompressed: decompressed(&entry.body),
             events: progress.events.iter().map(EventView::new).collect(),
-            mapped: mapped.map(MappedView::all),
+            mapped: mapped.map(|webhook| {
+                let routed = &entry.header.routed;
+                let mut mapped = MappedView::all(webhook);
+                mapped.retain(|event| routed.is_empty() || routed.iter().any(|place| event.is_at(*place)));
+                mapped
+            }),
             attempts: progress.attempts.iter().map(AttemptView::new).collect(),
             mapping_revision: Some(progress.mapping_revision).filter(|revision| !revision.is_empty()),
             transform_deaths: progress.transform_deaths,
@@ -214,6 +222,8 @@ struct MappedView {
     ordinal: u32,
     /// What PostHog is sent.
     event: Option<Box<RawValue>>,
+    /// The destination that its rule names.
+    destination: Option<String>,
     /// Why there is none.
     reason: Option<String>,
 }
@@ -223,21 +233,35 @@ impl MappedView {
         match webhook.result {
             Some(transformed_webhook::Result::Mapped(mapped)) => mapped.events.into_iter().map(Self::new).collect(),
             Some(transformed_webhook::Result::Rejection(rejection)) => {
-                vec![Self { position: 0, ordinal: 0, event: None, reason: Some(explained(rejection)) }]
+                vec![Self {
+                    position: 0,
+                    ordinal: 0,
+                    event: None,
+                    destination: None,
+                    reason: Some(explained(rejection)),
+                }]
             }
             None => Vec::new(),
         }
     }
 
+    fn is_at(&self, place: EventPlace) -> bool {
+        (self.position, self.ordinal) == (place.position, place.ordinal)
+    }
+
     fn new(mapped: MappedEvent) -> Self {
+        let mut destination = None;
         let (event, reason) = match mapped.outcome {
-            Some(Outcome::Event(event)) => (serde_json::from_slice(&event.json).ok(), None),
+            Some(Outcome::Event(event)) => {
+                destination = Some(event.destination).filter(|name| !name.is_empty());
+                (serde_json::from_slice(&event.json).ok(), None)
+            }
             Some(Outcome::Filtered(why)) => (None, Some(format!("filtered: {why}"))),
             Some(Outcome::Duplicate(_)) => (None, Some("duplicate: same PostHog key earlier in this webhook".into())),
             Some(Outcome::Dead(rejection)) => (None, Some(explained(rejection))),
             None => (None, None),
         };
-        Self { position: mapped.position, ordinal: mapped.ordinal, event, reason }
+        Self { position: mapped.position, ordinal: mapped.ordinal, event, destination, reason }
     }
 }
 

@@ -114,7 +114,7 @@ impl Source {
     fn new(name: String, config: &config::Source) -> Self {
         let credentials = Credentials::new(config);
         let remedy = credentials.remedy(&name);
-        Self { name, destination: config.destination.clone(), credentials, from: config.from.clone(), remedy }
+        Self { name, destination: config.webhooks_go_to(), credentials, from: config.from.clone(), remedy }
     }
 
     /// Whether the request may send here. What it knows is looked at before where it comes from, so that only a sender who
@@ -223,7 +223,10 @@ pub(crate) fn without_key(
     destinations: &BTreeMap<String, config::Destination>,
 ) -> Vec<(String, String)> {
     let has_key = |name: &str| destinations.get(name).is_some_and(|destination| destination.api_key.is_some());
-    let lanes = config::sources(sources).into_iter().map(|(name, source)| (name, source.destination));
+    let sources = config::sources(sources).into_iter();
+    let lanes = sources.flat_map(|(name, source)| {
+        source.destinations().map(|destination| (name.clone(), destination.to_string())).collect::<Vec<_>>()
+    });
     lanes.filter(|(_, destination)| !has_key(destination)).collect()
 }
 

@@ -17,7 +17,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName};
 use memchr::memmem::Finder;
-use moehog_journal::{Journal, LaneStats, Watch};
+use moehog_journal::{Journal, Known, LaneStats, Watch};
 use moehog_proto::{
     Receipt,
     journal::{Book, EntryHeader},
@@ -139,7 +139,13 @@ impl Feedback {
     }
 
     /// Waits for what is wanted, at most until the answer to a body whose last byte came `at` is due.
-    pub(super) async fn said(&self, at: Instant, receipt: Receipt, listening: Option<Listening>) -> Said {
+    pub(super) async fn said(
+        &self,
+        journal: &dyn Journal,
+        at: Instant,
+        receipt: Receipt,
+        listening: Option<Listening>,
+    ) -> Said {
         let Some(Listening { wanted, digest, watch }) = listening else { return Said::Taken };
         let Some(mut watch) = watch else {
             self.metrics.count(Outcome::Crowded);
@@ -147,12 +153,15 @@ impl Feedback {
         };
         let until = |wait: Duration, in_time| (Instant::now() + wait.min(in_time)).min(at + in_time);
         let known = match wanted {
-            Wanted::Mapped => timeout_at(until(self.wait, IN_TIME), watch.mapped()).await,
+            Wanted::Mapped => {
+                let mapped = async { Some((watch.mapped().await, Book::default())) };
+                timeout_at(until(self.wait, IN_TIME), mapped).await
+            }
             Wanted::Settled { seconds } => {
-                timeout_at(until(Duration::from_secs(seconds), IN_TIME_PREFERRED), watch.settled()).await
+                timeout_at(until(Duration::from_secs(seconds), IN_TIME_PREFERRED), settled(journal, &mut watch)).await
             }
         };
-        let Ok(known) = known else {
+        let Ok(Some((known, book))) = known else {
             self.metrics.count(Outcome::Late);
             return unsaid(wanted);
         };
@@ -167,7 +176,7 @@ impl Feedback {
             }
             Wanted::Settled { seconds } => {
                 self.metrics.count(Outcome::Settled);
-                Said::Waited { seconds, settled: Some(moehog_journal::count(&known.progress).0) }
+                Said::Waited { seconds, settled: Some(book) }
             }
         }
     }
@@ -226,6 +235,28 @@ fn holds_key(body: &[u8], word: &Finder<'_>) -> bool {
         let after = body[at + word.needle().len()..].trim_ascii_start();
         after.is_empty() || after.starts_with(b":")
     })
+}
+
+/// Waits until every event is final, also those that were handed to the lanes of other destinations. None where that cannot be
+/// watched.
+async fn settled(journal: &dyn Journal, watch: &mut Watch) -> Option<(Known, Book)> {
+    let known = watch.settled().await;
+    let mut book = moehog_journal::count(&known.progress).0;
+    let mut handed: Vec<_> =
+        known.progress.events.iter().map(|event| event.routed_to.as_str()).filter(|to| !to.is_empty()).collect();
+    book.filtered -= handed.len() as u64;
+    handed.sort_unstable();
+    handed.dedup();
+    for receipt in handed {
+        let mut watch = journal.watch(receipt.parse().ok()?).await.ok()??;
+        let there = moehog_journal::count(&watch.settled().await.progress).0;
+        book.delivered += there.delivered;
+        book.delivered_degraded += there.delivered_degraded;
+        book.filtered += there.filtered;
+        book.duplicate += there.duplicate;
+        book.dead += there.dead;
+    }
+    Some((known, book))
 }
 
 /// What is said where nothing was heard.

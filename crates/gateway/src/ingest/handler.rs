@@ -219,6 +219,7 @@ impl Ingest {
             idempotency_key: kept(parts.headers.get(IDEMPOTENCY_KEY)),
             trace: Some(trace),
             api_key: String::new(),
+            routed: Vec::new(),
         };
         let prefers = feedback::preferred_seconds(&parts.headers);
         Ok(Received { header, body, at: Instant::now(), held, prefers })
@@ -239,7 +240,9 @@ impl Ingest {
             appended.await.unwrap_or(Err(Refusal::Internal))
         };
         let outcome = match outcome {
-            Ok(Appended::Now(receipt, listening)) => Ok((receipt, self.feedback.said(at, receipt, listening).await)),
+            Ok(Appended::Now(receipt, listening)) => {
+                Ok((receipt, self.feedback.said(&*self.journal, at, receipt, listening).await))
+            }
             Ok(Appended::Before(refused)) => Ok((refused.receipt, Said::Refused(refused))),
             Err(refusal) => Err(refusal),
         };

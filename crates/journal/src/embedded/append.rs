@@ -123,7 +123,14 @@ impl Log {
             return Err(AppendError::Deadline);
         }
         let bytes = run.group[at].frame_bytes();
-        self.check_source(&entry.header.source, bytes)?;
+        // of what a source handed on it was asked when it was taken
+        if entry.header.routed.is_empty() {
+            self.check_source(&entry.header.source, bytes)?;
+        }
+        let limit = match entry.is_to_be_routed() {
+            true => self.config.limit().saturating_sub(self.config.segment()),
+            false => self.config.limit(),
+        };
         if run.segment.is_none() {
             self.resume(run)?;
         }
@@ -134,14 +141,14 @@ impl Log {
             run.segment = None;
         }
         if run.segment.is_none() {
-            self.begin(run, bytes)?;
+            self.begin(run, bytes, limit)?;
         }
-        match self.grow(run, bytes) {
+        match self.grow(run, bytes, limit) {
             // This segment may be what holds settled entries: end it, so that they can give way.
             Err(AppendError::Full { .. }) if run.members.is_empty() => {
                 self.finish_active();
                 run.segment = None;
-                self.begin(run, bytes)?;
+                self.begin(run, bytes, limit)?;
             }
             other => other?,
         }
@@ -168,10 +175,11 @@ impl Log {
     }
 
     /// Begins a segment for an entry of `bytes`.
-    fn begin(&self, run: &mut Run<'_>, bytes: u64) -> Result<(), AppendError> {
+    fn begin(&self, run: &mut Run<'_>, bytes: u64, limit: u64) -> Result<(), AppendError> {
         run.next = self.state.lock().next;
         let first = run.next;
-        let webhooks = self.allocate(first, 0, FRAMES_AT + bytes, |size| Webhooks::create(&*self.disk, first, size))?;
+        let webhooks =
+            self.allocate(first, (0, FRAMES_AT + bytes), limit, |size| Webhooks::create(&*self.disk, first, size))?;
         let segment = Segment::new(Index::new(first), webhooks.clone());
         let mut state = self.state.lock();
         state.segments.insert(first, segment);
@@ -182,43 +190,41 @@ impl Log {
     }
 
     /// Makes room in the segment for an entry of `bytes`.
-    fn grow(&self, run: &mut Run<'_>, bytes: u64) -> Result<(), AppendError> {
+    fn grow(&self, run: &mut Run<'_>, bytes: u64, limit: u64) -> Result<(), AppendError> {
         let needed = run.end() + bytes;
         let Some((first, webhooks)) = &mut run.segment else { return Err(AppendError::Closed) };
         if needed <= webhooks.size {
             return Ok(());
         }
         let file = webhooks.file.clone();
-        webhooks.size = self.allocate(*first, webhooks.size, needed, |size| file.allocate(size).map(|()| size))?;
+        webhooks.size =
+            self.allocate(*first, (webhooks.size, needed), limit, |size| file.allocate(size).map(|()| size))?;
         if let Some(segment) = self.state.lock().segments.get_mut(first) {
             segment.webhooks.size = webhooks.size;
         }
         Ok(())
     }
 
-    /// Allocates a file of `size` up to `needed` and, where there is room, well ahead.
+    /// Allocates a file of `size` up to `needed` and, where there is room within `limit`, well ahead.
     fn allocate<T>(
         &self,
         segment: Sequence,
-        size: u64,
-        needed: u64,
+        (size, needed): (u64, u64),
+        limit: u64,
         allocate: impl Fn(u64) -> io::Result<T>,
     ) -> Result<T, AppendError> {
         let ahead = needed.max((size + ALLOCATE).min(self.config.segment()));
-        let wanted = if self.has_room(ahead - size) { ahead } else { needed };
-        if !self.has_room(wanted - size) && !self.make_room(wanted - size) {
+        let has_room = |bytes: u64| self.state.lock().used() + bytes <= limit;
+        let wanted = if has_room(ahead - size) { ahead } else { needed };
+        if !has_room(wanted - size) && !self.make_room(wanted - size, limit) {
             let used = self.state.lock().kept_bytes();
-            return Err(AppendError::Full { used, limit: self.config.limit() });
+            return Err(AppendError::Full { used, limit });
         }
         match allocate(wanted) {
             Err(error) if is_full(&error) && wanted > needed => allocate(needed),
             other => other,
         }
         .map_err(|source| AppendError::Write { segment, source })
-    }
-
-    fn has_room(&self, bytes: u64) -> bool {
-        self.state.lock().used() + bytes <= self.config.limit()
     }
 
     /// Of several sources none fills more than half.

@@ -50,25 +50,25 @@ impl Log {
         }
         self.expire();
         self.limit_dead_letters();
-        self.free(segment_bytes.min(self.config.limit() / 16), 8);
+        self.free(segment_bytes.min(self.config.limit() / 16), self.config.limit(), 8);
         self.state.lock().count_unsettled();
         metrics::space(&self.stats(), self.config.clock.now_ms(), &self.lanes());
     }
 
     /// Lets settled entries go until `bytes` more fit. Called with `appender` held.
-    pub(super) fn make_room(&self, bytes: u64) -> bool {
+    pub(super) fn make_room(&self, bytes: u64, limit: u64) -> bool {
         let _maintainer = self.maintainer.lock();
-        self.free(bytes, 8) || self.free(bytes, u64::MAX)
+        self.free(bytes, limit, 8) || self.free(bytes, limit, u64::MAX)
     }
 
-    /// Lets settled entries go, the oldest first, until `bytes` more fit: from files in which they take at least one part
-    /// in `share`.
-    fn free(&self, bytes: u64, share: u64) -> bool {
+    /// Lets settled entries go, the oldest first, until `bytes` more fit within `limit`: from files in which they take at
+    /// least one part in `share`.
+    fn free(&self, bytes: u64, limit: u64, share: u64) -> bool {
         let mut tried = Vec::new();
         loop {
             let next = {
                 let state = self.state.lock();
-                if state.used() + bytes <= self.config.limit() {
+                if state.used() + bytes <= limit {
                     return true;
                 }
                 let segments = state.segments.iter();

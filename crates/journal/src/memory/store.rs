@@ -133,10 +133,11 @@ impl Store {
             Appends::Fail => return Err(AppendError::Write { segment: 0, source: broken() }),
             Appends::Full => return Err(AppendError::Full { used: self.used, limit: self.budget }),
         }
+        let budget = if entry.is_to_be_routed() { self.budget - self.budget / 64 } else { self.budget };
         let NewEntry { header, body } = entry;
         let stored = Stored { header, body, progress: None, settled: false, crashed: Crashed::default() };
         let size = stored.size();
-        self.make_room(size)?;
+        self.make_room(size, budget)?;
         self.last += 1;
         self.used += size;
         self.ledger.book.taken += 1;
@@ -148,8 +149,8 @@ impl Store {
     }
 
     /// Lets settled entries go, oldest first, until `size` bytes fit; those with dead letters stay.
-    fn make_room(&mut self, size: u64) -> Result<(), AppendError> {
-        let fits = |used: u64| used.saturating_add(size) <= self.budget;
+    fn make_room(&mut self, size: u64, budget: u64) -> Result<(), AppendError> {
+        let fits = |used: u64| used.saturating_add(size) <= budget;
         let (mut used, mut dropped) = (self.used, Vec::new());
         for (sequence, stored) in &self.entries {
             if fits(used) {
@@ -161,7 +162,7 @@ impl Store {
             }
         }
         if !fits(used) {
-            return Err(AppendError::Full { used, limit: self.budget });
+            return Err(AppendError::Full { used, limit: budget });
         }
         self.used = used;
         for sequence in dropped {

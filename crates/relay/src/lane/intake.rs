@@ -96,7 +96,7 @@ impl Lane {
         let used = self.mapped_bytes + self.reserved_bytes;
         let room = self.mapped_limit().saturating_sub(used);
         // one webhook of any size is taken when nothing else can move: all that is mapped may wait behind it
-        let stuck = self.barrier.len() == 0 && self.queue.calls() == 0;
+        let stuck = self.barrier.len() == 0 && self.outlet.is_idle() && self.queue.calls() == 0;
         if room < MIN_ROOM_BYTES.min(self.mapped_limit() / 8) && !stuck {
             return None;
         }
@@ -151,16 +151,14 @@ impl Lane {
         self.enter();
     }
 
-    /// Lets events into the barrier, in journal order, up to the first entry that is not mapped.
+    /// Lets events out, in journal order, up to the first entry that is not mapped.
     fn enter(&mut self) {
         while let Some(first) = self.order.first_entry() {
             let key = *first.get();
             let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.webhook.is_none()) else { return };
             first.remove();
-            for (index, event) in std::mem::take(&mut entry.events) {
-                let attempts = entry.outcome(index).map_or(0, |outcome| outcome.attempts);
-                self.barrier.enter(key, index, entry.sequence, event, attempts);
-            }
+            let (sequence, events) = (entry.sequence, std::mem::take(&mut entry.events));
+            self.let_out(key, sequence, events);
         }
     }
 }

@@ -1,5 +1,5 @@
 use moehog_journal::Crashed;
-use moehog_proto::{JournalId, Receipt, journal::EntryHeader};
+use moehog_proto::{JournalId, Receipt, journal::EntryHeader, transformer::Mapped};
 use proptest::prelude::*;
 
 use super::*;

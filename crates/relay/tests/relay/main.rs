@@ -12,6 +12,7 @@ mod mapper;
 mod order;
 mod poison;
 mod rig;
+mod routes;
 mod sink;
 mod stops;
 mod watched;

@@ -1,6 +1,6 @@
 //! A transformer that reads bodies of one event a line.
 //!
-//! A line is `person`, or `person uuid=N`; `!filter`, `!duplicate` and `!dead` make no event. A body that holds `@die`
+//! A line is `person`, or `person uuid=N`; `person >eu,us` names the destination `eu`, from the next revision on `us`; `!filter`, `!duplicate` and `!dead` make no event. A body that holds `@die`
 //! kills the call, `@slow` takes 3 s, `@hang` never ends, `@reject` is a rejection, `@big` makes events of 100 KB.
 
 use std::{sync::Arc, time::Duration};
@@ -108,7 +108,9 @@ impl Mapper {
 
 fn make(webhook: &Webhook, position: u32, line: &str, revision: u32, padding: &str) -> Event {
     let (person, number) = line.split_once(" uuid=").unwrap_or((line, ""));
-    let number = number.parse().unwrap_or((u128::from(sequence(webhook)) << 64) | u128::from(position));
+    let (person, destinations) = person.split_once(" >").unwrap_or((person, ""));
+    let destination = destinations.split(',').nth(revision as usize).unwrap_or_default();
+    let number = number.parse().unwrap_or((u128::from(origin(webhook)) << 64) | u128::from(position));
     let json = format!(
         "{{\"person\":\"{person}\",\"at\":\"{}/{position}\",\"revision\":{revision}{padding}}}",
         webhook.receipt
@@ -122,7 +124,13 @@ fn make(webhook: &Webhook, position: u32, line: &str, revision: u32, padding: &s
         trace: webhook.trace.clone(),
         json: json.into(),
         receipt: webhook.receipt.clone(),
+        destination: destination.into(),
     }
+}
+
+/// Sequence of the webhook first taken.
+fn origin(webhook: &Webhook) -> u64 {
+    webhook.origin_receipt.parse::<Receipt>().map_or(sequence(webhook), |receipt| receipt.sequence)
 }
 
 pub(crate) fn sequence(webhook: &Webhook) -> u64 {

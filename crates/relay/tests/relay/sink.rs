@@ -55,6 +55,8 @@ pub(crate) struct State {
     pub(crate) calls: Vec<(String, Vec<At>)>,
     /// Events that PostHog took, in the order of their arrival.
     pub(crate) taken: Vec<At>,
+    /// Destination, person and uuid of each.
+    pub(crate) gone_to: Vec<(String, String, Bytes)>,
     /// Bytes of events that may have been sent and are not final; forgotten when the process dies.
     sent: HashMap<At, Bytes>,
     /// All events of a person that are known to be planned, in journal order.
@@ -234,7 +236,10 @@ impl DeliveryService for Sink {
         tokio::time::sleep(plan.after).await;
         let is_taken = |verdict: &EventVerdict| matches!(verdict.verdict, Some(Verdict::Delivered(_)));
         let taken = request.events.iter().zip(&plan.verdicts).filter(|(_, verdict)| is_taken(verdict));
-        self.state().taken.extend(taken.map(|(event, _)| at(event)));
+        let taken: Vec<_> = taken.map(|(event, _)| event).collect();
+        let gone_to = |event: &&Event| (request.destination.clone(), event.distinct_id.clone(), event.uuid.clone());
+        self.state().gone_to.extend(taken.iter().map(gone_to));
+        self.state().taken.extend(taken.into_iter().map(at));
         if plan.dies {
             return Err(Status::unavailable("connection reset"));
         }

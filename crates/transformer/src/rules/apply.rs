@@ -24,6 +24,7 @@ pub(crate) struct Applied<'a> {
     pub(crate) person: Option<Result<Cow<'a, str>, Fault>>,
     pub(crate) id: Option<Cow<'a, str>>,
     pub(crate) moment: Option<Moment<'a>>,
+    pub(crate) destination: &'a str,
 }
 
 impl Rule {
@@ -73,7 +74,7 @@ impl Rule {
         if !self.unset.is_empty() {
             properties.put("$unset", "\"$unset\"", Cow::Owned(format!("[{}]", self.unset.join(","))));
         }
-        Ok(Applied { name, person, id, moment })
+        Ok(Applied { name, person, id, moment, destination: self.destination.as_deref().unwrap_or_default() })
     }
 
     fn event_name<'a>(&self, node: &Node, maker: &mut Maker<'_, '_, 'a>) -> Result<Cow<'a, str>, Fault> {

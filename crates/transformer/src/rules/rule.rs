@@ -11,12 +11,13 @@ use super::{
 use crate::mapping::types::Type;
 
 /// Every key of a rule.
-pub(crate) const KEYS: [&str; 12] = [
+pub(crate) const KEYS: [&str; 13] = [
     "name",
     "source",
     "when",
     "filter",
     "keep",
+    "destination",
     "event",
     "distinct_id",
     "uuid",
@@ -43,6 +44,8 @@ pub(crate) struct Rule {
     pub(crate) filter: bool,
     /// Whether the properties of the built-in mapping stay.
     pub(crate) keep: bool,
+    /// Name of the destination that the events go to.
+    pub(crate) destination: Option<String>,
     pub(crate) event: Option<Node>,
     pub(crate) distinct_id: Option<Node>,
     /// An id of the event: a UUID is made of it.
@@ -132,6 +135,7 @@ pub(super) fn check(rules: &Rules, report: &mut dyn FnMut(usize, &str, String)) 
         let does = [&rule.event, &rule.distinct_id, &rule.uuid, &rule.timestamp].iter().any(|node| node.is_some())
             || [&rule.properties, &rule.set, &rule.set_once, &rule.groups].iter().any(|targets| !targets.is_empty())
             || !rule.unset.is_empty()
+            || rule.destination.is_some()
             || !rule.keep;
         if rule.filter && does {
             let message = "filters the events out and maps them too: take out `filter`, or everything else".to_string();

@@ -341,3 +341,27 @@ fn a_name_that_posthog_would_not_list_is_found_at_load_and_counted_in_a_body() {
         assert!(event.json.windows(name.len()).any(|window| window == name.as_bytes()), "it is kept");
     }
 }
+
+#[test]
+fn a_rule_names_the_destination_of_its_events() {
+    let destination = |text: &str| match outcome(text, &streams("Purchased", json!({}))) {
+        Outcome::Event(event) => event.destination,
+        other => panic!("{other:?}"),
+    };
+    let text = "[[rule]]\nwhen = \"event == 'Purchased'\"\nsource = 'shop'\ndestination = 'eu'\n";
+    assert_eq!(destination(text), "eu");
+    assert_eq!(destination(&text.replace("Purchased", "Returned")), "");
+    let rules = rules(text);
+    let named: Vec<_> = rules.destinations().collect();
+    assert_eq!(named, [super::Named { line: 1, place: "rule 1", source: Some("shop"), destination: "eu" }]);
+    for (rule, says) in [
+        ("destination = '{{ uid }}'", "line 2: rule 1, destination: must be the name of one destination"),
+        ("destination = 'key:phc_x'", "line 2: rule 1, destination: must be the name of one destination"),
+        ("destination = ''", "line 2: rule 1, destination: must be the name of one destination"),
+        ("destination = ['eu', 'us']", "line 2: rule 1, destination: must be a text"),
+        ("filter = true\ndestination = 'eu'", "line 1: rule 1: filters the events out and maps them too"),
+    ] {
+        let said = problems(&format!("[[rule]]\n{rule}\n"));
+        assert!(said.contains(says), "{rule}: {said}");
+    }
+}

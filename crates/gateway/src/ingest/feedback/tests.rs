@@ -1,4 +1,5 @@
 use moehog_journal::{NewEntry, memory::Memory};
+use moehog_proto::journal::{EventOutcome, EventState, Progress};
 
 use super::*;
 
@@ -95,4 +96,35 @@ async fn a_wait_of_zero_watches_nothing_unless_the_sender_asks() {
     let plan = |prefers| off.plan(&journal, &header("d", 0), b"{}", prefers);
     assert!(matches!(plan(None), Plan::Append(None)));
     assert!(matches!(plan(Some(2)), Plan::Append(Some((Wanted::Settled { seconds: 2 }, _)))));
+}
+
+#[tokio::test]
+async fn what_was_handed_to_other_lanes_is_waited_for_and_counted_as_what_became_of_it_there() {
+    let journal = Memory::new();
+    let entry = |destination: &str| NewEntry { header: header(destination, 0), body: "x".into() };
+    let soon = Instant::now() + Duration::from_secs(5);
+    let (receipt, watch) = journal.append_watched(entry("rule:a,b"), soon).await.unwrap();
+    let handed = [journal.append(entry("a"), soon).await.unwrap(), journal.append(entry("b"), soon).await.unwrap()];
+    let event = |state: EventState, to: Option<Receipt>| EventOutcome {
+        state: state.into(),
+        routed_to: to.map(|receipt| receipt.to_string()).unwrap_or_default(),
+        ..EventOutcome::default()
+    };
+    let claim = journal.claim("s").await.unwrap();
+    let settle = async |receipt: Receipt, events: Vec<EventOutcome>| {
+        let progress = Progress { events, ..Progress::default() };
+        let record = moehog_journal::Record { sequence: receipt.sequence, progress: progress.into(), settled: true };
+        claim.record(vec![record]).await.unwrap();
+    };
+    let [a, b] = handed.map(|receipt| event(EventState::Filtered, Some(receipt)));
+    settle(receipt, vec![a.clone(), b, event(EventState::Filtered, None), a]).await;
+    let mut watch = watch.unwrap();
+    let mut settled = Box::pin(settled(&journal, &mut watch));
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut settled).await.is_err(), "nothing is final yet");
+    settle(handed[0], vec![event(EventState::Delivered, None), event(EventState::Dead, None)]).await;
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut settled).await.is_err(), "`b` is not final yet");
+    settle(handed[1], vec![event(EventState::DeliveredDegraded, None)]).await;
+    let (_, book) = settled.await.unwrap();
+    assert_eq!((book.delivered, book.delivered_degraded, book.dead, book.filtered), (1, 1, 1, 1));
+    assert_eq!(book.mapped, 4);
 }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use moehog_proto::journal::EventPlace;
+
 use super::*;
 use crate::{DeadLetterQuery, disk::simulated::Call, embedded::format::FRAMES_AT};
 
@@ -227,5 +229,45 @@ fn dead_letters_past_their_quarter_or_their_time_go_the_oldest_first_and_are_cou
     log.maintain();
     assert!(letters(&log).is_empty());
     assert_eq!(log.stats().dead_letters_dropped, 300);
+    check_books(&log);
+}
+
+/// What is to be routed can be settled only once it is appended again, for the destinations of its events.
+#[test]
+fn what_is_to_be_routed_leaves_room_for_being_handed_on() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    let to = |destination: &str, routed: &[EventPlace]| {
+        let mut pending = pending("x".repeat(300));
+        pending.entry.header.destination = destination.into();
+        pending.entry.header.routed = routed.to_vec();
+        log.append_group(&[pending]).remove(0)
+    };
+    let limit = loop {
+        match to("rule:d,e", &[]) {
+            Ok(_) => {}
+            Err(AppendError::Full { limit, .. }) => break limit,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(limit, config().limit() - config().segment());
+    let handed = (0..9).map(|position| to("d", &[EventPlace { position, ordinal: 0 }])).filter(Result::is_ok).count();
+    assert_eq!(handed, 9);
+    check_books(&log);
+}
+
+/// No source may have more than half of a journal that several use; what it has is handed on all the same.
+#[test]
+fn what_a_source_hands_on_is_not_asked_for_its_share() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    log.append_group(&[pending_of("other", "y")]).remove(0).unwrap();
+    let mut handed_on = pending("x".repeat(300));
+    while let Ok(receipt) = append(&log, "x".repeat(300)) {
+        assert!(receipt.sequence < 2000, "no source is ever full");
+    }
+    assert!(matches!(append(&log, "x".repeat(300)), Err(AppendError::SourceFull { .. })));
+    handed_on.entry.header.routed = vec![EventPlace::default()];
+    log.append_group(&[handed_on]).remove(0).unwrap();
     check_books(&log);
 }

@@ -1,0 +1,131 @@
+//! What the shape of a configuration does not say.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+use moehog_runtime::{Exit, Secret};
+
+use super::{Basic, CAPTURE, Config, Source, password_key, sources};
+use crate::ingest::{KEY_DESTINATION, well_formed};
+
+/// Refuses a configuration that contradicts itself.
+pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
+    match config.contradictions().as_slice() {
+        [] => Ok(()),
+        all => Err(anyhow!(all.join("; "))).context(Exit::Configuration),
+    }
+}
+
+impl Config {
+    /// The sources there are: those configured, or `default` alone.
+    #[must_use]
+    pub fn all_sources(&self) -> BTreeMap<String, Source> {
+        sources(&self.sources)
+    }
+
+    /// What the shape of the file does not say: each thing that cannot be meant, with the key it stands at.
+    #[must_use]
+    pub fn contradictions(&self) -> Vec<String> {
+        let Self { http, sources, destinations, .. } = self;
+        let mut found = Vec::new();
+        let targets = sources.values().map(|source| &source.destination);
+        let targets = targets.filter(|name| !name.strip_prefix(KEY_DESTINATION).is_some_and(well_formed));
+        let routes = sources.values().flat_map(|source| &source.routes);
+        for name in sources.keys().chain(targets).chain(routes).chain(destinations.keys()) {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
+                found.push(format!("`{name}` is not a name: letters, digits, `-`, `_`, `.`, 64 at most"));
+            }
+        }
+        if sources.contains_key(CAPTURE) {
+            found.push(format!(
+                "sources.{CAPTURE}: the name is taken by the capture paths, whose key picks the destination"
+            ));
+        }
+        for (name, source) in sources {
+            source.contradictions(name, &mut found);
+        }
+        let mut keys = BTreeSet::new();
+        for (name, destination) in destinations {
+            let Some(key) = destination.api_key.as_ref().map(Secret::expose) else { continue };
+            if key.is_empty() {
+                found.push(format!("destinations.{name}.api_key is empty"));
+            } else if !keys.insert(key.to_string()) {
+                found.push(format!(
+                    "destinations.{name}.api_key is another destination's too: capture paths could not tell them apart"
+                ));
+            }
+        }
+        if http.append_deadline > Duration::from_millis(1900) {
+            found.push("http.append_deadline: more than 1900ms leaves no time to answer within 2 s".to_string());
+        }
+        found
+    }
+}
+
+impl Source {
+    fn contradictions(&self, name: &str, found: &mut Vec<String>) {
+        if self.destination.starts_with(KEY_DESTINATION) && !self.routes.is_empty() {
+            found.push(format!(
+                "sources.{name}.routes needs names, and sources.{name}.destination is a key: give it a name"
+            ));
+        }
+        if self.tokens.iter().any(|token| token.expose().is_empty()) {
+            found.push(format!("sources.{name}.tokens holds an empty token"));
+        }
+        for (index, Basic { user, password }) in self.basic.iter().enumerate() {
+            if user.contains(':') {
+                found.push(format!(
+                    "sources.{name}.basic[{index}].user holds a colon, behind which Basic authorization has the password: take a name \
+                     without one"
+                ));
+            }
+            if password.expose().is_empty() {
+                found.push(format!("{} is empty: give it one, or leave the user out", password_key(name, index)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_cannot_be_meant_is_told_at_once_with_its_key() {
+        let variables = [
+            ("SOURCES__CAPTURE__DESTINATION", "no/name"),
+            ("SOURCES__SHOP__TOKENS", "[\"\"]"),
+            ("SOURCES__SHOP__BASIC", "[{ user = \"a:b\", password = \"\" }]"),
+            ("SOURCES__SHOP__ROUTES", "[\"a b\"]"),
+            ("SOURCES__APP__DESTINATION", "key:phc_0123456789012345678901234567890123456789012"),
+            ("SOURCES__APP__ROUTES", "[\"eu\"]"),
+            ("DESTINATIONS__EU__API_KEY", "phc_one"),
+            ("DESTINATIONS__US__API_KEY", "phc_one"),
+            ("DESTINATIONS__XX__API_KEY", ""),
+            ("HTTP__APPEND_DEADLINE", "3s"),
+        ];
+        let variables = variables.map(|(name, value)| (format!("MOEHOG__{name}"), value.to_string()));
+        let config: Config = moehog_runtime::load(Config::DEFAULTS, None, variables).unwrap();
+        let told = config.contradictions();
+        for says in [
+            "`no/name` is not a name",
+            "`a b` is not a name",
+            "sources.capture: the name is taken",
+            "sources.shop.tokens holds an empty token",
+            "sources.shop.basic[0].user holds a colon",
+            "sources.shop.basic[0].password is empty",
+            "sources.app.routes needs names",
+            "destinations.us.api_key is another destination's too",
+            "destinations.xx.api_key is empty",
+            "http.append_deadline",
+        ] {
+            assert!(told.iter().any(|told| told.starts_with(says)), "{says}: {told:#?}");
+        }
+        assert_eq!(told.len(), 10, "{told:#?}");
+        assert!(check(&config).unwrap_err().root_cause().to_string().contains("; "));
+    }
+}

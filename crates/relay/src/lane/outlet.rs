@@ -1,0 +1,195 @@
+//! Where the events of a lane go: to its destination, or each to the lane of the one that its mapping rule names.
+
+use std::{collections::VecDeque, time::Duration};
+
+use moehog_proto::{
+    Sequence,
+    event::Event,
+    journal::{EventPlace, EventState},
+};
+use tokio::time::Instant;
+
+use super::{Lane, Now, Step};
+use crate::{
+    progress::{Carried, event_cost},
+    route::{self, Handed, Parcel},
+    slab::Key,
+};
+
+/// Most parcels that are handed on at once.
+const MAX_PARCELS: usize = 256;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    destination: String,
+    /// Where its events may go, the default first; none where they all go to the destination.
+    names: Option<Vec<String>>,
+    waiting: VecDeque<Waiting>,
+    under_way: bool,
+    failures: u32,
+    again_at: Option<Instant>,
+}
+
+/// A parcel, the entry it is of, and what its events cost in memory.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    entry: Key,
+    sequence: Sequence,
+    destination: String,
+    /// Index and place of each event.
+    events: Vec<(u32, EventPlace)>,
+    bytes: usize,
+}
+
+/// Parcels under way.
+#[derive(Debug)]
+pub(crate) struct RouteCall {
+    parcels: Vec<Waiting>,
+}
+
+/// What becomes of an event that is mapped.
+enum Way {
+    Deliver,
+    HandOn(String),
+    /// Its rule names a destination that its webhook cannot go to.
+    Nowhere(String),
+}
+
+impl Outlet {
+    pub(super) fn new(destination: &str) -> Self {
+        Self {
+            destination: destination.to_string(),
+            names: route::names(destination),
+            waiting: VecDeque::new(),
+            under_way: false,
+            failures: 0,
+            again_at: None,
+        }
+    }
+
+    pub(super) fn destination(&self) -> &str {
+        &self.destination
+    }
+
+    /// Nothing waits to be handed on or is.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.under_way
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.again_at.filter(|_| !self.under_way && !self.waiting.is_empty())
+    }
+
+    fn way(&self, entry: &Carried, event: &Event) -> Way {
+        let named = event.destination.as_str();
+        match &self.names {
+            None if named.is_empty() || named == self.destination || entry.routed => Way::Deliver,
+            None => Way::Nowhere(format!(
+                "rule_destination: a rule sends it to `{named}`, but its webhook goes to one project, whatever rules say: post to \
+                 /v1/in/NAME with \"{named}\" in sources.NAME.routes"
+            )),
+            Some(names) => match names.iter().find(|name| named.is_empty() || *name == named) {
+                Some(name) => Way::HandOn(name.clone()),
+                None => Way::Nowhere(format!(
+                    "rule_destination: a rule sends it to `{named}`, which is not in `routes` of its source: add it there"
+                )),
+            },
+        }
+    }
+
+    fn push(
+        &mut self,
+        (entry, sequence): (Key, Sequence),
+        destination: String,
+        event: (u32, EventPlace),
+        bytes: usize,
+    ) {
+        let mut of_entry = self.waiting.iter_mut().rev().take_while(|waiting| waiting.entry == entry);
+        match of_entry.find(|waiting| waiting.destination == destination) {
+            Some(waiting) => {
+                waiting.events.push(event);
+                waiting.bytes += bytes;
+            }
+            None => self.waiting.push_back(Waiting { entry, sequence, destination, events: vec![event], bytes }),
+        }
+    }
+}
+
+impl Lane {
+    /// Lets mapped events of an entry out: into the barrier, or on to other lanes.
+    pub(super) fn let_out(&mut self, key: Key, sequence: Sequence, events: Vec<(u32, Event)>) {
+        for (index, event) in events {
+            let Some(entry) = self.entries.get_mut(key) else { return };
+            match self.outlet.way(entry, &event) {
+                Way::Deliver => {
+                    let attempts = entry.outcome(index).map_or(0, |outcome| outcome.attempts);
+                    self.barrier.enter(key, index, sequence, event, attempts);
+                }
+                Way::HandOn(destination) => {
+                    let place = entry.place(index);
+                    self.outlet.push((key, sequence), destination, (index, place), event_cost(&event));
+                }
+                Way::Nowhere(reason) => {
+                    entry.finish(index, EventState::Dead, &reason);
+                    self.unrecorded.freed += event_cost(&event);
+                }
+            }
+        }
+        self.note(key);
+    }
+
+    pub(super) fn next_route(&mut self, now: Now) -> Option<Step> {
+        let waits = self.outlet.again_at.is_some_and(|at| now.instant < at);
+        if self.outlet.waiting.is_empty() || self.outlet.under_way || waits {
+            return None;
+        }
+        self.outlet.under_way = true;
+        let many = self.outlet.waiting.len().min(MAX_PARCELS);
+        let parcels: Vec<_> = self.outlet.waiting.drain(..many).collect();
+        let parcel = |waiting: &Waiting| Parcel {
+            sequence: waiting.sequence,
+            destination: waiting.destination.clone(),
+            events: waiting.events.iter().map(|(_, place)| *place).collect(),
+        };
+        let wanted = parcels.iter().map(parcel).collect();
+        Some(Step::Route(RouteCall { parcels }, wanted))
+    }
+
+    /// Takes what came of handing on parcels; those it says nothing of were not.
+    pub(crate) fn routed(&mut self, call: RouteCall, handed: &[Handed], now: Now) {
+        self.outlet.under_way = false;
+        (self.outlet.failures, self.outlet.again_at) =
+            match handed.contains(&Handed::Later) || handed.len() < call.parcels.len() {
+                true => {
+                    let failures = self.outlet.failures + 1;
+                    let delay = self.short.delay(failures, Duration::ZERO, self.chance.draw());
+                    (failures, Some(now.instant + delay))
+                }
+                false => (0, None),
+            };
+        let handed = handed.iter().copied().chain(std::iter::repeat(Handed::Later));
+        let mut again = Vec::new();
+        for (parcel, handed) in call.parcels.into_iter().zip(handed) {
+            let Some(entry) = self.entries.get_mut(parcel.entry) else { continue };
+            for (index, _) in &parcel.events {
+                match handed {
+                    Handed::As(receipt) => entry.hand_on(*index, receipt),
+                    Handed::Gone => {
+                        entry.finish(*index, EventState::Dead, "unreadable: its webhook cannot be read any more")
+                    }
+                    Handed::Later => {}
+                }
+            }
+            if handed == Handed::Later {
+                again.push(parcel);
+                continue;
+            }
+            self.unrecorded.freed += parcel.bytes;
+            self.note(parcel.entry);
+        }
+        for parcel in again.into_iter().rev() {
+            self.outlet.waiting.push_front(parcel);
+        }
+    }
+}
