@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, anyhow, bail};
-use moehog_transformer::{Mapping, Problem, Rules, complaint};
+use moehog_transformer::{Mapping, Named, Problem, Rules, complaint};
 use serde::de::DeserializeOwned;
 
 use crate::cli::Check;
@@ -16,8 +16,10 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<()> {
         println!("{what}: {error:#}");
     };
     let file = check.config.as_deref();
-    if let Err(error) = load::<moehog_gateway::Config>(file, moehog_gateway::Config::DEFAULTS) {
-        report("gateway", error);
+    let gateway = load::<moehog_gateway::Config>(file, moehog_gateway::Config::DEFAULTS);
+    let gateway = gateway.map_err(|error| report("gateway", error)).ok();
+    for contradiction in gateway.iter().flat_map(moehog_gateway::Config::contradictions) {
+        report("gateway", anyhow!(contradiction));
     }
     if let Err(error) = load::<moehog_delivery::Config>(file, moehog_delivery::Config::DEFAULTS) {
         report("delivery", error);
@@ -32,7 +34,17 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<()> {
     let mapping = mapping.unwrap_or_default();
     if let Some(path) = check.mapping.as_ref().or(mapping.file.as_ref()) {
         match rules(path, &mapping)? {
-            Ok(rules) => println!("{}: {} rules, revision {}", path.display(), rules.count(), rules.revision()),
+            Ok(rules) => {
+                let (count, revision) = (rules.count(), rules.revision());
+                println!("{}: {count} rule{}, revision {revision}", path.display(), if count == 1 { "" } else { "s" });
+                // which sources there are is not known of a mapping file alone
+                let problems =
+                    gateway.iter().filter(|_| file.is_some()).flat_map(|gateway| unreachable(gateway, &rules));
+                for problem in problems {
+                    wrong += 1;
+                    println!("{}: {problem}", path.display());
+                }
+            }
             Err(problems) => {
                 wrong += problems.len();
                 problems.iter().for_each(|problem| println!("{}: {problem}", path.display()));
@@ -45,6 +57,25 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<()> {
         many => bail!("{many} mistakes"),
     }
     Ok(())
+}
+
+/// Destinations that rules name and events of a source cannot go to.
+fn unreachable(gateway: &moehog_gateway::Config, rules: &Rules) -> Vec<Problem> {
+    let sources = gateway.all_sources();
+    let mut problems = Vec::new();
+    for Named { line, place, source, destination } in rules.destinations() {
+        let for_it = |name: &str| source.is_none_or(|source| source == name);
+        let cannot =
+            sources.iter().filter(|(name, source)| for_it(name) && !source.destinations().any(|to| to == destination));
+        for (name, _) in cannot {
+            let message = format!(
+                "source `{name}` does not send to `{destination}`, so such an event would be a dead letter: add it to \
+                 sources.{name}.routes, or name in `source` whose events the rule is for"
+            );
+            problems.push(Problem { line, place: format!("{place}, destination"), message });
+        }
+    }
+    problems
 }
 
 fn load<T: DeserializeOwned>(file: Option<&Path>, defaults: &str) -> anyhow::Result<T> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use moehog_proto::transformer::{Webhook, mapped_event::Outcome, transformed_webhook};
-use moehog_transformer::{Note, Rules, Transformer, Type};
+use moehog_transformer::{Note, Rules, Transformer, Type, unpacked};
 use serde_json::{Value, json, value::RawValue};
 
 use crate::{check, cli::Preview, input};
@@ -18,6 +18,8 @@ const LEFT: usize = 64;
 /// What becomes of one event.
 struct Shown {
     raw: String,
+    /// The destination that its rule names.
+    destination: Option<String>,
     /// The event as PostHog gets it, or why it does not.
     mapped: Result<String, (String, String)>,
 }
@@ -34,13 +36,14 @@ pub(crate) fn run(preview: &Preview) -> anyhow::Result<()> {
     let (transformed, notes) = transformer.transform_counted(&webhook(preview, &body));
     let shown = match transformed.result {
         Some(transformed_webhook::Result::Mapped(mapped)) => {
-            let raw = events(&body);
+            let raw = events(&unpacked(&body));
             let outcomes =
                 mapped.events.into_iter().filter_map(|event| Some((event.position as usize, event.outcome?)));
             outcomes.map(|(at, outcome)| shown(raw.get(at).cloned().unwrap_or_default(), outcome)).collect()
         }
         Some(transformed_webhook::Result::Rejection(why)) => {
-            vec![Shown { raw: String::from_utf8_lossy(&body).into_owned(), mapped: Err((why.reason, why.detail)) }]
+            let (raw, mapped) = (String::from_utf8_lossy(&unpacked(&body)).into_owned(), Err((why.reason, why.detail)));
+            vec![Shown { raw, destination: None, mapped }]
         }
         None => Vec::new(),
     };
@@ -84,6 +87,10 @@ fn webhook(preview: &Preview, body: &[u8]) -> Webhook {
 }
 
 fn shown(raw: String, outcome: Outcome) -> Shown {
+    let destination = match &outcome {
+        Outcome::Event(event) => Some(event.destination.clone()).filter(|name| !name.is_empty()),
+        _ => None,
+    };
     let mapped = match outcome {
         Outcome::Event(event) => Ok(String::from_utf8_lossy(&event.json).into_owned()),
         Outcome::Dead(why) => Err((why.reason, why.detail)),
@@ -92,7 +99,7 @@ fn shown(raw: String, outcome: Outcome) -> Shown {
             Err(("duplicate".to_string(), "an earlier event of this body is the same to PostHog".to_string()))
         }
     };
-    Shown { raw, mapped }
+    Shown { raw, destination, mapped }
 }
 
 /// The events of a body as they stand in it, by their position.
@@ -149,7 +156,7 @@ fn json(shown: &[Shown], pins: &BTreeMap<String, Type>, transformer: &Transforme
     let events: Vec<_> = shown
         .iter()
         .map(|shown| match &shown.mapped {
-            Ok(event) => json!({"raw": parsed(&shown.raw), "event": parsed(event)}),
+            Ok(event) => json!({"raw": parsed(&shown.raw), "event": parsed(event), "destination": shown.destination}),
             Err((reason, detail)) => json!({"raw": parsed(&shown.raw), "reason": reason, "detail": detail}),
         })
         .collect();
@@ -163,7 +170,10 @@ fn page(number: usize, shown: &Shown, colours: bool) -> String {
         |colour: &str, text: &str| if colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_string() };
     let left = indented(&shown.raw);
     let (title, right) = match &shown.mapped {
-        Ok(event) => (paint("32", "PostHog gets"), indented(event)),
+        Ok(event) => {
+            let at = shown.destination.as_ref().map(|name| format!(" in `{name}`")).unwrap_or_default();
+            (paint("32", &format!("PostHog gets{at}")), indented(event))
+        }
         Err((reason, detail)) => (paint("31", reason), wrapped(detail)),
     };
     let mut page =

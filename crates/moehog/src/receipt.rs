@@ -22,6 +22,7 @@ pub(crate) fn page(entry: &Value) -> String {
     let list = |name: &str| entry.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let mut lines = vec![
         format!("receipt      {}", text(entry, "receipt")),
+        format!("origin       {}", text(entry, "origin")),
         format!("received     {}", text(header, "received_at")),
         format!("source       {}", text(header, "source")),
         format!("destination  {}", text(header, "destination")),
@@ -30,7 +31,8 @@ pub(crate) fn page(entry: &Value) -> String {
     ];
     for event in list("events") {
         let position = event.get("position").cloned().unwrap_or_default();
-        lines.push(format!("event #{position}  {}  {}", text(&event, "state"), reason(&event)));
+        let handed_on = routed_to(&event).map(|receipt| format!(", as {receipt}")).unwrap_or_default();
+        lines.push(format!("event #{position}  {}  {}{handed_on}", text(&event, "state"), reason(&event)));
     }
     for event in list("mapped") {
         let position = event.get("position").cloned().unwrap_or_default();
@@ -55,6 +57,11 @@ pub(crate) fn page(entry: &Value) -> String {
 /// The text of a field; a dash where there is none.
 pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).unwrap_or("-")
+}
+
+/// Receipt of the entry that has an event for the destination which its rule names.
+pub(crate) fn routed_to(event: &Value) -> Option<&str> {
+    event.get("routed_to").and_then(Value::as_str)
 }
 
 pub(crate) fn reason(letter: &Value) -> String {

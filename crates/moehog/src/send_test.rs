@@ -14,6 +14,7 @@ use self::{post::Post, progress::Progress};
 use crate::{
     cli::SendTest,
     gateway::{AskError, Gateways},
+    receipt::routed_to,
 };
 
 /// The gateway that gave a receipt knows it at once; its address may take a moment to be known here.
@@ -60,11 +61,18 @@ async fn test(post: Post, gateways: &Gateways, timeout: Duration, report: &mut R
     (report.told.receipt, report.told.trace_id) = (Some(receipt.to_string()), Some(trace.to_string()));
 
     let mut shown = false;
+    // where a rule names its destination, it has an entry of its own there
+    let mut routed = receipt.to_string();
     loop {
-        let why = match gateways.entry(receipt).await {
+        let why = match gateways.entry(&routed).await {
             Ok((gateway, entry)) => {
                 shown = true;
                 report.mapped(&entry);
+                if let Some(next) = entry.pointer("/events/0").and_then(routed_to) {
+                    report.step("routed", format_args!("by its rule, receipt {next}"));
+                    routed = next.to_string();
+                    continue;
+                }
                 // only what still waits needs it; without it less can be said
                 let status = gateway.get(&["api", "status"], &[]).await.unwrap_or_default();
                 match Progress::of(&entry, &status) {

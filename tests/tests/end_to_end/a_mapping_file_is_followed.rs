@@ -1,4 +1,4 @@
-use std::{fs, process::Command};
+use std::{fs, io::Write as _, process::Command};
 
 use anyhow::{Context, ensure};
 use moehog_emulator::posthog::Rule;
@@ -88,11 +88,23 @@ fn it_is_checked_and_tried_without_sending_anything() -> anyhow::Result<()> {
         Ok((output.status.success(), String::from_utf8(output.stdout)?))
     };
     let (well, said) = moehog(&["check".as_ref(), good.as_os_str()])?;
-    ensure!(well && said.contains("1 rules, revision builtin-"), "{said}");
+    ensure!(well && said.contains("1 rule, revision builtin-"), "{said}");
     let (well, said) = moehog(&["check".as_ref(), bad.as_os_str()])?;
     for line in ["line 1: heal", "line 3: rule 1, evnt", "line 4: rule 1, properties.a: there is no filter `money`"] {
         ensure!(!well && said.contains(line), "no `{line}` in {said}");
     }
+    let (config, routed) = (directory.path().join("moehog.toml"), directory.path().join("routed.toml"));
+    fs::write(&config, "[sources.shop]\nroutes = [\"eu\"]\n[sources.app]\ntokens = [\"\"]\n")?;
+    fs::write(&routed, "[[rule]]\nsource = \"shop\"\ndestination = \"eu\"\n[[rule]]\ndestination = \"us\"\n")?;
+    let (well, said) = moehog(&["check".as_ref(), routed.as_os_str(), "--config".as_ref(), config.as_os_str()])?;
+    for line in [
+        "gateway: sources.app.tokens holds an empty token",
+        "line 4: rule 2, destination: source `app` does not send to `us`",
+        "line 4: rule 2, destination: source `shop` does not send to `us`",
+    ] {
+        ensure!(!well && said.contains(line), "no `{line}` in {said}");
+    }
+    ensure!(!said.contains("rule 1"), "{said}");
     let preview = ["preview".as_ref(), body.as_os_str(), "--mapping".as_ref(), good.as_os_str()];
     let (_, page) = moehog(&preview)?;
     ensure!(
@@ -104,5 +116,13 @@ fn it_is_checked_and_tried_without_sending_anything() -> anyhow::Result<()> {
     let json: Value = serde_json::from_str(&text)?;
     ensure!(json["events"][0]["event"]["distinct_id"] == "person-7", "{json}");
     ensure!(json["proposed_types"] == json!({"purchase_amount": "number"}), "{json}");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(purchase("person-7").as_bytes())?;
+    let packed = directory.path().join("body.json.gz");
+    fs::write(&packed, gzip.finish()?)?;
+    let (_, page) = moehog(&["preview".as_ref(), packed.as_os_str()])?;
+    ensure!(page.lines().any(|line| line.trim_start().starts_with("\"event_name\": \"Purchased\"")), "{page}");
+    let (_, page) = moehog(&["preview".as_ref(), body.as_os_str(), "--mapping".as_ref(), routed.as_os_str()])?;
+    ensure!(page.contains("PostHog gets in `us`"), "{page}");
     Ok(())
 }
