@@ -13,9 +13,11 @@ mod end_to_end {
     mod a_persons_last_set_wins;
     mod a_receipt_tells_the_whole_story;
     mod a_redelivery_is_one_event;
+    mod a_rule_picks_the_project;
     mod a_snapshot_is_delivered_again_as_the_same_events;
     mod a_test_event_is_followed;
     mod dead_letters_are_listed_and_shown;
+
     mod kill_9_loses_nothing;
     mod kills_rolls_and_scaling_lose_nothing;
     mod odd_bytes_are_kept;

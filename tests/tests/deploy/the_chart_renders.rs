@@ -138,6 +138,29 @@ fn a_source_needs_a_way_in_and_helm_test_needs_a_token() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_source_may_send_only_to_destinations_there_are_and_only_the_transformer_sees_the_key_to_hash_with()
+-> anyhow::Result<()> {
+    let Some(chart) = chart("a source may send only to destinations there are")? else { return Ok(()) };
+    let render = |routes: &str| {
+        let source = format!(
+            r#"{{"name":"default","destination":"default","header":"authorization","tokenKeys":["moengage-token"],{routes}}}"#
+        );
+        let sources = format!("sources=[{source}]");
+        let destinations = r#"destinations=[{"name":"default","apiKeyKey":"a"},{"name":"eu","apiKeyKey":"b"}]"#;
+        let arguments = ["--set-json", &sources, "--set-json", destinations, "--set", "mapping.hashKey=hash-key"];
+        chart.render(&[chart.values("minimal")], &arguments).map_err(|error| format!("{error:#}"))
+    };
+    let rendered = render(r#""routes":["eu"]"#).map_err(anyhow::Error::msg)?;
+    ensure!(rendered.contains(r#"routes = ["eu"]"#), "no routes: {rendered}");
+    ensure!(rendered.contains(r#"hash_key = { file = "/etc/moehog/secrets/hash-key" }"#), "no key: {rendered}");
+    let mounted = rendered.matches("key: hash-key").count();
+    ensure!(mounted == 1, "{mounted} services see the key to hash with");
+    let refused = render(r#""routes":["us"]"#).err().context("a route to nowhere is rendered")?;
+    ensure!(refused.contains("default may send to us, which destinations does not name"), "{refused}");
+    Ok(())
+}
+
+#[test]
 fn without_values_the_message_says_what_to_build_and_to_set() -> anyhow::Result<()> {
     let Some(chart) = chart("without values the message says what to build and to set")? else { return Ok(()) };
     let error = chart.render::<&str>(&[], &[]).err().context("the chart renders without image.registry")?;

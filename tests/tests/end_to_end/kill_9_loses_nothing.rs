@@ -1,23 +1,29 @@
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
-use moehog_emulator::posthog::{Action, Rule};
+use moehog_emulator::posthog::{Action, Rule, Running};
 use moehog_tests::{Deployment, Sender, Service, Setup, Shape, judge, within};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::world::{KEY, SOON, by_person, dead_receipts, from_soak, posthog};
+use super::world::{KEY, SOON, by_person, dead_receipts, from_soak, posthog, posthog_with};
 
 const SENDERS: u64 = 6;
 
 /// One round: load, a kill at a moment that the seed draws, a restart while the load goes on, and the books compared.
 async fn round(shape: Shape, victims: &[Service], seed: u64) -> anyhow::Result<()> {
-    let mut chance = StdRng::seed_from_u64(seed);
     let posthog = posthog()?;
+    killed(Setup::new(shape, &posthog.url(), KEY), &posthog, victims, seed).await
+}
+
+async fn killed(mut setup: Setup, posthog: &Running, victims: &[Service], seed: u64) -> anyhow::Result<()> {
+    let mut chance = StdRng::seed_from_u64(seed);
     // now and then an answer is lost or late, so that a kill meets retries as well
     let mut lost = Rule::always(Action::AnswerLost);
     lost.when.probability = Some(0.05);
     posthog.faults().add(lost);
-    let mut setup = Setup::new(shape, &posthog.url(), KEY);
     // what a worker that is gone looks like from the others, and what a lost answer does
     for expected in ["moehog_relay", "moehog_delivery", "moehog_transport", "torn", "recover"] {
         setup = setup.expect(expected);
@@ -43,7 +49,7 @@ async fn round(shape: Shape, victims: &[Service], seed: u64) -> anyhow::Result<(
     tokio::time::sleep(Duration::from_secs(2)).await;
     moehog.drained(Duration::from_secs(90)).await?;
 
-    let judgement = judge(&sent, &by_person(&posthog), &dead_receipts(&moehog).await?, &kills);
+    let judgement = judge(&sent, &by_person(posthog), &dead_receipts(&moehog).await?, &kills);
     println!("seed {seed}, {victims:?}: {} taken, {} undecided", judgement.taken, judgement.undecided);
     judgement.keep().with_context(|| format!("seed {seed}, {victims:?} killed"))?;
     let refused = sent.iter().filter(|sent| sent.status.is_some_and(|status| status != 200)).count();
@@ -68,6 +74,34 @@ async fn of_the_one_process() -> anyhow::Result<()> {
     let (rounds, seed) = (from_soak("MOEHOG_SOAK_ROUNDS", 2)?, from_soak("MOEHOG_SOAK_SEED", 1)?);
     for number in 0..rounds.div_ceil(2) {
         round(Shape::One, &[Service::Moehog], seed + 1_000 + number).await?;
+    }
+    Ok(())
+}
+
+/// Webhooks whose rules pick the project are handed from lane to lane: a kill meets that as well.
+#[tokio::test]
+async fn on_the_way_to_the_project_that_a_rule_picks() -> anyhow::Result<()> {
+    let (rounds, seed) = (from_soak("MOEHOG_SOAK_ROUNDS", 2)?, from_soak("MOEHOG_SOAK_SEED", 1)?);
+    let directory = tempfile::tempdir()?;
+    let mapping = directory.path().join("mapping.toml");
+    // ids are hexadecimal
+    fs::write(&mapping, "[[rule]]\nsource = \"default\"\nwhen = \"uid < '8'\"\ndestination = \"eu\"\n")?;
+    for number in 0..rounds {
+        let posthog = posthog_with([KEY, "phc_eu"])?;
+        let mut setup = Setup::new(Shape::Three, &posthog.url(), KEY)
+            .section(&format!("[destinations.eu]\napi_key = \"phc_eu\"\nhost = \"{}\"\n", posthog.url()))
+            .variable("MOEHOG__MAPPING__FILE", &mapping.display().to_string());
+        setup.file = setup.file.replacen("[sources.default]\n", "[sources.default]\nroutes = [\"eu\"]\n", 1);
+        let all = [Service::Gateway, Service::Transformer, Service::Delivery];
+        let victims = if number % 2 == 0 { &all[..1] } else { &all[..] };
+        killed(setup, &posthog, victims, seed + 2_000 + number).await?;
+        let events = posthog.books().events();
+        let routed: Vec<_> =
+            events.iter().filter(|event| event.properties()["moehog"]["source"] == "default").collect();
+        ensure!(routed.len() > 50, "{} events were routed: the test shows nothing", routed.len());
+        let strays =
+            routed.iter().filter(|event| (event.distinct_id.as_str() < "8") != (&*event.key == "phc_eu")).count();
+        ensure!(strays == 0, "{strays} of {} events are in the other project", routed.len());
     }
     Ok(())
 }

@@ -168,3 +168,18 @@ async fn as_two_projects() -> anyhow::Result<()> {
     ensure!(keys["shop"] == "phc_shop" && keys["app"] == "phc_app", "{keys:?}");
     moehog.finish().await
 }
+
+#[tokio::test]
+async fn as_one_sender_into_two_projects() -> anyhow::Result<()> {
+    let posthog = posthog_with(["phc_main", "phc_eu"])?;
+    let files = [("shop-token", "of-shop"), ("main-key", "phc_main"), ("eu-key", "phc_eu")];
+    let (setup, _directory) = setup("routes", &posthog, &files)?;
+    let moehog = Deployment::start(setup).await?;
+    let body = read(&example("routes").join("body.json"))?;
+    taken(&post(moehog.http()?, "/v1/in/shop", &[("authorization", "Bearer of-shop")], body).await?)?;
+    arrived(&posthog, 2, SOON).await?;
+    let keys: BTreeMap<_, _> =
+        posthog.books().events().iter().map(|event| (event.distinct_id.clone(), event.key.to_string())).collect();
+    ensure!(keys["user_de"] == "phc_eu" && keys["user_us"] == "phc_main", "{keys:?}");
+    moehog.finish().await
+}

@@ -24,6 +24,9 @@ ca = "/etc/moehog/tls/ca.crt"
 {{ end }}
 [mapping]
 keep_push_tokens = {{ .Values.mapping.keepPushTokens }}
+{{- with .Values.mapping.hashKey }}
+hash_key = { file = "/etc/moehog/secrets/{{ . }}" }
+{{- end }}
 {{- if hasKey .Values.mapping.files "mapping.toml" }}
 file = "/etc/moehog/mapping/mapping.toml"
 {{- end }}
@@ -38,6 +41,9 @@ format = {{ .Values.log.format | quote }}
 {{ range .Values.sources }}
 [sources.{{ .name | quote }}]
 destination = {{ .destination | quote }}
+{{- with .routes }}
+routes = {{ toJson . }}
+{{- end }}
 header = {{ .header | quote }}
 tokens = [{{ include "moehog.files" .tokenKeys }}]
 {{- with .basic }}

@@ -161,11 +161,14 @@ service.namespace=$(POD_NAMESPACE),service.instance.id=$(POD_UID),service.versio
 {{- range $name, $value := .Values.otel.resourceAttributes }},{{ $name }}={{ $value }}{{ end }}
 {{- end }}
 
-{{/* Keys of existingSecret that a service reads: delivery none of the tokens, the transformer none at all. */}}
+{{/* Keys of existingSecret that a service reads: delivery none of the tokens, the transformer the one to hash with. */}}
 {{- define "moehog.secretKeys" -}}
 {{- $keys := list -}}
 {{- if has .service (list "gateway" "delivery") -}}
 {{- range .root.Values.destinations -}}{{- $keys = append $keys .apiKeyKey -}}{{- end -}}
+{{- end -}}
+{{- if and (eq .service "transformer") .root.Values.mapping.hashKey -}}
+{{- $keys = append $keys .root.Values.mapping.hashKey -}}
 {{- end -}}
 {{- if eq .service "gateway" -}}
 {{- range .root.Values.sources -}}
@@ -355,6 +358,10 @@ capabilities: { drop: [ALL] }
 {{- if has .name $sources -}}{{- fail (printf "sources: two are named %s" .name) -}}{{- end -}}
 {{- if eq .name "capture" -}}{{- fail "sources: the name capture is taken by the capture paths" -}}{{- end -}}
 {{- if not (has .destination $destinations) -}}{{- fail (printf "sources: %s goes to %s, which destinations does not name" .name .destination) -}}{{- end -}}
+{{- $source := .name -}}
+{{- range .routes -}}
+{{- if not (has . $destinations) -}}{{- fail (printf "sources: %s may send to %s, which destinations does not name" $source .) -}}{{- end -}}
+{{- end -}}
 {{- if not (or .tokenKeys .basic .from) -}}{{- fail (printf "sources: %s has no tokenKeys, basic or from, so nobody could send to it" .name) -}}{{- end -}}
 {{- if and $.Values.tests.enabled (eq .name $.Values.tests.source) (not .tokenKeys) -}}
 {{- fail (printf "tests.source: `helm test` sends a token: give %s tokenKeys, name another source, or set tests.enabled to false" .name) -}}
