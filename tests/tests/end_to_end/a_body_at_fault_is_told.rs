@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use futures::{StreamExt, TryStreamExt, stream as in_order};
 use moehog_tests::{Deployment, Setup, Shape, connector, get, streams, within};
 use serde_json::Value;
 
@@ -82,6 +83,34 @@ async fn a_bad_event_among_a_hundred_of_streams_is_a_dead_letter_and_the_batch_i
 }
 
 #[tokio::test]
+async fn a_batch_of_a_hundred_with_a_byte_that_is_no_utf8_is_delivered_whole_and_the_repair_counted()
+-> anyhow::Result<()> {
+    let posthog = posthog()?;
+    let moehog = Deployment::start(Setup::new(Shape::One, &posthog.url(), KEY)).await?;
+    let ids: Vec<_> = (0..100).map(|number| format!("person-{number}")).collect();
+    let mut batch: Value = serde_json::from_str(&streams(&ids))?;
+    batch["events"][57]["event_attributes"]["note"] = "caf?".into();
+    let body: Vec<u8> = batch.to_string().bytes().map(|byte| if byte == b'?' { 0xe9 } else { byte }).collect();
+    ensure!(body.contains(&0xe9) && String::from_utf8(body.clone()).is_err(), "it is UTF-8");
+    taken(&stream(&moehog, body).await?)?;
+    moehog.drained(SOON).await?;
+    ensure!(by_person(&posthog).len() == 100, "{} of 100 persons", by_person(&posthog).len());
+    let marked = posthog
+        .books()
+        .events()
+        .iter()
+        .filter(|event| {
+            event.properties()["moehog"]["repaired"].as_array().is_some_and(|names| names.contains(&"utf8".into()))
+        })
+        .count();
+    ensure!(marked == 100, "{marked} events say that their body was repaired");
+    let metrics = get(moehog.admin()?, "/metrics").await?.text();
+    let counted = metrics.lines().any(|line| line.contains("repaired_utf8") && line.ends_with(" 1"));
+    ensure!(counted, "the repair is not counted");
+    moehog.finish().await
+}
+
+#[tokio::test]
 async fn who_prefers_to_wait_is_told_that_posthog_has_it() -> anyhow::Result<()> {
     let posthog = posthog()?;
     let moehog = Deployment::start(Setup::new(Shape::Three, &posthog.url(), KEY)).await?;
@@ -96,8 +125,8 @@ async fn who_prefers_to_wait_is_told_that_posthog_has_it() -> anyhow::Result<()>
 }
 
 #[tokio::test]
-async fn with_posthog_down_and_two_thousand_waiting_no_answer_waits_and_none_is_refused() -> anyhow::Result<()> {
-    const WEBHOOKS: u64 = 2_000;
+async fn with_posthog_down_and_ten_thousand_waiting_no_answer_waits_and_none_is_refused() -> anyhow::Result<()> {
+    const WEBHOOKS: u64 = 10_000;
     let posthog = posthog()?;
     let setup = Setup::new(Shape::Three, &posthog.url(), KEY).expect("moehog_relay").expect("moehog_delivery");
     let moehog = Deployment::start(setup).await?;
@@ -116,11 +145,12 @@ async fn with_posthog_down_and_two_thousand_waiting_no_answer_waits_and_none_is_
     for outcome in quiet {
         before.push(feedback(&moehog, outcome).await?);
     }
-    for number in 1..=WEBHOOKS {
+    let sent = in_order::iter(1..=WEBHOOKS).map(async |number| {
         // one in a hundred is at fault, which is a dead letter and no refusal
         let person = if number % 100 == 0 { "{{user_id}}".to_string() } else { format!("person-{number}") };
-        taken(&capture(&moehog, connector(KEY, &person, &uuid(number))).await?)?;
-    }
+        taken(&capture(&moehog, connector(KEY, &person, &uuid(number))).await?)
+    });
+    sent.buffer_unordered(16).try_for_each(async |_| Ok(())).await?;
     ensure!(feedback(&moehog, "backlog").await? == WEBHOOKS, "{} of them", feedback(&moehog, "backlog").await?);
     for (outcome, before) in quiet.into_iter().zip(before) {
         ensure!(feedback(&moehog, outcome).await? == before, "some answers were {outcome}");
