@@ -8,6 +8,7 @@ mod bare;
 mod budget;
 mod campaign;
 mod cpu;
+mod feedback;
 mod load;
 mod mapping;
 mod outage;
@@ -75,6 +76,8 @@ enum Measure {
     Outage,
     /// Memory and start time with webhooks waiting.
     Backlog,
+    /// Answers that wait for their mapping and such that do not, with nothing waiting and with 10,000 webhooks waiting.
+    Feedback,
     /// 3,334 requests a second against a PostHog that takes 200 ms.
     Campaign,
     /// What tracing adds to the cost, one trace in a hundred sampled.
@@ -140,6 +143,12 @@ async fn measure(arguments: &Arguments, plan: &Plan) -> anyhow::Result<Report> {
         for webhooks in &plan.backlogs {
             let name = format!("backlog of {webhooks}");
             report.backlog.extend(keep(backlog::measure(plan, *webhooks).await, &name, &mut report.failures));
+        }
+    }
+    if wanted(Measure::Feedback) {
+        for is_backlog in [false, true] {
+            let measured = feedback::measure(plan, is_backlog).await;
+            report.feedback.extend(keep(measured, "feedback", &mut report.failures));
         }
     }
     if wanted(Measure::Campaign) {

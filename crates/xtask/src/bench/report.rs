@@ -5,8 +5,8 @@ use std::{fmt, fs};
 use serde::Serialize;
 
 use super::{
-    backlog::Backlog, budget::Row, campaign::Campaign, mapping::Mapping, outage::Outage, scale::Step,
-    throughput::Throughput, trace::Trace,
+    backlog::Backlog, budget::Row, campaign::Campaign, feedback::Feedback, mapping::Mapping, outage::Outage,
+    scale::Step, throughput::Throughput, trace::Trace,
 };
 
 /// Everything a run measured.
@@ -17,6 +17,7 @@ pub(crate) struct Report {
     pub(crate) mapping: Option<Mapping>,
     pub(crate) outage: Option<Outage>,
     pub(crate) backlog: Vec<Backlog>,
+    pub(crate) feedback: Vec<Feedback>,
     pub(crate) campaign: Option<Campaign>,
     pub(crate) trace: Vec<Trace>,
     pub(crate) scale: Vec<Step>,
@@ -50,6 +51,7 @@ impl Report {
             mapping: None,
             outage: None,
             backlog: Vec::new(),
+            feedback: Vec::new(),
             campaign: None,
             trace: Vec::new(),
             scale: Vec::new(),
@@ -87,6 +89,9 @@ impl fmt::Display for Report {
                 backlog.disk_bytes as f64 / 1e6,
                 backlog.start_to_first_200_ms
             )?;
+        }
+        for feedback in &self.feedback {
+            writeln!(formatter, "{feedback}")?;
         }
         for trace in &self.trace {
             let ((off, on), added) = (trace.costs(), 100.0 * trace.added());
