@@ -152,6 +152,8 @@ pub struct Feedback {
     /// Longest wait, once a Connector's webhook is durable, until it is mapped; zero is none.
     #[serde(with = "moehog_runtime::duration")]
     pub wait: Duration,
+    /// Most answers that wait at once; the others are told as soon as their webhook is durable.
+    pub at_once: usize,
 }
 
 /// Senders to `/v1/in/{name}`.

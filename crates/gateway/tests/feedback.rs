@@ -22,7 +22,7 @@ const WAIT: Duration = Duration::from_millis(300);
 const UNFILLED: &str = "the placeholder in `distinct_id` was not filled: MoEngage fills {{UserAttribute['ID']}}";
 
 fn start() -> Gateway {
-    Setup { feedback: Feedback { wait: WAIT }, ..Setup::default() }.start()
+    Setup { feedback: Feedback { wait: WAIT, at_once: 16 }, ..Setup::default() }.start()
 }
 
 fn event(state: EventState, reason: &str, detail: &str) -> EventOutcome {

@@ -9,6 +9,10 @@
 //! keys `"events"` and `"batch"`: a Streams batch is always 200 once it is durable, readable or not. Should a list come
 //! through all the same, no fault of one of its events beyond the first is held against it (see [`BodyFault::of`]). A
 //! Connector whose body has such a key waits for nothing and is 200 as well.
+//!
+//! **How many.** An answer that waits keeps its connection from sending the next webhook, so under a full load the calls to the
+//! transformer would carry few webhooks each, and each webhook cost a third more. So only some wait at once, which at the pace
+//! that MoEngage sends with are all.
 
 use std::{
     sync::Arc,
@@ -23,7 +27,10 @@ use moehog_proto::{
     journal::{Book, EntryHeader},
 };
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
 
 use super::{
     fault::BodyFault,
@@ -73,17 +80,26 @@ pub(super) enum Wanted {
 /// What is looked at before the append.
 #[derive(Debug)]
 pub(super) enum Plan {
-    /// The answer waits for this, if for anything; the body by which a refusal is remembered.
-    Append(Option<(Wanted, Digest)>),
+    /// The answer waits for this, if for anything.
+    Append(Option<Wait>),
     /// The same body was refused a moment ago: it is not stored again.
     Again(Refused),
+}
+
+/// An answer's wait.
+#[derive(Debug)]
+pub(super) struct Wait {
+    wanted: Wanted,
+    /// The body by which a refusal is remembered.
+    digest: Digest,
+    /// One of the few that may wait at once; none where the sender asked for it.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 /// A webhook that is durable and whose answer waits for more.
 #[derive(Debug)]
 pub(super) struct Listening {
-    pub(super) wanted: Wanted,
-    pub(super) digest: Digest,
+    pub(super) wait: Wait,
     /// None where too many watch.
     pub(super) watch: Option<Watch>,
 }
@@ -92,6 +108,7 @@ pub(super) struct Listening {
 #[derive(Debug)]
 pub(super) struct Feedback {
     wait: Duration,
+    turns: Arc<Semaphore>,
     list_keys: [Finder<'static>; 2],
     lanes: Mutex<Lanes>,
     refused: RefusedBodies,
@@ -110,6 +127,7 @@ impl Feedback {
     pub(super) fn new(config: &config::Feedback) -> Self {
         Self {
             wait: config.wait,
+            turns: Arc::new(Semaphore::new(config.at_once)),
             list_keys: ["\"events\"", "\"batch\""].map(Finder::new),
             lanes: Mutex::default(),
             refused: RefusedBodies::default(),
@@ -131,11 +149,15 @@ impl Feedback {
             }
             digest = Some(of_body);
         }
-        let wanted = match prefers {
-            Some(seconds) => Some(Wanted::Settled { seconds }),
-            None => self.catches_up(journal, header).then_some(Wanted::Mapped),
+        let (wanted, turn) = match prefers {
+            Some(seconds) => (Wanted::Settled { seconds }, None),
+            None => match self.turn(journal, header) {
+                Some(turn) => (Wanted::Mapped, Some(turn)),
+                None => return Plan::Append(None),
+            },
         };
-        Plan::Append(wanted.map(|wanted| (wanted, digest.unwrap_or_else(|| Digest::of(header, body)))))
+        let digest = digest.unwrap_or_else(|| Digest::of(header, body));
+        Plan::Append(Some(Wait { wanted, digest, _turn: turn }))
     }
 
     /// Waits for what is wanted, at most until the answer to a body whose last byte came `at` is due.
@@ -146,7 +168,7 @@ impl Feedback {
         receipt: Receipt,
         listening: Option<Listening>,
     ) -> Said {
-        let Some(Listening { wanted, digest, watch }) = listening else { return Said::Taken };
+        let Some(Listening { wait: Wait { wanted, digest, _turn }, watch }) = listening else { return Said::Taken };
         let Some(mut watch) = watch else {
             self.metrics.count(Outcome::Crowded);
             return unsaid(wanted);
@@ -188,6 +210,18 @@ impl Feedback {
             && !limits::is_gzip(body)
             && !text.starts_with(b"[")
             && !self.list_keys.iter().any(|word| holds_key(body, word))
+    }
+
+    /// The right to wait, while few do and the webhook's lane has next to nothing waiting.
+    fn turn(&self, journal: &dyn Journal, header: &EntryHeader) -> Option<OwnedSemaphorePermit> {
+        if !self.catches_up(journal, header) {
+            return None;
+        }
+        let turn = self.turns.clone().try_acquire_owned().ok();
+        if turn.is_none() {
+            self.metrics.count(Outcome::Crowded);
+        }
+        turn
     }
 
     /// Whether the webhook's lane has next to nothing waiting, so that this one is mapped at once.

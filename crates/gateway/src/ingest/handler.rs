@@ -287,8 +287,8 @@ impl Ingest {
         let (entry, deadline) = (NewEntry { header, body }, at + self.http.append_deadline);
         let (appended, listening) = match wanted {
             None => (self.journal.append(entry, deadline).await, None),
-            Some((wanted, digest)) => match self.journal.append_watched(entry, deadline).await {
-                Ok((receipt, watch)) => (Ok(receipt), Some(Listening { wanted, digest, watch })),
+            Some(wait) => match self.journal.append_watched(entry, deadline).await {
+                Ok((receipt, watch)) => (Ok(receipt), Some(Listening { wait, watch })),
                 Err(error) => (Err(error), None),
             },
         };

@@ -52,7 +52,7 @@ impl Default for Setup {
         let key = |key: &str| Destination { api_key: Some(secret(key)), host: None };
         Self {
             http: http(),
-            feedback: Feedback { wait: Duration::ZERO },
+            feedback: Feedback { wait: Duration::ZERO, at_once: 0 },
             listen: LOOPBACK,
             sources: BTreeMap::from([("shop".to_string(), shop), ("open".to_string(), Source::default())]),
             destinations: BTreeMap::from([("eu".to_string(), key("phc_eu")), ("us".to_string(), key("phc_us"))]),

@@ -4,7 +4,7 @@ use moehog_proto::journal::{EventOutcome, EventState, Progress};
 use super::*;
 
 fn feedback() -> Feedback {
-    Feedback::new(&config::Feedback { wait: Duration::from_millis(300) })
+    Feedback::new(&config::Feedback { wait: Duration::from_millis(300), at_once: 2 })
 }
 
 fn now_ms() -> i64 {
@@ -92,10 +92,11 @@ fn a_sender_asks_for_seconds_and_gets_three_at_most() {
 
 #[tokio::test]
 async fn a_wait_of_zero_watches_nothing_unless_the_sender_asks() {
-    let (journal, off) = (Memory::new(), Feedback::new(&config::Feedback { wait: Duration::ZERO }));
+    let (journal, off) = (Memory::new(), Feedback::new(&config::Feedback { wait: Duration::ZERO, at_once: 2 }));
     let plan = |prefers| off.plan(&journal, &header("d", 0), b"{}", prefers);
     assert!(matches!(plan(None), Plan::Append(None)));
-    assert!(matches!(plan(Some(2)), Plan::Append(Some((Wanted::Settled { seconds: 2 }, _)))));
+    let waits = Wanted::Settled { seconds: 2 };
+    assert!(matches!(plan(Some(2)), Plan::Append(Some(Wait { wanted, .. })) if wanted == waits));
 }
 
 #[tokio::test]
@@ -127,4 +128,24 @@ async fn what_was_handed_to_other_lanes_is_waited_for_and_counted_as_what_became
     let (_, book) = settled.await.unwrap();
     assert_eq!((book.delivered, book.delivered_degraded, book.dead, book.filtered), (1, 1, 1, 1));
     assert_eq!(book.mapped, 4);
+}
+
+#[tokio::test]
+async fn only_some_answers_wait_at_once_and_each_gives_its_turn_back() {
+    let (journal, feedback) = (Memory::new(), feedback());
+    let plan = |prefers| match feedback.plan(&journal, &header("d", 0), b"{}", prefers) {
+        Plan::Append(wait) => wait,
+        Plan::Again(_) => panic!("nothing was refused"),
+    };
+    let (first, second) = (plan(None), plan(None));
+    assert!(first.is_some() && second.is_some() && plan(None).is_none());
+    assert!(plan(Some(1)).is_some(), "who asks for it waits all the same");
+    drop(first);
+    assert!(plan(None).is_some());
+    // an answer gives its turn back when it is given
+    let listening = Listening { wait: second.unwrap(), watch: None };
+    let receipt = Receipt { journal: journal.id(), sequence: 1 };
+    assert!(matches!(feedback.said(&journal, Instant::now(), receipt, Some(listening)).await, Said::Taken));
+    let (third, fourth) = (plan(None), plan(None));
+    assert!(third.is_some() && fourth.is_some());
 }
