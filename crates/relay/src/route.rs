@@ -45,7 +45,8 @@ pub(crate) fn names(destination: &str) -> Option<Vec<String>> {
     Some(destination.strip_prefix(BY_RULE)?.split(',').map(ToString::to_string).collect())
 }
 
-/// Hands on parcels of one lane, in their order. After one that was not, none is.
+/// Hands on parcels of one lane, in their order. After a group with one that was not, none is: only what was begun together with an
+/// append that failed may be ahead of it.
 pub(crate) async fn hand_on(journal: Arc<dyn Journal>, parcels: Vec<Parcel>) -> Vec<Handed> {
     let mut handed = Vec::with_capacity(parcels.len());
     let (mut entries, mut bytes) = (Vec::new(), 0);

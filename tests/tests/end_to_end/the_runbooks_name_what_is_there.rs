@@ -95,7 +95,14 @@ fn each_reason_of_a_dead_letter_is_in_its_page() -> anyhow::Result<()> {
         faults.lines().filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\",")).collect();
     reasons.retain(|reason| reason.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
     ensure!(reasons.len() > 20, "{reasons:?}");
-    reasons.extend(["rule_destination", "transform_failed", "invalid_mapping", "expired", "refused"]);
+    reasons.extend([
+        "rule_destination",
+        "webhook_unreadable",
+        "transform_failed",
+        "invalid_mapping",
+        "expired",
+        "refused",
+    ]);
     for reason in reasons {
         ensure!(page.contains(&format!("`{reason}`")), "dead-letters.md does not say what `{reason}` is");
     }

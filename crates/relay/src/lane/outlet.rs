@@ -83,18 +83,17 @@ impl Outlet {
 
     fn way(&self, entry: &Carried, event: &Event) -> Way {
         let named = event.destination.as_str();
-        match &self.names {
-            None if named.is_empty() || named == self.destination || entry.routed => Way::Deliver,
+        let allowed = match &self.names {
+            None if named.is_empty() || named == self.destination || entry.routed => return Way::Deliver,
+            None => None,
+            Some(names) => names.iter().find(|name| named.is_empty() || *name == named),
+        };
+        match allowed {
+            Some(name) => Way::HandOn(name.clone()),
             None => Way::Nowhere(format!(
-                "rule_destination: a rule sends it to `{named}`, but its webhook goes to one project, whatever rules say: post to \
-                 /v1/in/NAME with \"{named}\" in sources.NAME.routes"
+                "rule_destination: a rule sends it to `{named}`, which is not in `routes` of its source: add it to sources.NAME.routes, or \
+                 post to /v1/in/NAME if this came by a capture path, where the body's key picks the project"
             )),
-            Some(names) => match names.iter().find(|name| named.is_empty() || *name == named) {
-                Some(name) => Way::HandOn(name.clone()),
-                None => Way::Nowhere(format!(
-                    "rule_destination: a rule sends it to `{named}`, which is not in `routes` of its source: add it there"
-                )),
-            },
         }
     }
 
@@ -175,9 +174,11 @@ impl Lane {
             for (index, _) in &parcel.events {
                 match handed {
                     Handed::As(receipt) => entry.hand_on(*index, receipt),
-                    Handed::Gone => {
-                        entry.finish(*index, EventState::Dead, "unreadable: its webhook cannot be read any more")
-                    }
+                    Handed::Gone => entry.finish(
+                        *index,
+                        EventState::Dead,
+                        "webhook_unreadable: its bytes in the journal are damaged, so that it cannot be handed on",
+                    ),
                     Handed::Later => {}
                 }
             }

@@ -111,16 +111,12 @@ async fn a_persons_events_keep_their_order_on_the_way_to_each_destination() {
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_the_source_does_not_name_costs_the_event_and_is_told() {
     let rig = Rig::started();
-    for (destination, says) in [
-        (RULED, "a rule sends it to `mars`, which is not in `routes` of its source"),
-        ("main", "a rule sends it to `mars`, but its webhook goes to one project"),
-        ("key:phc_x", "a rule sends it to `mars`, but its webhook goes to one project"),
-    ] {
+    for destination in [RULED, "main", "key:phc_x"] {
         let sequence = rig.append_ruled(destination, "anna >mars\nbert").await;
         rig.settled(MINUTE).await;
         let events = rig.progress(sequence).await.events;
         assert_eq!((events[0].state(), events[0].reason.as_str()), (EventState::Dead, "rule_destination"));
-        assert!(events[0].detail.contains(says), "{}", events[0].detail);
+        assert!(events[0].detail.contains("`mars`, which is not in `routes` of its source"), "{}", events[0].detail);
         assert!(!rig.taken_by("mars").contains(&"anna".to_string()));
     }
     assert_eq!(rig.taken_by("main"), ["bert", "bert"]);

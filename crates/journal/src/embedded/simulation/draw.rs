@@ -3,14 +3,15 @@
 use bytes::Bytes;
 use moehog_proto::{
     event::Event,
-    journal::{Attempt, EntryHeader, EventOutcome, EventState, Progress},
+    journal::{Attempt, EntryHeader, EventOutcome, EventPlace, EventState, Progress},
 };
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
 
 use crate::NewEntry;
 
 const SOURCES: [&str; 3] = ["streams", "connector", "c"];
-const DESTINATIONS: [&str; 2] = ["eu", "us"];
+/// The second is of webhooks whose events are still to be routed.
+const DESTINATIONS: [&str; 2] = ["eu", "rule:us,eu"];
 
 /// Every lane that a history uses.
 pub(super) fn lanes() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -32,11 +33,15 @@ pub(super) fn webhook(random: &mut StdRng, id: usize, sources: usize, segment: u
     if random.random_bool(0.9) {
         StdRng::seed_from_u64(id as u64).fill_bytes(&mut body);
     }
+    let destination = DESTINATIONS[random.random_range(0..2)];
+    // some of the others are events that were routed
+    let routed = destination == DESTINATIONS[0] && random.random_bool(0.2);
     let header = EntryHeader {
         source: SOURCES[random.random_range(0..sources)].into(),
-        destination: DESTINATIONS[random.random_range(0..2)].into(),
+        destination: destination.into(),
         received_at_ms: now_ms,
         idempotency_key: id.to_string(),
+        routed: if routed { vec![EventPlace::default()] } else { Vec::new() },
         ..EntryHeader::default()
     };
     NewEntry { header, body: Bytes::from(body) }
