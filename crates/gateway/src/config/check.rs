@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use moehog_runtime::{Exit, Secret};
+use moehog_runtime::{Exit, NAME_RULE, Secret, is_name};
 
 use super::{Basic, CAPTURE, Config, Source, password_key, sources};
 use crate::ingest::{KEY_DESTINATION, well_formed};
@@ -35,9 +35,8 @@ impl Config {
         let targets = targets.filter(|name| !name.strip_prefix(KEY_DESTINATION).is_some_and(well_formed));
         let routes = sources.values().flat_map(|source| &source.routes);
         for name in sources.keys().chain(targets).chain(routes).chain(destinations.keys()) {
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-            if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
-                found.push(format!("`{name}` is not a name: letters, digits, `-`, `_`, `.`, 64 at most"));
+            if !is_name(name) {
+                found.push(format!("`{name}` is not a name: {NAME_RULE}"));
             }
         }
         if sources.contains_key(CAPTURE) {

@@ -6,6 +6,7 @@ use std::{
     ops::Range,
 };
 
+use moehog_runtime::{NAME_RULE, is_name};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -258,8 +259,8 @@ impl Reader<'_> {
         rule.keep = self.flag(table, place, "keep").unwrap_or(true);
         rule.destination = self.text(table, place, "destination");
         if rule.destination.as_deref().is_some_and(|name| !is_name(name)) {
-            let message = "must be the name of one destination (letters, digits, `-`, `_`, `.`, 64 at most): write a rule for each";
-            self.at(table, place, "destination", message);
+            let message = format!("must be the name of one destination ({NAME_RULE}): write a rule for each");
+            self.at(table, place, "destination", &message);
         }
         for (key, node) in [
             ("event", &mut rule.event),
@@ -360,12 +361,6 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-/// Whether it is the name of a destination or a source.
-fn is_name(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    (1..=64).contains(&name.len()) && name.bytes().all(fits)
 }
 
 /// The name that was probably meant.
