@@ -11,20 +11,21 @@
 //! Connector whose body has such a key waits for nothing and is 200 as well.
 //!
 //! **How many.** An answer that waits keeps its connection from sending the next webhook, so under a full load the calls to the
-//! transformer would carry few webhooks each, and each webhook cost a third more. So only some wait at once, which at the pace
-//! that MoEngage sends with are all.
+//! transformer would carry few webhooks each, and each webhook cost a third more. So only some wait at once; at the pace that
+//! MoEngage sends with, nearly all of them do.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use http::{HeaderMap, HeaderName};
 use memchr::memmem::Finder;
-use moehog_journal::{Journal, Known, LaneStats, Watch};
+use moehog_journal::{Journal, LaneStats, Watch};
 use moehog_proto::{
     Receipt,
-    journal::{Book, EntryHeader},
+    journal::{Book, EntryHeader, Progress},
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -173,17 +174,18 @@ impl Feedback {
             self.metrics.count(Outcome::Crowded);
             return unsaid(wanted);
         };
-        let until = |wait: Duration, in_time| (Instant::now() + wait.min(in_time)).min(at + in_time);
-        let known = match wanted {
-            Wanted::Mapped => {
-                let mapped = async { Some((watch.mapped().await, Book::default())) };
-                timeout_at(until(self.wait, IN_TIME), mapped).await
-            }
+        let now = Instant::now();
+        let until = match wanted {
+            Wanted::Mapped => (now + self.wait.min(IN_TIME)).min(at + IN_TIME),
             Wanted::Settled { seconds } => {
-                timeout_at(until(Duration::from_secs(seconds), IN_TIME_PREFERRED), settled(journal, &mut watch)).await
+                (now + Duration::from_secs(seconds).min(IN_TIME_PREFERRED)).min(at + IN_TIME_PREFERRED)
             }
         };
-        let Ok(Some((known, book))) = known else {
+        let known = match wanted {
+            Wanted::Mapped => timeout_at(until, watch.mapped()).await,
+            Wanted::Settled { .. } => timeout_at(until, watch.settled()).await,
+        };
+        let Ok(known) = known else {
             self.metrics.count(Outcome::Late);
             return unsaid(wanted);
         };
@@ -197,8 +199,9 @@ impl Feedback {
                 Said::Taken
             }
             Wanted::Settled { seconds } => {
-                self.metrics.count(Outcome::Settled);
-                Said::Waited { seconds, settled: Some(book) }
+                let settled = timeout_at(until, followed(journal, &known.progress)).await.ok().flatten();
+                self.metrics.count(if settled.is_some() { Outcome::Settled } else { Outcome::Late });
+                Said::Waited { seconds, settled }
             }
         }
     }
@@ -271,26 +274,17 @@ fn holds_key(body: &[u8], word: &Finder<'_>) -> bool {
     })
 }
 
-/// Waits until every event is final, also those that were handed to the lanes of other destinations. None where that cannot be
-/// watched.
-async fn settled(journal: &dyn Journal, watch: &mut Watch) -> Option<(Known, Book)> {
-    let known = watch.settled().await;
-    let mut book = moehog_journal::count(&known.progress).0;
-    let mut handed: Vec<_> =
-        known.progress.events.iter().map(|event| event.routed_to.as_str()).filter(|to| !to.is_empty()).collect();
-    book.filtered -= handed.len() as u64;
-    handed.sort_unstable();
-    handed.dedup();
-    for receipt in handed {
+/// What the events of a settled webhook came to, those that were handed to the lanes of other destinations included once they are
+/// final there. None where that cannot be watched.
+async fn followed(journal: &dyn Journal, settled: &Progress) -> Option<Book> {
+    let (here, handed): (Vec<_>, Vec<_>) = settled.events.iter().cloned().partition(|event| event.routed_to.is_empty());
+    let receipts: BTreeSet<_> = handed.into_iter().map(|event| event.routed_to).collect();
+    let mut all = Progress { events: here, ..Progress::default() };
+    for receipt in receipts {
         let mut watch = journal.watch(receipt.parse().ok()?).await.ok()??;
-        let there = moehog_journal::count(&watch.settled().await.progress).0;
-        book.delivered += there.delivered;
-        book.delivered_degraded += there.delivered_degraded;
-        book.filtered += there.filtered;
-        book.duplicate += there.duplicate;
-        book.dead += there.dead;
+        all.events.extend_from_slice(&watch.settled().await.progress.events);
     }
-    Some((known, book))
+    Some(moehog_journal::count(&all).0)
 }
 
 /// What is said where nothing was heard.

@@ -1,5 +1,5 @@
 use moehog_journal::{NewEntry, memory::Memory};
-use moehog_proto::journal::{EventOutcome, EventState, Progress};
+use moehog_proto::journal::{EventOutcome, EventState};
 
 use super::*;
 
@@ -119,13 +119,13 @@ async fn what_was_handed_to_other_lanes_is_waited_for_and_counted_as_what_became
     };
     let [a, b] = handed.map(|receipt| event(EventState::Filtered, Some(receipt)));
     settle(receipt, vec![a.clone(), b, event(EventState::Filtered, None), a]).await;
-    let mut watch = watch.unwrap();
-    let mut settled = Box::pin(settled(&journal, &mut watch));
+    let known = watch.unwrap().settled().await;
+    let mut settled = Box::pin(followed(&journal, &known.progress));
     assert!(tokio::time::timeout(Duration::from_millis(50), &mut settled).await.is_err(), "nothing is final yet");
     settle(handed[0], vec![event(EventState::Delivered, None), event(EventState::Dead, None)]).await;
     assert!(tokio::time::timeout(Duration::from_millis(50), &mut settled).await.is_err(), "`b` is not final yet");
     settle(handed[1], vec![event(EventState::DeliveredDegraded, None)]).await;
-    let (_, book) = settled.await.unwrap();
+    let book = settled.await.unwrap();
     assert_eq!((book.delivered, book.delivered_degraded, book.dead, book.filtered), (1, 1, 1, 1));
     assert_eq!(book.mapped, 4);
 }
