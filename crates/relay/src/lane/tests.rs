@@ -9,7 +9,7 @@ use moehog_proto::{
 };
 
 use super::*;
-use crate::poison::Failure;
+use crate::{poison::Failure, route::Handed};
 
 struct Rig {
     lane: Lane,
@@ -18,8 +18,12 @@ struct Rig {
 
 impl Rig {
     fn new(config: &Config) -> Self {
+        Self::of("default", config)
+    }
+
+    fn of(destination: &str, config: &Config) -> Self {
         let now = Now { instant: Instant::now(), epoch_ms: 1 };
-        Self { lane: Lane::new("default", config, 7, now.instant), now }
+        Self { lane: Lane::new(destination, config, 7, now.instant), now }
     }
 
     fn steps(&mut self) -> Vec<Step> {
@@ -197,4 +201,39 @@ fn a_transform_call_that_failed_gives_its_reserved_room_back() {
         assert_eq!(rig.lane.reserved_bytes, 0);
         rig.later(Duration::from_secs(10));
     }
+}
+
+#[test]
+fn what_is_handed_on_is_tried_again_in_its_order_and_what_cannot_be_read_is_dead() {
+    let mut rig = Rig::of("rule:main,eu", &Config::default());
+    rig.step();
+    rig.read(&[10, 10, 10]);
+    let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
+    rig.answer_each(call, &request, 100, 2);
+    let Step::Route(call, parcels) = rig.step() else { panic!("not a route") };
+    let receipt = Receipt { journal: JournalId(7), sequence: 9 };
+    let wanted: Vec<_> =
+        parcels.iter().map(|parcel| (parcel.sequence, &*parcel.destination, parcel.events.len())).collect();
+    assert_eq!(wanted, [(1, "main", 2), (2, "main", 2), (3, "main", 2)]);
+    // nothing is said of the third
+    rig.lane.routed(call, &[Handed::As(receipt), Handed::Later], rig.now);
+    let Step::Record(call, records) = rig.step() else { panic!("not a record") };
+    assert_eq!(records.iter().map(|record| (record.sequence, record.settled)).collect::<Vec<_>>(), [(1, true)]);
+    assert!(records[0].progress.events.iter().all(|event| event.routed_to == receipt.to_string()));
+    rig.lane.recorded(call, rig.now);
+    assert!(rig.steps().is_empty(), "not again at once");
+    let wake_at = rig.lane.wake_at(rig.now.instant).expect("it wakes by itself");
+    rig.later(wake_at - rig.now.instant);
+    let Step::Route(call, again) = rig.step() else { panic!("not a route") };
+    assert_eq!(again, parcels[1..]);
+    rig.lane.routed(call, &[Handed::Gone, Handed::As(receipt)], rig.now);
+    let Step::Record(call, records) = rig.step() else { panic!("not a record") };
+    assert!(records.iter().all(|record| record.settled));
+    assert!(
+        records[0].progress.events.iter().all(|event| event.reason == "webhook_unreadable" && !event.detail.is_empty())
+    );
+    rig.lane.recorded(call, rig.now);
+    assert_eq!(rig.lane.in_flight(), (0, 0, 0), "all of it is given back");
+    let settled = rig.lane.take_settled();
+    assert_eq!((settled.settled, settled.filtered, settled.dead), (3, 4, 2));
 }
