@@ -17,7 +17,6 @@ mod end_to_end {
     mod a_snapshot_is_delivered_again_as_the_same_events;
     mod a_test_event_is_followed;
     mod dead_letters_are_listed_and_shown;
-
     mod every_mutated_body_is_kept;
     mod kill_9_loses_nothing;
     mod kills_rolls_and_scaling_lose_nothing;

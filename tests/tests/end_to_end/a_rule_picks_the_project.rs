@@ -2,7 +2,7 @@ use anyhow::{Context, ensure};
 use moehog_tests::{Deployment, Setup, Shape, TOKEN, eventually, post};
 use serde_json::{Value, json};
 
-use super::world::{KEY, SOON, arrived, by_person, command, posthog, posthog_with, stream, taken};
+use super::world::{KEY, SOON, arrived, by_person, command, posthog, posthog_with, stream, taken, with_route};
 
 const EU: &str = "phc_eu";
 
@@ -23,12 +23,8 @@ fn batch(number: u64) -> String {
 fn routed(main: &str, eu: &str, directory: &tempfile::TempDir) -> anyhow::Result<Setup> {
     let mapping = directory.path().join("mapping.toml");
     std::fs::write(&mapping, "[[rule]]\nwhen = \"UserAttribute['region'] == 'EU'\"\ndestination = \"eu\"\n")?;
-    let mut setup = Setup::new(Shape::Three, main, KEY)
-        .section(&format!("[destinations.eu]\napi_key = \"{EU}\"\nhost = \"{eu}\"\n"))
-        .section(&format!("[sources.shop]\ntokens = [\"{TOKEN}\"]\n"))
-        .variable("MOEHOG__MAPPING__FILE", &mapping.display().to_string());
-    setup.file = setup.file.replacen("[sources.default]\n", "[sources.default]\nroutes = [\"eu\"]\n", 1);
-    Ok(setup)
+    let setup = Setup::new(Shape::Three, main, KEY).section(&format!("[sources.shop]\ntokens = [\"{TOKEN}\"]\n"));
+    Ok(with_route(setup, EU, eu, &mapping))
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use moehog_emulator::posthog::{Action, Rule, Running};
 use moehog_tests::{Deployment, Sender, Service, Setup, Shape, judge, within};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::world::{KEY, SOON, by_person, dead_receipts, from_soak, posthog, posthog_with};
+use super::world::{KEY, SOON, by_person, dead_receipts, from_soak, posthog, posthog_with, with_route};
 
 const SENDERS: u64 = 6;
 
@@ -88,10 +88,8 @@ async fn on_the_way_to_the_project_that_a_rule_picks() -> anyhow::Result<()> {
     fs::write(&mapping, "[[rule]]\nsource = \"default\"\nwhen = \"uid < '8'\"\ndestination = \"eu\"\n")?;
     for number in 0..rounds {
         let posthog = posthog_with([KEY, "phc_eu"])?;
-        let mut setup = Setup::new(Shape::Three, &posthog.url(), KEY)
-            .section(&format!("[destinations.eu]\napi_key = \"phc_eu\"\nhost = \"{}\"\n", posthog.url()))
-            .variable("MOEHOG__MAPPING__FILE", &mapping.display().to_string());
-        setup.file = setup.file.replacen("[sources.default]\n", "[sources.default]\nroutes = [\"eu\"]\n", 1);
+        let setup = Setup::new(Shape::Three, &posthog.url(), KEY);
+        let setup = with_route(setup, "phc_eu", &posthog.url(), &mapping);
         let all = [Service::Gateway, Service::Transformer, Service::Delivery];
         let victims = if number % 2 == 0 { &all[..1] } else { &all[..] };
         killed(setup, &posthog, victims, seed + 2_000 + number).await?;

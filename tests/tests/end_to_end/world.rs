@@ -1,10 +1,10 @@
 //! A PostHog that knows one project, and what the tests ask of it.
 
-use std::{collections::HashSet, io, process::Command, time::Duration};
+use std::{collections::HashSet, io, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
 use moehog_emulator::posthog::{Config, PostHog, Running, StoredEvent};
-use moehog_tests::{Answer, Deployment, TOKEN, binary, get, post};
+use moehog_tests::{Answer, Deployment, Setup, TOKEN, binary, get, post};
 use serde_json::Value;
 
 pub(crate) use moehog_tests::{by_person, from_soak};
@@ -24,6 +24,15 @@ pub(crate) fn posthog() -> io::Result<Running> {
 /// Starts a PostHog that knows these keys.
 pub(crate) fn posthog_with<const N: usize>(keys: [&str; N]) -> io::Result<Running> {
     Ok(PostHog::bind(([127, 0, 0, 1], 0).into(), Config::with_keys(keys))?.start())
+}
+
+/// Lets mapping rules send events of the source `default` to the destination `eu`, which has this key and host.
+pub(crate) fn with_route(setup: Setup, key: &str, host: &str, mapping: &Path) -> Setup {
+    let mut setup = setup
+        .section(&format!("[destinations.eu]\napi_key = \"{key}\"\nhost = \"{host}\"\n"))
+        .variable("MOEHOG__MAPPING__FILE", &mapping.display().to_string());
+    setup.file = setup.file.replacen("[sources.default]\n", "[sources.default]\nroutes = [\"eu\"]\n", 1);
+    setup
 }
 
 /// Posts a capture body.
