@@ -54,7 +54,8 @@ fn start_process(posthog: &str, more: &[(&str, &str)]) -> (Process, String, Stri
 
 fn remote(grpc: &str) -> moehog_proto::delivery::DeliveryServiceClient<moehog_proto::Channel> {
     let address = format!("list://{grpc}").parse().unwrap();
-    moehog_proto::delivery::client(moehog_transport::connect(&address, &moehog_transport::ClientConfig::default()))
+    let link = moehog_transport::connect(&address, &moehog_transport::ClientConfig::default());
+    moehog_proto::delivery::client(link.channel)
 }
 
 fn get(address: &str, path: &str) -> String {

@@ -7,7 +7,7 @@ use moehog_journal::{Journal, disk::RealDisk, embedded::Embedded};
 use moehog_proto::{Channel, transformer::TransformerServiceClient};
 use moehog_relay::Relay;
 use moehog_runtime::{Exit, Secret, within_grace};
-use moehog_transport::{Address, ClientConfig, connect};
+use moehog_transport::{Address, ClientConfig, Link, connect};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +40,7 @@ impl Gateway {
     /// A configuration that contradicts itself, a port that is taken, a journal that cannot be opened.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let tls = config.tls.open().context("certificates of section tls").context(Exit::Configuration)?;
-        let worker = |name: &str, worker: &Worker| -> anyhow::Result<Channel> {
+        let worker = |name: &str, worker: &Worker| -> anyhow::Result<Link> {
             let address: Address =
                 worker.address.parse().with_context(|| format!("{name}.address")).context(Exit::Configuration)?;
             let server_name = Some(worker.server_name.clone()).filter(|name| !name.is_empty());
@@ -51,12 +51,12 @@ impl Gateway {
         Self::bind_with(config, transformer, delivery).await
     }
 
-    /// [`Gateway::bind`], with workers reached by these channels.
+    /// [`Gateway::bind`], with workers reached by these links.
     ///
     /// # Errors
     ///
     /// As [`Gateway::bind`].
-    pub async fn bind_with(config: Config, transformer: Channel, delivery: Channel) -> anyhow::Result<Self> {
+    pub async fn bind_with(config: Config, transformer: Link, delivery: Link) -> anyhow::Result<Self> {
         Self::bind_on(None, config, transformer, delivery).await
     }
 
@@ -68,8 +68,8 @@ impl Gateway {
     pub async fn bind_on(
         journal: Option<Arc<dyn Journal>>,
         config: Config,
-        transformer: Channel,
-        delivery: Channel,
+        transformer: Link,
+        delivery: Link,
     ) -> anyhow::Result<Self> {
         config::check(&config)?;
         let listener = Listener::bind(&config.http)
@@ -92,13 +92,8 @@ impl Gateway {
             &config.sources,
             &config.destinations,
         );
-        let transformer = moehog_proto::transformer::client(transformer);
-        let relay = Relay::new(
-            journal.clone(),
-            transformer.clone(),
-            moehog_proto::delivery::client(delivery),
-            config.relay.clone(),
-        );
+        let client = moehog_proto::transformer::client(transformer.channel.clone());
+        let relay = Relay::new(journal.clone(), transformer, delivery, config.relay.clone());
         say_who_may_send(&config, &ingest);
         Ok(Self {
             listener,
@@ -108,7 +103,7 @@ impl Gateway {
             ingest: Arc::new(ingest),
             journal,
             relay,
-            transformer,
+            transformer: client,
             grace: config.shutdown.grace,
         })
     }

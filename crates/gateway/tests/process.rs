@@ -43,7 +43,7 @@ impl Process {
         let pairs = pairs.map(|(name, value)| (name.to_string(), value.to_string()));
         let config: Config = moehog_runtime::load(Config::DEFAULTS, None, pairs).unwrap();
         let journal = Arc::new(Memory::new());
-        let (transformer, delivery) = workers.channels();
+        let (transformer, delivery) = workers.links();
         let gateway = Gateway::bind_on(Some(journal.clone()), config, transformer, delivery).await.unwrap();
         let (http, admin, stop) = (gateway.http_addr(), gateway.admin_addr(), CancellationToken::new());
         let served = tokio::spawn(gateway.serve(stop.clone()));
@@ -236,7 +236,7 @@ async fn a_configuration_that_contradicts_itself_stops_the_start() {
         let pairs = [("MOEHOG__HTTP__LISTEN", "127.0.0.1:0"), ("MOEHOG__ADMIN__LISTEN", "127.0.0.1:0"), (name, value)];
         let pairs = pairs.map(|(name, value)| (name.to_string(), value.to_string()));
         let config: Config = moehog_runtime::load(Config::DEFAULTS, None, pairs).unwrap();
-        let (transformer, delivery) = Workers::default().channels();
+        let (transformer, delivery) = Workers::default().links();
         let error = Gateway::bind_on(Some(Arc::new(Memory::new())), config, transformer, delivery).await.unwrap_err();
         assert!(format!("{error:#}").contains(says), "{error:#}");
         assert_eq!(error.downcast_ref(), Some(&moehog_runtime::Exit::Configuration), "{error:#}");

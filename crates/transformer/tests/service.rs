@@ -124,7 +124,7 @@ async fn a_server_answers_over_its_socket_and_stops() {
     let served = tokio::spawn(server.serve(shutdown.clone()));
 
     let address = format!("list://{grpc}").parse().unwrap();
-    let mut client = client(moehog_transport::connect(&address, &moehog_transport::ClientConfig::default()));
+    let mut client = client(moehog_transport::connect(&address, &moehog_transport::ClientConfig::default()).channel);
     let answer = client.transform(request(vec![streams(7)], 0)).await.unwrap().into_inner();
     assert_eq!(counts(&answer), [Some(7)]);
     assert!(get(admin, "/readyz").await.starts_with("HTTP/1.1 200"));
