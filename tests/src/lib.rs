@@ -36,7 +36,7 @@ pub use self::{
     bodies::{connector, purchase, streams, tutorial},
     chart::Chart,
     collector::{Collector, Span, tree},
-    deployment::{Deployment, Replica, delivered, known},
+    deployment::{Deployment, FurtherGateway, Replica, delivered, known},
     disk::SmallDisk,
     dns::Dns,
     fleet::{Fleet, Fleets, Move},
