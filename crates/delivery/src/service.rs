@@ -23,6 +23,7 @@ use crate::{
     posthog::{self, Checks, Client, ClientError, KeyState, judge},
     spans::Spans,
     split::Split,
+    turns::Taken,
 };
 
 /// No request is begun later than this into a call.
@@ -97,10 +98,22 @@ impl Inner {
             Ok(destination) => destination,
             Err(none) => return Ok(all(events, &none.into())),
         };
-        let _turn = match destination.turns.take().await {
-            Ok(turn) => turn,
-            Err(none) => return Ok(all(events, &none.into())),
+        let Taken { turn, load } = destination.turns.take().await;
+        let response = match turn {
+            None => all(events, &NoDestination::Overloaded.into()),
+            Some(_turn) => self.deliver_to(&destination, began, caller, events).await?,
         };
+        Ok(DeliverResponse { load: Some(load), ..response })
+    }
+
+    /// Sends a call's events now that it is its turn. The call began at `began`.
+    async fn deliver_to(
+        &self,
+        destination: &Destination,
+        began: Instant,
+        caller: Option<TraceContext>,
+        events: &[Event],
+    ) -> Result<DeliverResponse, Status> {
         let key = destination.key.state(&self.client, &destination.host, &self.checks, &destination.label).await;
         let taken = match key {
             KeyState::Good => Verdict::Delivered(Delivered {}),
@@ -119,13 +132,13 @@ impl Inner {
         {
             let left = self.answer_by.saturating_sub(began.elapsed());
             let bodies = request.events.iter().map(|index| events[*index].json.clone()).collect();
-            let ended = self.send(&destination, bodies, &spans, left, &mut answers).await?;
+            let ended = self.send(destination, bodies, &spans, left, &mut answers).await?;
             let answer = u32::try_from(answers.len()).unwrap_or(u32::MAX);
             split.record(request, judge(&ended), answer);
         }
         let verdicts = split.into_verdicts();
         spans.end(&verdicts, &answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
-        Ok(DeliverResponse { verdicts, answers })
+        Ok(DeliverResponse { verdicts, answers, load: None })
     }
 
     /// Makes one request and notes it in `answers`.
@@ -170,7 +183,7 @@ impl Inner {
 /// The same verdict for every event of a call in which nothing was sent.
 fn all(events: &[Event], verdict: &Verdict) -> DeliverResponse {
     let verdict = EventVerdict { verdict: Some(verdict.clone()), sent: false, answer: 0 };
-    DeliverResponse { verdicts: vec![verdict; events.len()], answers: Vec::new() }
+    DeliverResponse { verdicts: vec![verdict; events.len()], answers: Vec::new(), load: None }
 }
 
 impl From<NoDestination> for Verdict {

@@ -5,9 +5,13 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use moehog_proto::delivery::Load;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
-use crate::{config::Limits, destination::NoDestination};
+use crate::config::Limits;
 
 /// The turns of one destination.
 #[derive(Debug)]
@@ -17,24 +21,43 @@ pub(crate) struct Turns {
     limits: Limits,
 }
 
+/// A call's turn, unless there was none for it. A turn ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// None: too many waited already, or the wait was too long.
+    pub(crate) turn: Option<OwnedSemaphorePermit>,
+    /// What the caller is told.
+    pub(crate) load: Load,
+}
+
 impl Turns {
     pub(crate) fn new(limits: Limits) -> Self {
         let free = Arc::new(Semaphore::new(limits.concurrency.max(1)));
         Self { free, waiting: AtomicUsize::new(0), limits }
     }
 
-    /// Waits for a turn, unless too many wait already or it takes too long. A turn ends when it is dropped.
+    /// Waits for a turn, unless too many wait already or it takes too long.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves the queue.
-    pub(crate) async fn take(&self) -> Result<OwnedSemaphorePermit, NoDestination> {
-        if let Ok(turn) = self.free.clone().try_acquire_owned() {
-            return Ok(turn);
-        }
-        let _place = Place::take(&self.waiting, self.limits.queue).ok_or(NoDestination::Overloaded)?;
+    pub(crate) async fn take(&self) -> Taken {
+        let (turn, waited_ms) = match self.free.clone().try_acquire_owned() {
+            Ok(turn) => (Some(turn), 0),
+            Err(_none_is_free) => {
+                let began = Instant::now();
+                let turn = self.wait_for_turn().await;
+                (turn, u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX))
+            }
+        };
+        let concurrency = u32::try_from(self.limits.concurrency.max(1)).unwrap_or(u32::MAX);
+        Taken { turn, load: Load { waited_ms, concurrency, max_concurrency: concurrency } }
+    }
+
+    async fn wait_for_turn(&self) -> Option<OwnedSemaphorePermit> {
+        let _place = Place::take(&self.waiting, self.limits.queue)?;
         let turn = tokio::time::timeout(self.limits.queue_wait, self.free.clone().acquire_owned()).await;
-        turn.ok().and_then(Result::ok).ok_or(NoDestination::Overloaded)
+        turn.ok()?.ok()
     }
 }
 
@@ -70,24 +93,24 @@ mod tests {
     async fn a_full_queue_and_a_long_wait_are_overload() {
         let queue_wait = std::time::Duration::from_secs(10);
         let turns = Arc::new(Turns::new(Limits { concurrency: 2, queue: 1, queue_wait }));
-        let first = turns.take().await.unwrap();
-        let _second = turns.take().await.unwrap();
+        let first = turns.take().await.turn.unwrap();
+        let _second = turns.take().await.turn.unwrap();
         let third = tokio::spawn({
             let turns = turns.clone();
-            async move { turns.take().await.map(drop) }
+            async move { turns.take().await }
         });
         tokio::task::yield_now().await;
-        let began = tokio::time::Instant::now();
-        assert_eq!(turns.take().await.map(drop), Err(NoDestination::Overloaded), "one waits already");
+        let began = Instant::now();
+        assert!(turns.take().await.turn.is_none(), "one waits already");
         assert!(began.elapsed().is_zero(), "a full queue is told at once");
+        tokio::time::sleep(std::time::Duration::from_millis(40)).await;
         drop(first);
-        assert_eq!(third.await.unwrap(), Ok(()));
-        let _first = turns.take().await.unwrap();
-        assert_eq!(
-            turns.take().await.map(drop),
-            Err(NoDestination::Overloaded),
-            "nobody gave up a turn in ten seconds"
-        );
+        let third = third.await.unwrap();
+        assert!(third.turn.is_some());
+        assert_eq!(third.load, Load { waited_ms: 40, concurrency: 2, max_concurrency: 2 });
+        let in_vain = turns.take().await;
+        assert!(in_vain.turn.is_none(), "nobody gave up a turn in ten seconds");
+        assert_eq!(in_vain.load.waited_ms, 10_000);
         assert_eq!(turns.waiting.load(Ordering::Relaxed), 0);
     }
 }

@@ -67,7 +67,7 @@ impl DeliveryService for Sink {
         sleep(Duration::from_millis(2)).await;
         let verdict = EventVerdict { verdict: Some(Verdict::Delivered(Delivered {})), sent: true, answer: 1 };
         let answers = vec![Answer { started_at_ms: 1, status: 200, events: events as u32, ..Answer::default() }];
-        Ok(Response::new(DeliverResponse { verdicts: vec![verdict; events], answers }))
+        Ok(Response::new(DeliverResponse { verdicts: vec![verdict; events], answers, load: None }))
     }
 }
 

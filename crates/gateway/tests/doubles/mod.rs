@@ -54,6 +54,6 @@ impl DeliveryService for Workers {
     async fn deliver(&self, request: Request<DeliverRequest>) -> Result<Response<DeliverResponse>, Status> {
         let delivered = |_| EventVerdict { verdict: Some(Verdict::Delivered(Delivered {})), sent: true, answer: 0 };
         let verdicts = request.into_inner().events.iter().map(delivered).collect();
-        Ok(Response::new(DeliverResponse { verdicts, answers: Vec::new() }))
+        Ok(Response::new(DeliverResponse { verdicts, answers: Vec::new(), load: None }))
     }
 }

@@ -88,7 +88,7 @@ impl Rig {
 
 fn verdicts(count: usize, verdict: Option<Verdict>) -> DeliverEnd {
     let verdict = EventVerdict { verdict, ..EventVerdict::default() };
-    DeliverEnd::Answered(DeliverResponse { verdicts: vec![verdict; count], answers: Vec::new() })
+    DeliverEnd::Answered(DeliverResponse { verdicts: vec![verdict; count], answers: Vec::new(), load: None })
 }
 
 #[test]

@@ -251,6 +251,6 @@ impl DeliveryService for Sink {
             body: "body".into(),
             events: request.events.len() as u32,
         };
-        Ok(Response::new(DeliverResponse { verdicts: plan.verdicts, answers: vec![answer] }))
+        Ok(Response::new(DeliverResponse { verdicts: plan.verdicts, answers: vec![answer], load: None }))
     }
 }
