@@ -15,6 +15,8 @@ use crate::{
 const MAX_KEYED: usize = 64;
 /// How a name says that it is itself the key.
 const KEY_PREFIX: &str = "key:";
+/// What logs, spans and metrics call such a destination.
+const KEY_LABEL: &str = "key:***";
 
 /// All destinations.
 #[derive(Debug)]
@@ -112,8 +114,8 @@ impl Destinations {
         if keyed.len() >= MAX_KEYED {
             return Err(NoDestination::Overloaded);
         }
-        let turns = Arc::new(Turns::new(self.limits.clone()));
-        let destination = Arc::new(Destination::new("key:***", &self.host, key, &turns));
+        let turns = Arc::new(Turns::new(self.limits.clone(), KEY_LABEL));
+        let destination = Arc::new(Destination::new(KEY_LABEL, &self.host, key, &turns));
         keyed.insert(key.to_string(), destination.clone());
         Ok(destination)
     }
@@ -127,7 +129,7 @@ impl Destination {
 
 impl Named {
     fn new(name: &str, host: Host, config: &config::Destination, limits: &Limits) -> Self {
-        let (turns, key) = (Arc::new(Turns::new(limits.clone())), config.api_key.as_ref().map(Secret::expose));
+        let (turns, key) = (Arc::new(Turns::new(limits.clone(), name)), config.api_key.as_ref().map(Secret::expose));
         let destination = made(name, &host, key.as_deref(), &turns);
         let made = Mutex::new(Made { key, destination });
         Self { name: name.to_string(), host, api_key: config.api_key.clone(), turns, made }

@@ -23,7 +23,7 @@ use crate::{
     posthog::{self, Checks, Client, ClientError, KeyState, judge},
     spans::Spans,
     split::Split,
-    turns::Taken,
+    turns::{Taken, Turn},
 };
 
 /// No request is begun later than this into a call.
@@ -98,18 +98,19 @@ impl Inner {
             Ok(destination) => destination,
             Err(none) => return Ok(all(events, &none.into())),
         };
-        let Taken { turn, load } = destination.turns.take().await;
-        let response = match turn {
+        let Taken { turn, waited_ms } = destination.turns.take().await;
+        let response = match &turn {
             None => all(events, &NoDestination::Overloaded.into()),
-            Some(_turn) => self.deliver_to(&destination, began, caller, events).await?,
+            Some(turn) => self.deliver_to(&destination, turn, began, caller, events).await?,
         };
-        Ok(DeliverResponse { load: Some(load), ..response })
+        Ok(DeliverResponse { load: Some(destination.turns.load(waited_ms)), ..response })
     }
 
     /// Sends a call's events now that it is its turn. The call began at `began`.
     async fn deliver_to(
         &self,
         destination: &Destination,
+        turn: &Turn,
         began: Instant,
         caller: Option<TraceContext>,
         events: &[Event],
@@ -132,7 +133,7 @@ impl Inner {
         {
             let left = self.answer_by.saturating_sub(began.elapsed());
             let bodies = request.events.iter().map(|index| events[*index].json.clone()).collect();
-            let ended = self.send(destination, bodies, &spans, left, &mut answers).await?;
+            let ended = self.send(destination, turn, bodies, &spans, left, &mut answers).await?;
             let answer = u32::try_from(answers.len()).unwrap_or(u32::MAX);
             split.record(request, judge(&ended), answer);
         }
@@ -145,6 +146,7 @@ impl Inner {
     async fn send(
         &self,
         destination: &Destination,
+        turn: &Turn,
         events: Vec<bytes::Bytes>,
         spans: &Spans,
         left: Duration,
@@ -161,8 +163,10 @@ impl Inner {
         let (started_at, began) = (Timestamp::now(), Instant::now());
         let wire_bytes = encoded.body.len();
         let timeout = self.timeout.min(left);
+        let request = turn.begin_request();
         let ended = self.client.batch(&destination.host, key, encoded.body, headers, timeout).await;
         let took = began.elapsed();
+        turn.end_request(request, encoded.json_bytes, posthog::judge_load(&ended, timeout == self.timeout));
         self.metrics.request(&ended, took, count, encoded.json_bytes, wire_bytes);
         let (status, body) = match &ended {
             Ok(answer) => (answer.status.as_u16(), answer.body.clone()),
