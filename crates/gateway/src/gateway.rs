@@ -15,7 +15,7 @@ use crate::{
     Config, Ingest, admin,
     config::{self, Source, Worker},
     ingest::{KEY_DESTINATION, key_remedy, without_key},
-    listener::Listener,
+    listener::{Listener, Port},
 };
 
 /// The gateway with its ports, its journal and its relay.
@@ -72,8 +72,7 @@ impl Gateway {
         delivery: Channel,
     ) -> anyhow::Result<Self> {
         config::check(&config)?;
-        let listener = Listener::bind(&config.http)
-            .await
+        let port = Port::take(config.http.listen)
             .with_context(|| format!("webhooks on {}", config.http.listen))
             .context(Exit::Listen)?;
         let admin = moehog_runtime::Admin::bind(config.admin.listen)
@@ -86,7 +85,7 @@ impl Gateway {
         };
         let ingest = Ingest::new(
             journal.clone(),
-            listener.addr().ip(),
+            port.addr().ip(),
             &config.http,
             &config.feedback,
             &config.sources,
@@ -100,6 +99,16 @@ impl Gateway {
             config.relay.clone(),
         );
         say_who_may_send(&config, &ingest);
+        let readiness = admin.readiness();
+        let needed = journal.clone();
+        readiness.require(move || match needed.disk_works() {
+            true => Ok(()),
+            false => Err("the journal's disk fails, and webhooks are refused: see the log".into()),
+        });
+        let listener = port
+            .open(&config.http, readiness)
+            .with_context(|| format!("webhooks on {}", config.http.listen))
+            .context(Exit::Listen)?;
         Ok(Self {
             listener,
             admin,

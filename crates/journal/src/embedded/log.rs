@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use moehog_proto::{JournalId, Receipt, Sequence};
 use parking_lot::Mutex;
 
-use super::{Config, reserve::Reserve, state::State};
+use super::{Config, health::Health, reserve::Reserve, state::State};
 use crate::{LaneStats, Stats, disk::Disk, watch::Watchers};
 
 /// Why a journal could not be opened.
@@ -65,6 +65,7 @@ pub struct Log {
     pub(super) recorder: Mutex<Vec<u8>>,
     pub(super) state: Mutex<State>,
     pub(super) reserve: Reserve,
+    pub(super) health: Health,
     pub(super) watchers: Arc<Watchers>,
     pub(super) directory: Mutex<Option<Box<dyn Send + Sync>>>,
 }

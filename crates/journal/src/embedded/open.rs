@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::{
     Config, Log, OpenError,
     format::{self, Carried, Format, Opened, VERSION},
+    health::Health,
     records,
     reserve::{self, Reserve},
     segment::Segment,
@@ -61,6 +62,7 @@ impl Log {
             recorder: Mutex::new(Vec::new()),
             state: Mutex::new(State::default()),
             reserve: Reserve::new(config.reserve()),
+            health: Health::default(),
             watchers: Arc::default(),
             directory: Mutex::new(Some(directory)),
             disk,
