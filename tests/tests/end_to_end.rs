@@ -15,6 +15,7 @@ mod end_to_end {
     mod a_redelivery_is_one_event;
     mod a_rule_picks_the_project;
     mod a_snapshot_is_delivered_again_as_the_same_events;
+    mod a_start_waits_for_a_file_to_be_right;
     mod a_test_event_is_followed;
     mod dead_letters_are_listed_and_shown;
     mod every_mutated_body_is_kept;

@@ -295,7 +295,7 @@ async fn a_configuration_that_contradicts_itself_stops_the_start() {
     for (name, value, says) in [
         ("MOEHOG__SOURCES__CAPTURE__DESTINATION", "default", "capture paths"),
         ("MOEHOG__SOURCES__SHOP__DESTINATION", "a b", "not a name"),
-        ("MOEHOG__SOURCES__SHOP__TOKENS", "[\"\"]", "empty token"),
+        ("MOEHOG__SOURCES__SHOP__TOKENS", "[\"\"]", "sources.shop.tokens[0] is empty"),
         ("MOEHOG__SOURCES__SHOP__BASIC", "[{ user = \"a:b\", password = \"c\" }]", "shop.basic[0].user holds a colon"),
         ("MOEHOG__SOURCES__SHOP__BASIC", "[{ user = \"a\", password = \"\" }]", "shop.basic[0].password is empty"),
         ("MOEHOG__DESTINATIONS__EU__API_KEY", "", "empty"),

@@ -20,6 +20,7 @@ mod secret;
 mod secret_files;
 mod sections;
 mod shutdown;
+mod wait;
 
 pub use admin::{Admin, Readiness};
 pub use cause::root_cause;
@@ -31,3 +32,4 @@ pub use secret::{Exposed, Secret};
 pub use secret_files::{Following, SecretFiles};
 pub use sections::{Listen, Shutdown};
 pub use shutdown::{shutdown_on_signal, within_grace};
+pub use wait::wait_for_files;

@@ -1,6 +1,6 @@
 //! What a load balancer that probes the public port is told: whether webhooks sent there would be kept.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::ensure;
 use moehog_tests::{Deployment, Service, Setup, Shape, SmallDisk, connector, get, post, skip, tutorial, within};
@@ -77,7 +77,7 @@ async fn a_gateway_whose_disk_fails_is_unready_until_it_works_again_though_nobod
 async fn a_gateway_whose_journal_is_full_stays_ready_and_probes_are_no_webhooks() -> anyhow::Result<()> {
     // nobody listens there: PostHog is away
     let mut setup = Setup::new(Shape::Three, "http://127.0.0.1:9", KEY).set("journal.budget_bytes", "8388608");
-    for expected in ["moehog_gateway", "moehog_relay", "moehog_delivery"] {
+    for expected in ["moehog_gateway", "moehog_journal", "moehog_relay", "moehog_delivery"] {
         setup = setup.expect(expected);
     }
     let moehog = Deployment::start(setup).await?;
@@ -86,7 +86,7 @@ async fn a_gateway_whose_journal_is_full_stays_ready_and_probes_are_no_webhooks(
     let counted = || async {
         let metrics = get(moehog.admin()?, "/metrics").await?.text();
         let requests = metrics.lines().filter(|line| line.starts_with("moehog_gateway_requests_total"));
-        anyhow::Ok(requests.map(str::to_string).collect::<Vec<_>>())
+        anyhow::Ok(requests.map(str::to_string).collect::<BTreeSet<_>>())
     };
     let before = counted().await?;
     for _ in 0..20 {
