@@ -32,7 +32,10 @@ pub enum OpenError {
     #[error("journal directory holds segments, and its file `format` is missing or damaged")]
     NoFormat,
     /// The budget holds too few segments.
-    #[error("journal budget of {budget_bytes} bytes is less than 8 segments of {segment_bytes} bytes")]
+    #[error(
+        "journal.budget_bytes, {budget_bytes}, is less than 8 segments of {segment_bytes} bytes: raise it, or lower \
+         journal.segment_bytes"
+    )]
     Budget {
         /// As configured.
         budget_bytes: u64,
