@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use moehog_tests::{Deployment, Service, Setup, Shape, SmallDisk, connector, get, post, skip, tutorial, within};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -80,7 +80,7 @@ async fn a_gateway_whose_journal_is_full_stays_ready_and_probes_are_no_webhooks(
     for expected in ["moehog_gateway", "moehog_journal", "moehog_relay", "moehog_delivery"] {
         setup = setup.expect(expected);
     }
-    let moehog = Deployment::start(setup).await?;
+    let mut moehog = Deployment::start(setup).await?;
     let code = refused(&moehog).await?;
     ensure!(code == "journal_full", "{code}");
     let counted = || async {
@@ -93,6 +93,16 @@ async fn a_gateway_whose_journal_is_full_stays_ready_and_probes_are_no_webhooks(
         ensure!(probed(&moehog).await? == [200; 4], "{:?}", probed(&moehog).await?);
     }
     ensure!(!before.is_empty() && counted().await? == before, "probes are counted as webhooks");
+    let waiting = moehog.ask("/api/status").await?["ledger"]["webhooks"]["waiting"].to_string();
+    moehog.stop(Service::Gateway).await?;
+    let left =
+        moehog.log().last(|line| Some((line.field("webhooks")?, line.field("by_destination")?, line.field("remedy")?)));
+    let (webhooks, by_destination, remedy) = left.context("it does not say what waits")?;
+    ensure!(
+        webhooks == waiting && by_destination == format!("default {waiting}"),
+        "{webhooks}: {by_destination}, not {waiting}"
+    );
+    ensure!(remedy.contains("same directory") && remedy.contains("Scale in"), "{remedy}");
     moehog.finish().await
 }
 
@@ -125,5 +135,6 @@ async fn a_gateway_that_stops_says_so_while_what_is_under_way_ends_and_its_publi
     };
     let (stopped, probed) = tokio::join!(moehog.stop(Service::Gateway), probing);
     stopped.and(probed)?;
+    ensure!(moehog.log().count("nothing waits in the journal") == 1, "it does not say that nothing waits");
     moehog.finish().await
 }
