@@ -19,6 +19,7 @@ mod name;
 mod secret;
 mod secret_files;
 mod sections;
+mod settings;
 mod shutdown;
 mod wait;
 
@@ -31,5 +32,6 @@ pub use name::{NAME_RULE, is_name};
 pub use secret::{Exposed, Secret};
 pub use secret_files::{Following, SecretFiles};
 pub use sections::{Listen, Shutdown};
+pub use settings::{Shortcut, have_shortcuts, ways_to_set};
 pub use shutdown::{shutdown_on_signal, within_grace};
 pub use wait::wait_for_files;
