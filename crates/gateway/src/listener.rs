@@ -40,7 +40,7 @@ impl Port {
     /// Takes the address; port 0 takes a free one.
     pub(crate) fn take(addr: SocketAddr) -> io::Result<Self> {
         let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // a restart takes the port again at once; a free one that is not listened on yet must be nobody else's
+        // a free port that is not listened on yet must be given to nobody else
         socket.set_reuseaddr(addr.port() != 0)?;
         socket.bind(addr)?;
         let addr = socket.local_addr()?;
@@ -53,6 +53,8 @@ impl Port {
 
     /// Opens it.
     pub(crate) fn open(self, http: &Http, readiness: Readiness) -> io::Result<Listener> {
+        // connections inherit it, so that a restart takes the port again while the last of them linger
+        self.socket.set_reuseaddr(true)?;
         let listener = self.socket.listen(BACKLOG)?;
         let connections = Arc::new(Semaphore::new(http.max_connections.min(Semaphore::MAX_PERMITS)));
         Ok(Listener { listener, addr: self.addr, connections, keep_alive: http.keep_alive, readiness })
@@ -168,5 +170,21 @@ mod tests {
         let listener = port.open(&http, readiness).unwrap();
         assert_eq!(listener.addr(), addr);
         TcpStream::connect(addr).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_port_is_taken_again_while_connections_to_it_linger() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let config: crate::Config = moehog_runtime::load(crate::Config::DEFAULTS, None, []).unwrap();
+        let readiness = moehog_runtime::Admin::bind(([127, 0, 0, 1], 0).into()).unwrap().readiness();
+        let listener = Port::take(([127, 0, 0, 1], 0).into()).unwrap().open(&config.http, readiness).unwrap();
+        let mut sender = TcpStream::connect(listener.addr()).await.unwrap();
+        let (mut accepted, ..) = listener.accept().await.unwrap();
+        // whoever closes first lingers: here that is the gateway
+        accepted.shutdown().await.unwrap();
+        assert_eq!(sender.read(&mut [0; 1]).await.unwrap(), 0);
+        let addr = listener.addr();
+        drop((listener, accepted, sender));
+        assert_eq!(Port::take(addr).unwrap().addr(), addr);
     }
 }
