@@ -7,6 +7,9 @@ use moehog_runtime::wait_for_files;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if moehog_runtime::asks_for_health() {
+        return moehog_runtime::tell_health(Config::load().map_err(Into::into).map(|config| config.admin.listen));
+    }
     moehog_runtime::exit(run().await)
 }
 

@@ -8,7 +8,10 @@ use moehog_runtime::{Exit, Shortcut};
 use moehog_transport::in_process;
 use serde::de::DeserializeOwned;
 
-use crate::{cli::Up, stored};
+use crate::{
+    cli::{Health, Up},
+    stored,
+};
 
 /// The project key that the emulator's own examples use.
 const EMULATOR_KEY: &str = "phc_emulator";
@@ -52,6 +55,13 @@ pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
         printing.abort();
     }
     served
+}
+
+/// Where the admin port of a process started with the same settings is.
+pub(crate) fn admin(health: Health) -> anyhow::Result<SocketAddr> {
+    let up = Up { config: health.config, admin: health.admin, ..Up::default() };
+    let gateway: moehog_gateway::Config = Settings::new(&up, None).load(moehog_gateway::Config::DEFAULTS)?;
+    Ok(gateway.admin.listen)
 }
 
 fn start_emulator() -> anyhow::Result<posthog::Running> {

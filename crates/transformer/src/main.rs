@@ -7,12 +7,19 @@ use moehog_transformer::Config;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if moehog_runtime::asks_for_health() {
+        return moehog_runtime::tell_health(load().map(|config| config.admin.listen));
+    }
     moehog_runtime::exit(run().await)
 }
 
-async fn run() -> anyhow::Result<()> {
+fn load() -> anyhow::Result<Config> {
     let file = moehog_runtime::arguments("moehog-transformer");
-    let mut config = Config::load(file.as_deref())?;
+    Ok(Config::load(file.as_deref())?)
+}
+
+async fn run() -> anyhow::Result<()> {
+    let mut config = load()?;
     let _telemetry = moehog_telemetry::init("moehog-transformer", &config.telemetry)?;
     let shutdown = moehog_runtime::shutdown_on_signal()?;
 
