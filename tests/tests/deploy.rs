@@ -11,5 +11,6 @@ mod deploy {
     mod the_chart_renders;
     mod the_compose_file_starts_what_it_says;
     mod types;
+    mod what_runs_is_kept;
     mod world;
 }

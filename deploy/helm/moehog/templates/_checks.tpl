@@ -40,3 +40,42 @@
 {{- fail "httpRoute: hostname and parentRef.name are needed" -}}
 {{- end -}}
 {{- end }}
+
+{{/* What a StatefulSet can never change, held against the one that runs; and a size against the claims that a new one would find. */}}
+{{- define "moehog.checkJournal" -}}
+{{- $gateway := dict "root" . "service" "gateway" -}}
+{{- $live := (include "moehog.liveWorkload" $gateway | fromJson).object -}}
+{{- $claims := (include "moehog.journalClaims" . | fromJson).claims -}}
+{{- include "moehog.refuseJournal" (dict "journal" .Values.gateway.journal "live" $live "claims" $claims) -}}
+{{- end }}
+
+{{/* Takes {journal, live, claims}: the values, the StatefulSet that runs, {} without, and the claims that are there. */}}
+{{- define "moehog.refuseJournal" -}}
+{{- $journal := .journal -}}
+{{- $resize := "\"Resize\" in deploy/README.md says how; nothing was written" -}}
+{{- $live := dict -}}
+{{- range dig "spec" "volumeClaimTemplates" list .live -}}
+{{- if eq .metadata.name "journal" -}}{{- $live = .spec -}}{{- end -}}
+{{- end -}}
+{{- if $live -}}
+{{- $size := dig "resources" "requests" "storage" "" $live -}}
+{{- if ne (include "moehog.bytes" $size) (include "moehog.bytes" $journal.size) -}}
+{{- fail (printf "gateway.journal.size: the gateways have claims for %s, and an upgrade cannot make them %s: set it to %s, or change the claims first: %s" $size $journal.size $size $resize) -}}
+{{- end -}}
+{{- $class := get $live "storageClassName" | default "" -}}
+{{- if ne $class $journal.storageClass -}}
+{{- fail (printf "gateway.journal.storageClass: the gateways have claims of %q, and an upgrade cannot move them to %q: set it to %q, or replace the claims first: %s" $class $journal.storageClass $class $resize) -}}
+{{- end -}}
+{{- $mode := first $live.accessModes -}}
+{{- if ne $mode $journal.accessMode -}}
+{{- fail (printf "gateway.journal.accessMode: the gateways have claims of %s, and an upgrade cannot make them %s: set it to %s, or replace the claims first: %s" $mode $journal.accessMode $mode $resize) -}}
+{{- end -}}
+{{- else -}}
+{{- range .claims -}}
+{{- $asked := include "moehog.bytes" .asked | int64 -}}
+{{- if and (gt $asked 0) (lt $asked (include "moehog.bytes" $journal.size | int64)) -}}
+{{- fail (printf "gateway.journal.size: the claim %s is there already and asks for %s, so it does not become %s: set it to %s, or let the claim grow first: %s" .name .asked $journal.size .asked $resize) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}

@@ -321,19 +321,6 @@ runAsNonRoot: true
 capabilities: { drop: [ALL] }
 {{- end }}
 
-{{/* Whether an autoscaler owns a service's number of pods. */}}
-{{- define "moehog.scaled" -}}
-{{- ne (index .root.Values .service).autoscaling.mode "none" | ternary "yes" "" -}}
-{{- end }}
-
-{{/* Bytes that a journal may use of its volume. */}}
-{{- define "moehog.budget" -}}
-{{- $journal := .Values.gateway.journal -}}
-{{- $unit := hasSuffix "Ti" $journal.size | ternary 1099511627776 1073741824 -}}
-{{- $bytes := mul ($journal.size | trimSuffix "Ti" | trimSuffix "Gi" | int64) $unit -}}
-{{ mul (div $bytes 100) ($journal.budgetPercent | int64) }}
-{{- end }}
-
 {{/* Peers of a NetworkPolicy rule: namespaces by name, ranges. */}}
 {{- define "moehog.peers" -}}
 {{- $peers := list -}}
