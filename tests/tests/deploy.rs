@@ -2,6 +2,7 @@
 
 mod deploy {
     mod alerts_ask_for_what_is_there;
+    mod autoscalers_ask_one_question;
     mod cluster;
     mod every_render_fits_together;
     mod faults;
