@@ -1,6 +1,7 @@
 //! What is in `deploy/`: everything the chart renders is looked at by checkers and run as processes.
 
 mod deploy {
+    mod alerts_are_of_their_release;
     mod alerts_ask_for_what_is_there;
     mod autoscalers_ask_one_question;
     mod cluster;
