@@ -1,6 +1,6 @@
 {{/*
-What runs already, as `lookup` finds it. In `helm template` and in a dry run of the client it finds nothing: then all is as the values say. The
-decisions stand in templates of their own that take what was found.
+What runs already, as `lookup` finds it. In `helm template` and in a dry run of the client it finds nothing: then all
+is as the values say. The decisions stand in templates of their own that take what was found.
 */}}
 
 {{/* A service's workload as {reached, object}: whether the cluster could be asked, and what runs; nothing is {}. */}}
@@ -19,7 +19,7 @@ decisions stand in templates of their own that take what was found.
 {{- toJson $found -}}
 {{- end }}
 
-{{/* Who else than helm set a workload's number of pods: kubectl, an autoscaler; by what the API server keeps of each field's owners. */}}
+{{/* Who else than helm set a workload's number of pods, such as kubectl or an autoscaler, by the owners of its fields. */}}
 {{- define "moehog.replicaHolders" -}}
 {{- $holders := list -}}
 {{- range (.metadata | default dict).managedFields -}}
@@ -31,12 +31,14 @@ decisions stand in templates of their own that take what was found.
 {{- end }}
 
 {{/*
-The number of pods to write, or nothing. Takes {wanted, scaled, least, reached, live}: the value, whether an autoscaler decides and its
-minReplicas, and the workload that runs.
+The number of pods to write, or nothing. Takes {wanted, scaled, least, reached, live}: the value, whether an autoscaler
+decides and its minReplicas, whether a cluster answered, and the workload that runs.
 
-Helm 4 applies on the server, which refuses another number than somebody else set, in the middle of an upgrade; and a number that is left out and
-has no other owner becomes 1. So what somebody else set is kept, and is left out only when helm applies on the server and an autoscaler has
-taken it over. (Kubernetes, "Server-Side Apply", conflicts and transferring ownership, read 2026-11-28.)
+Helm 4 applies on the server, which refuses another number than somebody else set, in the middle of an upgrade. A number
+that is left out and has no other owner becomes 1; and where helm applies by itself, as Helm 3 does, it takes away what it
+wrote once and now leaves out, whoever has set it since. So what somebody else set is kept, and is left out only where
+helm applies on the server and an autoscaler has taken it over.
+Source: Kubernetes, "Server-Side Apply", conflicts and transferring ownership (read 2026-11-28).
 */}}
 {{- define "moehog.chooseReplicas" -}}
 {{- $holders := include "moehog.replicaHolders" .live -}}
@@ -76,7 +78,8 @@ taken it over. (Kubernetes, "Server-Side Apply", conflicts and transferring owne
 {{- if and $live (eq $scaling.mode "none") (ne $number $wanted) }}
 
 {{ $service }} keeps the {{ $number }} pods that {{ include "moehog.replicaHolders" $live }} set; {{ $service }}.replicas says {{ $wanted }}.
-{{- if and (eq $service "gateway") (lt ($wanted | int) ($number | int)) }} For {{ $wanted }}, first read "Scale in" in deploy/README.md, then:
+{{- if and (eq $service "gateway") (lt ($wanted | int) ($number | int)) }}
+For {{ $wanted }}, first read "Scale in" in deploy/README.md, then:
 {{- else }} For {{ $wanted }}:
 {{- end }}
 
@@ -96,14 +99,15 @@ taken it over. (Kubernetes, "Server-Side Apply", conflicts and transferring owne
 {{- range $ordinal := untilStep $new $old 1 }}{{ $leave = append $leave (printf "%s-%d" $name $ordinal) }}{{ end -}}
 {{- "" }}
 
-{{ len $leave }} of {{ $old }} gateways leave now: {{ join ", " $leave }}. Each has a journal of its own: what still waits in it when the pod has
-stopped is on its volume, and nobody delivers it until that gateway runs again. The last lines of its log say how many webhooks wait:
+{{ len $leave }} of {{ $old }} gateways leave now: {{ join ", " $leave }}. Each has a journal of its own:
+what still waits in it when the pod has stopped is on its volume, and nobody delivers it until that gateway runs again.
+The last lines of its log say how many webhooks wait:
 {{ range $leave }}
    kubectl -n {{ $.Release.Namespace }} logs {{ . }} --follow
 {{- end }}
 
-If any wait, or you did not see it, set gateway.replicas to {{ $old }} again: the same journals are opened, and deliver. The claims
-(journal-{{ first $leave }}{{ range rest $leave }}, journal-{{ . }}{{ end }}) stay until you delete them; before that, read "Scale in" in
+If any wait, or you did not see it, set gateway.replicas to {{ $old }} again: the same journals are opened, and deliver.
+The claims (journal-{{ first $leave }}{{ range rest $leave }}, journal-{{ . }}{{ end }}) stay until you delete them; before that, read "Scale in" in
 deploy/README.md.
 {{- end -}}
 {{- end }}
@@ -115,8 +119,8 @@ deploy/README.md.
 {{- $has := include "moehog.bytes" .has | int64 -}}
 {{- if and (gt $has 0) (lt $has (include "moehog.bytes" $size | int64)) }}
 
-The volume of {{ .name }} has {{ .has }}, less than gateway.journal.size ({{ $size }}): the budget of all journals is that of the smallest volume.
-"Resize" in deploy/README.md says how it grows; the upgrade after that takes the larger budget.
+The volume of {{ .name }} has {{ .has }}, less than gateway.journal.size ({{ $size }}):
+the budget of all journals is that of the smallest volume. "Resize" in deploy/README.md says how it grows; the upgrade after that takes the larger budget.
 {{- end -}}
 {{- end -}}
 {{- end }}
@@ -142,7 +146,8 @@ The volume of {{ .name }} has {{ .has }}, less than gateway.journal.size ({{ $si
 {{- range (lookup "v1" "PersistentVolumeClaim" .Release.Namespace "").items -}}
 {{- if has .metadata.name $names -}}
 {{- $asked := dig "spec" "resources" "requests" "storage" "" . -}}
-{{- $claims = append $claims (dict "name" .metadata.name "asked" $asked "has" (dig "status" "capacity" "storage" "" .)) -}}
+{{- $has := dig "status" "capacity" "storage" "" . -}}
+{{- $claims = append $claims (dict "name" .metadata.name "asked" $asked "has" $has) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
