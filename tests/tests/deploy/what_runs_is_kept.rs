@@ -111,6 +111,9 @@ async fn each_upgrade_writes_a_number_that_the_api_server_takes_and_that_drops_n
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let transformers = vec![workload("Deployment", "transformer", 6, &[HELM])];
+    let told = install(&chart, transformers, &["transformer.autoscaling.mode=cpu"]).await?;
+    ensure!(replicas(&told.manifest, "transformer")? == 6, "transformers are dropped: {}", told.manifest);
     let rendered = chart.render(&[chart.values("keda")], &[])?;
     ensure!(replicas(&rendered, "delivery")?.is_null(), "a render without a cluster fights the autoscaler: {rendered}");
     Ok(())
