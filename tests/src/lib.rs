@@ -10,6 +10,7 @@
 //! **What it leaves to others.** One decision, one crate: those tests stand beside the code. Emulators are `moehog-emulator`.
 
 mod answer;
+mod api_server;
 mod binaries;
 mod bodies;
 mod chart;
@@ -32,9 +33,10 @@ mod wait;
 
 pub use self::{
     answer::{Answer, get, post, send},
+    api_server::ApiServer,
     binaries::binary,
     bodies::{connector, purchase, streams, tutorial},
-    chart::Chart,
+    chart::{Chart, Install},
     collector::{Collector, Span, tree},
     deployment::{Deployment, FurtherGateway, Replica, delivered, known},
     disk::SmallDisk,
