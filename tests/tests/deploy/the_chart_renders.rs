@@ -33,7 +33,7 @@ fn the_same_values_render_the_same() -> anyhow::Result<()> {
 }
 
 /// Values that must be refused, and what the message must say.
-const REFUSED: [(&[&str], &str); 32] = [
+const REFUSED: [(&[&str], &str); 35] = [
     (&["image.registry="], "it has no default: build the images with `cargo xtask images`, push them"),
     (&["image.tag=latest"], "name a version, or set image"),
     (&["image.digests.gateway=sha256:12"], "image/digests/gateway"),
@@ -47,6 +47,9 @@ const REFUSED: [(&[&str], &str); 32] = [
     (&["gateway.env.lower=x"], "additional properties 'lower' not allowed"),
     (&["gateway.env.MOEHOG__ADMIN__LISTEN=x"], "gateway.env.MOEHOG__ADMIN__LISTEN is set by the chart"),
     (&["gateway.terminationGracePeriodSeconds=30", "preStopSeconds=15"], "so 35 or more"),
+    (&["fullnameOverride=a-name-of-more-than-the-forty-letters-there-are"], "fullnameOverride"),
+    (&["commonLabels.app\\.kubernetes\\.io/name=a"], "the chart sets it"),
+    (&["gateway.podLabels.a=b c"], "gateway/podLabels"),
     (&["spread=Never"], "one of 'ScheduleAnyway', 'DoNotSchedule'"),
     (&["log.format=xml"], "one of 'json', 'text'"),
     (&["listenHost=localhost"], "listenHost"),

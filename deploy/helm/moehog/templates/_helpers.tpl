@@ -1,31 +1,53 @@
 {{/* Names. Templates for one service take (dict "root" $ "service" "gateway"). */}}
 
+{{- define "moehog.chartName" -}}
+{{ .Values.nameOverride | default "moehog" }}
+{{- end }}
+
+{{/* What all names begin with: 40 characters, so that the longest suffix fits into a name. One that must be cut ends with
+a hash of the whole, so that no two are cut to the same. */}}
 {{- define "moehog.fullname" -}}
-{{- $name := contains "moehog" .Release.Name | ternary .Release.Name (printf "%s-moehog" .Release.Name) -}}
-{{- $name | trunc 40 | trimSuffix "-" -}}
+{{- $name := include "moehog.chartName" . -}}
+{{- $name = .Values.fullnameOverride | default (contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name)) -}}
+{{- if gt (len $name) 40 -}}
+{{- $name = printf "%s-%s" ($name | trunc 31 | trimSuffix "-") (sha256sum $name | trunc 8) -}}
+{{- end -}}
+{{ $name }}
 {{- end }}
 
 {{- define "moehog.name" -}}
 {{ include "moehog.fullname" .root }}-{{ .service }}
 {{- end }}
 
+{{- define "moehog.namespace" -}}
+{{ .Values.namespaceOverride | default .Release.Namespace }}
+{{- end }}
+
 {{- define "moehog.selector" -}}
-app.kubernetes.io/name: moehog
+app.kubernetes.io/name: {{ include "moehog.chartName" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .service }}
 {{- end }}
 
+{{/* Labels of an object: the recommended ones, which the schema refuses in any value, then `labels` of the dict over commonLabels. */}}
 {{- define "moehog.labels" -}}
 {{ include "moehog.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: moehog
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- with merge dict (.labels | default dict) .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
+{{/* Metadata of an object. The dict may hold besides: `name`, where it is not the service's, `labels` and `annotations`. */}}
 {{- define "moehog.metadata" -}}
-name: {{ include "moehog.name" . }}
-namespace: {{ .root.Release.Namespace }}
+name: {{ .name | default (include "moehog.name" .) }}
+namespace: {{ include "moehog.namespace" .root }}
 labels: {{- include "moehog.labels" . | nindent 2 }}
+{{- with merge dict (.annotations | default dict) .root.Values.commonAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "moehog.serviceAccount" -}}
@@ -48,7 +70,7 @@ spec:
 
 {{/* Name that workers are found by, and that their certificates are for. */}}
 {{- define "moehog.workerHost" -}}
-{{ include "moehog.name" . }}-headless.{{ .root.Release.Namespace }}.svc
+{{ include "moehog.name" . }}-headless.{{ include "moehog.namespace" .root }}.svc
 {{- end }}
 
 {{- define "moehog.adminPort" -}}
@@ -63,13 +85,7 @@ spec:
 {{- define "moehog.workerService" -}}
 apiVersion: v1
 kind: Service
-metadata:
-  name: {{ include "moehog.name" . }}-headless
-  namespace: {{ .root.Release.Namespace }}
-  labels: {{- include "moehog.labels" . | nindent 4 }}
-  {{- with (index .root.Values .service).serviceAnnotations }}
-  annotations: {{- toYaml . | nindent 4 }}
-  {{- end }}
+metadata: {{- include "moehog.metadata" (merge (dict "name" (printf "%s-headless" (include "moehog.name" .)) "annotations" (index .root.Values .service).serviceAnnotations) .) | nindent 2 }}
 spec:
   clusterIP: None
   selector: {{- include "moehog.selector" . | nindent 4 }}
@@ -181,12 +197,10 @@ service.namespace=$(POD_NAMESPACE),service.instance.id=$(POD_UID),service.versio
 {{- end }}
 
 {{- define "moehog.podMetadata" -}}
-labels: {{- include "moehog.labels" . | nindent 2 }}
-annotations:
-  checksum/config: {{ include "moehog.toml" .root | sha256sum }}
-  {{- with (index .root.Values .service).podAnnotations }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+{{- $service := index .root.Values .service -}}
+labels: {{- include "moehog.labels" (merge (dict "labels" $service.podLabels) .) | nindent 2 }}
+{{- $checksum := dict "checksum/config" (include "moehog.toml" .root | sha256sum) }}
+annotations: {{- merge $checksum $service.podAnnotations .root.Values.commonAnnotations | toYaml | nindent 2 }}
 {{- end }}
 
 {{/* Everything of a pod's spec but the gateway's volume claim. */}}
