@@ -91,8 +91,8 @@ checks! {
     ReplicasHaveOneOwner,
     /// Quantities can be read, and requests are within limits.
     QuantitiesFit,
-    /// Memory is limited and CPU is not.
-    LimitsAreMemoryOnly,
+    /// Memory is limited, and CPU is not, or not below the threads that run on it.
+    LimitsLeaveRoom,
     /// Threads follow the requested CPUs.
     ThreadsFollowRequests,
     /// What Pod Security `restricted` asks, and a root that is read-only.

@@ -33,7 +33,7 @@ fn the_same_values_render_the_same() -> anyhow::Result<()> {
 }
 
 /// Values that must be refused, and what the message must say.
-const REFUSED: [(&[&str], &str); 35] = [
+const REFUSED: [(&[&str], &str); 43] = [
     (&["image.registry="], "it has no default: build the images with `cargo xtask images`, push them"),
     (&["image.tag=latest"], "name a version, or set image"),
     (&["image.digests.gateway=sha256:12"], "image/digests/gateway"),
@@ -43,7 +43,15 @@ const REFUSED: [(&[&str], &str); 35] = [
     (&["gateway.replicas=0"], "gateway/replicas"),
     (&["gateway.journal.accessMode=ReadWriteMany"], "one of 'ReadWriteOnce', 'ReadWriteOncePod'"),
     (&["gateway.journal.size=20GB"], "gateway/journal/size"),
-    (&["gateway.resources.limits.cpu=2"], "additional properties 'cpu' not allowed"),
+    (&["gateway.resources.limits.gpu=2"], "additional properties 'gpu' not allowed"),
+    (&["gateway.resources.limits.cpu=two"], "gateway/resources/limits/cpu"),
+    (&["gateway.serviceAccount.create=false"], "gateway/serviceAccount/name"),
+    (&["gateway.startupProbe.path=/"], "additional properties 'path' not allowed"),
+    (&["gateway.env.A.value=x"], "gateway/env/A"),
+    (&["posthog.ca.secret=a", "posthog.ca.configMap=b"], "posthog/ca"),
+    (&["delivery.extraVolumes[0].name=secrets"], "the chart has a volume secrets: name yours otherwise"),
+    (&["delivery.strategy.maxSurge=0"], "delivery/strategy"),
+    (&["delivery.disruptionBudget.maxUnavailable=0"], "delivery/disruptionBudget/maxUnavailable"),
     (&["gateway.env.lower=x"], "additional properties 'lower' not allowed"),
     (&["gateway.env.MOEHOG__ADMIN__LISTEN=x"], "gateway.env.MOEHOG__ADMIN__LISTEN is set by the chart"),
     (&["gateway.terminationGracePeriodSeconds=30", "preStopSeconds=15"], "so 35 or more"),
