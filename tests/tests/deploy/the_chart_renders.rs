@@ -33,7 +33,7 @@ fn the_same_values_render_the_same() -> anyhow::Result<()> {
 }
 
 /// Values that must be refused, and what the message must say.
-const REFUSED: [(&[&str], &str); 43] = [
+const REFUSED: [(&[&str], &str); 49] = [
     (&["image.registry="], "it has no default: build the images with `cargo xtask images`, push them"),
     (&["image.tag=latest"], "name a version, or set image"),
     (&["image.digests.gateway=sha256:12"], "image/digests/gateway"),
@@ -75,6 +75,12 @@ const REFUSED: [(&[&str], &str); 43] = [
     (&["api.tokenKeys=null"], "missing property 'tokenKeys'"),
     (&["api.tokens={a}"], "additional properties 'tokens' not allowed"),
     (&["tests.source=elsewhere"], "sources does not name elsewhere"),
+    (&["gateway.service.type=ExternalName"], "one of 'ClusterIP', 'NodePort', 'LoadBalancer'"),
+    (&["gateway.service.externalTrafficPolicy=Local"], "gateway/service/externalTrafficPolicy"),
+    (&["gateway.service.type=NodePort", "gateway.service.loadBalancerClass=a"], "gateway/service/loadBalancerClass"),
+    (&["ipFamilies[0]=IPv5"], "ipFamilies/0"),
+    (&["ingress.enabled=true", "ingress.hosts[0].host=a.example:443"], "ingress/hosts/0/host"),
+    (&["httpRoute.parentRefs[0].sectionName=a"], "missing property 'name'"),
     (&["ingress.enabled=true"], "the public name that MoEngage posts to"),
     (&["httpRoute.enabled=true", "httpRoute.hostname=a.example"], "hostname and parentRef.name are needed"),
 ];

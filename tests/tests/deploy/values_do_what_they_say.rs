@@ -2,6 +2,7 @@
 
 mod names;
 mod pods;
+mod services;
 
 use anyhow::Context;
 use moehog_tests::Chart;

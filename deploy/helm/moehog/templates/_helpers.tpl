@@ -95,6 +95,37 @@ spec:
 {{- get (dict "transformer" "50051" "delivery" "50052") .service -}}
 {{- end }}
 
+{{/* Address families of a Service. */}}
+{{- define "moehog.families" -}}
+{{- with .Values.ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with .Values.ipFamilies }}
+ipFamilies: {{ toJson . }}
+{{- end }}
+{{- end }}
+
+{{/* Public names of an Ingress, as a list of { host, paths, tlsSecretName }. */}}
+{{- define "moehog.ingressHosts" -}}
+{{- $hosts := .Values.ingress.hosts -}}
+{{- with .Values.ingress }}{{ if .host }}{{ $hosts = prepend $hosts (dict "host" .host "tlsSecretName" .tlsSecretName) }}{{ end }}{{ end -}}
+{{ toYaml $hosts }}
+{{- end }}
+
+{{/* Public names of an HTTPRoute, as a list. */}}
+{{- define "moehog.routeHosts" -}}
+{{ with .Values.httpRoute }}{{ concat (list .hostname) .hostnames | compact | uniq | toJson }}{{ end }}
+{{- end }}
+
+{{/* A name that MoEngage posts to; empty when the chart knows none. */}}
+{{- define "moehog.publicHost" -}}
+{{- if .Values.ingress.enabled -}}
+{{ (include "moehog.ingressHosts" . | fromYamlArray | first).host }}
+{{- else if .Values.httpRoute.enabled -}}
+{{ include "moehog.routeHosts" . | fromJsonArray | first }}
+{{- end -}}
+{{- end }}
+
 {{/* A worker's Service: headless, since one gRPC connection behind a ClusterIP would call one pod for ever. */}}
 {{- define "moehog.workerService" -}}
 apiVersion: v1
@@ -102,6 +133,7 @@ kind: Service
 metadata: {{- include "moehog.metadata" (merge (dict "name" (printf "%s-headless" (include "moehog.name" .)) "annotations" (index .root.Values .service).serviceAnnotations) .) | nindent 2 }}
 spec:
   clusterIP: None
+  {{- include "moehog.families" .root | replace "\n" "\n  " }}
   selector: {{- include "moehog.selector" . | nindent 4 }}
   ports:
     # names lead to pods, not to a proxy: port and targetPort are one
@@ -464,8 +496,9 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- if and (eq .Values.delivery.autoscaling.mode "keda") (not .Values.delivery.autoscaling.keda.serverAddress) -}}
 {{- fail "delivery.autoscaling.keda.serverAddress: where is the Prometheus that scrapes the gateways? As in http://prometheus.monitoring:9090" -}}
 {{- end -}}
-{{- if and .Values.ingress.enabled (not .Values.ingress.host) -}}{{- fail "ingress.host: the public name that MoEngage posts to" -}}{{- end -}}
-{{- if and .Values.httpRoute.enabled (not (and .Values.httpRoute.hostname .Values.httpRoute.parentRef.name)) -}}
+{{- if and .Values.ingress.enabled (not (or .Values.ingress.host .Values.ingress.hosts)) -}}{{- fail "ingress.host: the public name that MoEngage posts to" -}}{{- end -}}
+{{- $route := .Values.httpRoute -}}
+{{- if and $route.enabled (not (and (or $route.hostname $route.hostnames) (or $route.parentRef.name $route.parentRefs))) -}}
 {{- fail "httpRoute: hostname and parentRef.name are needed" -}}
 {{- end -}}
 {{- end }}

@@ -1,14 +1,12 @@
 //! Words from fixed lists, which schemas take as any text.
 
-use serde_json::Value;
-
 use super::{
     Check, Faults,
     manifest::{Manifest, keyed, text, title},
 };
 
 /// Keys whose value is one of these, wherever they stand.
-const WORDS: [(&str, &[&str]); 16] = [
+const WORDS: [(&str, &[&str]); 19] = [
     ("pathType", &["Prefix", "Exact", "ImplementationSpecific"]),
     ("accessModes", &["ReadWriteOnce", "ReadWriteOncePod"]),
     ("policyTypes", &["Ingress", "Egress"]),
@@ -25,6 +23,9 @@ const WORDS: [(&str, &[&str]); 16] = [
     ("usages", &["digital signature", "client auth", "server auth", "cert sign", "crl sign"]),
     ("rotationPolicy", &["Always", "Never"]),
     ("helm.sh/hook", &["test"]),
+    ("externalTrafficPolicy", &["Cluster", "Local"]),
+    ("ipFamilyPolicy", &["SingleStack", "PreferDualStack", "RequireDualStack"]),
+    ("ipFamilies", &["IPv4", "IPv6"]),
 ];
 
 pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
@@ -46,8 +47,11 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
             }
         }
         if object["kind"] == "Service" {
-            let well = matches!(&object["spec"]["type"], Value::Null) || object["spec"]["type"] == "ClusterIP";
-            faults.unless(well, Check::WordsAreSpelled, title(object), format!("type: {}", object["spec"]["type"]));
+            let (kind, spec) = (&object["spec"]["type"], &object["spec"]);
+            // only the gateways' one may be reached from outside of the cluster
+            let public = spec["clusterIP"] != "None" && ["NodePort", "LoadBalancer"].contains(&text(kind));
+            let well = kind.is_null() || kind == "ClusterIP" || public;
+            faults.unless(well, Check::WordsAreSpelled, title(object), format!("type: {kind}"));
         }
     }
     for pod in manifest.pods() {

@@ -82,7 +82,7 @@ fn a_namespace_of_ones_own_is_that_of_every_object_and_address() -> anyhow::Resu
     let called = pods(&objects, "gateway")?.variable("MOEHOG__DELIVERY__ADDRESS");
     ensure!(called == Some("dns://shop-events-delivery-headless.events.svc:50052"), "delivery is called at {called:?}");
     let test = find(&objects, "Pod", "shop-events-test")?;
-    let asked = |argument: &Value| text(argument).contains("//shop-events-gateway.events.svc/");
+    let asked = |argument: &Value| text(argument).contains("//shop-events-gateway.events.svc:80/");
     let arguments = &test["spec"]["containers"][0]["args"];
     ensure!(
         arguments.as_array().is_some_and(|arguments| arguments.iter().any(asked)),
