@@ -115,6 +115,8 @@ checks! {
     QueriesParse,
     /// Alerts have a severity, a summary and a runbook.
     AlertsAreWhole,
+    /// A dashboard's panels have a title, a text and queries of one namespace, and legends name labels that these keep.
+    DashboardsAreWhole,
     /// Scrapes reach the admin port of each service.
     MetricsAreScraped,
 }

@@ -33,7 +33,7 @@ fn the_same_values_render_the_same() -> anyhow::Result<()> {
 }
 
 /// Values that must be refused, and what the message must say.
-const REFUSED: [(&[&str], &str); 49] = [
+const REFUSED: [(&[&str], &str); 52] = [
     (&["image.registry="], "it has no default: build the images with `cargo xtask images`, push them"),
     (&["image.tag=latest"], "name a version, or set image"),
     (&["image.digests.gateway=sha256:12"], "image/digests/gateway"),
@@ -75,6 +75,9 @@ const REFUSED: [(&[&str], &str); 49] = [
     (&["api.tokenKeys=null"], "missing property 'tokenKeys'"),
     (&["api.tokens={a}"], "additional properties 'tokens' not allowed"),
     (&["tests.source=elsewhere"], "sources does not name elsewhere"),
+    (&["metrics.serviceMonitor.interval=15 s"], "metrics/serviceMonitor/interval"),
+    (&["metrics.podMonitor.enabled=true", "metrics.serviceMonitor.enabled=true"], "at '/metrics'"),
+    (&["extraObjects[0]=1"], "extraObjects/0"),
     (&["gateway.service.type=ExternalName"], "one of 'ClusterIP', 'NodePort', 'LoadBalancer'"),
     (&["gateway.service.externalTrafficPolicy=Local"], "gateway/service/externalTrafficPolicy"),
     (&["gateway.service.type=NodePort", "gateway.service.loadBalancerClass=a"], "gateway/service/loadBalancerClass"),
