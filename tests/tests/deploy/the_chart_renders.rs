@@ -228,6 +228,31 @@ fn the_plain_manifests_are_what_the_chart_renders() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_table_of_values_is_what_schema_and_defaults_say() -> anyhow::Result<()> {
+    let Some(chart) = chart("the table of values is what schema and defaults say")? else { return Ok(()) };
+    let committed = fs::read_to_string(chart.directory().join("README.md"))?;
+    ensure!(
+        committed == chart.readme()?,
+        "deploy/helm/moehog/README.md does not tell the values as they are; renew it: cargo xtask render"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_chart_is_of_the_version_of_the_services() -> anyhow::Result<()> {
+    let Some(chart) = chart("the chart is of the version of the services")? else { return Ok(()) };
+    let about: Value = serde_saphyr::from_str(&fs::read_to_string(chart.directory().join("Chart.yaml"))?)?;
+    for version in [&about["version"], &about["appVersion"]] {
+        ensure!(
+            version == env!("CARGO_PKG_VERSION"),
+            "Chart.yaml says {version}, Cargo.toml {}",
+            env!("CARGO_PKG_VERSION")
+        );
+    }
+    Ok(())
+}
+
 /// The objects that `kubectl kustomize` makes of a directory, and those of a manifest, in one order.
 fn kustomized(directory: &Path, manifest: &str) -> anyhow::Result<[Vec<Value>; 2]> {
     let built = stdout(Tools::fetch()?.kubectl().arg("kustomize").arg(directory))?;
