@@ -3,6 +3,7 @@
 mod deploy {
     mod alerts_are_of_their_release;
     mod alerts_ask_for_what_is_there;
+    mod autoscaler;
     mod autoscalers_ask_one_question;
     mod cluster;
     mod every_render_fits_together;
@@ -13,7 +14,7 @@ mod deploy {
     mod the_chart_renders;
     mod the_compose_file_starts_what_it_says;
     mod types;
-    mod what_runs_is_kept;
     mod values_do_what_they_say;
+    mod what_runs_is_kept;
     mod world;
 }

@@ -76,6 +76,8 @@ pub(crate) struct TransformCall {
 pub(crate) struct DeliverCall {
     pub(crate) events: Vec<Key>,
     pub(crate) probe: bool,
+    /// Thousandths of a full call that it is.
+    fullness: usize,
 }
 
 /// A record call under way.
@@ -101,6 +103,8 @@ pub(crate) struct Lane {
     gate: Gate,
     window: Window,
     load: Told,
+    /// Of the Deliver calls under way, in thousandths of a full call.
+    fullness: usize,
     chance: Chance,
     retry: Backoff,
     /// For waits that are nobody's fault: delivery has no room or is not there.
@@ -146,6 +150,7 @@ impl Lane {
             gate: Gate::new(config, now),
             window: Window::new(limits.deliver_calls_of_all),
             load: Told::new(),
+            fullness: 0,
             chance: Chance::new(seed),
             retry: Backoff::new(config.retry_first, config.retry_max),
             short: Backoff::new(config.retry_first / 5, config.circuit_probe_max),
@@ -282,7 +287,9 @@ impl Lane {
             }
             request.events.push(waiting.event.clone());
         }
-        Some(Step::Deliver(DeliverCall { events, probe }, request))
+        let fullness = self.fullness_of(&request);
+        self.fullness += fullness;
+        Some(Step::Deliver(DeliverCall { events, probe, fullness }, request))
     }
 
     /// Lists an entry for the next record.

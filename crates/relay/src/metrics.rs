@@ -75,7 +75,7 @@ pub(crate) fn lane(lane: &crate::LaneStatus, now_ms: i64) {
     gauge!("moehog_relay_lane_waiting", &labels).set(lane.unsettled as f64);
     gauge!("moehog_relay_lane_in_flight_bytes", &labels).set(lane.in_flight_bytes as f64);
     gauge!("moehog_relay_lane_deliver_window", &labels).set(lane.window as f64);
-    gauge!("moehog_relay_lane_deliver_calls", &labels).set(lane.calls as f64);
+    gauge!("moehog_relay_lane_full_calls", &labels).set(lane.full_calls);
     gauge!("moehog_relay_lane_backlog", &labels).set(lane.backlog as f64);
     let waited_ms = lane.backlog_since_ms.map_or(0, |since| (now_ms - since).max(0));
     gauge!("moehog_relay_lane_backlog_seconds", &labels).set(waited_ms as f64 / 1000.0);

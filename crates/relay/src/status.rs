@@ -33,6 +33,8 @@ pub struct LaneStatus {
     pub in_flight_bytes: usize,
     /// Deliver calls under way.
     pub calls: usize,
+    /// Full calls that those under way would be: a call of a few events is a small part of one.
+    pub full_calls: f64,
     /// Deliver calls that may be under way.
     pub window: usize,
     /// Entries that wait in the journal and that more deliveries could work on: none while the lane is held, while its
@@ -82,6 +84,7 @@ impl Status {
         }
         (status.in_flight_entries, status.in_flight_events, status.in_flight_bytes) = lane.in_flight();
         (status.calls, status.window) = lane.window();
+        status.full_calls = lane.full_calls();
         status.wants_deliveries = lane.wants_deliveries().then(|| lane.read_until_ms());
     }
 }
@@ -106,6 +109,7 @@ impl LaneStatus {
             in_flight_events: 0,
             in_flight_bytes: 0,
             calls: 0,
+            full_calls: 0.0,
             window: 0,
             backlog: 0,
             backlog_since_ms: None,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use moehog_proto::delivery::DeliverRequest;
+
 use super::{Lane, RecordCall};
 use crate::{
     barrier::Barrier,
@@ -44,6 +46,18 @@ impl Lane {
         self.unrecorded = RecordCall::default();
         (self.received_bytes, self.mapped_bytes, self.draining) = (0, 0, false);
         (self.cursor, self.caught_up, self.keeps_up) = (0, false, false);
+    }
+
+    /// How much of a full call it is, in thousandths: by events or by bytes, whichever fills it sooner.
+    pub(super) fn fullness_of(&self, request: &DeliverRequest) -> usize {
+        let bytes: usize = request.events.iter().map(|event| event.json.len()).sum();
+        let by_events = 1000 * request.events.len() / self.config.deliver_max_events.max(1);
+        by_events.max(1000 * bytes / self.config.deliver_max_bytes.max(1)).min(1000)
+    }
+
+    /// Full Deliver calls that those under way would be.
+    pub(crate) fn full_calls(&self) -> f64 {
+        self.fullness as f64 / 1000.0
     }
 
     /// More deliveries would do more of this lane's work: its destination takes what is sent, as many calls are under way

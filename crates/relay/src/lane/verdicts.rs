@@ -106,6 +106,7 @@ impl Lane {
     /// Takes what came of a Deliver call.
     pub(crate) fn delivered(&mut self, call: &DeliverCall, end: DeliverEnd, now: Now) {
         let events = &call.events;
+        self.fullness -= call.fullness;
         self.load.hear(&end);
         let (fates, requests, answers) = judge_all(end, events.len());
         self.note_attempts(events, &requests, &answers, now);
