@@ -27,7 +27,8 @@ async fn run() -> anyhow::Result<()> {
     server.serve(shutdown).await
 }
 
-/// Whether the certificates that others write can be used. A key without a value holds its destination alone, until it has one.
+/// Whether the certificates that others write can be used. A key without a value holds its destination alone, until it
+/// has one.
 fn look_at_files(config: &Config) -> Result<(), String> {
     config.tls.open().map_err(|error| format!("certificates of section tls: {error}"))?;
     match Delivery::new(config) {

@@ -134,7 +134,7 @@ async fn a_destination_without_a_key_or_a_name_nobody_knows_is_held_with_the_rem
     let mut config = config(&posthog.url());
     config.destinations.clear();
     let client = client(&config);
-    for (name, remedy) in [("default", "POSTHOG_API_KEY"), ("gone", "[destinations.gone]")] {
+    for (name, remedy) in [("default", "set destinations.default.api_key"), ("gone", "[destinations.gone]")] {
         let response = deliver(&client, name, &events(2)).await;
         assert_eq!(words(&response), ["hold"; 2]);
         assert!(reason(&response.verdicts[0]).contains(remedy), "{}", reason(&response.verdicts[0]));

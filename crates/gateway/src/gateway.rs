@@ -215,8 +215,8 @@ fn say_what_waits(journal: &dyn Journal) {
     tracing::info!(
         webhooks,
         by_destination = by_destination.join(", "),
-        remedy = "start a gateway over the same directory again, which delivers them; to take this one away for good, see \"Scale in\" in \
-                  deploy/README.md before its volume goes",
+        remedy = "start a gateway over the same directory again, which delivers them; to take this one away for good, \
+                  see \"Scale in\" in deploy/README.md before its volume goes",
         "webhooks wait in the journal of this gateway and stay there"
     );
 }

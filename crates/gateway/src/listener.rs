@@ -28,8 +28,8 @@ const REQUESTS_GRACE: Duration = Duration::from_secs(5);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// The public port, taken and still closed: whoever connects is refused at once, which a load balancer takes for a gateway that is
-/// not there, and asks another one. An answer of 503 it would hand on to MoEngage.
+/// The public port, taken and still closed: whoever connects is refused at once, which a load balancer takes for a
+/// gateway that is not there, and asks another one. An answer of 503 it would hand on to MoEngage.
 #[derive(Debug)]
 pub(crate) struct Port {
     socket: TcpSocket,

@@ -1,8 +1,9 @@
 //! What load balancers ask on the public port: `/`, `/livez` and `/readyz`.
 //!
-//! GKE and AWS probe the port that they send webhooks to. Anybody may ask, so an answer is a word and says nothing of the inside; the
-//! admin port says why. Such a request is no webhook: it is not counted as one, and what sheds webhooks does not shed it. A gateway
-//! whose journal is full stays ready: its 503 says when to come back, a proxy's 502 would not.
+//! GKE and AWS probe the port that they send webhooks to. Anybody may ask, so an answer is a word and says nothing of
+//! the inside; the admin port says why. Such a request is no webhook: it is not counted as one, and what sheds webhooks
+//! does not shed it. A gateway whose journal is full stays ready: its 503 says when to come back, a proxy's 502 would
+//! not.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};

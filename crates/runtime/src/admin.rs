@@ -34,7 +34,8 @@ impl Readiness {
         *self.0.phase.write().unwrap_or_else(PoisonError::into_inner) = (ready, why.into());
     }
 
-    /// Asks `check` too, each time that somebody asks while the process is said to be ready. The first one given counts.
+    /// Asks `check` too, each time that somebody asks while the process is said to be ready. The first one given
+    /// counts.
     pub fn require(&self, check: impl Fn() -> Result<(), Cow<'static, str>> + Send + Sync + 'static) {
         self.0.check.get_or_init(|| Box::new(check));
     }

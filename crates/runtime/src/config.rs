@@ -145,8 +145,8 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
         .filter(|(name, _)| name.starts_with(PREFIX))
 }
 
-/// Reads a service's command line: `--config FILE`, else `MOEHOG_CONFIG`; `--help` and `--version` print and leave. The command `health`
-/// before them is the caller's.
+/// Reads a service's command line: `--config FILE`, else `MOEHOG_CONFIG`; `--help` and `--version` print and leave. The
+/// command `health` before them is the caller's.
 #[must_use]
 #[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
 pub fn arguments(service: &str) -> Option<PathBuf> {
@@ -161,9 +161,9 @@ pub fn arguments(service: &str) -> Option<PathBuf> {
             }
             other => {
                 println!(
-                    "{service} {}\n\nusage: {service} [--config FILE]\n       {service} health [--config FILE]   asks the one that runs \
-                     whether it is ready: 0, else 1\n\nKeys of the file are set by variables too, such as MOEHOG__ADMIN__LISTEN for \
-                     listen in [admin].",
+                    "{service} {}\n\nusage: {service} [--config FILE]\n       {service} health [--config \
+                     FILE]   asks the one that runs whether it is ready: 0, else 1\n\nKeys of the file are set by \
+                     variables too, such as MOEHOG__ADMIN__LISTEN for listen in [admin].",
                     env!("CARGO_PKG_VERSION")
                 );
                 std::process::exit(if matches!(other, "--help" | "-h") {

@@ -10,8 +10,8 @@ use std::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// A secret of the configuration: a string, `{ file = "…" }` or `{ env = "…" }`. Printed as `***`. One whose file is missing or empty
-/// is empty, and has a [`Secret::fault`] until the file is right.
+/// A secret of the configuration: a string, `{ file = "…" }` or `{ env = "…" }`. Printed as `***`. One whose file is
+/// missing or empty is empty, and has a [`Secret::fault`] until the file is right.
 ///
 /// Clones are one secret: what is read again from its file is seen by all of them.
 #[derive(Clone)]

@@ -1,7 +1,8 @@
 //! How a key of the configuration is set in the process that runs.
 //!
-//! Every service reads its file and `MOEHOG__…` variables. A binary may have shorter ways besides, flags and variables of its own; the
-//! services inside it name them in a remedy, and nowhere else, because a process that knows no such flag would send a person in a circle.
+//! Every service reads its file and `MOEHOG__…` variables. A binary may have shorter ways besides, flags and variables
+//! of its own; the services inside it name them in a remedy, and nowhere else, because a process that knows no such
+//! flag would send a person in a circle.
 
 use std::sync::OnceLock;
 
@@ -23,7 +24,8 @@ pub fn have_shortcuts(shortcuts: &'static [Shortcut]) {
     SHORTCUTS.get_or_init(|| shortcuts);
 }
 
-/// What sets `key` here, for a remedy that begins with "set". `NAME` in a key stands for any name, `default` among them.
+/// What sets `key` here, for a remedy that begins with "set". `NAME` in a key stands for any name, `default` among
+/// them.
 #[must_use]
 pub fn ways_to_set(key: &str) -> String {
     ways(SHORTCUTS.get().copied().unwrap_or_default(), key)

@@ -1,9 +1,10 @@
 //! A start that waits for files which others write.
 //!
-//! A mounted ConfigMap or Secret may have been edited wrongly hours ago, while the processes that run go on with the last good one. One
-//! that starts then, because a node was lost or another replica is wanted, has none. If it ended, it would be started again and again,
-//! ever later. So it stays: alive, unready, with the fault in its log and in `/readyz`. Nobody can connect to its service, so that a
-//! caller finds another replica; it starts as soon as the file is right.
+//! A mounted ConfigMap or Secret may have been edited wrongly hours ago, while the processes that run go on with the
+//! last good one. One that starts then, because a node was lost or another replica is wanted, has none. If it ended, it
+//! would be started again and again, ever later. So it stays: alive, unready, with the fault in its log and in
+//! `/readyz`. Nobody can connect to its service, so that a caller finds another replica; it starts as soon as the file
+//! is right.
 
 use std::{future::IntoFuture, time::Duration};
 
@@ -22,10 +23,12 @@ const SAY_EVERY: Duration = Duration::from_secs(300);
 /// Longest wait for answers of the admin port that are under way.
 const ANSWERS: Duration = Duration::from_secs(1);
 
-/// Asks `look` until it gives what the start needs; its error is one line that names the file, the fault and the remedy. While it waits, the
-/// admin port alone answers, and is given free at the end: `admin` then names it. None where `shutdown` came first.
+/// Asks `look` until it gives what the start needs; its error is one line that names the file, the fault and the
+/// remedy. While it waits, the admin port alone answers, and is given free at the end: `admin` then names it. None
+/// where `shutdown` came first.
 ///
-/// `moehog_runtime_waiting_for_files` is 1 meanwhile, and 0 else. Call it inside the runtime, after telemetry is set up.
+/// `moehog_runtime_waiting_for_files` is 1 meanwhile, and 0 else. Call it inside the runtime, after telemetry is set
+/// up.
 ///
 /// # Errors
 ///

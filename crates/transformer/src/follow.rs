@@ -24,8 +24,8 @@ pub fn open(config: &Mapping) -> anyhow::Result<Transformer> {
     looks(config)().map_err(|fault| anyhow::anyhow!(fault)).context(Exit::Configuration)
 }
 
-/// Looks that end with [`open`]'s transformer, or say what is wrong with the file as it is now: the built-in mapping in its place would
-/// send what the file's rules keep back. Call each inside the runtime.
+/// Looks that end with [`open`]'s transformer, or say what is wrong with the file as it is now: the built-in mapping in
+/// its place would send what the file's rules keep back. Call each inside the runtime.
 pub fn looks(config: &Mapping) -> impl FnMut() -> Result<Transformer, String> + Send + 'static {
     metrics::reloads_begin();
     let config = config.clone();

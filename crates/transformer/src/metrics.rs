@@ -104,7 +104,8 @@ fn reloads(outcome: &'static str, times: u64) {
     counter!("moehog_transformer_mapping_reloads_total", "outcome" => outcome).increment(times);
 }
 
-/// `moehog_transformer_mapping_outdated`: 1 while the mapping in use is not what the file says, since the file is wrong or gone.
+/// `moehog_transformer_mapping_outdated`: 1 while the mapping in use is not what the file says, since the file is wrong
+/// or gone.
 pub(crate) fn outdated(is_outdated: bool) {
     gauge!("moehog_transformer_mapping_outdated").set(f64::from(u8::from(is_outdated)));
 }

@@ -29,11 +29,12 @@ pub(crate) struct Arguments {
     /// Takes the binaries from this directory, such as target/release, and builds none. They must suit glibc 2.36.
     #[arg(long, value_name = "DIRECTORY")]
     binaries: Option<PathBuf>,
-    /// Kinds of machine that they are for, as in linux/amd64,linux/arm64; this machine's own where none is named. Several are pushed
-    /// under one name, of which each machine takes its own.
+    /// Kinds of machine that they are for, as in linux/amd64,linux/arm64; this machine's own where none is named.
+    /// Several are pushed under one name, of which each machine takes its own.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = ["linux/amd64", "linux/arm64"])]
     platform: Vec<String>,
-    /// Builds nothing: asks the registry for the digests of the base images and writes them into deploy/base-images.env.
+    /// Builds nothing: asks the registry for the digests of the base images and writes them into
+    /// deploy/base-images.env.
     #[arg(long, conflicts_with_all = ["push", "binaries", "platform"])]
     pin: bool,
     /// What builds them; by default docker where its daemon answers, else buildah.
@@ -298,7 +299,8 @@ mod tests {
         assert_eq!(
             line,
             "docker build --file deploy/Dockerfile --build-arg SERVICE=moehog-delivery \
-             --build-arg RUST=rust@sha256:12 --build-arg RUNTIME=cc --label org.opencontainers.image.version=0.1.0 --label org.opencontainers.image.revision=5066194 \
+             --build-arg RUST=rust@sha256:12 --build-arg RUNTIME=cc --label org.opencontainers.image.version=0.1.0 \
+             --label org.opencontainers.image.revision=5066194 \
              --tag ghcr.io/you/moehog-delivery:0.1.0 ."
         );
     }

@@ -1,4 +1,5 @@
-//! A file that was edited wrongly meets a process that starts: it stays, unready, and nothing is lost or mapped otherwise.
+//! A file that was edited wrongly meets a process that starts: it stays, unready, and nothing is lost or mapped
+//! otherwise.
 
 use std::{fs, net::Ipv4Addr, path::Path};
 

@@ -81,7 +81,8 @@ async fn delivered_webhooks_fill_the_budget_and_none_is_refused() -> anyhow::Res
     moehog.finish().await
 }
 
-/// A budget above the volume, as a size change that failed leaves it: the volume is the bound, and delivered webhooks give way in time.
+/// A budget above the volume, as a size change that failed leaves it: the volume is the bound, and delivered webhooks
+/// give way in time.
 #[tokio::test]
 async fn a_budget_that_the_volume_cannot_hold_refuses_nothing_that_was_delivered_before() -> anyhow::Result<()> {
     const VOLUME: u64 = 24 << 20;

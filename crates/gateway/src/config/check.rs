@@ -65,8 +65,8 @@ impl Config {
 }
 
 impl Config {
-    /// Tokens and keys that have no value: a text that is empty, or a file that is or that cannot be read. Each with its key and what
-    /// to do.
+    /// Tokens and keys that have no value: a text that is empty, or a file that is or that cannot be read. Each with
+    /// its key and what to do.
     pub(crate) fn secret_faults(&self, of: impl Fn(&Secret) -> bool) -> Vec<String> {
         let secrets = self.all_secrets().into_iter().filter(|(_, secret)| of(secret));
         secrets.filter_map(|(key, secret)| Some(format!("{key} {}", secret.fault()?))).collect()

@@ -240,5 +240,14 @@ pub(crate) fn key_remedy(destination: &str) -> String {
     format!("set {}", ways_to_set(&format!("destinations.{destination}.api_key")))
 }
 
+/// What to do about a project key that no destination has.
+pub(super) fn capture_key_remedy(refusal: Refusal) -> String {
+    let ways = ways_to_set("destinations.NAME.api_key");
+    match refusal {
+        Refusal::KeyUnknown => format!("send the project key of a configured destination, or set {ways} to this one"),
+        _ => format!("configure the destinations: set {ways}"),
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,6 @@ use moehog_proto::{
     event::TraceContext,
     journal::{EntryHeader, Kind},
 };
-use moehog_runtime::ways_to_set;
 use moehog_telemetry::trace::{self, Operation};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Span, field::Empty, info_span, record_all};
@@ -30,7 +29,7 @@ use tracing::{Span, field::Empty, info_span, record_all};
 use super::{
     Answer, Ingest, Refusal,
     answers::{self, Help},
-    auth::Origin,
+    auth::{Origin, capture_key_remedy},
     feedback::{self, Listening, Plan, Said},
     limits::{self, Share},
     refused::Refused,
@@ -308,15 +307,6 @@ impl Ingest {
             }
         }
         Ok(Appended::Now(appended?, listening))
-    }
-}
-
-/// What to do about a project key that no destination has.
-fn capture_key_remedy(refusal: Refusal) -> String {
-    let ways = ways_to_set("destinations.NAME.api_key");
-    match refusal {
-        Refusal::KeyUnknown => format!("send the project key of a configured destination, or set {ways} to this one"),
-        _ => format!("configure the destinations: set {ways}"),
     }
 }
 

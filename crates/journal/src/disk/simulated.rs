@@ -10,11 +10,13 @@ use rand::Rng;
 
 use self::{
     inode::Inode,
+    lock::Lock,
     state::{Change, Fate, State},
 };
 use super::{Disk, File};
 
 mod inode;
+mod lock;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -312,21 +314,6 @@ impl Disk for SimulatedDisk {
         };
         self.call(generation, Call::Lock, works, |_| {})?;
         Ok(Box::new(Lock { disk: self.clone(), generation }))
-    }
-}
-
-/// The lock, free again when dropped or when its process has died.
-struct Lock {
-    disk: SimulatedDisk,
-    generation: u64,
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let mut state = self.disk.shared.state.lock();
-        if state.generation == self.generation {
-            state.locked = false;
-        }
     }
 }
 

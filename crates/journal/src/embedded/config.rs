@@ -53,7 +53,8 @@ impl Config {
         }
     }
 
-    /// The same, with a budget that a file system of `size` bytes could ever hold, and segments of which it holds enough.
+    /// The same, with a budget that a file system of `size` bytes could ever hold, and segments of which it holds
+    /// enough.
     #[must_use]
     pub(super) fn within(self, size: u64) -> Self {
         // a file system keeps some to itself: ext4 a twentieth for the superuser

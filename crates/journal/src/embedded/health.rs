@@ -12,7 +12,8 @@ use super::{Log, format::create_over};
 /// A group of appends that the disk has been at for this long: all of its webhooks were given up before.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
 
-/// A file that is written to see whether the disk works, and removed again. What a crash leaves of it the next start removes.
+/// A file that is written to see whether the disk works, and removed again. What a crash leaves of it the next start
+/// removes.
 const TRIED: &str = "tried.new";
 
 /// The least that is tried to write.
@@ -54,14 +55,16 @@ impl Health {
 }
 
 impl Log {
-    /// Whether the disk takes what is appended: it does not from an append that failed, or that it has been at for seconds, until
-    /// one works, or [`Log::maintain`] has seen that one would. A full journal is no failure of the disk.
+    /// Whether the disk takes what is appended: it does not from an append that failed, or that it has been at for
+    /// seconds, until one works, or [`Log::maintain`] has seen that one would. A full journal is no failure of the
+    /// disk.
     #[must_use]
     pub fn disk_works(&self) -> bool {
         self.health.is_well(Instant::now())
     }
 
-    /// Tries what the last append needed, where it failed: whoever asks for readiness sends nothing until the disk works again.
+    /// Tries what the last append needed, where it failed: whoever asks for readiness sends nothing until the disk
+    /// works again.
     pub(super) fn try_failed_disk(&self) {
         let Some(bytes) = self.health.0.lock().refused else { return };
         let tried = || -> io::Result<()> {

@@ -235,8 +235,8 @@ impl Log {
     }
 }
 
-/// With the budget that is in force. Delivered webhooks give way when the budget is full, and not when the disk is: a budget that the
-/// disk cannot hold would refuse webhooks over those.
+/// With the budget that is in force. Delivered webhooks give way when the budget is full, and not when the disk is: a
+/// budget that the disk cannot hold would refuse webhooks over those.
 fn fit(config: Config, disk: &dyn Disk) -> Result<Config, OpenError> {
     let Some(size) = disk.size().what("ask the file system for its size")? else { return Ok(config) };
     let configured = config.budget_bytes;
@@ -246,7 +246,8 @@ fn fit(config: Config, disk: &dyn Disk) -> Result<Config, OpenError> {
             configured,
             in_force = config.budget_bytes,
             file_system = size,
-            "journal.budget_bytes is more than its file system could ever hold, and is bounded by it: lower it, or take a larger volume"
+            "journal.budget_bytes is more than its file system could ever hold, and is bounded by it: lower it, or take \
+             a larger volume"
         );
     }
     Ok(config)
