@@ -70,10 +70,9 @@ fn several_deliveries_find_it_together() {
             }
         }
         mean /= stories.len() as f64;
-        // each alone would only leave its part to the others, and stay at the most
+        // less surely than one alone does; with trials at any time two come to 30 of 32
         let most = (MAX * deliveries) as f64;
-        println!("{deliveries}: {mean} of {most}");
-        assert!((6.0..=most * 0.75).contains(&mean), "{mean:.1} of {most}: {stories:#?}");
+        assert!((6.0..=most * 0.87).contains(&mean), "{mean:.1} of {most}: {stories:#?}");
     }
 }
 
