@@ -1,11 +1,14 @@
 //! The Helm chart, rendered.
 
+mod table;
+
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::tools::{Tools, root, stdout};
 
@@ -138,6 +141,46 @@ impl Chart {
     /// The chart does not render.
     pub fn plain(&self) -> anyhow::Result<String> {
         self.render(&[self.values("embedded")], &[])
+    }
+
+    /// What the chart's README must be: as it is, with the table of values made of their schema and their defaults.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read, or a value has no description.
+    pub fn readme(&self) -> anyhow::Result<String> {
+        let read = |name: &str| {
+            let path = self.directory.join(name);
+            fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+        };
+        let schema = serde_json::from_str(&read("values.schema.json")?).context("read the schema of the values")?;
+        let defaults = serde_saphyr::from_str(&read("values.yaml")?).context("read values.yaml")?;
+        table::replace_table(&read("README.md")?, &schema, &defaults)
+    }
+
+    /// Packs the chart as it lies in this directory, for others to install, into another one; gives the file.
+    ///
+    /// # Errors
+    ///
+    /// helm refuses it, or the directory cannot be written.
+    pub fn package(&self, chart: &Path, into: &Path) -> anyhow::Result<PathBuf> {
+        let said = stdout(self.tools.helm().arg("package").arg(chart).arg("--destination").arg(into))?;
+        let path = said.trim().rsplit(": ").next().map(PathBuf::from).context("where the package is")?;
+        ensure!(path.is_file(), "helm says that the package is {}, and it is not there", path.display());
+        Ok(path)
+    }
+
+    /// Pushes a package to an OCI registry with the logins of the person who runs it; `more` are further arguments. Gives what helm says.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not take it.
+    pub fn push(&self, package: &Path, registry: &str, more: &[&str]) -> anyhow::Result<String> {
+        let mut helm = self.tools.helm_with_logins();
+        let output = helm.arg("push").arg(package).arg(registry).args(more).output().context("start helm")?;
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "helm push: {}: {}", output.status, said.trim());
+        Ok(said.trim().to_string())
     }
 
     /// A command of helm on the chart with these values.

@@ -49,6 +49,14 @@ impl Tools {
         helm
     }
 
+    /// helm with the settings of the person who runs it, such as the registries that they are logged in to.
+    #[must_use]
+    pub fn helm_with_logins(&self) -> Command {
+        let mut helm = Command::new(self.0.join("helm"));
+        helm.stdin(Stdio::null());
+        helm
+    }
+
     /// kubectl.
     #[must_use]
     pub fn kubectl(&self) -> Command {

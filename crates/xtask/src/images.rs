@@ -13,7 +13,7 @@ use self::bases::Bases;
 use crate::workspace;
 
 /// The images, each with the binary of its name.
-const IMAGES: [&str; 4] = ["moehog-gateway", "moehog-transformer", "moehog-delivery", "moehog"];
+pub(crate) const IMAGES: [&str; 4] = ["moehog-gateway", "moehog-transformer", "moehog-delivery", "moehog"];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -204,7 +204,8 @@ impl Plan {
     }
 }
 
-fn registry(text: &str) -> Result<String, String> {
+/// Reads the registry and path that images are named by.
+pub(crate) fn registry(text: &str) -> Result<String, String> {
     let text = text.trim_end_matches('/');
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || "._-/:".contains(letter);
     if text.is_empty() || text.contains("://") || !text.chars().all(allowed) || text != text.to_lowercase() {

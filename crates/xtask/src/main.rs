@@ -14,6 +14,7 @@
 )]
 
 mod bench;
+mod chart;
 mod deploy;
 mod images;
 mod mutants;
@@ -52,8 +53,10 @@ enum Command {
     Soak(soak::Arguments),
     /// Breaks named lines one at a time in a copy of the tree; each must turn a test red.
     Mutants(mutants::Arguments),
-    /// Renders the plain manifests in deploy/kubernetes anew from the Helm chart.
+    /// Makes anew from the Helm chart what is committed: the plain manifests in deploy/kubernetes and the table of values.
     Render,
+    /// Packs the Helm chart for others to install, and pushes it to an OCI registry.
+    Chart(chart::Arguments),
     /// Shows the chart to a real cluster: every render checked by the API server, then installed, tested and uninstalled.
     Deploy(deploy::Arguments),
     /// Writes down what this release promises to those after it.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
+        Command::Chart(arguments) => chart::run(&arguments),
         Command::Render => render::run(),
         Command::Deploy(arguments) => deploy::run(&arguments),
         Command::Release(arguments) => release::run(&arguments),

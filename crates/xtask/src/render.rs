@@ -1,4 +1,4 @@
-//! `cargo xtask render`: the plain manifests, made anew from the chart.
+//! `cargo xtask render`: what is made of the chart and committed, made anew: the plain manifests and the table of values.
 
 use std::fs;
 
@@ -8,8 +8,13 @@ use moehog_tests::Chart;
 use crate::workspace;
 
 pub(crate) fn run() -> anyhow::Result<bool> {
-    let path = workspace::root().join("deploy/kubernetes/embedded/moehog.yaml");
-    fs::write(&path, Chart::open()?.plain()?).with_context(|| format!("write {}", path.display()))?;
-    println!("wrote {}", path.display());
+    let chart = Chart::open()?;
+    for (path, content) in [
+        (workspace::root().join("deploy/kubernetes/embedded/moehog.yaml"), chart.plain()?),
+        (chart.directory().join("README.md"), chart.readme()?),
+    ] {
+        fs::write(&path, content).with_context(|| format!("write {}", path.display()))?;
+        println!("wrote {}", path.display());
+    }
     Ok(true)
 }

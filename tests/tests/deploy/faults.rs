@@ -91,8 +91,8 @@ checks! {
     ReplicasHaveOneOwner,
     /// Quantities can be read, and requests are within limits.
     QuantitiesFit,
-    /// Memory is limited and CPU is not.
-    LimitsAreMemoryOnly,
+    /// Memory is limited, and CPU is not, or not below the threads that run on it.
+    LimitsLeaveRoom,
     /// Threads follow the requested CPUs.
     ThreadsFollowRequests,
     /// What Pod Security `restricted` asks, and a root that is read-only.
@@ -115,6 +115,8 @@ checks! {
     QueriesParse,
     /// Alerts have a severity, a summary and a runbook.
     AlertsAreWhole,
+    /// A dashboard's panels have a title, a text and queries of one namespace, and legends name labels that these keep.
+    DashboardsAreWhole,
     /// Scrapes reach the admin port of each service.
     MetricsAreScraped,
 }

@@ -33,7 +33,7 @@ fn the_same_values_render_the_same() -> anyhow::Result<()> {
 }
 
 /// Values that must be refused, and what the message must say.
-const REFUSED: [(&[&str], &str); 32] = [
+const REFUSED: [(&[&str], &str); 52] = [
     (&["image.registry="], "it has no default: build the images with `cargo xtask images`, push them"),
     (&["image.tag=latest"], "name a version, or set image"),
     (&["image.digests.gateway=sha256:12"], "image/digests/gateway"),
@@ -43,10 +43,21 @@ const REFUSED: [(&[&str], &str); 32] = [
     (&["gateway.replicas=0"], "gateway/replicas"),
     (&["gateway.journal.accessMode=ReadWriteMany"], "one of 'ReadWriteOnce', 'ReadWriteOncePod'"),
     (&["gateway.journal.size=20GB"], "gateway/journal/size"),
-    (&["gateway.resources.limits.cpu=2"], "additional properties 'cpu' not allowed"),
+    (&["gateway.resources.limits.gpu=2"], "additional properties 'gpu' not allowed"),
+    (&["gateway.resources.limits.cpu=two"], "gateway/resources/limits/cpu"),
+    (&["gateway.serviceAccount.create=false"], "gateway/serviceAccount/name"),
+    (&["gateway.startupProbe.path=/"], "additional properties 'path' not allowed"),
+    (&["gateway.env.A.value=x"], "gateway/env/A"),
+    (&["posthog.ca.secret=a", "posthog.ca.configMap=b"], "posthog/ca"),
+    (&["delivery.extraVolumes[0].name=secrets"], "the chart has a volume secrets: name yours otherwise"),
+    (&["delivery.strategy.maxSurge=0"], "delivery/strategy"),
+    (&["delivery.disruptionBudget.maxUnavailable=0"], "delivery/disruptionBudget/maxUnavailable"),
     (&["gateway.env.lower=x"], "additional properties 'lower' not allowed"),
     (&["gateway.env.MOEHOG__ADMIN__LISTEN=x"], "gateway.env.MOEHOG__ADMIN__LISTEN is set by the chart"),
     (&["gateway.terminationGracePeriodSeconds=30", "preStopSeconds=15"], "so 35 or more"),
+    (&["fullnameOverride=a-name-of-more-than-the-forty-letters-there-are"], "fullnameOverride"),
+    (&["commonLabels.app\\.kubernetes\\.io/name=a"], "the chart sets it"),
+    (&["gateway.podLabels.a=b c"], "gateway/podLabels"),
     (&["spread=Never"], "one of 'ScheduleAnyway', 'DoNotSchedule'"),
     (&["log.format=xml"], "one of 'json', 'text'"),
     (&["listenHost=localhost"], "listenHost"),
@@ -64,6 +75,15 @@ const REFUSED: [(&[&str], &str); 32] = [
     (&["api.tokenKeys=null"], "missing property 'tokenKeys'"),
     (&["api.tokens={a}"], "additional properties 'tokens' not allowed"),
     (&["tests.source=elsewhere"], "sources does not name elsewhere"),
+    (&["metrics.serviceMonitor.interval=15 s"], "metrics/serviceMonitor/interval"),
+    (&["metrics.podMonitor.enabled=true", "metrics.serviceMonitor.enabled=true"], "at '/metrics'"),
+    (&["extraObjects[0]=1"], "extraObjects/0"),
+    (&["gateway.service.type=ExternalName"], "one of 'ClusterIP', 'NodePort', 'LoadBalancer'"),
+    (&["gateway.service.externalTrafficPolicy=Local"], "gateway/service/externalTrafficPolicy"),
+    (&["gateway.service.type=NodePort", "gateway.service.loadBalancerClass=a"], "gateway/service/loadBalancerClass"),
+    (&["ipFamilies[0]=IPv5"], "ipFamilies/0"),
+    (&["ingress.enabled=true", "ingress.hosts[0].host=a.example:443"], "ingress/hosts/0/host"),
+    (&["httpRoute.parentRefs[0].sectionName=a"], "missing property 'name'"),
     (&["ingress.enabled=true"], "the public name that MoEngage posts to"),
     (&["httpRoute.enabled=true", "httpRoute.hostname=a.example"], "hostname and parentRef.name are needed"),
 ];
@@ -172,14 +192,17 @@ fn without_values_the_message_says_what_to_build_and_to_set() -> anyhow::Result<
 #[test]
 fn every_value_has_a_description_and_every_object_is_closed() -> anyhow::Result<()> {
     let schema = fs::read_to_string(root().join("deploy/helm/moehog/values.schema.json"))?;
-    let mut open = Vec::new();
-    closed("", &serde_json::from_str(&schema)?, &mut open);
-    ensure!(open.is_empty(), "{open:?}");
+    let (schema, mut faults) = (serde_json::from_str::<Value>(&schema)?, Vec::new());
+    find_undescribed_and_open("", &schema, &schema["definitions"], &mut faults);
+    ensure!(faults.is_empty(), "{faults:?}");
     Ok(())
 }
 
 /// Names the values without a description, and the objects that take any name though they name some.
-fn closed(path: &str, schema: &Value, faults: &mut Vec<String>) {
+fn find_undescribed_and_open(path: &str, schema: &Value, definitions: &Value, faults: &mut Vec<String>) {
+    if let Some(name) = schema["$ref"].as_str().and_then(|target| target.strip_prefix("#/definitions/")) {
+        return find_undescribed_and_open(path, &definitions[name], definitions, faults);
+    }
     if schema["description"].as_str().is_none_or(str::is_empty) {
         faults.push(format!("{path} has no description"));
     }
@@ -187,10 +210,10 @@ fn closed(path: &str, schema: &Value, faults: &mut Vec<String>) {
         faults.push(format!("{path} takes names that it does not know"));
     }
     for (name, value) in schema["properties"].as_object().into_iter().flatten() {
-        closed(&format!("{path}.{name}"), value, faults);
+        find_undescribed_and_open(&format!("{path}.{name}"), value, definitions, faults);
     }
     if let Some(items) = schema.get("items") {
-        closed(&format!("{path}[]"), items, faults);
+        find_undescribed_and_open(&format!("{path}[]"), items, definitions, faults);
     }
 }
 
@@ -202,6 +225,31 @@ fn the_plain_manifests_are_what_the_chart_renders() -> anyhow::Result<()> {
         committed == chart.plain()?,
         "deploy/kubernetes/embedded/moehog.yaml is not what the chart renders; renew it: cargo xtask render"
     );
+    Ok(())
+}
+
+#[test]
+fn the_table_of_values_is_what_schema_and_defaults_say() -> anyhow::Result<()> {
+    let Some(chart) = chart("the table of values is what schema and defaults say")? else { return Ok(()) };
+    let committed = fs::read_to_string(chart.directory().join("README.md"))?;
+    ensure!(
+        committed == chart.readme()?,
+        "deploy/helm/moehog/README.md does not tell the values as they are; renew it: cargo xtask render"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_chart_is_of_the_version_of_the_services() -> anyhow::Result<()> {
+    let Some(chart) = chart("the chart is of the version of the services")? else { return Ok(()) };
+    let about: Value = serde_saphyr::from_str(&fs::read_to_string(chart.directory().join("Chart.yaml"))?)?;
+    for version in [&about["version"], &about["appVersion"]] {
+        ensure!(
+            version == env!("CARGO_PKG_VERSION"),
+            "Chart.yaml says {version}, Cargo.toml {}",
+            env!("CARGO_PKG_VERSION")
+        );
+    }
     Ok(())
 }
 

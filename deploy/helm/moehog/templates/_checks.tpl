@@ -35,8 +35,9 @@
 {{- if and (eq .Values.delivery.autoscaling.mode "keda") (not .Values.delivery.autoscaling.keda.serverAddress) -}}
 {{- fail "delivery.autoscaling.keda.serverAddress: where is the Prometheus that scrapes the gateways? As in http://prometheus.monitoring:9090" -}}
 {{- end -}}
-{{- if and .Values.ingress.enabled (not .Values.ingress.host) -}}{{- fail "ingress.host: the public name that MoEngage posts to" -}}{{- end -}}
-{{- if and .Values.httpRoute.enabled (not (and .Values.httpRoute.hostname .Values.httpRoute.parentRef.name)) -}}
+{{- if and .Values.ingress.enabled (not (or .Values.ingress.host .Values.ingress.hosts)) -}}{{- fail "ingress.host: the public name that MoEngage posts to" -}}{{- end -}}
+{{- $route := .Values.httpRoute -}}
+{{- if and $route.enabled (not (and (or $route.hostname $route.hostnames) (or $route.parentRef.name $route.parentRefs))) -}}
 {{- fail "httpRoute: hostname and parentRef.name are needed" -}}
 {{- end -}}
 {{- end }}

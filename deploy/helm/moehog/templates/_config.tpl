@@ -34,6 +34,9 @@ file = "/etc/moehog/mapping/mapping.toml"
 [posthog]
 host = {{ .Values.posthog.host | quote }}
 verify_key = {{ .Values.posthog.verifyKey }}
+{{- with include "moehog.posthogCa" . }}
+ca_file = {{ . | quote }}
+{{- end }}
 
 [telemetry]
 log = {{ .Values.log.level | quote }}

@@ -1,54 +1,90 @@
 {{/* Names. Templates for one service take (dict "root" $ "service" "gateway"). */}}
 
+{{- define "moehog.chartName" -}}
+{{ .Values.nameOverride | default "moehog" }}
+{{- end }}
+
+{{/* What all names begin with: 40 characters, so that the longest suffix fits into a name. One that must be cut ends with
+a hash of the whole, so that no two are cut to the same. */}}
 {{- define "moehog.fullname" -}}
-{{- $name := contains "moehog" .Release.Name | ternary .Release.Name (printf "%s-moehog" .Release.Name) -}}
-{{- $name | trunc 40 | trimSuffix "-" -}}
+{{- $name := include "moehog.chartName" . -}}
+{{- $name = .Values.fullnameOverride | default (contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name)) -}}
+{{- if gt (len $name) 40 -}}
+{{- $name = printf "%s-%s" ($name | trunc 31 | trimSuffix "-") (sha256sum $name | trunc 8) -}}
+{{- end -}}
+{{ $name }}
 {{- end }}
 
 {{- define "moehog.name" -}}
 {{ include "moehog.fullname" .root }}-{{ .service }}
 {{- end }}
 
+{{- define "moehog.namespace" -}}
+{{ .Values.namespaceOverride | default .Release.Namespace }}
+{{- end }}
+
 {{- define "moehog.selector" -}}
-app.kubernetes.io/name: moehog
+app.kubernetes.io/name: {{ include "moehog.chartName" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .service }}
 {{- end }}
 
+{{/* Labels of an object: the recommended ones, which the schema refuses in any value, then `labels` of the dict over commonLabels. */}}
 {{- define "moehog.labels" -}}
 {{ include "moehog.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: moehog
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- with merge dict (.labels | default dict) .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
+{{/* Metadata of an object. The dict may hold besides: `name`, where it is not the service's, `labels` and `annotations`. */}}
 {{- define "moehog.metadata" -}}
-name: {{ include "moehog.name" . }}
-namespace: {{ .root.Release.Namespace }}
+name: {{ .name | default (include "moehog.name" .) }}
+namespace: {{ include "moehog.namespace" .root }}
 labels: {{- include "moehog.labels" . | nindent 2 }}
+{{- with merge dict (.annotations | default dict) .root.Values.commonAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "moehog.accountName" -}}
+{{ (index .root.Values .service).serviceAccount.name | default (include "moehog.name" .) }}
 {{- end }}
 
 {{- define "moehog.serviceAccount" -}}
+{{- $account := (index .root.Values .service).serviceAccount -}}
+{{- if $account.create -}}
 apiVersion: v1
 kind: ServiceAccount
-metadata: {{- include "moehog.metadata" . | nindent 2 }}
-automountServiceAccountToken: false
+metadata: {{- include "moehog.metadata" (merge (dict "name" (include "moehog.accountName" .) "annotations" $account.annotations) .) | nindent 2 }}
+automountServiceAccountToken: {{ $account.automountToken }}
+{{- end }}
 {{- end }}
 
 {{- define "moehog.disruptionBudget" -}}
+{{- $budget := (index .root.Values .service).disruptionBudget -}}
+{{- if $budget.enabled -}}
 apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata: {{- include "moehog.metadata" . | nindent 2 }}
 spec:
-  maxUnavailable: 1
-  unhealthyPodEvictionPolicy: AlwaysAllow
+  {{- if $budget.minAvailable }}
+  minAvailable: {{ $budget.minAvailable }}
+  {{- else }}
+  maxUnavailable: {{ $budget.maxUnavailable }}
+  {{- end }}
+  unhealthyPodEvictionPolicy: {{ $budget.unhealthyPodEvictionPolicy }}
   selector:
     matchLabels: {{- include "moehog.selector" . | nindent 6 }}
+{{- end }}
 {{- end }}
 
 {{/* Name that workers are found by, and that their certificates are for. */}}
 {{- define "moehog.workerHost" -}}
-{{ include "moehog.name" . }}-headless.{{ .root.Release.Namespace }}.svc
+{{ include "moehog.name" . }}-headless.{{ include "moehog.namespace" .root }}.svc
 {{- end }}
 
 {{- define "moehog.adminPort" -}}
@@ -59,19 +95,45 @@ spec:
 {{- get (dict "transformer" "50051" "delivery" "50052") .service -}}
 {{- end }}
 
+{{/* Address families of a Service. */}}
+{{- define "moehog.families" -}}
+{{- with .Values.ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with .Values.ipFamilies }}
+ipFamilies: {{ toJson . }}
+{{- end }}
+{{- end }}
+
+{{/* Public names of an Ingress, as a list of { host, paths, tlsSecretName }. */}}
+{{- define "moehog.ingressHosts" -}}
+{{- $hosts := .Values.ingress.hosts -}}
+{{- with .Values.ingress }}{{ if .host }}{{ $hosts = prepend $hosts (dict "host" .host "tlsSecretName" .tlsSecretName) }}{{ end }}{{ end -}}
+{{ toYaml $hosts }}
+{{- end }}
+
+{{/* Public names of an HTTPRoute, as a list. */}}
+{{- define "moehog.routeHosts" -}}
+{{ with .Values.httpRoute }}{{ concat (list .hostname) .hostnames | compact | uniq | toJson }}{{ end }}
+{{- end }}
+
+{{/* A name that MoEngage posts to; empty when the chart knows none. */}}
+{{- define "moehog.publicHost" -}}
+{{- if .Values.ingress.enabled -}}
+{{ (include "moehog.ingressHosts" . | fromYamlArray | first).host }}
+{{- else if .Values.httpRoute.enabled -}}
+{{ include "moehog.routeHosts" . | fromJsonArray | first }}
+{{- end -}}
+{{- end }}
+
 {{/* A worker's Service: headless, since one gRPC connection behind a ClusterIP would call one pod for ever. */}}
 {{- define "moehog.workerService" -}}
 apiVersion: v1
 kind: Service
-metadata:
-  name: {{ include "moehog.name" . }}-headless
-  namespace: {{ .root.Release.Namespace }}
-  labels: {{- include "moehog.labels" . | nindent 4 }}
-  {{- with (index .root.Values .service).serviceAnnotations }}
-  annotations: {{- toYaml . | nindent 4 }}
-  {{- end }}
+metadata: {{- include "moehog.metadata" (merge (dict "name" (printf "%s-headless" (include "moehog.name" .)) "annotations" (index .root.Values .service).serviceAnnotations) .) | nindent 2 }}
 spec:
   clusterIP: None
+  {{- include "moehog.families" .root | replace "\n" "\n  " }}
   selector: {{- include "moehog.selector" . | nindent 4 }}
   ports:
     # names lead to pods, not to a proxy: port and targetPort are one
@@ -109,7 +171,7 @@ spec:
 {{ $left }}
 {{- end }}
 
-{{/* Variables that the chart sets, as a list of name and value; a service's env may hold none of these. */}}
+{{/* Variables that the chart sets, then those of a service's env, which may hold none of the chart's. */}}
 {{- define "moehog.env" -}}
 {{- $service := index .root.Values .service -}}
 {{- $env := dict "TOKIO_WORKER_THREADS" (include "moehog.threads" .) -}}
@@ -142,8 +204,13 @@ spec:
 {{- $_ := set $env $name $value -}}
 {{- end -}}
 {{- range $name := keys $env | sortAlpha }}
+{{- $value := get $env $name }}
 - name: {{ $name }}
-  value: {{ get $env $name | quote }}
+  {{- if kindIs "map" $value }}
+  {{- toYaml $value | nindent 2 }}
+  {{- else }}
+  value: {{ $value | quote }}
+  {{- end }}
 {{- end }}
 {{- range $name, $field := dict "POD_NAME" "metadata.name" "POD_NAMESPACE" "metadata.namespace" "POD_UID" "metadata.uid" "NODE_NAME" "spec.nodeName" }}
 - name: {{ $name }}
@@ -181,12 +248,10 @@ service.namespace=$(POD_NAMESPACE),service.instance.id=$(POD_UID),service.versio
 {{- end }}
 
 {{- define "moehog.podMetadata" -}}
-labels: {{- include "moehog.labels" . | nindent 2 }}
-annotations:
-  checksum/config: {{ include "moehog.toml" .root | sha256sum }}
-  {{- with (index .root.Values .service).podAnnotations }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+{{- $service := index .root.Values .service -}}
+labels: {{- include "moehog.labels" (merge (dict "labels" $service.podLabels) .) | nindent 2 }}
+{{- $checksum := dict "checksum/config" (include "moehog.toml" .root | sha256sum) }}
+annotations: {{- merge $checksum $service.podAnnotations .root.Values.commonAnnotations | toYaml | nindent 2 }}
 {{- end }}
 
 {{/* Everything of a pod's spec but the gateway's volume claim. */}}
@@ -194,44 +259,42 @@ annotations:
 {{- $service := index .root.Values .service -}}
 {{- $secretKeys := include "moehog.secretKeys" . -}}
 {{- $mapping := and (eq .service "transformer") .root.Values.mapping.files -}}
-serviceAccountName: {{ include "moehog.name" . }}
-automountServiceAccountToken: false
+{{- $ca := and (eq .service "delivery") (include "moehog.posthogCa" .root) -}}
+serviceAccountName: {{ include "moehog.accountName" . }}
+automountServiceAccountToken: {{ $service.serviceAccount.automountToken }}
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ $service.terminationGracePeriodSeconds }}
 {{- with $service.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
-{{- with .root.Values.image.pullSecrets }}
-imagePullSecrets:
-  {{- range . }}
-  - name: {{ . }}
-  {{- end }}
+{{- with $service.runtimeClassName }}
+runtimeClassName: {{ . }}
 {{- end }}
-{{- with $service.nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
+{{- include "moehog.pullSecrets" .root }}
+{{- include "moehog.placement" $service }}
+{{- with $service.dnsPolicy }}
+dnsPolicy: {{ . }}
 {{- end }}
-{{- with $service.tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
+{{- with $service.dnsConfig }}
+dnsConfig: {{- toYaml . | nindent 2 }}
 {{- end }}
-securityContext: {{- include "moehog.podSecurity" . | nindent 2 }}
-topologySpreadConstraints:
-  {{- $here := . }}
-  {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
-  - maxSkew: 1
-    topologyKey: {{ . }}
-    whenUnsatisfiable: {{ $here.root.Values.spread }}
-    labelSelector:
-      matchLabels: {{- include "moehog.selector" $here | nindent 8 }}
-    {{- if ne $here.service "gateway" }}
-    matchLabelKeys: [pod-template-hash]
-    {{- end }}
-  {{- end }}
+{{- with $service.hostAliases }}
+hostAliases: {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext: {{- toYaml .root.Values.podSecurityContext | nindent 2 }}
+topologySpreadConstraints: {{- include "moehog.spread" . | trim | nindent 2 }}
+{{- with $service.initContainers }}
+initContainers: {{- tpl (toYaml .) $.root | nindent 2 }}
+{{- end }}
 containers:
   - name: {{ .service }}
     image: {{ include "moehog.image" . }}
     imagePullPolicy: {{ .root.Values.image.pullPolicy }}
     args: [--config, /etc/moehog/config/moehog.toml]
     env: {{- include "moehog.env" . | trim | nindent 6 }}
+    {{- with $service.envFrom }}
+    envFrom: {{- toYaml . | nindent 6 }}
+    {{- end }}
     ports:
       {{- if eq .service "gateway" }}
       - { name: http, containerPort: 8080 }
@@ -239,28 +302,20 @@ containers:
       - { name: grpc, containerPort: {{ include "moehog.grpcPort" . }} }
       {{- end }}
       - { name: admin, containerPort: {{ include "moehog.adminPort" . }} }
-    {{- if eq .service "gateway" }}
-    # it opens its journal before it answers: up to 5 minutes
-    {{- end }}
     startupProbe:
       httpGet: { path: /livez, port: admin }
-      periodSeconds: 2
-      failureThreshold: {{ eq .service "gateway" | ternary 150 30 }}
+      {{- toYaml $service.startupProbe | nindent 6 }}
     livenessProbe:
       httpGet: { path: /livez, port: admin }
-      periodSeconds: 10
-      timeoutSeconds: 5
-      failureThreshold: 3
+      {{- toYaml $service.livenessProbe | nindent 6 }}
     readinessProbe:
       httpGet: { path: /readyz, port: admin }
-      periodSeconds: 2
-      timeoutSeconds: 2
-      failureThreshold: 2
+      {{- toYaml $service.readinessProbe | nindent 6 }}
     lifecycle:
       preStop:
         sleep: { seconds: {{ .root.Values.preStopSeconds }} }
     resources: {{- toYaml $service.resources | nindent 6 }}
-    securityContext: {{- include "moehog.containerSecurity" . | nindent 6 }}
+    securityContext: {{- toYaml .root.Values.securityContext | nindent 6 }}
     volumeMounts:
       - { name: config, mountPath: /etc/moehog/config, readOnly: true }
       {{- if $secretKeys }}
@@ -272,10 +327,19 @@ containers:
       {{- if $mapping }}
       - { name: mapping, mountPath: /etc/moehog/mapping, readOnly: true }
       {{- end }}
+      {{- if $ca }}
+      - { name: posthog-ca, mountPath: /etc/moehog/posthog-ca, readOnly: true }
+      {{- end }}
       {{- if eq .service "gateway" }}
       - { name: journal, mountPath: /data }
       {{- end }}
       - { name: tmp, mountPath: /tmp }
+      {{- with $service.extraVolumeMounts }}
+      {{- tpl (toYaml .) $.root | nindent 6 }}
+      {{- end }}
+  {{- with $service.extraContainers }}
+  {{- tpl (toYaml .) $.root | nindent 2 }}
+  {{- end }}
 volumes:
   - name: config
     configMap:
@@ -301,24 +365,73 @@ volumes:
     configMap:
       name: {{ include "moehog.fullname" .root }}-mapping
   {{- end }}
+  {{- with and $ca .root.Values.posthog.ca }}
+  - name: posthog-ca
+    {{- if .secret }}
+    secret:
+      secretName: {{ .secret }}
+      defaultMode: 288
+      items: [{ key: {{ .key }}, path: {{ .key }} }]
+    {{- else }}
+    configMap:
+      name: {{ .configMap }}
+      items: [{ key: {{ .key }}, path: {{ .key }} }]
+    {{- end }}
+  {{- end }}
   - name: tmp
     emptyDir: { sizeLimit: 64Mi }
+  {{- range $service.extraVolumes }}
+  {{- if has .name (list "config" "secrets" "tls" "mapping" "posthog-ca" "journal" "tmp") }}
+  {{- fail (printf "%s.extraVolumes: the chart has a volume %s: name yours otherwise" $.service .name) }}
+  {{- end }}
+  {{- tpl (toYaml (list .)) $.root | nindent 2 }}
+  {{- end }}
 {{- end }}
 
-{{- define "moehog.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile: { type: RuntimeDefault }
+{{/* Path of the file with the authorities that delivery trusts besides; empty without one. */}}
+{{- define "moehog.posthogCa" -}}
+{{- with .Values.posthog.ca -}}
+{{- if or .secret .configMap }}/etc/moehog/posthog-ca/{{ .key }}{{ end -}}
+{{- end -}}
 {{- end }}
 
-{{- define "moehog.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-runAsNonRoot: true
-capabilities: { drop: [ALL] }
+{{- define "moehog.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Which nodes pods may be on, by the values of a service. */}}
+{{- define "moehog.placement" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* How a service's pods spread: as its values say, else over zones and nodes. */}}
+{{- define "moehog.spread" -}}
+{{- $constraints := (index .root.Values .service).topologySpreadConstraints -}}
+{{- if not $constraints -}}
+{{- range $key := list "topology.kubernetes.io/zone" "kubernetes.io/hostname" -}}
+{{- $constraint := dict "maxSkew" 1 "topologyKey" $key "whenUnsatisfiable" $.root.Values.spread -}}
+{{- /* only a Deployment gives its pods this label; with it, the pods of a rollout do not count those they replace */ -}}
+{{- if ne $.service "gateway" -}}{{- $_ := set $constraint "matchLabelKeys" (list "pod-template-hash") -}}{{- end -}}
+{{- $constraints = append $constraints $constraint -}}
+{{- end -}}
+{{- end -}}
+{{- $own := dict "labelSelector" (dict "matchLabels" (include "moehog.selector" . | fromYaml)) -}}
+{{- range $constraints }}
+{{ list (hasKey . "labelSelector" | ternary . (merge (dict) . $own)) | toYaml }}
+{{- end }}
 {{- end }}
 
 {{/* Peers of a NetworkPolicy rule: namespaces by name, ranges. */}}

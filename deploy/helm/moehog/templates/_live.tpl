@@ -10,7 +10,7 @@ is as the values say. The decisions stand in templates of their own that take wh
 {{- $kind := eq .service "gateway" | ternary "StatefulSet" "Deployment" -}}
 {{- $name := include "moehog.name" . -}}
 {{- /* a list: empty, it still tells that a cluster answered */ -}}
-{{- $list := lookup "apps/v1" $kind .root.Release.Namespace "" -}}
+{{- $list := lookup "apps/v1" $kind (include "moehog.namespace" .root) "" -}}
 {{- $_ := set $found "reached" (not (empty $list)) -}}
 {{- range $list.items -}}
 {{- if eq .metadata.name $name -}}{{- $_ := set $found "object" . -}}{{- end -}}
@@ -83,7 +83,7 @@ For {{ $wanted }}, first read "Scale in" in deploy/README.md, then:
 {{- else }} For {{ $wanted }}:
 {{- end }}
 
-   kubectl -n {{ $.Release.Namespace }} scale {{ lower $live.kind }}/{{ $live.metadata.name }} --replicas={{ $wanted }}
+   kubectl -n {{ include "moehog.namespace" $ }} scale {{ lower $live.kind }}/{{ $live.metadata.name }} --replicas={{ $wanted }}
 {{- end -}}
 {{- end -}}
 {{- end }}
@@ -103,7 +103,7 @@ For {{ $wanted }}, first read "Scale in" in deploy/README.md, then:
 what still waits in it when the pod has stopped is on its volume, and nobody delivers it until that gateway runs again.
 The last lines of its log say how many webhooks wait:
 {{ range $leave }}
-   kubectl -n {{ $.Release.Namespace }} logs {{ . }} --follow
+   kubectl -n {{ include "moehog.namespace" $ }} logs {{ . }} --follow
 {{- end }}
 
 If any wait, or you did not see it, set gateway.replicas to {{ $old }} again: the same journals are opened, and deliver.
@@ -143,7 +143,7 @@ the budget of all journals is that of the smallest volume. "Resize" in deploy/RE
 {{- range $ordinal := until (include "moehog.replicas" $gateway | int) -}}
 {{- $names = append $names (printf "journal-%s-%d" (include "moehog.name" $gateway) $ordinal) -}}
 {{- end -}}
-{{- range (lookup "v1" "PersistentVolumeClaim" .Release.Namespace "").items -}}
+{{- range (lookup "v1" "PersistentVolumeClaim" (include "moehog.namespace" .) "").items -}}
 {{- if has .metadata.name $names -}}
 {{- $asked := dig "spec" "resources" "requests" "storage" "" . -}}
 {{- $has := dig "status" "capacity" "storage" "" . -}}

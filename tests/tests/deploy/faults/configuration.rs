@@ -11,7 +11,7 @@ use super::{
 fn sections(component: &str) -> &'static [&'static str] {
     match component {
         "gateway" => &["sources", "destinations", "api", "tls"],
-        "delivery" => &["destinations", "tls"],
+        "delivery" => &["destinations", "tls", "posthog"],
         _ => &["tls"],
     }
 }
@@ -36,7 +36,7 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
             keyed(&configuration[*section], &mut values);
             let files = values
                 .iter()
-                .filter(|(key, _)| *key == "file" || *section == "tls")
+                .filter(|(key, _)| ["file", "ca_file"].contains(key) || *section == "tls")
                 .filter_map(|(_, file)| file.as_str());
             for file in files {
                 mounted(manifest, pod, file, faults);

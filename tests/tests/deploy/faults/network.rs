@@ -102,7 +102,8 @@ fn other_end(manifest: &Manifest<'_>, peer: &Value) -> String {
 fn wanted(manifest: &Manifest<'_>, pod: Pod<'_>) -> Vec<Edge> {
     let me = pod.component().to_string();
     let edge = |direction, port: String, peer: &str| (me.clone(), direction, port, peer.to_string());
-    let mut edges = vec![edge("out to", "53/UDP".into(), OUTSIDE), edge("out to", "53/TCP".into(), OUTSIDE)];
+    let names = names_port(manifest);
+    let mut edges = ["UDP", "TCP"].map(|protocol| edge("out to", format!("{names}/{protocol}"), OUTSIDE)).to_vec();
     for name in ["http", "admin"] {
         edges.extend(pod.port(&name.into()).map(|port| edge("in at", format!("{port}/TCP"), OUTSIDE)));
     }
@@ -123,6 +124,17 @@ fn wanted(manifest: &Manifest<'_>, pod: Pod<'_>) -> Vec<Edge> {
     }
     edges.extend(collector(pod).map(|port| edge("out to", format!("{port}/TCP"), OUTSIDE)));
     edges
+}
+
+/// The port of the pods that resolve names: OpenShift's listen at another than the Service before them.
+fn names_port(manifest: &Manifest<'_>) -> u64 {
+    let mut rules = manifest.kind("NetworkPolicy").flat_map(|policy| list(&policy["spec"]["egress"]));
+    let openshift = rules.any(|rule| {
+        list(&rule["to"])
+            .iter()
+            .any(|peer| peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == "openshift-dns")
+    });
+    if openshift { 5353 } else { 53 }
 }
 
 /// Services of the cluster that a pod calls, with the port where one is said.

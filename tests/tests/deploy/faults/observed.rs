@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Check, Faults,
-    manifest::{Manifest, list, text, title},
+    manifest::{Manifest, entries, list, text, title},
 };
 
 const SEVERITIES: [&str; 3] = ["critical", "warning", "info"];
@@ -24,6 +24,9 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
             look_at_alert(rule, alert, faults);
         }
     }
+    for (map, panel) in panels(*manifest) {
+        look_at_panel(map, &panel, faults);
+    }
     for scaler in manifest.kind("ScaledObject") {
         for trigger in list(&scaler["spec"]["triggers"]) {
             let query = text(&trigger["metadata"]["query"]);
@@ -36,14 +39,18 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
     for monitor in manifest.kind("ServiceMonitor") {
         look_at_monitor(manifest, monitor, faults);
     }
-    let monitors = manifest.kind("ServiceMonitor").count();
-    if let Some(first) = manifest.kind("ServiceMonitor").next() {
-        let well = monitors == manifest.workloads().count();
-        faults.unless(well, Check::MetricsAreScraped, title(first), format!("only {monitors} services are scraped"));
+    for monitor in manifest.kind("PodMonitor") {
+        look_at_pod_monitor(manifest, monitor, faults);
+    }
+    let monitors: Vec<_> = manifest.kind("ServiceMonitor").chain(manifest.kind("PodMonitor")).collect();
+    if let Some(first) = monitors.first() {
+        let well = monitors.len() == manifest.workloads().count();
+        let what = format!("{} services are scraped, each once", monitors.len());
+        faults.unless(well, Check::MetricsAreScraped, title(first), what);
     }
 }
 
-/// Every query of alerts and autoscalers, with the object it stands in.
+/// Every query of alerts, autoscalers and dashboards, with the object it stands in.
 pub(crate) fn expressions(objects: &[Value]) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let manifest = Manifest::new(objects);
@@ -57,7 +64,24 @@ pub(crate) fn expressions(objects: &[Value]) -> Vec<(String, String)> {
             found.push((title(scaler), text(&trigger["metadata"]["query"]).to_string()));
         }
     }
+    for (map, panel) in panels(manifest) {
+        let queries = list(&panel["targets"]).iter().map(|target| text(&target["expr"]));
+        // Grafana sets its own variables before it asks
+        found.extend(queries.map(|query| (title(map), query.replace("$__rate_interval", "5m"))));
+    }
     found
+}
+
+/// The panels of every dashboard, with the ConfigMap that holds it.
+fn panels<'a>(manifest: Manifest<'a>) -> Vec<(&'a Value, Value)> {
+    let mut panels = Vec::new();
+    for map in manifest.kind("ConfigMap") {
+        let dashboards = entries(&map["data"]).filter(|(name, _)| name.ends_with(".json"));
+        for dashboard in dashboards.filter_map(|(_, content)| serde_json::from_str::<Value>(text(content)).ok()) {
+            panels.extend(list(&dashboard["panels"]).iter().map(|panel| (map, panel.clone())));
+        }
+    }
+    panels
 }
 
 /// The series that a query asks for.
@@ -108,13 +132,60 @@ fn look_at_alert(rule: &Value, alert: &Value, faults: &mut Faults) {
     let file = runbook.rsplit_once("/runbooks/").map(|(_, file)| file);
     let leads = file.is_some_and(|file| file.strip_suffix(".md").is_some_and(|name| !name.is_empty()));
     faults.unless(leads, Check::AlertsAreWhole, title(rule), format!("{name} has no runbook"));
-    let kept = seen(text(&alert["expr"])).map(|seen| seen.kept).unwrap_or_default();
-    for label in summary.split("$labels.").skip(1) {
-        let label: String = label.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let there = kept.iter().all(|kept| kept.contains(&label));
+    for label in lost_labels(text(&alert["expr"]), summary.split("$labels.")) {
         let what = format!("{name} tells of {label}, which its expression does not keep");
-        faults.unless(there, Check::AlertsAreWhole, title(rule), what);
+        faults.add(Check::AlertsAreWhole, title(rule), what);
     }
+}
+
+/// The labels that begin each part of a text but the first, and that the expression does not keep.
+fn lost_labels<'a>(expression: &str, parts: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let kept = seen(expression).map(|seen| seen.kept).unwrap_or_default();
+    let name = |part: &'a str| part.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+    parts.skip(1).map(name).filter(|name| !kept.iter().all(|kept| kept.iter().any(|kept| kept == name))).collect()
+}
+
+fn look_at_panel(map: &Value, panel: &Value, faults: &mut Faults) {
+    let name = text(&panel["title"]);
+    let well = !name.is_empty() && !list(&panel["targets"]).is_empty() && !text(&panel["description"]).is_empty();
+    faults.unless(well, Check::DashboardsAreWhole, title(map), format!("`{name}` has no title, text or query"));
+    for target in list(&panel["targets"]) {
+        let (query, legend) = (text(&target["expr"]), text(&target["legendFormat"]));
+        let query = query.replace("$__rate_interval", "5m");
+        for label in lost_labels(&query, legend.split("{{")) {
+            let what = format!("`{name}` names {label}, which its query does not keep");
+            faults.add(Check::DashboardsAreWhole, title(map), what);
+        }
+        let selectors = selectors(&query).unwrap_or_default();
+        let scoped = selectors.iter().all(|selector| {
+            selector
+                .matchers
+                .matchers
+                .iter()
+                .any(|matcher| matcher.name == "namespace" && matcher.value == "$namespace")
+        });
+        faults.unless(scoped, Check::DashboardsAreWhole, title(map), format!("`{name}` shows every namespace"));
+    }
+}
+
+/// What is scraped pod by pod gets the label by which queries know a service.
+fn look_at_pod_monitor(manifest: &Manifest<'_>, monitor: &Value, faults: &mut Faults) {
+    let selected = manifest.selected(&monitor["spec"]["selector"]["matchLabels"]);
+    let [pod] = selected[..] else {
+        let what = format!("selects the pods of {} workloads", selected.len());
+        return faults.add(Check::SelectorsChooseOneWorkload, title(monitor), what);
+    };
+    let endpoints = list(&monitor["spec"]["podMetricsEndpoints"]);
+    let [endpoint] = endpoints else {
+        return faults.add(Check::MetricsAreScraped, title(monitor), "scrapes not one port");
+    };
+    let admin = endpoint["port"] == "admin" && pod.port(&endpoint["port"]).is_some();
+    let well = admin && endpoint["path"] == "/metrics";
+    faults.unless(well, Check::MetricsAreScraped, title(monitor), format!("scrapes {endpoint}"));
+    let labelled = list(&endpoint["relabelings"]).iter().find(|rule| rule["targetLabel"] == "service");
+    let service = labelled.and_then(|rule| manifest.find("Service", text(&rule["replacement"])));
+    let own = service.is_some_and(|service| pod.has(&service["spec"]["selector"]));
+    faults.unless(own, Check::MetricsAreScraped, title(monitor), "its series do not name its Service");
 }
 
 fn look_at_monitor(manifest: &Manifest<'_>, monitor: &Value, faults: &mut Faults) {

@@ -8,6 +8,8 @@ use super::{
 };
 
 const RESOURCES: [&str; 2] = ["cpu", "memory"];
+/// Those that a container may say besides.
+const MORE_RESOURCES: [&str; 1] = ["ephemeral-storage"];
 /// Suffixes of a quantity, longest first.
 const SUFFIXES: [(&str, f64); 12] = [
     ("Ki", 1024.0),
@@ -42,7 +44,8 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
 fn look_at_container(pod: Pod<'_>, container: &Value, faults: &mut Faults) {
     let (requests, limits) = (&container["resources"]["requests"], &container["resources"]["limits"]);
     for (name, value) in entries(requests).chain(entries(limits)) {
-        let well = RESOURCES.contains(&name) && quantity(value).is_some_and(|amount| amount > 0.0);
+        let known = RESOURCES.contains(&name) || MORE_RESOURCES.contains(&name);
+        let well = known && quantity(value).is_some_and(|amount| amount > 0.0);
         faults.unless(well, Check::QuantitiesFit, pod.title(), format!("{name}: {value} is no quantity"));
     }
     for name in RESOURCES {
@@ -52,12 +55,16 @@ fn look_at_container(pod: Pod<'_>, container: &Value, faults: &mut Faults) {
         let what = format!("requests {} of {name}, the limit is {}", requests[name], limits[name]);
         faults.unless(within, Check::QuantitiesFit, pod.title(), what);
     }
-    // a throttled process answers too late; one that eats a node's memory takes others with it
-    let well = limits.get("cpu").is_none() && limits.get("memory").is_some();
-    faults.unless(well, Check::LimitsAreMemoryOnly, pod.title(), format!("is limited to {limits}"));
-    if pod.owner["kind"] != "Pod" {
+    let ours = pod.owner["kind"] != "Pod" && *container == pod.spec()["containers"][0];
+    let threads = pod.variable("TOKIO_WORKER_THREADS").unwrap_or_default();
+    // a throttled process answers too late, unless no more threads run than there are CPUs; one that eats a node's memory takes others
+    // with it
+    let unthrottled = quantity(&limits["cpu"])
+        .is_none_or(|limit| !ours || threads.parse().is_ok_and(|threads: f64| threads <= limit));
+    let well = unthrottled && limits.get("memory").is_some();
+    faults.unless(well, Check::LimitsLeaveRoom, pod.title(), format!("is limited to {limits}"));
+    if ours {
         let cpus = quantity(&requests["cpu"]).unwrap_or_default().ceil().max(2.0);
-        let threads = pod.variable("TOKIO_WORKER_THREADS").unwrap_or_default();
         let well = threads.parse().is_ok_and(|threads: f64| (threads - cpus).abs() < f64::EPSILON);
         let what = format!("runs `{threads}` threads on {} CPUs", requests["cpu"]);
         faults.unless(well, Check::ThreadsFollowRequests, pod.title(), what);

@@ -80,8 +80,8 @@ fn look_at_mounts(pod: Pod<'_>, faults: &mut Faults) {
         faults.unless(whole, Check::FilesAreMountedWhole, pod.title(), format!("mounts `{name}` by a path inside"));
     }
     for name in volumes {
-        let mounted = mounts.iter().filter(|mount| mount["name"] == name).count() == 1;
-        faults.unless(mounted, Check::VolumesAreDeclared, pod.title(), format!("`{name}` is not mounted once"));
+        let mounted = mounts.iter().any(|mount| mount["name"] == name);
+        faults.unless(mounted, Check::VolumesAreDeclared, pod.title(), format!("`{name}` is not mounted"));
     }
 }
 

@@ -9,6 +9,8 @@ use super::{
 
 /// What reaches into the node; none of it is for us.
 const HOST: [&str; 5] = ["hostNetwork", "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace"];
+/// Who a pod runs as.
+const IDS: [&str; 3] = ["runAsUser", "runAsGroup", "fsGroup"];
 /// Rights in the cluster; none of them is for us.
 const RIGHTS: [&str; 4] = ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
 
@@ -33,14 +35,15 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
 
 fn look_at_pod(pod: Pod<'_>, faults: &mut Faults) {
     let context = &pod.spec()["securityContext"];
-    let wanted = [
+    let mut wanted = vec![
         ("runAsNonRoot", json!(true)),
-        ("runAsUser", json!(65532)),
-        ("runAsGroup", json!(65532)),
-        ("fsGroup", json!(65532)),
         ("fsGroupChangePolicy", json!("OnRootMismatch")),
         ("seccompProfile", json!({"type": "RuntimeDefault"})),
     ];
+    // the user and the groups of the image, or none of them, where the cluster gives its own
+    if IDS.iter().any(|id| context.get(id).is_some()) {
+        wanted.extend(IDS.map(|id| (id, json!(65532))));
+    }
     only(pod, context, &wanted, faults);
     for container in pod.containers() {
         let wanted = [

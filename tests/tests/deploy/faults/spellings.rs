@@ -1,14 +1,12 @@
 //! Words from fixed lists, which schemas take as any text.
 
-use serde_json::Value;
-
 use super::{
     Check, Faults,
-    manifest::{Manifest, keyed, list, text, title},
+    manifest::{Manifest, keyed, text, title},
 };
 
 /// Keys whose value is one of these, wherever they stand.
-const WORDS: [(&str, &[&str]); 16] = [
+const WORDS: [(&str, &[&str]); 19] = [
     ("pathType", &["Prefix", "Exact", "ImplementationSpecific"]),
     ("accessModes", &["ReadWriteOnce", "ReadWriteOncePod"]),
     ("policyTypes", &["Ingress", "Egress"]),
@@ -17,7 +15,7 @@ const WORDS: [(&str, &[&str]); 16] = [
     ("restartPolicy", &["Never"]),
     ("whenUnsatisfiable", &["ScheduleAnyway", "DoNotSchedule"]),
     ("effect", &["NoSchedule", "PreferNoSchedule", "NoExecute"]),
-    ("operator", &["Exists", "Equal"]),
+    ("operator", &["Exists", "Equal", "In", "NotIn", "DoesNotExist", "Gt", "Lt"]),
     ("podManagementPolicy", &["Parallel", "OrderedReady"]),
     ("unhealthyPodEvictionPolicy", &["AlwaysAllow", "IfHealthyBudget"]),
     ("fsGroupChangePolicy", &["OnRootMismatch", "Always"]),
@@ -25,6 +23,9 @@ const WORDS: [(&str, &[&str]); 16] = [
     ("usages", &["digital signature", "client auth", "server auth", "cert sign", "crl sign"]),
     ("rotationPolicy", &["Always", "Never"]),
     ("helm.sh/hook", &["test"]),
+    ("externalTrafficPolicy", &["Cluster", "Local"]),
+    ("ipFamilyPolicy", &["SingleStack", "PreferDualStack", "RequireDualStack"]),
+    ("ipFamilies", &["IPv4", "IPv6"]),
 ];
 
 pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
@@ -46,8 +47,11 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
             }
         }
         if object["kind"] == "Service" {
-            let well = matches!(&object["spec"]["type"], Value::Null) || object["spec"]["type"] == "ClusterIP";
-            faults.unless(well, Check::WordsAreSpelled, title(object), format!("type: {}", object["spec"]["type"]));
+            let (kind, spec) = (&object["spec"]["type"], &object["spec"]);
+            // only the gateways' one may be reached from outside of the cluster
+            let public = spec["clusterIP"] != "None" && ["NodePort", "LoadBalancer"].contains(&text(kind));
+            let well = kind.is_null() || kind == "ClusterIP" || public;
+            faults.unless(well, Check::WordsAreSpelled, title(object), format!("type: {kind}"));
         }
     }
     for pod in manifest.pods() {
@@ -58,7 +62,9 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
             let stays = version.is_some_and(|version| !version.is_empty() && version != "latest");
             faults.unless(stays, Check::ImagesStay, pod.title(), format!("runs `{image}`, whatever that is one day"));
         }
-        let one = list(&pod.spec()["containers"]).len() == 1 && pod.spec().get("initContainers").is_none();
-        faults.unless(one, Check::WordsAreSpelled, pod.title(), "has not one container");
+        // others may stand beside it: what ours is, is looked at in the first one
+        let first = text(&pod.spec()["containers"][0]["name"]);
+        let what = format!("its first container is `{first}`");
+        faults.unless(first == pod.component(), Check::WordsAreSpelled, pod.title(), what);
     }
 }
