@@ -11,8 +11,8 @@ use super::super::world::chart;
 /// Files of `ci/` in which a value is tried, until one of them shows it: `all-on` first, which asks for almost everything.
 const CASES: [&str; 8] =
     ["all-on", "minimal", "pods", "mtls-issuer", "pod-monitor", "load-balancer", "gateway-api", "hpa"];
-/// What has no effect, and why that is right.
-const WITHOUT_EFFECT: [&str; 1] = ["global"];
+/// What rightly changes no render: `global` is a parent chart's, and without a cluster there is none to look at.
+const WITHOUT_EFFECT: [&str; 2] = ["global", "lookAtCluster"];
 
 /// Another value, as JSON, for the values whose path ends so; and what must be set besides, behind the same first name, in both renders.
 /// A truth value, a number and a word from a list need none.
@@ -49,7 +49,8 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("hostAliases", r#"[{"ip":"192.0.2.7","hostnames":["other"]}]"#, ""),
     ("hostname", r#""other.example""#, ""),
     ("hostnames", r#"["other.example"]"#, ""),
-    // on alone it is refused: it needs a name
+    // on alone they are refused: one needs to know where Prometheus is, the others need a name
+    ("delivery.autoscaling.mode", r#""none""#, ""),
     ("httpRoute.enabled", "false", ""),
     ("ingress.enabled", "false", ""),
     ("ingress.host", r#""other.example""#, ""),
