@@ -1,5 +1,6 @@
 //! What a value sets is in the render, where it belongs and nowhere else.
 
+mod every_value;
 mod metrics;
 mod names;
 mod pods;
