@@ -13,7 +13,7 @@ mod deploy {
     mod the_chart_renders;
     mod the_compose_file_starts_what_it_says;
     mod types;
-    mod what_runs_is_kept;
     mod values_do_what_they_say;
+    mod what_runs_is_kept;
     mod world;
 }

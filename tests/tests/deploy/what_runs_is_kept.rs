@@ -26,7 +26,9 @@ fn workload(kind: &str, service: &str, replicas: u64, owners: Owners<'_>) -> Val
 /// The labels that select a service's pods.
 fn labels(service: &str) -> Value {
     json!({
-        "app.kubernetes.io/component": service, "app.kubernetes.io/instance": "moehog", "app.kubernetes.io/name": "moehog",
+        "app.kubernetes.io/component": service,
+        "app.kubernetes.io/instance": "moehog",
+        "app.kubernetes.io/name": "moehog",
     })
 }
 
