@@ -23,6 +23,15 @@ fn workload(kind: &str, service: &str, replicas: u64, owners: Owners<'_>) -> Val
     json!({"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": {"replicas": replicas}})
 }
 
+/// The labels that select a service's pods.
+fn labels(service: &str) -> Value {
+    json!({
+        "app.kubernetes.io/component": service,
+        "app.kubernetes.io/instance": "moehog",
+        "app.kubernetes.io/name": "moehog",
+    })
+}
+
 fn delivery(replicas: u64, owners: Owners<'_>) -> Value {
     workload("Deployment", "delivery", replicas, owners)
 }
@@ -31,7 +40,10 @@ fn delivery(replicas: u64, owners: Owners<'_>) -> Value {
 fn gateways(replicas: u64, owners: Owners<'_>, size: &str) -> Value {
     let mut gateways = workload("StatefulSet", "gateway", replicas, owners);
     let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}});
-    gateways["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "journal"}, "spec": claim}]);
+    let labels = labels("gateway");
+    gateways["spec"]["selector"] = json!({"matchLabels": labels});
+    let metadata = json!({"name": "journal", "labels": labels});
+    gateways["spec"]["volumeClaimTemplates"] = json!([{"metadata": metadata, "spec": claim}]);
     gateways
 }
 
@@ -163,7 +175,7 @@ async fn what_no_upgrade_can_change_is_refused_and_the_page_is_named() -> anyhow
     let Some(chart) = chart("what no upgrade can change is refused and the page is named")? else { return Ok(()) };
     let (old, helm) = ("gateway.journal.size: the gateways have claims for 20Gi", [HELM]);
     let gateways = |size| gateways(2, &helm, size);
-    let cases: [(Vec<Value>, &str, Option<&str>); 9] = [
+    let cases: [(Vec<Value>, &str, Option<&str>); 11] = [
         (vec![gateways("20Gi")], "size=50Gi", Some(old)),
         (vec![gateways("20Gi")], "size=10Gi", Some(old)),
         (
@@ -172,6 +184,8 @@ async fn what_no_upgrade_can_change_is_refused_and_the_page_is_named() -> anyhow
             Some("gateway.journal.storageClass: the gateways have claims of \"\""),
         ),
         (vec![gateways("20Gi")], "accessMode=ReadWriteOncePod", Some("gateway.journal.accessMode")),
+        (vec![gateways("20Gi")], "labels.team=data", Some("gateway.journal.labels: the gateways have claims with {}")),
+        (vec![gateways("20Gi")], "annotations.team=data", Some("gateway.journal.annotations")),
         (vec![gateways("1Ti")], "size=1024Gi", None),
         (vec![gateways("20Gi")], "budgetPercent=50", None),
         // as Resize goes: the StatefulSet is away, the claims have grown
@@ -196,6 +210,36 @@ async fn what_no_upgrade_can_change_is_refused_and_the_page_is_named() -> anyhow
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_runs_is_not_renamed() -> anyhow::Result<()> {
+    let Some(chart) = chart("what runs is not renamed")? else { return Ok(()) };
+    let named = |mut object: Value, service: &str| {
+        object["metadata"]["labels"] = labels(service);
+        object["metadata"]["labels"]["app.kubernetes.io/part-of"] = json!("moehog");
+        object["spec"]["selector"] = json!({"matchLabels": labels(service)});
+        object
+    };
+    let running = || vec![named(gateways(2, &[HELM], "20Gi"), "gateway"), named(delivery(2, &[HELM]), "delivery")];
+    install(&chart, running(), &[]).await?;
+    let mut another = named(gateways(2, &[HELM], "20Gi"), "gateway");
+    another["metadata"]["name"] = json!("shop-moehog-gateway");
+    another["metadata"]["labels"]["app.kubernetes.io/instance"] = json!("shop");
+    install(&chart, vec![another], &[]).await.context("beside another release")?;
+    for (sets, says) in [
+        (
+            &["nameOverride=events"][..],
+            "the release runs the gateways moehog-gateway, and under the name moehog-events-gateway",
+        ),
+        (&["fullnameOverride=events"], "would begin with empty journals"),
+        (&["fullnameOverride=moehog", "nameOverride=events"], "the pods of moehog-gateway are named moehog"),
+    ] {
+        let refused = install(&chart, running(), sets).await.err().with_context(|| format!("{sets:?} is taken"))?;
+        let refused = format!("{refused:#}");
+        ensure!(refused.contains(says), "{sets:?}: {refused}");
+    }
     Ok(())
 }
 

@@ -42,12 +42,26 @@
 {{- end -}}
 {{- end }}
 
-{{/* What a StatefulSet can never change, held against the one that runs; and a size against the claims that a new one would find. */}}
-{{- define "moehog.checkJournal" -}}
-{{- $gateway := dict "root" . "service" "gateway" -}}
-{{- $live := (include "moehog.liveWorkload" $gateway | fromJson).object -}}
-{{- $claims := (include "moehog.journalClaims" . | fromJson).claims -}}
-{{- include "moehog.refuseJournal" (dict "journal" .Values.gateway.journal "live" $live "claims" $claims) -}}
+{{/* What an upgrade cannot change is held against what runs, so that it is refused before anything is written. */}}
+{{- define "moehog.checkWhatRuns" -}}
+{{- range $service := list "gateway" "transformer" "delivery" -}}
+{{- $this := dict "root" $ "service" $service -}}
+{{- $found := include "moehog.liveWorkload" $this | fromJson -}}
+{{- $live := $found.object -}}
+{{- if and (eq $service "gateway") $found.others -}}
+{{- fail (printf "fullnameOverride, nameOverride: the release runs the gateways %s, and under the name %s they would begin with empty journals: set the overrides as they were, or empty the journals first: \"Scale in\" in deploy/README.md says how; nothing was written" (join ", " $found.others) (include "moehog.name" $this)) -}}
+{{- end -}}
+{{- $selector := include "moehog.selector" $this | fromYaml -}}
+{{- $selects := dig "spec" "selector" "matchLabels" $selector $live -}}
+{{- if ne (toJson $selects) (toJson $selector) -}}
+{{- $name := get $selects "app.kubernetes.io/name" -}}
+{{- fail (printf "nameOverride: the pods of %s are named %s, and an upgrade cannot rename them: set it to %s, or install under another release name; nothing was written" (include "moehog.name" $this) $name $name) -}}
+{{- end -}}
+{{- if eq $service "gateway" -}}
+{{- $claims := (include "moehog.journalClaims" $ | fromJson).claims -}}
+{{- include "moehog.refuseJournal" (dict "journal" $.Values.gateway.journal "live" $live "claims" $claims) -}}
+{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{/* Takes {journal, live, claims}: the values, the StatefulSet that runs, {} without, and the claims that are there. */}}
@@ -55,8 +69,9 @@
 {{- $journal := .journal -}}
 {{- $resize := "\"Resize\" in deploy/README.md says how; nothing was written" -}}
 {{- $live := dict -}}
+{{- $metadata := dict -}}
 {{- range dig "spec" "volumeClaimTemplates" list .live -}}
-{{- if eq .metadata.name "journal" -}}{{- $live = .spec -}}{{- end -}}
+{{- if eq .metadata.name "journal" -}}{{- $live = .spec -}}{{- $metadata = .metadata -}}{{- end -}}
 {{- end -}}
 {{- if $live -}}
 {{- $size := dig "resources" "requests" "storage" "" $live -}}
@@ -70,6 +85,12 @@
 {{- $mode := first $live.accessModes -}}
 {{- if ne $mode $journal.accessMode -}}
 {{- fail (printf "gateway.journal.accessMode: the gateways have claims of %s, and an upgrade cannot make them %s: set it to %s, or replace the claims first: %s" $mode $journal.accessMode $mode $resize) -}}
+{{- end -}}
+{{- $labels := omit ($metadata.labels | default dict) "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" -}}
+{{- range $key, $has := dict "labels" $labels "annotations" ($metadata.annotations | default dict) -}}
+{{- if ne (toJson $has) (toJson (get $journal $key)) -}}
+{{- fail (printf "gateway.journal.%s: the gateways have claims with %s, and an upgrade cannot give them others: set it to these; to change them, delete the StatefulSet as for a new size: %s" $key (toJson $has) $resize) -}}
+{{- end -}}
 {{- end -}}
 {{- else -}}
 {{- range .claims -}}

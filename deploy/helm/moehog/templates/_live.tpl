@@ -3,17 +3,26 @@ What runs already, as `lookup` finds it. In `helm template` and in a dry run of 
 is as the values say. The decisions stand in templates of their own that take what was found.
 */}}
 
-{{/* A service's workload as {reached, object}: whether the cluster could be asked, and what runs; nothing is {}. */}}
+{{/*
+A service's workload as {reached, object, others}: whether the cluster could be asked, what runs, which is {} for nothing,
+and the names of what the release runs of this service under another name.
+*/}}
 {{- define "moehog.liveWorkload" -}}
-{{- $found := dict "reached" false "object" dict -}}
+{{- $found := dict "reached" false "object" dict "others" list -}}
 {{- if .root.Values.lookAtCluster -}}
 {{- $kind := eq .service "gateway" | ternary "StatefulSet" "Deployment" -}}
 {{- $name := include "moehog.name" . -}}
+{{- $marks := include "moehog.selector" . | fromYaml -}}
+{{- $marks = omit (set $marks "app.kubernetes.io/part-of" "moehog") "app.kubernetes.io/name" -}}
 {{- /* a list: empty, it still tells that a cluster answered */ -}}
 {{- $list := lookup "apps/v1" $kind (include "moehog.namespace" .root) "" -}}
 {{- $_ := set $found "reached" (not (empty $list)) -}}
 {{- range $list.items -}}
-{{- if eq .metadata.name $name -}}{{- $_ := set $found "object" . -}}{{- end -}}
+{{- if eq .metadata.name $name -}}
+{{- $_ := set $found "object" . -}}
+{{- else if eq (toJson (merge dict $marks (.metadata.labels | default dict))) (toJson (.metadata.labels | default dict)) -}}
+{{- $_ := set $found "others" (append $found.others .metadata.name) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $found -}}
