@@ -107,7 +107,7 @@ checks! {
     WordsAreSpelled,
     /// Images have a version that stays.
     ImagesStay,
-    /// Address ranges can be read, and what is taken out lies inside.
+    /// Address ranges are as an API server takes them, and what is taken out lies inside.
     RangesFit,
     /// Policies let through what the pods are configured to do, and nothing else.
     EdgesAreAsDesigned,
