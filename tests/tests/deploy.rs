@@ -3,6 +3,7 @@
 mod deploy {
     mod alerts_ask_for_what_is_there;
     mod cluster;
+    mod custom_resources;
     mod every_render_fits_together;
     mod faults;
     mod mutations;

@@ -25,7 +25,7 @@ use std::fmt;
 use serde_json::Value;
 
 pub(crate) use self::{
-    manifest::{Manifest, Pod, list, text},
+    manifest::{Manifest, Pod, keyed, list, text},
     observed::{expressions, selectors},
 };
 
