@@ -5,6 +5,7 @@
 
 mod budgets;
 mod configuration;
+mod fields;
 mod labels;
 mod manifest;
 mod network;
@@ -12,11 +13,13 @@ mod observed;
 mod pods;
 mod ports;
 mod quantities;
+mod ranges;
 mod references;
 mod rollouts;
 mod scaling;
 mod security;
 mod selection;
+mod services;
 mod spellings;
 mod stopping;
 
@@ -117,6 +120,12 @@ checks! {
     AlertsAreWhole,
     /// Scrapes reach the admin port of each service.
     MetricsAreScraped,
+    /// What an API server asks of a Deployment's or a StatefulSet's fields.
+    WorkloadFieldsFit,
+    /// What an API server asks of a pod's fields.
+    PodFieldsFit,
+    /// What an API server asks of a Service's fields.
+    ServiceFieldsFit,
 }
 
 /// An assertion that does not hold.
@@ -156,6 +165,8 @@ pub(crate) fn faults(objects: &[Value]) -> Vec<Fault> {
         spellings::look,
         network::look,
         observed::look,
+        fields::look,
+        services::look,
     ] {
         look(&manifest, &mut faults);
     }

@@ -48,6 +48,11 @@ pub(super) fn is_dns_label(name: &str) -> bool {
     (1..=63).contains(&name.len()) && name.chars().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }
 
+/// Labels with dots between, up to 253 characters.
+pub(super) fn is_dns_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_dns_label)
+}
+
 fn is_label_key(key: &str) -> bool {
     let (prefix, name) = key.split_once('/').unwrap_or(("prefix", key));
     prefix.split('.').all(is_dns_label) && !name.is_empty() && is_label_value(name)

@@ -1,7 +1,5 @@
 //! Who may call whom: the policies' edges against what the pods are configured to do.
 
-mod ranges;
-
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
@@ -9,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Check, Faults, Pod,
     manifest::{Manifest, list, text},
+    ranges,
 };
 
 /// What a policy lets through, or a pod wants: pod, direction, port, and who is at the other end.
@@ -22,7 +21,7 @@ const PUBLIC: &str = "the internet";
 pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
     let policies: Vec<_> = manifest.kind("NetworkPolicy").collect();
     for policy in &policies {
-        ranges::look(policy, faults);
+        ranges::look_at(policy, faults);
     }
     if policies.is_empty() {
         return;

@@ -1,7 +1,5 @@
 //! Words from fixed lists, which schemas take as any text.
 
-use serde_json::Value;
-
 use super::{
     Check, Faults,
     manifest::{Manifest, keyed, list, text, title},
@@ -46,7 +44,8 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
             }
         }
         if object["kind"] == "Service" {
-            let well = matches!(&object["spec"]["type"], Value::Null) || object["spec"]["type"] == "ClusterIP";
+            let kind = object["spec"]["type"].as_str().unwrap_or("ClusterIP");
+            let well = ["ClusterIP", "NodePort", "LoadBalancer"].contains(&kind);
             faults.unless(well, Check::WordsAreSpelled, title(object), format!("type: {}", object["spec"]["type"]));
         }
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::super::{
+use super::{
     Check, Faults,
     manifest::{keyed, list, text, title},
 };
@@ -21,8 +21,8 @@ const PRIVATE: [&str; 8] = [
     "fe80::/10",
 ];
 
-/// Looks at every range of a policy, by the rules of the API server (`ValidateIPBlock`, `StrictIPCIDRValidation`).
-pub(super) fn look(policy: &Value, faults: &mut Faults) {
+/// Looks at the ranges of a policy, by the rules of the API server (`ValidateIPBlock`, `StrictIPCIDRValidation`).
+pub(super) fn look_at(policy: &Value, faults: &mut Faults) {
     let mut values = Vec::new();
     keyed(policy, &mut values);
     for block in values.into_iter().filter(|(key, _)| *key == "ipBlock").map(|(_, block)| block) {
@@ -56,7 +56,7 @@ pub(super) fn spares_private(block: &Value) -> bool {
 
 /// A range of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Range {
+pub(super) struct Range {
     v6: bool,
     first: u128,
     /// Bits that may differ.
@@ -65,7 +65,7 @@ struct Range {
 
 impl Range {
     /// Reads `10.0.0.0/8` as strictly as an API server does, or says what it would complain of.
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let written = || text.split_once('/').filter(|(_, prefix)| is_plain_number(prefix));
         let (address, prefix) = written().ok_or_else(|| format!("`{text}` is no range such as 10.9.8.0/24"))?;
         let address: IpAddr = address.parse().map_err(|_| format!("`{text}` has no address such as 10.9.8.0"))?;
