@@ -1,6 +1,7 @@
 //! What the definition of a custom resource asks beyond JSON Schema: defaults, keys of lists, and rules in CEL.
 //!
-//! The rules are those that each project publishes, word by word, in `tests/custom-resources`; an interpreter of CEL decides.
+//! The rules are those that each project publishes, word by word, in `tests/custom-resources`; an interpreter of CEL
+//! decides.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Every object against the closed schema of its kind: Kubernetes' own at two minor versions, and those of custom resources.
+//! Every object against the closed schema of its kind: Kubernetes' own at two minor versions, and the published
+//! definitions of custom resources.
 //!
 //! An object without a schema is a fault, so no kind slips through.
 

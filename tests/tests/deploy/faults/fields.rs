@@ -36,6 +36,9 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
         }
     }
     for map in manifest.kind("ConfigMap") {
+        // the next `helm upgrade` would fail halfway
+        let mutable = map["immutable"] != true;
+        faults.unless(mutable, Check::ConfigurationRestarts, title(map), "can never be changed");
         let files = || entries(&map["data"]).chain(entries(&map["binaryData"]));
         for (key, _) in files() {
             faults.unless(is_key(key), Check::NamesAreValidAndUnique, title(map), format!("`{key}` is no key"));

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Check, Faults, Pod,
+    addresses::called,
     manifest::{Manifest, list, text},
     ranges,
 };
@@ -66,6 +67,7 @@ fn granted(manifest: &Manifest<'_>, policy: &Value) -> Vec<Edge> {
 fn edge(manifest: &Manifest<'_>, pod: Pod<'_>, direction: &'static str, port: &Value, peer: &Value) -> Edge {
     let number = port["port"].as_u64();
     let name = match number {
+        Some(number) if port.get("endPort").is_some() => format!("{number} to {}", port["endPort"]),
         Some(number) => format!("{number}/{}", text(&port["protocol"])),
         None => "every port".to_string(),
     };
@@ -105,9 +107,9 @@ fn wanted(manifest: &Manifest<'_>, pod: Pod<'_>) -> Vec<Edge> {
     for name in ["http", "admin"] {
         edges.extend(pod.port(&name.into()).map(|port| edge("in at", format!("{port}/TCP"), OUTSIDE)));
     }
-    for (service, port) in called(pod) {
-        let Some(service) = manifest.find("Service", &service) else { continue };
-        let port = port.or_else(|| list(&service["spec"]["ports"])[0]["port"].as_u64()).unwrap_or(0);
+    for call in called(pod) {
+        let Some(service) = manifest.find("Service", call.service) else { continue };
+        let port = call.port(service);
         let declared = list(&service["spec"]["ports"]).iter().find(|declared| declared["port"] == port);
         for other in manifest.selected(&service["spec"]["selector"]) {
             let port = declared.and_then(|declared| other.port(&declared["targetPort"])).unwrap_or(port);
@@ -122,21 +124,6 @@ fn wanted(manifest: &Manifest<'_>, pod: Pod<'_>) -> Vec<Edge> {
     }
     edges.extend(collector(pod).map(|port| edge("out to", format!("{port}/TCP"), OUTSIDE)));
     edges
-}
-
-/// Services of the cluster that a pod calls, with the port where one is said.
-fn called(pod: Pod<'_>) -> Vec<(String, Option<u64>)> {
-    let values = pod.containers().flat_map(|container| {
-        let variables = list(&container["env"]).iter().map(|variable| &variable["value"]);
-        list(&container["args"]).iter().chain(variables)
-    });
-    let service = |value: &Value| {
-        let authority = text(value).split_once("://")?.1.split('/').next()?;
-        let (service, rest) = authority.split_once('.')?;
-        rest.contains(".svc")
-            .then(|| (service.to_string(), rest.split_once(':').and_then(|(_, port)| port.parse().ok())))
-    };
-    values.filter_map(service).collect()
 }
 
 /// The port that spans go to.

@@ -57,6 +57,10 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
             let stays = version.is_some_and(|version| !version.is_empty() && version != "latest");
             faults.unless(stays, Check::ImagesStay, pod.title(), format!("runs `{image}`, whatever that is one day"));
         }
+        let image = text(&pod.spec()["containers"][0]["image"]);
+        let name = image.rsplit('/').next().and_then(|name| name.split([':', '@']).next()).unwrap_or_default();
+        let own = if pod.component() == "test" { "moehog".into() } else { format!("moehog-{}", pod.component()) };
+        faults.unless(name == own, Check::ImagesStay, pod.title(), format!("runs `{image}`, which is no {own}"));
         let one = list(&pod.spec()["containers"]).len() == 1 && pod.spec().get("initContainers").is_none();
         faults.unless(one, Check::WordsAreSpelled, pod.title(), "has not one container");
     }
