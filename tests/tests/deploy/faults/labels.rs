@@ -19,7 +19,9 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
         faults.unless(unique, Check::NamesAreValidAndUnique, &title, "stands there twice");
         // a StatefulSet's pods get `-11` behind it, and a label holds the name
         let longest = if object["kind"] == "StatefulSet" { 52 } else { 63 };
-        let valid = is_dns_label(name) && name.len() <= longest;
+        // API servers before 1.34 take no digit at the beginning of a Service's name
+        let first = object["kind"] != "Service" || name.starts_with(|c: char| c.is_ascii_lowercase());
+        let valid = is_dns_label(name) && name.len() <= longest && first;
         faults.unless(valid, Check::NamesAreValidAndUnique, &title, "is no valid name");
         let namespace = text(&object["metadata"]["namespace"]);
         let well = namespaces.len() == 1 && is_dns_label(namespace);
