@@ -9,6 +9,15 @@ use anyhow::Context;
 
 use crate::tools::{Tools, root, stdout};
 
+/// What helm says that an install would do.
+#[derive(Debug, Clone)]
+pub struct Install {
+    /// The objects, but those of `helm test`.
+    pub manifest: String,
+    /// What it tells the person who installs.
+    pub notes: String,
+}
+
 /// The chart `deploy/helm/moehog`.
 #[derive(Debug, Clone)]
 pub struct Chart {
@@ -86,9 +95,31 @@ impl Chart {
     ///
     /// The values are refused.
     pub fn notes<P: AsRef<Path>>(&self, values: &[P]) -> anyhow::Result<String> {
+        Ok(self.install(values, &["--dry-run=client"])?.notes)
+    }
+
+    /// What `helm install` would do with these values in the cluster that a file leads to, and tell.
+    ///
+    /// # Errors
+    ///
+    /// The values are refused; helm's message is the error's.
+    pub fn install_into<P: AsRef<Path>>(
+        &self,
+        kubeconfig: &Path,
+        values: &[P],
+        more: &[&str],
+    ) -> anyhow::Result<Install> {
+        let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
+        let dry = ["--dry-run=server", "--disable-openapi-validation", "--take-ownership", &kubeconfig];
+        self.install(values, &[&dry, more].concat())
+    }
+
+    fn install<P: AsRef<Path>>(&self, values: &[P], more: &[&str]) -> anyhow::Result<Install> {
         let mut helm = self.helm(&["install", "moehog"], values);
-        let printed = stdout(helm.args(["--namespace", "moehog", "--dry-run=client"]))?;
-        Ok(printed.split_once("\nNOTES:\n").context("notes")?.1.to_string())
+        let printed = stdout(helm.args(["--namespace", "moehog"]).args(more))?;
+        let (manifest, notes) = printed.split_once("\nNOTES:\n").context("notes")?;
+        let (_, manifest) = manifest.split_once("\nMANIFEST:\n").context("a manifest")?;
+        Ok(Install { manifest: manifest.to_string(), notes: notes.to_string() })
     }
 
     /// `helm lint --strict`.

@@ -16,7 +16,7 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub use self::replica::{Replica, delivered, known};
+pub use self::replica::{FurtherGateway, Replica, delivered, known};
 use crate::{Log, Process, Service, Setup, binary, get, within};
 
 const START: Duration = Duration::from_secs(20);

@@ -10,6 +10,7 @@
 //! **What it leaves to others.** One decision, one crate: those tests stand beside the code. Emulators are `moehog-emulator`.
 
 mod answer;
+mod api_server;
 mod binaries;
 mod bodies;
 mod chart;
@@ -32,11 +33,12 @@ mod wait;
 
 pub use self::{
     answer::{Answer, get, post, send},
+    api_server::ApiServer,
     binaries::binary,
     bodies::{connector, purchase, streams, tutorial},
-    chart::Chart,
+    chart::{Chart, Install},
     collector::{Collector, Span, tree},
-    deployment::{Deployment, Replica, delivered, known},
+    deployment::{Deployment, FurtherGateway, Replica, delivered, known},
     disk::SmallDisk,
     dns::Dns,
     fleet::{Fleet, Fleets, Move},

@@ -1,7 +1,9 @@
 //! What is in `deploy/`: everything the chart renders is looked at by checkers and run as processes.
 
 mod deploy {
+    mod alerts_are_of_their_release;
     mod alerts_ask_for_what_is_there;
+    mod autoscalers_ask_one_question;
     mod cluster;
     mod custom_resources;
     mod every_render_fits_together;
@@ -12,5 +14,6 @@ mod deploy {
     mod the_chart_renders;
     mod the_compose_file_starts_what_it_says;
     mod types;
+    mod what_runs_is_kept;
     mod world;
 }

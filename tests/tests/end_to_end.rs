@@ -15,11 +15,13 @@ mod end_to_end {
     mod a_redelivery_is_one_event;
     mod a_rule_picks_the_project;
     mod a_snapshot_is_delivered_again_as_the_same_events;
+    mod a_start_waits_for_a_file_to_be_right;
     mod a_test_event_is_followed;
     mod dead_letters_are_listed_and_shown;
     mod every_mutated_body_is_kept;
     mod kill_9_loses_nothing;
     mod kills_rolls_and_scaling_lose_nothing;
+    mod load_balancers_are_told_the_truth;
     mod odd_bytes_are_kept;
     mod one_trace_crosses_three_services;
     mod outages_are_ridden_out;

@@ -67,7 +67,7 @@ pub struct PostHog {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Calls of one destination that are worked on at a time.
+    /// Calls of one destination that are worked on at a time, at most.
     pub concurrency: usize,
     /// Calls of one destination that wait for their turn.
     pub queue: usize,

@@ -9,7 +9,8 @@
 //! - a wrong key, host or quota rejects nothing: its events are held with the remedy;
 //! - what is sent again is byte-identical: events are never parsed, and a request says nothing of the time it is made;
 //! - a person's events go in their order: behind one that is to be tried again nothing of that person is sent;
-//! - a key is `delivered` to only once PostHog knows it.
+//! - a key is `delivered` to only once PostHog knows it;
+//! - a destination has as many requests under way as it bears, and never more than configured: see `concurrency`.
 //!
 //! It leaves to others: every retry and all waiting (the relay), the making of events (the transformer), which destination
 //! an event goes to (the gateway). Hosts come from the configuration alone.
@@ -20,6 +21,7 @@ use anyhow::Context;
 use moehog_transport::Worker;
 use tonic::service::Routes;
 
+mod concurrency;
 mod config;
 mod destination;
 mod metrics;

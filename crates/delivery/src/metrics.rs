@@ -87,6 +87,35 @@ impl Metrics {
     }
 }
 
+/// The gauges of one destination's turns. Several that are called the same are shown as their sum: the keys that come
+/// in webhooks are all `key:***`.
+#[derive(Debug)]
+pub(crate) struct ConcurrencyGauges {
+    concurrency: Gauge,
+    max: Gauge,
+}
+
+impl ConcurrencyGauges {
+    /// Adds a destination that makes `max` requests at a time.
+    pub(crate) fn new(destination: &str, max: usize) -> Self {
+        let gauges = Self { concurrency: concurrency(destination), max: concurrency_max(destination) };
+        gauges.concurrency.increment(max as f64);
+        gauges.max.increment(max as f64);
+        gauges
+    }
+
+    /// It makes `now` requests at a time instead of `before`.
+    pub(crate) fn changed(&self, before: usize, now: usize) {
+        self.concurrency.increment(now as f64 - before as f64);
+    }
+
+    /// The destination is gone, which made `now` requests at a time and `max` at most.
+    pub(crate) fn gone(&self, now: usize, max: usize) {
+        self.concurrency.decrement(now as f64);
+        self.max.decrement(max as f64);
+    }
+}
+
 /// Events by what the call's answer said of them.
 fn events(verdict: &'static str) -> Counter {
     counter!("moehog_delivery_events_total", "verdict" => verdict)
@@ -115,4 +144,14 @@ fn request_bytes(form: &'static str) -> Counter {
 /// Calls that are worked on or wait for their turn.
 fn calls_in_flight() -> Gauge {
     gauge!("moehog_delivery_calls_in_flight")
+}
+
+/// Requests to a destination that are made at a time now; during a trial the number that is tried.
+fn concurrency(destination: &str) -> Gauge {
+    gauge!("moehog_delivery_concurrency", "destination" => destination.to_string())
+}
+
+/// And at most.
+fn concurrency_max(destination: &str) -> Gauge {
+    gauge!("moehog_delivery_concurrency_max", "destination" => destination.to_string())
 }

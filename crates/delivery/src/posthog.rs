@@ -10,7 +10,7 @@ mod request;
 mod size;
 
 pub(crate) use self::{
-    answer::{Answer, Failure, Outcome, judge},
+    answer::{Answer, Failure, Outcome, judge, judge_load},
     client::Client,
     key::{Checks, Key, KeyState},
     request::encode,

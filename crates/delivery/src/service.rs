@@ -23,6 +23,7 @@ use crate::{
     posthog::{self, Checks, Client, ClientError, KeyState, judge},
     spans::Spans,
     split::Split,
+    turns::{Taken, Turn},
 };
 
 /// No request is begun later than this into a call.
@@ -97,10 +98,23 @@ impl Inner {
             Ok(destination) => destination,
             Err(none) => return Ok(all(events, &none.into())),
         };
-        let _turn = match destination.turns.take().await {
-            Ok(turn) => turn,
-            Err(none) => return Ok(all(events, &none.into())),
+        let Taken { turn, waited_ms } = destination.turns.take().await;
+        let response = match &turn {
+            None => all(events, &NoDestination::Overloaded.into()),
+            Some(turn) => self.deliver_to(&destination, turn, began, caller, events).await?,
         };
+        Ok(DeliverResponse { load: Some(destination.turns.load(waited_ms)), ..response })
+    }
+
+    /// Sends a call's events now that it is its turn. The call began at `began`.
+    async fn deliver_to(
+        &self,
+        destination: &Destination,
+        turn: &Turn,
+        began: Instant,
+        caller: Option<TraceContext>,
+        events: &[Event],
+    ) -> Result<DeliverResponse, Status> {
         let key = destination.key.state(&self.client, &destination.host, &self.checks, &destination.label).await;
         let taken = match key {
             KeyState::Good => Verdict::Delivered(Delivered {}),
@@ -119,19 +133,20 @@ impl Inner {
         {
             let left = self.answer_by.saturating_sub(began.elapsed());
             let bodies = request.events.iter().map(|index| events[*index].json.clone()).collect();
-            let ended = self.send(&destination, bodies, &spans, left, &mut answers).await?;
+            let ended = self.send(destination, turn, bodies, &spans, left, &mut answers).await?;
             let answer = u32::try_from(answers.len()).unwrap_or(u32::MAX);
             split.record(request, judge(&ended), answer);
         }
         let verdicts = split.into_verdicts();
         spans.end(&verdicts, &answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
-        Ok(DeliverResponse { verdicts, answers })
+        Ok(DeliverResponse { verdicts, answers, load: None })
     }
 
     /// Makes one request and notes it in `answers`.
     async fn send(
         &self,
         destination: &Destination,
+        turn: &Turn,
         events: Vec<bytes::Bytes>,
         spans: &Spans,
         left: Duration,
@@ -148,8 +163,10 @@ impl Inner {
         let (started_at, began) = (Timestamp::now(), Instant::now());
         let wire_bytes = encoded.body.len();
         let timeout = self.timeout.min(left);
+        let request = turn.begin_request();
         let ended = self.client.batch(&destination.host, key, encoded.body, headers, timeout).await;
         let took = began.elapsed();
+        turn.end_request(request, encoded.json_bytes, posthog::judge_load(&ended, timeout == self.timeout));
         self.metrics.request(&ended, took, count, encoded.json_bytes, wire_bytes);
         let (status, body) = match &ended {
             Ok(answer) => (answer.status.as_u16(), answer.body.clone()),
@@ -170,7 +187,7 @@ impl Inner {
 /// The same verdict for every event of a call in which nothing was sent.
 fn all(events: &[Event], verdict: &Verdict) -> DeliverResponse {
     let verdict = EventVerdict { verdict: Some(verdict.clone()), sent: false, answer: 0 };
-    DeliverResponse { verdicts: vec![verdict; events.len()], answers: Vec::new() }
+    DeliverResponse { verdicts: vec![verdict; events.len()], answers: Vec::new(), load: None }
 }
 
 impl From<NoDestination> for Verdict {

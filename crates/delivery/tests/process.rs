@@ -54,7 +54,8 @@ fn start_process(posthog: &str, more: &[(&str, &str)]) -> (Process, String, Stri
 
 fn remote(grpc: &str) -> moehog_proto::delivery::DeliveryServiceClient<moehog_proto::Channel> {
     let address = format!("list://{grpc}").parse().unwrap();
-    moehog_proto::delivery::client(moehog_transport::connect(&address, &moehog_transport::ClientConfig::default()))
+    let link = moehog_transport::connect(&address, &moehog_transport::ClientConfig::default());
+    moehog_proto::delivery::client(link.channel)
 }
 
 fn get(address: &str, path: &str) -> String {
@@ -87,6 +88,8 @@ async fn the_process_delivers_goes_on_with_the_trace_and_finishes_its_call_when_
     let metrics = get(&admin, "/metrics");
     assert!(metrics.contains("moehog_delivery_events_total{verdict=\"delivered\"} 2"), "{metrics}");
     assert!(metrics.contains("moehog_delivery_requests_total{answer=\"2xx\"} 1"), "{metrics}");
+    assert!(metrics.contains("moehog_delivery_concurrency{destination=\"shop\"} 16"), "{metrics}");
+    assert!(metrics.contains("moehog_delivery_concurrency_max{destination=\"shop\"} 16"), "{metrics}");
     assert!(!metrics.contains(KEY));
 
     posthog.set_latency(Duration::from_millis(700));

@@ -22,6 +22,7 @@ use moehog_proto::{Channel, transformer::TransformerServiceClient};
 use moehog_runtime::Secret;
 use serde::Serialize;
 
+pub(crate) use self::view::destination as shown_destination;
 use crate::ingest::{host_is_loopback, shows_one_of};
 
 /// What the admin API reads.

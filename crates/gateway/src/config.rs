@@ -72,6 +72,17 @@ impl Config {
         Ok(moehog_runtime::load(Self::DEFAULTS, file.as_deref(), moehog_runtime::environment())?)
     }
 
+    /// Whether the files that others write can be used: of tokens, keys and certificates.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them and what to do, in a line.
+    pub fn look_at_files(&self) -> Result<(), String> {
+        let mut faults = self.secret_faults(Secret::is_in_file);
+        faults.extend(self.tls.open().err().map(|error| format!("certificates of section tls: {error}")));
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+    }
+
     /// Every token and key, by the name of its key.
     #[must_use]
     pub fn all_secrets(&self) -> Vec<(String, Secret)> {

@@ -1,13 +1,13 @@
 //! The process: ports, journal, relay, and the order they stop in.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use moehog_journal::{Journal, disk::RealDisk, embedded::Embedded};
 use moehog_proto::{Channel, transformer::TransformerServiceClient};
 use moehog_relay::Relay;
 use moehog_runtime::{Exit, Secret, within_grace};
-use moehog_transport::{Address, ClientConfig, connect};
+use moehog_transport::{Address, ClientConfig, Link, connect};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +15,7 @@ use crate::{
     Config, Ingest, admin,
     config::{self, Source, Worker},
     ingest::{KEY_DESTINATION, key_remedy, without_key},
-    listener::Listener,
+    listener::{Listener, Port},
 };
 
 /// The gateway with its ports, its journal and its relay.
@@ -40,7 +40,7 @@ impl Gateway {
     /// A configuration that contradicts itself, a port that is taken, a journal that cannot be opened.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let tls = config.tls.open().context("certificates of section tls").context(Exit::Configuration)?;
-        let worker = |name: &str, worker: &Worker| -> anyhow::Result<Channel> {
+        let worker = |name: &str, worker: &Worker| -> anyhow::Result<Link> {
             let address: Address =
                 worker.address.parse().with_context(|| format!("{name}.address")).context(Exit::Configuration)?;
             let server_name = Some(worker.server_name.clone()).filter(|name| !name.is_empty());
@@ -51,12 +51,12 @@ impl Gateway {
         Self::bind_with(config, transformer, delivery).await
     }
 
-    /// [`Gateway::bind`], with workers reached by these channels.
+    /// [`Gateway::bind`], with workers reached by these links.
     ///
     /// # Errors
     ///
     /// As [`Gateway::bind`].
-    pub async fn bind_with(config: Config, transformer: Channel, delivery: Channel) -> anyhow::Result<Self> {
+    pub async fn bind_with(config: Config, transformer: Link, delivery: Link) -> anyhow::Result<Self> {
         Self::bind_on(None, config, transformer, delivery).await
     }
 
@@ -68,12 +68,11 @@ impl Gateway {
     pub async fn bind_on(
         journal: Option<Arc<dyn Journal>>,
         config: Config,
-        transformer: Channel,
-        delivery: Channel,
+        transformer: Link,
+        delivery: Link,
     ) -> anyhow::Result<Self> {
         config::check(&config)?;
-        let listener = Listener::bind(&config.http)
-            .await
+        let port = Port::take(config.http.listen)
             .with_context(|| format!("webhooks on {}", config.http.listen))
             .context(Exit::Listen)?;
         let admin = moehog_runtime::Admin::bind(config.admin.listen)
@@ -86,20 +85,25 @@ impl Gateway {
         };
         let ingest = Ingest::new(
             journal.clone(),
-            listener.addr().ip(),
+            port.addr().ip(),
             &config.http,
             &config.feedback,
             &config.sources,
             &config.destinations,
         );
-        let transformer = moehog_proto::transformer::client(transformer);
-        let relay = Relay::new(
-            journal.clone(),
-            transformer.clone(),
-            moehog_proto::delivery::client(delivery),
-            config.relay.clone(),
-        );
+        let client = moehog_proto::transformer::client(transformer.channel.clone());
+        let relay = Relay::new(journal.clone(), transformer, delivery, config.relay.clone());
         say_who_may_send(&config, &ingest);
+        let readiness = admin.readiness();
+        let needed = journal.clone();
+        readiness.require(move || match needed.disk_works() {
+            true => Ok(()),
+            false => Err("the journal's disk fails, and webhooks are refused: see the log".into()),
+        });
+        let listener = port
+            .open(&config.http, readiness)
+            .with_context(|| format!("webhooks on {}", config.http.listen))
+            .context(Exit::Listen)?;
         Ok(Self {
             listener,
             admin,
@@ -108,7 +112,7 @@ impl Gateway {
             ingest: Arc::new(ingest),
             journal,
             relay,
-            transformer,
+            transformer: client,
             grace: config.shutdown.grace,
         })
     }
@@ -162,6 +166,7 @@ impl Gateway {
             relay_stops.cancel();
             relay.await.context("stop the relay")?;
         }
+        say_what_waits(&*self.journal);
         self.journal.close().await;
         if let Some(error) = failed {
             return Err(error);
@@ -192,6 +197,28 @@ async fn open_journal(config: &Config) -> anyhow::Result<Arc<dyn Journal>> {
         Ok(Embedded::open(Arc::new(disk), config)?)
     });
     Ok(Arc::new(opened.await?.with_context(|| format!("journal in {dir}"))?))
+}
+
+/// Tells who takes this gateway away what goes with it: nobody else delivers what lies in its journal.
+fn say_what_waits(journal: &dyn Journal) {
+    let mut waiting = BTreeMap::<_, u64>::new();
+    for lane in journal.lanes() {
+        *waiting.entry(admin::shown_destination(&lane.destination)).or_default() += lane.unsettled;
+    }
+    let webhooks: u64 = waiting.values().sum();
+    if webhooks == 0 {
+        tracing::info!("nothing waits in the journal of this gateway");
+        return;
+    }
+    let by_destination: Vec<_> =
+        waiting.iter().map(|(destination, webhooks)| format!("{destination} {webhooks}")).collect();
+    tracing::info!(
+        webhooks,
+        by_destination = by_destination.join(", "),
+        remedy = "start a gateway over the same directory again, which delivers them; to take this one away for good, see \"Scale in\" in \
+                  deploy/README.md before its volume goes",
+        "webhooks wait in the journal of this gateway and stay there"
+    );
 }
 
 /// Tells, once, who may send and what waits for a key.

@@ -12,6 +12,7 @@ mod gateway;
 mod ingest;
 mod listener;
 mod metrics;
+mod probes;
 
 pub use self::{
     addresses::{AddressError, Addresses, Block},

@@ -12,35 +12,67 @@ use std::{
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Http, ingest::Ingest};
+use moehog_runtime::Readiness;
+
+use crate::{config::Http, ingest::Ingest, probes};
 
 /// Time that requests under way have to end once the stop began. One whose body is here ends within the append deadline; of
 /// one whose body still comes nothing was taken.
 const REQUESTS_GRACE: Duration = Duration::from_secs(5);
 
-/// The bound public port.
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// The public port, taken and still closed: whoever connects is refused at once, which a load balancer takes for a gateway that is
+/// not there, and asks another one. An answer of 503 it would hand on to MoEngage.
+#[derive(Debug)]
+pub(crate) struct Port {
+    socket: TcpSocket,
+    addr: SocketAddr,
+}
+
+impl Port {
+    /// Takes the address; port 0 takes a free one.
+    pub(crate) fn take(addr: SocketAddr) -> io::Result<Self> {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // a free port that is not listened on yet must be given to nobody else
+        socket.set_reuseaddr(addr.port() != 0)?;
+        socket.bind(addr)?;
+        let addr = socket.local_addr()?;
+        Ok(Self { socket, addr })
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Opens it.
+    pub(crate) fn open(self, http: &Http, readiness: Readiness) -> io::Result<Listener> {
+        // connections inherit it, so that a restart takes the port again while the last of them linger
+        self.socket.set_reuseaddr(true)?;
+        let listener = self.socket.listen(BACKLOG)?;
+        let connections = Arc::new(Semaphore::new(http.max_connections.min(Semaphore::MAX_PERMITS)));
+        Ok(Listener { listener, addr: self.addr, connections, keep_alive: http.keep_alive, readiness })
+    }
+}
+
+/// The open public port.
 #[derive(Debug)]
 pub(crate) struct Listener {
     listener: TcpListener,
     addr: SocketAddr,
     connections: Arc<Semaphore>,
     keep_alive: Duration,
+    /// What probes are told.
+    readiness: Readiness,
 }
 
 impl Listener {
-    /// Takes the address; port 0 takes a free one.
-    pub(crate) async fn bind(http: &Http) -> io::Result<Self> {
-        let listener = TcpListener::bind(http.listen).await?;
-        let addr = listener.local_addr()?;
-        let connections = Arc::new(Semaphore::new(http.max_connections.min(Semaphore::MAX_PERMITS)));
-        Ok(Self { listener, addr, connections, keep_alive: http.keep_alive })
-    }
-
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -51,10 +83,11 @@ impl Listener {
         while let Some(accepted) = shutdown.run_until_cancelled(self.accept()).await {
             match accepted {
                 Ok((stream, peer, turn)) => {
-                    let (ingest, keep_alive, shutdown) = (ingest.clone(), self.keep_alive, shutdown.child_token());
-                    let cut = cut.child_token();
+                    let (ingest, readiness, shutdown) =
+                        (ingest.clone(), self.readiness.clone(), shutdown.child_token());
+                    let (keep_alive, cut) = (self.keep_alive, cut.child_token());
                     open.spawn(async move {
-                        let connection = serve_connection(stream, peer, ingest, keep_alive, shutdown);
+                        let connection = serve_connection(stream, peer, (ingest, readiness), keep_alive, shutdown);
                         cut.run_until_cancelled(connection).await;
                         drop(turn);
                     });
@@ -87,13 +120,18 @@ impl Listener {
 async fn serve_connection(
     stream: TcpStream,
     peer: IpAddr,
-    ingest: Arc<Ingest>,
+    (ingest, readiness): (Arc<Ingest>, Readiness),
     keep_alive: Duration,
     shutdown: CancellationToken,
 ) {
     let service = service_fn(move |request| {
-        let ingest = ingest.clone();
-        async move { Ok::<_, Infallible>(ingest.handle(peer, request).await) }
+        let (ingest, probed) = (ingest.clone(), probes::answer(&request, &readiness));
+        async move {
+            Ok::<_, Infallible>(match probed {
+                Some(answer) => answer,
+                None => ingest.handle(peer, request).await,
+            })
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -111,5 +149,42 @@ async fn serve_connection(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_refuses_connections_until_it_is_opened() {
+        let http: Http = {
+            let config: crate::Config = moehog_runtime::load(crate::Config::DEFAULTS, None, []).unwrap();
+            config.http
+        };
+        let readiness = moehog_runtime::Admin::bind(([127, 0, 0, 1], 0).into()).unwrap().readiness();
+        let port = Port::take(([127, 0, 0, 1], 0).into()).unwrap();
+        let addr = port.addr();
+        assert_eq!(TcpStream::connect(addr).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(Port::take(addr).unwrap_err().kind(), io::ErrorKind::AddrInUse, "it is ours meanwhile");
+        let listener = port.open(&http, readiness).unwrap();
+        assert_eq!(listener.addr(), addr);
+        TcpStream::connect(addr).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_port_is_taken_again_while_connections_to_it_linger() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let config: crate::Config = moehog_runtime::load(crate::Config::DEFAULTS, None, []).unwrap();
+        let readiness = moehog_runtime::Admin::bind(([127, 0, 0, 1], 0).into()).unwrap().readiness();
+        let listener = Port::take(([127, 0, 0, 1], 0).into()).unwrap().open(&config.http, readiness).unwrap();
+        let mut sender = TcpStream::connect(listener.addr()).await.unwrap();
+        let (mut accepted, ..) = listener.accept().await.unwrap();
+        // whoever closes first lingers: here that is the gateway
+        accepted.shutdown().await.unwrap();
+        assert_eq!(sender.read(&mut [0; 1]).await.unwrap(), 0);
+        let addr = listener.addr();
+        drop((listener, accepted, sender));
+        assert_eq!(Port::take(addr).unwrap().addr(), addr);
     }
 }

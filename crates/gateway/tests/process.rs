@@ -9,7 +9,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use doubles::Workers;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use moehog_gateway::{Config, Gateway};
@@ -39,11 +39,15 @@ struct Process {
 
 impl Process {
     async fn start(workers: Workers) -> Self {
-        let pairs = [("MOEHOG__HTTP__LISTEN", "127.0.0.1:0"), ("MOEHOG__ADMIN__LISTEN", "127.0.0.1:0")];
-        let pairs = pairs.map(|(name, value)| (name.to_string(), value.to_string()));
+        Self::start_with(workers, &[]).await
+    }
+
+    async fn start_with(workers: Workers, settings: &[(&str, &str)]) -> Self {
+        let listen = [("MOEHOG__HTTP__LISTEN", "127.0.0.1:0"), ("MOEHOG__ADMIN__LISTEN", "127.0.0.1:0")];
+        let pairs = listen.iter().chain(settings).map(|(name, value)| ((*name).to_string(), (*value).to_string()));
         let config: Config = moehog_runtime::load(Config::DEFAULTS, None, pairs).unwrap();
         let journal = Arc::new(Memory::new());
-        let (transformer, delivery) = workers.channels();
+        let (transformer, delivery) = workers.links();
         let gateway = Gateway::bind_on(Some(journal.clone()), config, transformer, delivery).await.unwrap();
         let (http, admin, stop) = (gateway.http_addr(), gateway.admin_addr(), CancellationToken::new());
         let served = tokio::spawn(gateway.serve(stop.clone()));
@@ -59,6 +63,25 @@ impl Process {
         ask(self.admin, request).await
     }
 
+    /// The statuses of `/`, `/livez` and `/readyz` of the public port, and of the admin port's `/readyz`.
+    async fn probed(&self) -> [u16; 4] {
+        let mut statuses = [0; 4];
+        for (status, path) in statuses.iter_mut().zip(["/", "/livez", "/readyz"]) {
+            let [got, head] = [Method::GET, Method::HEAD].map(|method| send(self.http, probe(method, path)));
+            let (got, head) = tokio::join!(got, head);
+            assert_eq!((head.status(), head.body().len()), (got.status(), 0), "{path}");
+            let word = if got.status() == StatusCode::OK { "ok\n" } else { "unavailable\n" };
+            assert_eq!(
+                (got.body(), got.headers()["cache-control"].to_str().unwrap()),
+                (&Bytes::from(word), "no-store"),
+                "{path}"
+            );
+            *status = got.status().as_u16();
+        }
+        statuses[3] = self.admin("/readyz").await.0.as_u16();
+        statuses
+    }
+
     /// Waits until nothing waits.
     async fn settled(&self, entries: u64) {
         let settled = async {
@@ -68,6 +91,11 @@ impl Process {
         };
         timeout(SOON, settled).await.expect("all entries are settled");
     }
+}
+
+fn probe(method: Method, path: &str) -> Request<Full<Bytes>> {
+    // as a load balancer asks: by the address, with nothing to show
+    Request::builder().method(method).uri(path).header("host", "10.0.0.7:8080").body(Full::default()).unwrap()
 }
 
 async fn send(addr: SocketAddr, request: Request<Full<Bytes>>) -> Response<Bytes> {
@@ -142,6 +170,46 @@ async fn the_admin_api_of_a_loopback_listener_is_read_by_loopback_names_only() {
         assert_eq!(process.admin(path).await.0, StatusCode::OK);
     }
     assert_eq!(process.admin("/livez").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn probes_are_answered_by_the_disk_and_not_by_what_fills_the_journal() {
+    let process = Process::start(Workers::default()).await;
+    assert_eq!(process.probed().await, [200; 4]);
+    process.journal.set_appends(Appends::Full);
+    assert_eq!(process.capture(TUTORIAL).await.1["error"], "journal_full");
+    assert_eq!(process.probed().await, [200; 4]);
+    process.journal.set_appends(Appends::Fail);
+    assert_eq!(process.capture(TUTORIAL).await.1["error"], "disk_failed");
+    assert_eq!(process.probed().await, [503, 200, 503, 503]);
+    process.journal.set_appends(Appends::Work);
+    assert_eq!(process.probed().await, [200; 4]);
+    // nothing else is a probe
+    for (method, path) in
+        [(Method::POST, "/"), (Method::POST, "/readyz"), (Method::GET, "/metrics"), (Method::GET, "/api/status")]
+    {
+        assert_eq!(send(process.http, probe(method, path)).await.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_sheds_webhooks_does_not_shed_probes() {
+    let process = Process::start_with(Workers::default(), &[("MOEHOG__HTTP__MAX_IN_FLIGHT", "1")]).await;
+    process.journal.set_appends(Appends::Hang);
+    let webhook = || {
+        let http = process.http;
+        tokio::spawn(async move { ask(http, support::post("/capture/", TUTORIAL)).await })
+    };
+    // either comes first
+    let (mut one, mut other) = (webhook(), webhook());
+    let ((status, shed), under_way) = tokio::select! {
+        shed = &mut one => (shed.unwrap(), other),
+        shed = &mut other => (shed.unwrap(), one),
+    };
+    assert_eq!((status.as_u16(), &shed["error"]), (503, &"overloaded".into()));
+    assert_eq!(process.probed().await, [200; 4]);
+    process.journal.set_appends(Appends::Work);
+    assert_eq!(under_way.await.unwrap().0, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -227,7 +295,7 @@ async fn a_configuration_that_contradicts_itself_stops_the_start() {
     for (name, value, says) in [
         ("MOEHOG__SOURCES__CAPTURE__DESTINATION", "default", "capture paths"),
         ("MOEHOG__SOURCES__SHOP__DESTINATION", "a b", "not a name"),
-        ("MOEHOG__SOURCES__SHOP__TOKENS", "[\"\"]", "empty token"),
+        ("MOEHOG__SOURCES__SHOP__TOKENS", "[\"\"]", "sources.shop.tokens[0] is empty"),
         ("MOEHOG__SOURCES__SHOP__BASIC", "[{ user = \"a:b\", password = \"c\" }]", "shop.basic[0].user holds a colon"),
         ("MOEHOG__SOURCES__SHOP__BASIC", "[{ user = \"a\", password = \"\" }]", "shop.basic[0].password is empty"),
         ("MOEHOG__DESTINATIONS__EU__API_KEY", "", "empty"),
@@ -236,7 +304,7 @@ async fn a_configuration_that_contradicts_itself_stops_the_start() {
         let pairs = [("MOEHOG__HTTP__LISTEN", "127.0.0.1:0"), ("MOEHOG__ADMIN__LISTEN", "127.0.0.1:0"), (name, value)];
         let pairs = pairs.map(|(name, value)| (name.to_string(), value.to_string()));
         let config: Config = moehog_runtime::load(Config::DEFAULTS, None, pairs).unwrap();
-        let (transformer, delivery) = Workers::default().channels();
+        let (transformer, delivery) = Workers::default().links();
         let error = Gateway::bind_on(Some(Arc::new(Memory::new())), config, transformer, delivery).await.unwrap_err();
         assert!(format!("{error:#}").contains(says), "{error:#}");
         assert_eq!(error.downcast_ref(), Some(&moehog_runtime::Exit::Configuration), "{error:#}");

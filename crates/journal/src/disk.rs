@@ -58,6 +58,13 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// As the operating system says.
     fn sync_dir(&self) -> io::Result<()>;
 
+    /// Bytes that the file system has in all, used or not; none where it does not say.
+    ///
+    /// # Errors
+    ///
+    /// As the operating system says.
+    fn size(&self) -> io::Result<Option<u64>>;
+
     /// Takes the exclusive lock of the directory, held until the value is dropped (or the process dies).
     ///
     /// # Errors

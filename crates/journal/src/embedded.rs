@@ -19,6 +19,7 @@ mod config;
 mod conformance;
 mod format;
 mod frame;
+mod health;
 mod index;
 mod log;
 mod maintain;
@@ -183,6 +184,10 @@ impl Journal for Embedded {
 
     fn stats(&self) -> Stats {
         self.shared.log.stats()
+    }
+
+    fn disk_works(&self) -> bool {
+        self.shared.log.disk_works()
     }
 
     async fn recount(&self) -> Result<Ledger, ReadError> {

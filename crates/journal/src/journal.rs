@@ -97,6 +97,10 @@ pub trait Journal: Debug + Send + Sync + 'static {
     /// The books and sizes as they are kept while running.
     fn stats(&self) -> Stats;
 
+    /// Whether the disk takes what is appended: false from an append that it failed until one works, or until the journal, which
+    /// tries by itself, sees that one would. Cheap. A full journal is no failure of the disk.
+    fn disk_works(&self) -> bool;
+
     /// The books counted anew from what is stored, to be compared with [`Stats::ledger`].
     ///
     /// # Errors

@@ -259,6 +259,10 @@ impl Journal for Memory {
         Stats { watches: self.shared.watchers.count() as u64, ..self.shared.store.lock().stats() }
     }
 
+    fn disk_works(&self) -> bool {
+        self.shared.store.lock().appends != Appends::Fail
+    }
+
     async fn recount(&self) -> Result<Ledger, ReadError> {
         let store = self.shared.store.lock();
         store.check_read()?;

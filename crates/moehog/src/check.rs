@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, anyhow, bail};
+use moehog_runtime::Secret;
 use moehog_transformer::{Mapping, Named, Problem, Rules, complaint};
 use serde::de::DeserializeOwned;
 
@@ -85,6 +86,9 @@ fn load<T: DeserializeOwned>(file: Option<&Path>, defaults: &str) -> anyhow::Res
 /// Rules of a file, with the key that the configuration has.
 fn rules(path: &Path, mapping: &Mapping) -> anyhow::Result<Result<Rules, Vec<Problem>>> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    if let Some(fault) = mapping.hash_key.as_ref().filter(|key| key.is_in_file()).and_then(Secret::fault) {
+        bail!("mapping.hash_key {fault}");
+    }
     let key = mapping.hash_key.as_ref().map(|key| key.expose().to_string());
     Ok(Rules::read(&text, key.as_ref().map(String::as_bytes)))
 }

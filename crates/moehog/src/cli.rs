@@ -28,6 +28,8 @@ pub(crate) enum Command {
     /// Events that cannot be delivered, with the reason and the webhook they came in.
     #[command(name = "dead-letters")]
     DeadLetters(DeadLetters),
+    /// Asks the moehog that runs here whether it is ready: ends with 0, else with 1 and why not, within two seconds.
+    Health(Health),
     /// Says what in a Connector's body breaks, why, and the line to write instead.
     Lint(Lint),
     /// Shows one webhook: what came, the events made of it, what became of them, and PostHog's answers.
@@ -97,7 +99,7 @@ pub(crate) struct Lint {
 }
 
 /// Runs everything in one process.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Up {
     /// Configuration file; flags and variables win over it.
     #[arg(long, value_name = "FILE", env = "MOEHOG_CONFIG")]
@@ -120,6 +122,17 @@ pub(crate) struct Up {
     /// Bearer token that senders to /v1/in/default must show; needed for senders that are not on this machine.
     #[arg(long, value_name = "TOKEN", env = "MOEHOG_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+}
+
+/// Asks the running process at its admin port, as the same file, variables and flag name it.
+#[derive(Debug, Args)]
+pub(crate) struct Health {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", env = "MOEHOG_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where health, metrics and the admin API are served [default: 127.0.0.1:9080].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 /// Checks a configuration and a mapping file, without starting anything. Ends with 0 where all is well, with 1 otherwise.

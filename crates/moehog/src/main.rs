@@ -28,6 +28,7 @@ async fn main() -> ExitCode {
         sigpipe::reset();
     }
     moehog_runtime::exit(match command {
+        Command::Health(health) => return moehog_runtime::tell_health(up::admin(health)),
         Command::Up(up) => up::run(up).await,
         Command::Check(check) => check::run(&check),
         Command::Preview(preview) => preview::run(&preview),

@@ -4,16 +4,26 @@ use std::{io::IsTerminal, net::SocketAddr, path::Path};
 
 use anyhow::Context;
 use moehog_emulator::posthog;
-use moehog_runtime::Exit;
+use moehog_runtime::{Exit, Shortcut};
 use moehog_transport::in_process;
 use serde::de::DeserializeOwned;
 
-use crate::{cli::Up, stored};
+use crate::{
+    cli::{Health, Up},
+    stored,
+};
 
 /// The project key that the emulator's own examples use.
 const EMULATOR_KEY: &str = "phc_emulator";
 
+/// Keys of the services that this binary's flags and variables set: the services' remedies name them.
+const SHORTCUTS: [Shortcut; 2] = [
+    Shortcut { key: "destinations.default.api_key", flag: "--api-key", variable: "POSTHOG_API_KEY" },
+    Shortcut { key: "sources.default.tokens", flag: "--token", variable: "MOEHOG_TOKEN" },
+];
+
 pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
+    moehog_runtime::have_shortcuts(&SHORTCUTS);
     let emulator = match up.posthog.as_deref() {
         Some("emulator") => Some(start_emulator()?),
         _ => None,
@@ -45,6 +55,13 @@ pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
         printing.abort();
     }
     served
+}
+
+/// Where the admin port of a process started with the same settings is.
+pub(crate) fn admin(health: Health) -> anyhow::Result<SocketAddr> {
+    let up = Up { config: health.config, admin: health.admin, ..Up::default() };
+    let gateway: moehog_gateway::Config = Settings::new(&up, None).load(moehog_gateway::Config::DEFAULTS)?;
+    Ok(gateway.admin.listen)
 }
 
 fn start_emulator() -> anyhow::Result<posthog::Running> {
@@ -126,5 +143,42 @@ fn example(up: &Up, http: SocketAddr, emulated: bool) -> String {
             r#"curl -s http://{http}/v1/in/default{token} -d '{{"events":[{{"event_name":"Email Opened","event_code":"MOE_EMAIL_OPEN","event_uuid":"3b918064-08dc-47ae-b674-c23797475a8d","event_time":{now},"uid":"user_42","event_attributes":{{"campaign_name":"Spring sale"}}}}]}}'"#,
             now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+    use crate::cli::Cli;
+
+    /// A configuration as the services read it, as text, with secrets' values.
+    fn value_at(key: &str, settings: &Settings<'_>) -> String {
+        let gateway: moehog_gateway::Config = settings.load(moehog_gateway::Config::DEFAULTS).unwrap();
+        let secrets = gateway.all_secrets().into_iter().filter(|(name, _)| name.starts_with(key));
+        secrets.map(|(_, secret)| secret.expose().to_string()).collect()
+    }
+
+    #[test]
+    fn each_shorter_way_that_a_remedy_names_sets_its_key_here() {
+        for Shortcut { key, flag, variable } in SHORTCUTS {
+            let up = Cli::parse_from(["moehog", flag, "of-the-flag"]).up;
+            assert_eq!(value_at(key, &Settings::new(&up, None)), "of-the-flag", "{key}");
+            let command = Cli::command();
+            let argument =
+                command.get_arguments().find(|argument| argument.get_long() == flag.strip_prefix("--")).unwrap();
+            assert_eq!(argument.get_env().and_then(|variable| variable.to_str()), Some(variable), "{flag}");
+        }
+    }
+
+    #[test]
+    fn each_key_that_a_remedy_names_is_one_of_the_configuration() {
+        for key in ["destinations.eu.api_key", "sources.shop.tokens"] {
+            let name = format!("MOEHOG__{}", key.to_uppercase().replace('.', "__"));
+            let value = if key.ends_with("tokens") { "[\"given\"]" } else { "given" };
+            let settings = Settings { file: None, flags: vec![(name, value.to_string())] };
+            assert_eq!(value_at(key, &settings), "given");
+        }
     }
 }

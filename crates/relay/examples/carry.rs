@@ -18,6 +18,7 @@ use moehog_proto::{
     },
 };
 use moehog_relay::{Config, Relay};
+use moehog_transport::Link;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -67,7 +68,7 @@ impl DeliveryService for Sink {
         sleep(Duration::from_millis(2)).await;
         let verdict = EventVerdict { verdict: Some(Verdict::Delivered(Delivered {})), sent: true, answer: 1 };
         let answers = vec![Answer { started_at_ms: 1, status: 200, events: events as u32, ..Answer::default() }];
-        Ok(Response::new(DeliverResponse { verdicts: vec![verdict; events], answers }))
+        Ok(Response::new(DeliverResponse { verdicts: vec![verdict; events], answers, load: None }))
     }
 }
 
@@ -91,12 +92,7 @@ async fn main() {
     let mapper = Mapper { events: events as u32, json: Bytes::from(vec![b'x'; 700]) };
     let transformer = moehog_proto::channel(moehog_proto::transformer::server(mapper));
     let delivery = moehog_proto::channel(moehog_proto::delivery::server(Sink));
-    let relay = Relay::new(
-        journal.clone(),
-        moehog_proto::transformer::client(transformer),
-        moehog_proto::delivery::client(delivery),
-        Config::default(),
-    );
+    let relay = Relay::new(journal.clone(), Link::to_one(transformer), Link::to_one(delivery), Config::default());
     let (began, cpu) = (Instant::now(), cpu_seconds());
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(relay.run(shutdown.clone()));

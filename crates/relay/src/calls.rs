@@ -121,7 +121,7 @@ impl Calls {
         trace::called(&span, result.as_ref().err());
         drop(span);
         let (outcome, end) = match result {
-            Ok(response) => (Outcome::Answered, DeliverEnd::Answered(response)),
+            Ok(response) => (Outcome::Answered, DeliverEnd::Answered { response, took: began.elapsed() }),
             Err(status) if moehog_transport::never_left(&status) => {
                 (Outcome::NeverLeft, DeliverEnd::NeverLeft { reason: told(&status) })
             }

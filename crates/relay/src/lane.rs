@@ -15,6 +15,7 @@ use crate::{
     backoff::{Backoff, Chance},
     barrier::Barrier,
     gate::{Change, Gate, GateState, Permit},
+    limits::Limits,
     poison::{Taken, TransformQueue},
     progress::Carried,
     route::Parcel,
@@ -24,11 +25,19 @@ use crate::{
 };
 
 mod intake;
+mod load;
 mod outlet;
+mod room;
 mod verdicts;
 
+#[cfg(test)]
+pub(crate) use load::CONCURRENCY;
+use load::Told;
 use outlet::Outlet;
 pub(crate) use {outlet::RouteCall, verdicts::DeliverEnd};
+
+/// How soon a lane that waits for what other lanes use looks again.
+const CONTENDED_POLL: Duration = Duration::from_millis(50);
 
 /// A point in time, by both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +100,7 @@ pub(crate) struct Lane {
     barrier: Barrier,
     gate: Gate,
     window: Window,
+    load: Told,
     chance: Chance,
     retry: Backoff,
     /// For waits that are nobody's fault: delivery has no room or is not there.
@@ -102,6 +112,8 @@ pub(crate) struct Lane {
     record_failures: u32,
     record_at: Option<Instant>,
     cursor: Sequence,
+    /// When the entry before the cursor was received, milliseconds since the epoch.
+    cursor_at_ms: i64,
     reading: bool,
     caught_up: bool,
     /// The last read left nothing behind.
@@ -111,7 +123,11 @@ pub(crate) struct Lane {
     /// The next webhook is larger than the room left: nothing is read until nothing is in flight.
     draining: bool,
     stopping: bool,
-    share: usize,
+    limits: Limits,
+    /// More would be read or mapped, were there room for it.
+    wants_bytes: bool,
+    /// Bytes that a read under way may bring.
+    reading_bytes: usize,
     received_bytes: usize,
     mapped_bytes: usize,
     reserved_bytes: usize,
@@ -120,7 +136,7 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(destination: &str, config: &Config, seed: u64, now: Instant) -> Self {
+    pub(crate) fn new(destination: &str, config: &Config, limits: Limits, seed: u64, now: Instant) -> Self {
         Self {
             outlet: Outlet::new(destination),
             entries: Slab::new(),
@@ -128,7 +144,8 @@ impl Lane {
             queue: TransformQueue::new(config),
             barrier: Barrier::new(),
             gate: Gate::new(config, now),
-            window: Window::new(config.deliver_max_calls),
+            window: Window::new(limits.deliver_calls_of_all),
+            load: Told::new(),
             chance: Chance::new(seed),
             retry: Backoff::new(config.retry_first, config.retry_max),
             short: Backoff::new(config.retry_first / 5, config.circuit_probe_max),
@@ -138,6 +155,7 @@ impl Lane {
             record_failures: 0,
             record_at: None,
             cursor: 0,
+            cursor_at_ms: 0,
             reading: false,
             caught_up: false,
             keeps_up: false,
@@ -145,7 +163,9 @@ impl Lane {
             read_at: None,
             draining: false,
             stopping: false,
-            share: config.in_flight_bytes,
+            limits,
+            wants_bytes: false,
+            reading_bytes: 0,
             received_bytes: 0,
             mapped_bytes: 0,
             reserved_bytes: 0,
@@ -158,6 +178,7 @@ impl Lane {
     /// The next step, until none is left to take now.
     pub(crate) fn next(&mut self, now: Now) -> Option<Step> {
         self.barrier.wake(now.instant);
+        self.give_back();
         if let Some(step) = self.next_record(now) {
             return Some(step);
         }
@@ -177,7 +198,11 @@ impl Lane {
             _ => None,
         };
         let record = self.record_at.filter(|_| !self.recording);
-        let wakes = [record, self.barrier.due(), probe, self.outlet.wake_at(), self.queue.due(), self.read_at];
+        // others end calls of theirs, and nobody tells this lane
+        let uses = self.uses();
+        let contended = self.limits.contended && (uses.wants_bytes || uses.wants_calls);
+        let room = contended.then_some(now + CONTENDED_POLL);
+        let wakes = [record, self.barrier.due(), probe, self.outlet.wake_at(), self.queue.due(), self.read_at, room];
         let relevant = if self.stopping { 1 } else { wakes.len() };
         wakes.into_iter().take(relevant).flatten().filter(|at| *at > now).min()
     }
@@ -190,11 +215,6 @@ impl Lane {
     /// All that is known is recorded.
     pub(crate) fn is_recorded(&self) -> bool {
         !self.recording && self.unrecorded.entries.is_empty()
-    }
-
-    /// Bytes that this lane may keep in memory.
-    pub(crate) fn set_share(&mut self, bytes: usize) {
-        self.share = bytes;
     }
 
     /// It has read all there is: more comes when the journal grows.
@@ -227,6 +247,11 @@ impl Lane {
     /// What the entries settled since the last call came to.
     pub(crate) fn take_settled(&mut self) -> Book {
         std::mem::take(&mut self.settled)
+    }
+
+    /// As many events wait as a call holds.
+    fn full_waits(&self) -> bool {
+        self.barrier.ready_events() >= self.config.deliver_max_events
     }
 
     fn next_deliver(&mut self, now: Now) -> Option<Step> {

@@ -10,11 +10,12 @@
 //! - an event goes to the destination that its mapping rule names, where its source lets it, by that destination's own lane;
 //! - a held or failing destination stops its own lane and no other, and loses nothing; one webhook that breaks the
 //!   transformer, and one event that breaks its request, ends up alone and costs itself;
-//! - memory is bounded by `in_flight_bytes`, whatever waits;
+//! - what is under way follows the replicas behind each service's name: one gateway keeps sixteen deliveries busy;
+//! - memory is bounded by `in_flight_bytes` for each replica of delivery, whatever waits;
 //! - who watches an entry in the journal is told how it was mapped and when it is settled, and is never waited for.
 //!
 //! It is the one owner of retries. Delivery tries once and says what it saw; the transformer is a pure function; the
-//! journal keeps. What is decided is in `progress`, `barrier`, `gate`, `window`, `poison` and `lane`, none of which does
+//! journal keeps. What is decided is in `progress`, `barrier`, `gate`, `window`, `pool`, `poison` and `lane`, none of which does
 //! anything; `walk` does what a lane decided (`calls`, `route`), and `run` has one walk a lane.
 
 mod backoff;
@@ -23,8 +24,10 @@ mod calls;
 mod config;
 mod gate;
 mod lane;
+mod limits;
 mod metrics;
 mod poison;
+mod pool;
 mod progress;
 mod route;
 mod run;

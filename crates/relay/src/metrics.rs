@@ -63,8 +63,8 @@ pub(crate) fn settled(book: &Book) {
     }
 }
 
-/// What a lane is doing.
-pub(crate) fn lane(lane: &crate::LaneStatus) {
+/// What a lane is doing, at `now_ms` since the epoch.
+pub(crate) fn lane(lane: &crate::LaneStatus, now_ms: i64) {
     let labels = [("source", lane.source.clone()), ("destination", lane.destination.clone())];
     let state = match lane.state {
         crate::GateState::Open => 0.0,
@@ -75,4 +75,8 @@ pub(crate) fn lane(lane: &crate::LaneStatus) {
     gauge!("moehog_relay_lane_waiting", &labels).set(lane.unsettled as f64);
     gauge!("moehog_relay_lane_in_flight_bytes", &labels).set(lane.in_flight_bytes as f64);
     gauge!("moehog_relay_lane_deliver_window", &labels).set(lane.window as f64);
+    gauge!("moehog_relay_lane_deliver_calls", &labels).set(lane.calls as f64);
+    gauge!("moehog_relay_lane_backlog", &labels).set(lane.backlog as f64);
+    let waited_ms = lane.backlog_since_ms.map_or(0, |since| (now_ms - since).max(0));
+    gauge!("moehog_relay_lane_backlog_seconds", &labels).set(waited_ms as f64 / 1000.0);
 }

@@ -78,6 +78,8 @@ pub(crate) struct TransformQueue {
     /// Bytes of their bodies.
     waiting_bytes: usize,
     under_way: usize,
+    /// Most calls under way.
+    most_calls: usize,
     /// The call under way holds a suspect.
     solo: bool,
     failures: u32,
@@ -91,6 +93,7 @@ impl TransformQueue {
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
             under_way: 0,
+            most_calls: config.transform_calls,
             solo: false,
             failures: 0,
             not_before: None,
@@ -110,6 +113,11 @@ impl TransformQueue {
         self.not_before.filter(|_| !self.waiting.is_empty())
     }
 
+    /// Says how many calls may be under way.
+    pub(crate) fn set_most_calls(&mut self, calls: usize) {
+        self.most_calls = calls;
+    }
+
     pub(crate) fn calls(&self) -> usize {
         self.under_way
     }
@@ -119,7 +127,7 @@ impl TransformQueue {
     pub(crate) fn ready(&self, config: &Config, now: Instant) -> bool {
         let full =
             self.waiting.len() >= config.transform_max_webhooks || self.waiting_bytes >= config.transform_max_bytes;
-        let calls = if full { config.transform_calls.max(1) } else { 1 };
+        let calls = if full { self.most_calls.max(1) } else { 1 };
         let waits = self.not_before.is_some_and(|not_before| now < not_before);
         !(waits || self.solo || self.waiting.is_empty() || self.under_way >= calls)
     }

@@ -34,6 +34,8 @@ const ENTRY_OVERHEAD_BYTES: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Carried {
     pub(crate) sequence: Sequence,
+    /// When this journal received it, milliseconds since the epoch.
+    pub(crate) received_at_ms: i64,
     /// Kept until the webhook is mapped.
     pub(crate) webhook: Option<Webhook>,
     /// All that is known of its events.
@@ -68,7 +70,7 @@ impl Carried {
     /// Takes up an entry as the journal gave it, with the progress stored so far. One whose open events all keep their
     /// mapped bytes needs no mapping.
     pub(crate) fn new(mut entry: Entry, trace: Option<TraceContext>) -> Self {
-        let sequence = entry.sequence();
+        let (sequence, received_at_ms) = (entry.sequence(), entry.header.received_at_ms);
         let routed = !entry.header.routed.is_empty();
         let progress = entry.progress.take().unwrap_or_else(|| routed_here(&entry.header.routed));
         let crashed = entry.crashed;
@@ -79,6 +81,7 @@ impl Carried {
         let maps_anew = pending == 0 || progress.events.iter().filter(open).any(|event| event.mapped.is_none());
         let mut carried = Self {
             sequence,
+            received_at_ms,
             webhook: Some(webhook),
             trial: Trial::new(crashed, progress.transform_deaths),
             tried_before: Duration::from_millis(progress.trying_ms),

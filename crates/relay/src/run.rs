@@ -1,16 +1,9 @@
 //! Runs one walk a lane.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use moehog_journal::{Claim, ClaimError, Journal};
-use moehog_proto::{Channel, delivery::DeliveryServiceClient, transformer::TransformerServiceClient};
+use moehog_transport::Link;
 use tokio::{
     task::{Id, JoinError, JoinSet},
     time::{Instant, sleep_until},
@@ -20,7 +13,8 @@ use tracing::{error, info, warn};
 
 use crate::{
     Config,
-    calls::Calls,
+    calls::{Calls, epoch_ms},
+    limits::Bounds,
     metrics,
     status::{LaneName, Status, shown},
     walk::{Walk, WalkEnd},
@@ -31,7 +25,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// Wait before a lane that failed, or a source that is claimed elsewhere, is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often the gauges of the lanes are set.
-const GAUGES_EVERY: Duration = Duration::from_secs(5);
+const GAUGES_EVERY: Duration = Duration::from_secs(2);
 
 /// The one mover between the journal, the transformer and delivery.
 #[derive(Debug)]
@@ -39,21 +33,8 @@ pub struct Relay {
     journal: Arc<dyn Journal>,
     calls: Calls,
     status: Status,
-    share: Share,
+    bounds: Arc<Bounds>,
     seed: u64,
-}
-
-/// Bytes that one lane may keep in memory: an equal part of what all may keep.
-#[derive(Debug, Clone)]
-pub(crate) struct Share {
-    total: usize,
-    lanes: Arc<AtomicUsize>,
-}
-
-impl Share {
-    pub(crate) fn bytes(&self) -> usize {
-        self.total / self.lanes.load(Ordering::Relaxed).max(1)
-    }
 }
 
 /// The lanes that are walked, and the claims they are walked under.
@@ -71,22 +52,18 @@ struct Lanes {
 
 impl Relay {
     /// A relay over `journal`. It does nothing before [`Relay::run`].
-    pub fn new(
-        journal: Arc<dyn Journal>,
-        transformer: TransformerServiceClient<Channel>,
-        delivery: DeliveryServiceClient<Channel>,
-        config: Config,
-    ) -> Self {
-        let share = Share { total: config.in_flight_bytes.max(1), lanes: Arc::default() };
+    pub fn new(journal: Arc<dyn Journal>, transformer: Link, delivery: Link, config: Config) -> Self {
+        let config = Arc::new(config.within(moehog_runtime::memory_limit()));
         let status = Status::new(journal.clone());
+        let bounds = Bounds::new(config.clone(), transformer.replicas, delivery.replicas);
         let calls = Calls {
-            transformer,
-            delivery,
-            config: Arc::new(config),
+            transformer: moehog_proto::transformer::client(transformer.channel),
+            delivery: moehog_proto::delivery::client(delivery.channel),
+            config,
             turns: Arc::default(),
             cut: CancellationToken::new(),
         };
-        Self { journal, calls, status, share, seed: rand::random() }
+        Self { journal, calls, status, bounds, seed: rand::random() }
     }
 
     /// Draws the jitter of waiting times from `seed`, so that a test can be repeated.
@@ -115,7 +92,8 @@ impl Relay {
             look_at = look_at.max(Instant::now()) + LOOK_PAUSE;
             if gauges_at <= Instant::now() {
                 gauges_at = Instant::now() + GAUGES_EVERY;
-                self.status.lanes().iter().for_each(metrics::lane);
+                let now_ms = epoch_ms();
+                self.status.lanes().iter().for_each(|lane| metrics::lane(lane, now_ms));
             }
             let again_at = lanes.again_at().map_or(gauges_at, |at| at.min(gauges_at));
             let growth = async {
@@ -157,14 +135,13 @@ impl Relay {
                 journal: self.journal.clone(),
                 claim,
                 calls: self.calls.clone(),
-                share: self.share.clone(),
+                room: self.bounds.join(&name.1),
                 status: self.status.clone(),
                 seed: self.seed ^ lanes.names.len() as u64,
             };
             let id = lanes.walks.spawn(walk.run(shutdown.clone())).id();
             lanes.names.insert(id, (name, epoch));
         }
-        self.share.lanes.store(lanes.names.len(), Ordering::Relaxed);
     }
 
     async fn claim(&self, lanes: &mut Lanes, source: &str) -> Option<Arc<dyn Claim>> {

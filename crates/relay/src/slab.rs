@@ -45,6 +45,12 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// All values with their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        let places = self.places.iter().enumerate();
+        places.filter_map(|(key, value)| Some((key as Key, value.as_ref()?)))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }

@@ -35,6 +35,13 @@ pub struct LaneStatus {
     pub calls: usize,
     /// Deliver calls that may be under way.
     pub window: usize,
+    /// Entries that wait in the journal and that more deliveries could work on: none while the lane is held, while its
+    /// circuit is open, while it may begin more calls, and while its destination itself bears no more.
+    pub backlog: u64,
+    /// When the oldest of them was received at the earliest, milliseconds since the epoch; none where there are none.
+    pub backlog_since_ms: Option<i64>,
+    /// More deliveries would help; all that was received until then is read.
+    wants_deliveries: Option<i64>,
 }
 
 /// A handle to what the lanes of a relay are doing.
@@ -58,6 +65,7 @@ impl Status {
             let lane = lanes.entry(name).or_insert_with_key(|name| LaneStatus::new(name, 0));
             lane.unsettled = waiting.unsettled;
             lane.oldest_received_at_ms = Some(waiting.oldest_received_at_ms);
+            lane.count_backlog();
         }
         lanes.into_values().collect()
     }
@@ -74,10 +82,18 @@ impl Status {
         }
         (status.in_flight_entries, status.in_flight_events, status.in_flight_bytes) = lane.in_flight();
         (status.calls, status.window) = lane.window();
+        status.wants_deliveries = lane.wants_deliveries().then(|| lane.read_until_ms());
     }
 }
 
 impl LaneStatus {
+    /// What is in memory is capped, and no backlog.
+    fn count_backlog(&mut self) {
+        let unread = self.unsettled.saturating_sub(self.in_flight_entries as u64);
+        let since = self.wants_deliveries.filter(|_| unread > 0);
+        (self.backlog, self.backlog_since_ms) = (if since.is_some() { unread } else { 0 }, since);
+    }
+
     fn new((source, destination): &LaneName, now_ms: i64) -> Self {
         Self {
             source: source.clone(),
@@ -91,6 +107,9 @@ impl LaneStatus {
             in_flight_bytes: 0,
             calls: 0,
             window: 0,
+            backlog: 0,
+            backlog_since_ms: None,
+            wants_deliveries: None,
         }
     }
 }

@@ -15,11 +15,11 @@ use crate::{
     calls::{Calls, TransformError, epoch_ms},
     gate::Change,
     lane::{DeliverCall, DeliverEnd, Lane, Now, RecordCall, RouteCall, Step, TransformCall},
+    limits::{Room, Use},
     metrics,
     poison::Failure,
     progress::Carried,
     route::{self, Handed},
-    run::Share,
     spans,
     status::{LaneName, Status, shown},
 };
@@ -50,7 +50,7 @@ pub(crate) struct Walk {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) claim: Arc<dyn Claim>,
     pub(crate) calls: Calls,
-    pub(crate) share: Share,
+    pub(crate) room: Room,
     pub(crate) status: Status,
     pub(crate) seed: u64,
 }
@@ -58,17 +58,20 @@ pub(crate) struct Walk {
 impl Walk {
     /// Walks the lane until `shutdown`; then finishes what is under way and records it.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> WalkEnd {
-        let mut lane = Lane::new(&self.name.1, &self.calls.config, self.seed, Instant::now());
+        let limits = self.room.limits(Use::default());
+        let mut lane = Lane::new(&self.name.1, &self.calls.config, limits, self.seed, Instant::now());
         let mut under_way = JoinSet::new();
         let mut growth: Option<Growth> = None;
         let mut seen = 0;
         let mut stop_by: Option<Instant> = None;
         loop {
             let now = now();
-            lane.set_share(self.share.bytes());
+            lane.set_limits(self.room.limits(lane.uses()));
             while let Some(step) = lane.next(now) {
                 self.begin(step, &mut under_way);
             }
+            // the others are to know what was taken just now
+            self.room.limits(lane.uses());
             self.tell(&mut lane, now);
             if stop_by.is_some() && under_way.is_empty() && lane.is_recorded() {
                 return WalkEnd::Stopped;

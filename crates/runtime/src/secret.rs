@@ -10,7 +10,8 @@ use std::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// A secret of the configuration: a string, `{ file = "…" }` or `{ env = "…" }`. Printed as `***`.
+/// A secret of the configuration: a string, `{ file = "…" }` or `{ env = "…" }`. Printed as `***`. One whose file is missing or empty
+/// is empty, and has a [`Secret::fault`] until the file is right.
 ///
 /// Clones are one secret: what is read again from its file is seen by all of them.
 #[derive(Clone)]
@@ -35,6 +36,26 @@ impl Secret {
         Ok(Self::new(Some(file.to_path_buf()), text_of(file)?))
     }
 
+    /// One whose file may not be there yet, or may be empty: see [`Secret::fault`].
+    fn in_file(file: &Path) -> Self {
+        Self::new(Some(file.to_path_buf()), text_of(file).unwrap_or_default())
+    }
+
+    /// Why there is nothing to compare with or to send; none where there is a value. A file is looked at again.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        if !self.expose().trim().is_empty() {
+            return None;
+        }
+        match self.file() {
+            None => Some("is empty: give it a value, or leave it out".to_string()),
+            Some(file) => {
+                let error = self.read_again().err()?;
+                Some(format!("cannot be read from {}: {error}: put the value there", file.display()))
+            }
+        }
+    }
+
     fn new(file: Option<PathBuf>, value: String) -> Self {
         Self(Arc::new(Inner { file, value: RwLock::new(Arc::new(value.into())) }))
     }
@@ -43,6 +64,12 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> Exposed {
         Exposed(self.0.value.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Whether it stands in a file, which others write.
+    #[must_use]
+    pub fn is_in_file(&self) -> bool {
+        self.0.file.is_some()
     }
 
     /// The file that it stands in.
@@ -123,9 +150,8 @@ impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Written::deserialize(deserializer)? {
             Written::Text(text) => Ok(text.into()),
-            Written::File(FromFile { file }) => {
-                Self::read(Path::new(&file)).map_err(|error| D::Error::custom(format!("secret file {file}: {error}")))
-            }
+            // others write it: what is missing now may come, and one missing file is not to stop the rest
+            Written::File(FromFile { file }) => Ok(Self::in_file(Path::new(&file))),
             Written::Env(FromEnv { env }) => match env::var(&env) {
                 Ok(text) => Ok(text.into()),
                 Err(_) => Err(D::Error::custom(format!("secret variable {env} is not set"))),
@@ -137,6 +163,19 @@ impl<'de> Deserialize<'de> for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_comes_late_or_is_empty_is_a_fault_until_there_is_a_value() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        let key = Secret::in_file(&path);
+        assert!(key.fault().unwrap().contains("No such file"));
+        fs::write(&path, " \n").unwrap();
+        assert!(key.fault().unwrap().contains("nothing is in it"));
+        fs::write(&path, "phc_late\n").unwrap();
+        assert_eq!((key.fault(), &*key.expose()), (None, "phc_late"));
+        assert!(Secret::from(String::new()).fault().unwrap().starts_with("is empty"));
+    }
 
     #[derive(Debug, Deserialize)]
     struct Holder {
@@ -152,6 +191,8 @@ mod tests {
         assert_eq!(&*holder.key.expose(), "phc_secret");
         assert_eq!(format!("{:?}", holder.key.expose()), "***");
         assert_eq!(format!("{holder:?}"), "Holder { key: *** }");
+        let absent: Holder = toml::from_str("key = { file = \"/nowhere/key\" }").unwrap();
+        assert!(absent.key.fault().is_some_and(|fault| fault.starts_with("cannot be read from /nowhere/key: No such")));
         let missing = toml::from_str::<Holder>("key = { env = \"MOEHOG_TEST_NOT_SET\" }").unwrap_err().to_string();
         assert!(missing.contains("MOEHOG_TEST_NOT_SET"), "{missing}");
     }

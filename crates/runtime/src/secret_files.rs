@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use metrics::counter;
 use serde::Deserialize;
 use tokio::task;
 use tokio_util::task::AbortOnDropHandle;
@@ -32,7 +33,10 @@ impl SecretFiles {
     #[must_use]
     pub fn follow(&self, secrets: Vec<(String, Secret)>) -> Following {
         let in_files = secrets.into_iter().filter(|(_, secret)| secret.file().is_some());
-        let watched: Vec<_> = in_files.map(|(key, secret)| Watched { key, secret, missed: false }).collect();
+        // a count is there before the first one, so that its growth can be asked for
+        READ_OUTCOMES.iter().for_each(|outcome| counter!(READS, "outcome" => *outcome).increment(0));
+        let mut watched: Vec<_> = in_files.map(|(key, secret)| Watched { key, secret, missed: false }).collect();
+        watched.iter_mut().filter(|it| it.secret.fault().is_some()).for_each(Watched::look);
         let every = self.reread_every.max(Duration::from_millis(1));
         Following { _task: (!watched.is_empty()).then(|| AbortOnDropHandle::new(task::spawn(follow(watched, every)))) }
     }
@@ -51,6 +55,10 @@ async fn follow(mut watched: Vec<Watched>, every: Duration) {
     }
 }
 
+/// Readings of secrets' files: each that gave another value was `taken`, each that gave none `refused`.
+const READS: &str = "moehog_runtime_secret_reads_total";
+const READ_OUTCOMES: [&str; 2] = ["taken", "refused"];
+
 #[derive(Debug)]
 struct Watched {
     /// Where it stands in the configuration, as in `sources.default.tokens[0]`.
@@ -63,12 +71,22 @@ struct Watched {
 impl Watched {
     fn look(&mut self) {
         let (key, file) = (&self.key, self.secret.file().map(std::path::Path::display).map(tracing::field::display));
-        match self.secret.read_again() {
+        let read = self.secret.read_again();
+        match &read {
+            Ok(true) => counter!(READS, "outcome" => "taken").increment(1),
+            Ok(false) => {}
+            Err(_) => counter!(READS, "outcome" => "refused").increment(1),
+        }
+        match read {
             Ok(true) => tracing::info!(key, file, "secret has changed"),
             Ok(false) if self.missed => tracing::info!(key, file, "secret is there again, as it was"),
             Ok(false) => {}
             Err(error) if !self.missed => {
-                tracing::warn!(key, file, %error, "secret cannot be read again: the last good value stays");
+                if self.secret.expose().is_empty() {
+                    tracing::warn!(key, file, %error, "secret cannot be read: there is none until its file is right");
+                } else {
+                    tracing::warn!(key, file, %error, "secret cannot be read again: the last good value stays");
+                }
                 self.missed = true;
                 return;
             }

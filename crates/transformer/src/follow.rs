@@ -4,7 +4,7 @@
 //! in the file is compared, since watching for one of these misses another.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,27 +21,42 @@ use crate::{Mapping, Problem, Rules, Transformer, metrics, transformer::WeakTran
 ///
 /// The file cannot be read, or something is wrong with it: all of it is named.
 pub fn open(config: &Mapping) -> anyhow::Result<Transformer> {
-    let Some(path) = &config.file else {
-        let transformer = Transformer::new(config, Rules::default());
-        metrics::mapping(transformer.rules().revision());
-        return Ok(transformer);
-    };
-    let mut file = File { path: path.clone(), hash_key: config.hash_key.clone(), seen: None, missed: false };
-    let rules = match file.look() {
-        Look::Rules(rules) => rules,
-        Look::Same => Rules::default(),
-        Look::Gone(error) => {
-            return Err(error).with_context(|| format!("read {}", path.display())).context(Exit::Configuration);
+    looks(config)().map_err(|fault| anyhow::anyhow!(fault)).context(Exit::Configuration)
+}
+
+/// Looks that end with [`open`]'s transformer, or say what is wrong with the file as it is now: the built-in mapping in its place would
+/// send what the file's rules keep back. Call each inside the runtime.
+pub fn looks(config: &Mapping) -> impl FnMut() -> Result<Transformer, String> + Send + 'static {
+    metrics::reloads_begin();
+    let config = config.clone();
+    let mut file = config.file.clone().map(|path| File::new(path, config.hash_key.clone()));
+    let mut fault = String::new();
+    move || {
+        let rules = match file.as_mut().map(File::look) {
+            None => Rules::default(),
+            Some(Look::Rules(rules)) => rules,
+            Some(Look::Same) => return Err(fault.clone()),
+            Some(Look::Gone(error)) => {
+                metrics::outdated(true);
+                return Err(error);
+            }
+            Some(Look::Wrong(problems)) => {
+                metrics::outdated(true);
+                metrics::reload("refused");
+                fault = file.as_ref().map_or_else(String::new, |file| complaint(&file.path, &problems));
+                return Err(fault.clone());
+            }
+        };
+        metrics::outdated(false);
+        metrics::mapping(rules.revision());
+        let revision = rules.revision().to_string();
+        let transformer = Transformer::new(&config, rules);
+        if let Some(file) = file.take() {
+            tracing::info!(revision, file = %file.path.display(), "mapping");
+            task::spawn(follow(file, transformer.downgrade(), config.reread_every.max(Duration::from_millis(1))));
         }
-        Look::Wrong(problems) => {
-            return Err(anyhow::anyhow!("{}", complaint(path, &problems))).context(Exit::Configuration);
-        }
-    };
-    tracing::info!(revision = rules.revision(), file = %path.display(), "mapping");
-    metrics::mapping(rules.revision());
-    let transformer = Transformer::new(config, rules);
-    task::spawn(follow(file, transformer.downgrade(), config.reread_every.max(Duration::from_millis(1))));
-    Ok(transformer)
+        Ok(transformer)
+    }
 }
 
 async fn follow(mut file: File, transformer: WeakTransformer, every: Duration) {
@@ -71,7 +86,8 @@ enum Look {
     Same,
     Rules(Rules),
     Wrong(Vec<Problem>),
-    Gone(io::Error),
+    /// Why nothing is there to be used.
+    Gone(String),
 }
 
 struct File {
@@ -81,13 +97,23 @@ struct File {
     seen: Option<(String, Option<String>)>,
     /// The last look found no file; said once.
     missed: bool,
+    /// What was read last is wrong.
+    is_refused: bool,
 }
 
 impl File {
+    fn new(path: PathBuf, hash_key: Option<Secret>) -> Self {
+        Self { path, hash_key, seen: None, missed: false, is_refused: false }
+    }
+
     fn look(&mut self) -> Look {
+        if let Some(fault) = self.hash_key.as_ref().and_then(Secret::fault) {
+            // what it is to hide would be hashed with nothing
+            return Look::Gone(format!("mapping.hash_key {fault}"));
+        }
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
-            Err(error) => return Look::Gone(error),
+            Err(error) => return Look::Gone(format!("mapping.file {} cannot be read: {error}", self.path.display())),
         };
         let key = self.hash_key.as_ref().map(|key| key.expose().to_string());
         let now = Some((text, key));
@@ -107,14 +133,18 @@ impl File {
         match look {
             Look::Gone(error) => {
                 if !self.missed {
-                    tracing::warn!(%file, %error, "mapping file cannot be read again: the last good one stays");
+                    tracing::warn!(%file, error, "mapping file cannot be read again: the last good one stays");
                     metrics::reload("gone");
+                    metrics::outdated(true);
                 }
                 self.missed = true;
                 return;
             }
+            Look::Same if self.missed => metrics::outdated(self.is_refused),
             Look::Same => {}
             Look::Rules(rules) => {
+                self.is_refused = false;
+                metrics::outdated(false);
                 tracing::info!(revision = rules.revision(), %file, "mapping has changed");
                 metrics::mapping(rules.revision());
                 metrics::reload("taken");
@@ -128,6 +158,8 @@ impl File {
                     "mapping file is wrong: the last good one stays"
                 );
                 metrics::reload("refused");
+                metrics::outdated(true);
+                self.is_refused = true;
             }
         }
         self.missed = false;

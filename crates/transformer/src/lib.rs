@@ -35,7 +35,7 @@ mod transformer;
 pub use self::{
     body::unpacked,
     config::{Config, DEFAULTS, Mapping},
-    follow::{complaint, open},
+    follow::{complaint, looks, open},
     mapping::types::Type,
     notes::{Healed, Note, Notes},
     rules::{Attributes, Named, Problem, Rules},
@@ -46,9 +46,9 @@ pub use self::{
 ///
 /// # Errors
 ///
-/// An address that cannot be listened on; a mapping file that cannot be used.
-pub fn bind(config: Config) -> anyhow::Result<Worker> {
-    let routes = Routes::new(moehog_proto::transformer::server(open(&config.mapping)?));
+/// An address that cannot be listened on; certificates that cannot be used.
+pub fn bind(config: &Config, transformer: Transformer) -> anyhow::Result<Worker> {
+    let routes = Routes::new(moehog_proto::transformer::server(transformer));
     Worker::bind(
         "moehog.transformer.v1.TransformerService",
         routes,

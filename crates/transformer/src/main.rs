@@ -2,20 +2,34 @@
 
 use std::process::ExitCode;
 
+use moehog_runtime::wait_for_files;
 use moehog_transformer::Config;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if moehog_runtime::asks_for_health() {
+        return moehog_runtime::tell_health(load().map(|config| config.admin.listen));
+    }
     moehog_runtime::exit(run().await)
 }
 
-async fn run() -> anyhow::Result<()> {
+fn load() -> anyhow::Result<Config> {
     let file = moehog_runtime::arguments("moehog-transformer");
-    let config = Config::load(file.as_deref())?;
+    Ok(Config::load(file.as_deref())?)
+}
+
+async fn run() -> anyhow::Result<()> {
+    let mut config = load()?;
     let _telemetry = moehog_telemetry::init("moehog-transformer", &config.telemetry)?;
     let shutdown = moehog_runtime::shutdown_on_signal()?;
 
-    let server = moehog_transformer::bind(config)?;
+    let (tls, mut look) = (config.tls.clone(), moehog_transformer::looks(&config.mapping));
+    let look = move || {
+        tls.open().map_err(|error| format!("certificates of section tls: {error}"))?;
+        look()
+    };
+    let Some(transformer) = wait_for_files(&mut config.admin, &shutdown, look).await? else { return Ok(()) };
+    let server = moehog_transformer::bind(&config, transformer)?;
     tracing::info!(grpc = %server.grpc_addr()?, admin = %server.admin_addr()?, "listening");
     server.serve(shutdown).await
 }

@@ -91,5 +91,20 @@ pub(crate) fn mapping(revision: &str) {
 
 /// `moehog_transformer_mapping_reloads_total{outcome}`: a change of the mapping file was `taken` or `refused`, or the file was `gone`.
 pub(crate) fn reload(outcome: &'static str) {
-    counter!("moehog_transformer_mapping_reloads_total", "outcome" => outcome).increment(1);
+    reloads(outcome, 1);
+}
+
+/// The counts are there before the first change, so that their growth can be asked for.
+pub(crate) fn reloads_begin() {
+    ["taken", "refused", "gone"].into_iter().for_each(|outcome| reloads(outcome, 0));
+    outdated(false);
+}
+
+fn reloads(outcome: &'static str, times: u64) {
+    counter!("moehog_transformer_mapping_reloads_total", "outcome" => outcome).increment(times);
+}
+
+/// `moehog_transformer_mapping_outdated`: 1 while the mapping in use is not what the file says, since the file is wrong or gone.
+pub(crate) fn outdated(is_outdated: bool) {
+    gauge!("moehog_transformer_mapping_outdated").set(f64::from(u8::from(is_outdated)));
 }

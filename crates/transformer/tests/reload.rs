@@ -112,3 +112,37 @@ async fn a_mistake_at_the_start_is_an_error_that_names_each_line() {
         "{said}"
     );
 }
+
+#[tokio::test]
+async fn looks_name_what_is_wrong_with_the_file_as_it_is_and_end_with_its_rules_and_never_with_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, key) = (directory.path().join("mapping.toml"), directory.path().join("hash-key"));
+    let config: moehog_transformer::Config = moehog_runtime::load(
+        moehog_transformer::DEFAULTS,
+        None,
+        [
+            ("FILE", format!("{file:?}")),
+            ("HASH_KEY", format!("{{ file = {key:?} }}")),
+            ("REREAD_EVERY", "2ms".to_string()),
+        ]
+        .map(|(name, value)| (format!("MOEHOG__MAPPING__{name}"), value)),
+    )
+    .unwrap();
+    let mut look = moehog_transformer::looks(&config.mapping);
+    let mut fault = || look().unwrap_err();
+    assert!(fault().starts_with("mapping.hash_key cannot be read from "), "nothing is hashed with nothing");
+    fs::write(&key, "secret").unwrap();
+    assert!(fault().contains("mapping.toml cannot be read: No such file"));
+    fs::write(&file, "heal = 1\n").unwrap();
+    for _ in 0..2 {
+        assert!(fault().contains("line 1: heal: must be a text"));
+    }
+    fs::write(&file, "[[rule]\n").unwrap();
+    assert!(fault().contains("line 1"));
+    fs::write(&file, named("right")).unwrap();
+    let transformer = look().unwrap();
+    assert_eq!(mapped(&transformer).0, "right");
+    // and it is followed from then on
+    fs::write(&file, named("next")).unwrap();
+    becomes(&transformer, "next").await;
+}

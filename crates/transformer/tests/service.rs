@@ -118,13 +118,13 @@ async fn a_server_answers_over_its_socket_and_stops() {
     let environment = [("MOEHOG__GRPC__LISTEN", "127.0.0.1:0"), ("MOEHOG__ADMIN__LISTEN", "127.0.0.1:0")];
     let environment = environment.map(|(name, value)| (name.to_string(), value.to_string()));
     let config: Config = moehog_runtime::load(DEFAULTS, None, environment).unwrap();
-    let server = moehog_transformer::bind(config).unwrap();
+    let server = moehog_transformer::bind(&config, moehog_transformer::open(&config.mapping).unwrap()).unwrap();
     let (grpc, admin) = (server.grpc_addr().unwrap(), server.admin_addr().unwrap());
     let shutdown = CancellationToken::new();
     let served = tokio::spawn(server.serve(shutdown.clone()));
 
     let address = format!("list://{grpc}").parse().unwrap();
-    let mut client = client(moehog_transport::connect(&address, &moehog_transport::ClientConfig::default()));
+    let mut client = client(moehog_transport::connect(&address, &moehog_transport::ClientConfig::default()).channel);
     let answer = client.transform(request(vec![streams(7)], 0)).await.unwrap().into_inner();
     assert_eq!(counts(&answer), [Some(7)]);
     assert!(get(admin, "/readyz").await.starts_with("HTTP/1.1 200"));

@@ -28,7 +28,7 @@ use tokio::{
 use tonic::{body::Body, codegen::Service};
 
 use crate::{
-    ClientConfig,
+    ClientConfig, Replicas,
     client::{Unreached, WINDOW_BYTES},
     resolve::Resolver,
 };
@@ -53,6 +53,8 @@ struct Shared {
     /// The name a replica's certificate is for.
     server_name: Option<String>,
     replicas: watch::Sender<Vec<Arc<Replica>>>,
+    /// How many there are, for callers.
+    count: Replicas,
     /// A replica could not be connected to: the resolver is asked at once.
     doubt: Notify,
     turn: AtomicUsize,
@@ -87,7 +89,13 @@ impl Drop for UnderWay {
 
 impl Balance {
     /// Follows `resolver` as long as a clone of this lives.
-    pub(crate) fn new(resolver: Resolver, server_name: Option<String>, service: String, config: ClientConfig) -> Self {
+    pub(crate) fn new(
+        resolver: Resolver,
+        server_name: Option<String>,
+        service: String,
+        config: ClientConfig,
+        count: Replicas,
+    ) -> Self {
         let shared = Arc::new(Shared {
             known: gauge!("moehog_transport_replicas", "service" => service.clone()),
             failures: counter!("moehog_transport_connect_failures_total", "service" => service.clone()),
@@ -95,6 +103,7 @@ impl Balance {
             config,
             server_name,
             replicas: watch::Sender::new(Vec::new()),
+            count,
             doubt: Notify::new(),
             turn: AtomicUsize::new(0),
         });
@@ -244,6 +253,7 @@ impl Shared {
             }
             tracing::info!(service = self.service, replicas = hosts.join(" "), "replicas of a service");
             self.known.set(hosts.len() as f64);
+            self.count.set(hosts.len());
             let old = std::mem::take(replicas);
             *replicas = hosts
                 .into_iter()

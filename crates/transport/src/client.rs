@@ -3,10 +3,10 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use h2::Reason;
-use moehog_proto::{Channel, channel};
+use moehog_proto::channel;
 use tonic::Status;
 
-use crate::{Address, Tls, balance::Balance, resolve::Resolver};
+use crate::{Address, Link, Replicas, Tls, balance::Balance, resolve::Resolver};
 
 /// How a channel behaves. Deadlines belong to the calls.
 #[derive(Debug, Clone)]
@@ -38,14 +38,17 @@ impl Default for ClientConfig {
 /// HTTP/2 window of a stream and a connection: a message of many events must not wait for window updates.
 pub(crate) const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
-/// Opens a channel to a service: to each of its replicas once it is needed, and again after a failure.
+/// Opens a way to a service: to each of its replicas once it is needed, and again after a failure.
 ///
 /// # Panics
 ///
 /// Outside a tokio runtime.
-pub fn connect(address: &Address, config: &ClientConfig) -> Channel {
+pub fn connect(address: &Address, config: &ClientConfig) -> Link {
     let server_name = address.name().map(|name| name.trim_matches(['[', ']']).to_string());
-    channel(Balance::new(Resolver::new(address), server_name, address.to_string(), config.clone()))
+    let replicas = Replicas::one();
+    let balance =
+        Balance::new(Resolver::new(address), server_name, address.to_string(), config.clone(), replicas.clone());
+    Link { channel: channel(balance), replicas }
 }
 
 /// A call that reached no replica.

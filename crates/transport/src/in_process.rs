@@ -8,15 +8,17 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use moehog_proto::{BoxError, Channel, channel};
+use moehog_proto::{BoxError, channel};
 use tonic::{Status, body::Body, codegen::Service};
+
+use crate::Link;
 
 /// Bytes of a gRPC message's head: a flag and the message's length.
 const HEAD: usize = 5;
 
 /// Reaches a service in this process. Each call runs on a task of its own, so that a panic in it is an `internal` status
 /// and dropping the call's future ends it.
-pub fn in_process<S, B>(service: S) -> Channel
+pub fn in_process<S, B>(service: S) -> Link
 where
     S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
@@ -24,7 +26,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    channel(InProcess(service))
+    Link::to_one(channel(InProcess(service)))
 }
 
 #[derive(Debug, Clone)]

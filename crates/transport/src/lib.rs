@@ -6,6 +6,7 @@
 //! - a call has a connect timeout, keepalive and message limits, and a caller can tell one that never left ([`never_left`])
 //!   from one that may have been worked on. The first goes to another replica; beyond that nothing is retried here: the relay
 //!   owns every retry;
+//! - a [`Link`] says how many replicas its channel leads to, so that callers can offer each of them enough;
 //! - with certificates ([`TlsConfig`]) both sides show theirs, and a renewed one is used without a restart;
 //! - a server tells its health, ends connections at a random age, and drains.
 //!
@@ -15,6 +16,7 @@ mod address;
 mod balance;
 mod client;
 mod in_process;
+mod link;
 mod resolve;
 mod server;
 mod tls;
@@ -23,6 +25,7 @@ mod worker;
 pub use address::{Address, AddressError};
 pub use client::{ClientConfig, connect, never_left};
 pub use in_process::in_process;
+pub use link::{Link, Replicas};
 pub use server::{Server, ServerConfig};
 pub use tls::{Tls, TlsConfig};
 pub use worker::Worker;

@@ -47,7 +47,7 @@ fn serve(server: Server, shutdown: &CancellationToken) -> tokio::task::JoinHandl
 #[tokio::test]
 async fn a_call_to_nobody_never_left_and_the_channel_finds_the_service_when_it_comes() {
     let addr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let channel = connect(&format!("list://{addr}").parse::<Address>().unwrap(), &ClientConfig::default());
+    let channel = connect(&format!("list://{addr}").parse::<Address>().unwrap(), &ClientConfig::default()).channel;
     let status = call(&channel, "").await.unwrap_err();
     assert!(never_left(&status), "{status:?}");
 
@@ -62,7 +62,7 @@ async fn a_call_to_nobody_never_left_and_the_channel_finds_the_service_when_it_c
 async fn a_call_whose_connection_breaks_may_have_arrived() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("list://{}", listener.local_addr().unwrap());
-    let channel = connect(&address.parse().unwrap(), &ClientConfig::default());
+    let channel = connect(&address.parse().unwrap(), &ClientConfig::default()).channel;
     let accepted = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -79,7 +79,7 @@ async fn a_call_under_way_ends_while_the_server_stops() {
     let address = format!("list://{}", server.local_addr().unwrap());
     let shutdown = CancellationToken::new();
     let served = serve(server, &shutdown);
-    let channel = connect(&address.parse().unwrap(), &ClientConfig::default());
+    let channel = connect(&address.parse().unwrap(), &ClientConfig::default()).channel;
     assert_eq!(call(&channel, "").await.unwrap(), "echo");
     let slow = tokio::spawn({
         let channel = channel.clone();
@@ -98,7 +98,7 @@ async fn a_server_that_does_not_drain_is_left_after_the_grace() {
     let address = format!("list://{}", server.local_addr().unwrap());
     let shutdown = CancellationToken::new();
     let served = serve(server, &shutdown);
-    let channel = connect(&address.parse().unwrap(), &ClientConfig::default());
+    let channel = connect(&address.parse().unwrap(), &ClientConfig::default()).channel;
     let slow = tokio::spawn(async move { call(&channel, "slow").await });
     tokio::time::sleep(Duration::from_millis(100)).await;
     shutdown.cancel();
@@ -108,7 +108,7 @@ async fn a_server_that_does_not_drain_is_left_after_the_grace() {
 
 #[tokio::test]
 async fn a_panic_in_this_process_costs_its_call_only() {
-    let channel = in_process(server(Echo));
+    let channel = in_process(server(Echo)).channel;
     let status = call(&channel, "panic").await.unwrap_err();
     assert!(!never_left(&status), "{status:?}");
     assert_ne!(status.code(), Code::Ok);
@@ -121,7 +121,7 @@ async fn when_every_replica_was_gone_the_first_that_is_back_is_used() {
     let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let addrs = listeners.map(|listener| listener.local_addr().unwrap());
     let address: Address = format!("list://{},{}", addrs[0], addrs[1]).parse().unwrap();
-    let channel = connect(&address, &ClientConfig::default());
+    let channel = connect(&address, &ClientConfig::default()).channel;
     for _ in 0..5 {
         assert!(never_left(&call(&channel, "").await.unwrap_err()));
     }

@@ -68,7 +68,7 @@ fn channel(addr: SocketAddr, tls: Option<&TlsConfig>, name: &str) -> Channel {
         server_name: Some(name.to_string()),
         ..ClientConfig::default()
     };
-    connect(&address, &config)
+    connect(&address, &config).channel
 }
 
 async fn call(channel: &Channel) -> Result<String, Status> {

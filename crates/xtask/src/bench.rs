@@ -82,7 +82,7 @@ enum Measure {
     Campaign,
     /// What tracing adds to the cost, one trace in a hundred sampled.
     Trace,
-    /// 1, 2, 4 and 8 deliveries behind a name, each with two requests of 100 events under way, PostHog at 200 ms.
+    /// 1 to 16 deliveries behind a name with the product's defaults, one gateway and two, PostHog at 5 s, 1 s and 200 ms.
     Scale,
 }
 
@@ -95,6 +95,7 @@ struct Plan {
     backlogs: Vec<u64>,
     campaign: Duration,
     binaries: PathBuf,
+    quick: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
@@ -114,6 +115,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         backlogs: if arguments.quick { vec![0, 10_000, 100_000] } else { vec![0, 10_000, 1_000_000] },
         campaign: Duration::from_secs(60 * arguments.minutes.unwrap_or(if arguments.quick { 1 } else { 10 })),
         binaries: binaries.clone(),
+        quick: arguments.quick,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(measure(arguments, &plan))?;

@@ -1,5 +1,7 @@
 //! `cargo xtask images`: the images of the three services and of the command line, by docker or buildah.
 
+mod bases;
+
 use std::{
     path::PathBuf,
     process::{Command, Stdio},
@@ -7,6 +9,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
+use self::bases::Bases;
 use crate::workspace;
 
 /// The images, each with the binary of its name.
@@ -15,8 +18,8 @@ const IMAGES: [&str; 4] = ["moehog-gateway", "moehog-transformer", "moehog-deliv
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Registry and path that the images are named by, as in ghcr.io/you.
-    #[arg(long, value_name = "REGISTRY", value_parser = registry)]
-    registry: String,
+    #[arg(long, value_name = "REGISTRY", value_parser = registry, required_unless_present = "pin")]
+    registry: Option<String>,
     /// Tag of all of them.
     #[arg(long, value_name = "TAG", default_value = env!("CARGO_PKG_VERSION"), value_parser = tag)]
     tag: String,
@@ -26,6 +29,13 @@ pub(crate) struct Arguments {
     /// Takes the binaries from this directory, such as target/release, and builds none. They must suit glibc 2.36.
     #[arg(long, value_name = "DIRECTORY")]
     binaries: Option<PathBuf>,
+    /// Kinds of machine that they are for, as in linux/amd64,linux/arm64; this machine's own where none is named. Several are pushed
+    /// under one name, of which each machine takes its own.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = ["linux/amd64", "linux/arm64"])]
+    platform: Vec<String>,
+    /// Builds nothing: asks the registry for the digests of the base images and writes them into deploy/base-images.env.
+    #[arg(long, conflicts_with_all = ["push", "binaries", "platform"])]
+    pin: bool,
     /// What builds them; by default docker where its daemon answers, else buildah.
     #[arg(long)]
     engine: Option<Engine>,
@@ -46,9 +56,17 @@ struct Plan {
     tag: String,
     revision: String,
     binaries: Option<String>,
+    platforms: Vec<String>,
+    push: bool,
+    bases: Bases,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    let engine = arguments.engine.map_or_else(engine, Ok)?;
+    if arguments.pin {
+        bases::pin(engine)?;
+        return Ok(true);
+    }
     let binaries = arguments.binaries.as_ref().map(|directory| {
         for image in IMAGES {
             ensure!(directory.join(image).is_file(), "no binary {image} in {}", directory.display());
@@ -57,14 +75,25 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         Ok(directory.display().to_string())
     });
     let plan = Plan {
-        engine: arguments.engine.map_or_else(engine, Ok)?,
-        registry: arguments.registry.clone(),
+        engine,
+        registry: arguments.registry.clone().context("--registry")?,
         tag: arguments.tag.clone(),
         revision: revision(),
         binaries: binaries.transpose()?,
+        platforms: arguments.platform.clone(),
+        push: arguments.push,
+        bases: Bases::read()?,
     };
-    let pushes = if arguments.push { IMAGES.map(|image| plan.push(image)).to_vec() } else { Vec::new() };
-    for line in IMAGES.map(|image| plan.build(image)).into_iter().chain(pushes) {
+    plan.check()?;
+    if let unpinned @ [_, ..] = &plan.bases.unpinned()[..] {
+        println!("not pinned: {}; `cargo xtask images --pin` writes their digests", unpinned.join(", "));
+    }
+    for line in IMAGES.iter().filter_map(|image| plan.forget(image)) {
+        // where there is none, nothing is to be forgotten
+        drop(execute(&line));
+    }
+    let pushes = IMAGES.iter().filter(|_| plan.push).filter_map(|image| plan.push(image));
+    for line in IMAGES.iter().map(|image| plan.build(image)).chain(pushes) {
         println!("== {}", line.join(" "));
         execute(&line)?;
     }
@@ -77,16 +106,50 @@ impl Plan {
         format!("{}/{image}:{}", self.registry, self.tag)
     }
 
+    /// Refuses what an engine cannot do.
+    fn check(&self) -> anyhow::Result<()> {
+        let several = self.platforms.len() > 1;
+        ensure!(
+            !(several && self.binaries.is_some()),
+            "--binaries are of one kind of machine: build each --platform by itself, or without --binaries"
+        );
+        ensure!(
+            !(several && self.engine == Engine::Docker) || self.push,
+            "docker keeps images of one kind of machine: add --push, or name one --platform"
+        );
+        Ok(())
+    }
+
+    /// The name stands for several images, a list.
+    fn is_list(&self) -> bool {
+        self.platforms.len() > 1
+    }
+
+    /// The command line that removes the list of a build before: buildah would add to it.
+    fn forget(&self, image: &str) -> Option<Vec<String>> {
+        let name = self.name(image);
+        (self.is_list() && self.engine == Engine::Buildah)
+            .then(|| ["buildah", "manifest", "rm", &name].map(Into::into).into())
+    }
+
     /// The command line that builds an image.
     fn build(&self, image: &str) -> Vec<String> {
-        let mut line = match self.engine {
-            Engine::Docker => vec!["docker", "build"],
+        let mut line = match (self.engine, &self.platforms[..]) {
+            (Engine::Docker, []) => vec!["docker", "build"],
+            (Engine::Docker, [_]) => vec!["docker", "buildx", "build", "--load"],
+            // a list cannot be kept here: it is pushed as it is built
+            (Engine::Docker, _) => vec!["docker", "buildx", "build", "--push"],
             // without layers each image would build the binaries anew
-            Engine::Buildah => vec!["buildah", "build", "--layers"],
+            (Engine::Buildah, _) => vec!["buildah", "build", "--layers"],
         };
+        let platforms = self.platforms.join(",");
+        if !platforms.is_empty() {
+            line.extend(["--platform", &platforms]);
+        }
         line.extend(["--file", "deploy/Dockerfile"]);
         let mut line: Vec<String> = line.into_iter().map(str::to_string).collect();
         line.extend(["--build-arg".to_string(), format!("SERVICE={image}")]);
+        line.extend(self.bases.arguments());
         // labels, not arguments of the build: buildah 1.28 takes a layer from its cache although an argument changed
         for (name, value) in [("version", &self.tag), ("revision", &self.revision)] {
             line.extend(["--label".to_string(), format!("org.opencontainers.image.{name}={value}")]);
@@ -94,17 +157,22 @@ impl Plan {
         if let Some(directory) = &self.binaries {
             line.extend(["--build-context".to_string(), format!("binaries={directory}")]);
         }
-        line.extend(["--tag".to_string(), self.name(image), ".".to_string()]);
+        let named = if self.is_list() && self.engine == Engine::Buildah { "--manifest" } else { "--tag" };
+        line.extend([named.to_string(), self.name(image), ".".to_string()]);
         line
     }
 
-    /// The command line that pushes an image.
-    fn push(&self, image: &str) -> Vec<String> {
-        let program = match self.engine {
-            Engine::Docker => "docker",
-            Engine::Buildah => "buildah",
+    /// The command line that pushes an image; none where its build has.
+    fn push(&self, image: &str) -> Option<Vec<String>> {
+        let name = self.name(image);
+        let there = format!("docker://{name}");
+        let line = match (self.engine, self.is_list()) {
+            (Engine::Docker, true) => return None,
+            (Engine::Docker, false) => vec!["docker", "push", &name],
+            (Engine::Buildah, false) => vec!["buildah", "push", &name],
+            (Engine::Buildah, true) => vec!["buildah", "manifest", "push", "--all", &name, &there],
         };
-        vec![program.to_string(), "push".to_string(), self.name(image)]
+        Some(line.into_iter().map(str::to_string).collect())
     }
 
     /// What to do with the images.
@@ -113,7 +181,7 @@ impl Plan {
         let each = |line: &dyn Fn(&str) -> String| IMAGES.map(|image| format!("  {}", line(image)));
         if !pushed {
             lines.push("push them (or run this again with --push):".to_string());
-            lines.extend(each(&|image| self.push(image).join(" ")));
+            lines.extend(each(&|image| self.push(image).unwrap_or_default().join(" ")));
             lines.push("or, for a kind cluster on this machine:".to_string());
             match self.engine {
                 Engine::Docker => {
@@ -195,7 +263,32 @@ mod tests {
 
     fn plan(engine: Engine) -> Plan {
         let (registry, tag, revision) = ("ghcr.io/you".to_string(), "0.1.0".to_string(), "5066194".to_string());
-        Plan { engine, registry, tag, revision, binaries: None }
+        let bases = Bases::parse("RUST=rust@sha256:12\nRUNTIME=cc\n").unwrap();
+        Plan { engine, registry, tag, revision, binaries: None, platforms: Vec::new(), push: false, bases }
+    }
+
+    #[test]
+    fn images_for_several_kinds_of_machine_are_one_name_for_each_engine() {
+        let several = ["linux/amd64", "linux/arm64"].map(str::to_string).to_vec();
+        let docker = Plan { platforms: several.clone(), push: true, ..plan(Engine::Docker) };
+        let line = docker.build("moehog").join(" ");
+        assert!(line.starts_with("docker buildx build --push --platform linux/amd64,linux/arm64 --file "), "{line}");
+        assert_eq!((docker.push("moehog"), docker.forget("moehog")), (None, None));
+        let buildah = Plan { platforms: several.clone(), ..plan(Engine::Buildah) };
+        let line = buildah.build("moehog").join(" ");
+        assert!(line.starts_with("buildah build --layers --platform linux/amd64,linux/arm64 "), "{line}");
+        assert!(line.ends_with(" --manifest ghcr.io/you/moehog:0.1.0 ."), "{line}");
+        let pushed = buildah.push("moehog").unwrap().join(" ");
+        assert_eq!(pushed, "buildah manifest push --all ghcr.io/you/moehog:0.1.0 docker://ghcr.io/you/moehog:0.1.0");
+        assert_eq!(buildah.forget("moehog").unwrap().join(" "), "buildah manifest rm ghcr.io/you/moehog:0.1.0");
+        let one = Plan { platforms: vec!["linux/arm64".to_string()], ..plan(Engine::Docker) };
+        let line = one.build("moehog").join(" ");
+        assert!(line.starts_with("docker buildx build --load --platform linux/arm64 "), "{line}");
+        assert!(one.check().is_ok() && docker.check().is_ok() && buildah.check().is_ok());
+        let kept = Plan { platforms: several.clone(), ..plan(Engine::Docker) };
+        assert!(kept.check().unwrap_err().to_string().contains("--push"));
+        let mixed = Plan { binaries: Some("d".to_string()), ..buildah };
+        assert!(mixed.check().unwrap_err().to_string().contains("--binaries"));
     }
 
     #[test]
@@ -204,7 +297,7 @@ mod tests {
         assert_eq!(
             line,
             "docker build --file deploy/Dockerfile --build-arg SERVICE=moehog-delivery \
-             --label org.opencontainers.image.version=0.1.0 --label org.opencontainers.image.revision=5066194 \
+             --build-arg RUST=rust@sha256:12 --build-arg RUNTIME=cc --label org.opencontainers.image.version=0.1.0 --label org.opencontainers.image.revision=5066194 \
              --tag ghcr.io/you/moehog-delivery:0.1.0 ."
         );
     }

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
     time::Duration,
 };
 
@@ -22,7 +23,38 @@ pub struct Replica {
     pub process: Process,
 }
 
+/// One more gateway of a deployment, with a journal of its own.
+#[derive(Debug)]
+pub struct FurtherGateway {
+    /// Where it takes webhooks.
+    pub http: SocketAddr,
+    /// Its admin address.
+    pub admin: SocketAddr,
+    /// The process.
+    pub process: Process,
+}
+
 impl Deployment {
+    /// Starts one more gateway over the same workers, with a journal in `journal`, and waits until it is ready. The caller
+    /// stops it.
+    ///
+    /// # Errors
+    ///
+    /// It does not start.
+    pub async fn further_gateway(&self, journal: &Path) -> anyhow::Result<FurtherGateway> {
+        let mut command = self.command(Service::Gateway)?;
+        command.env("MOEHOG__HTTP__LISTEN", "127.0.0.1:0").env("MOEHOG__ADMIN__LISTEN", "127.0.0.1:0");
+        command.env("MOEHOG__JOURNAL__DIR", journal);
+        let mut process = Process::start("moehog-gateway (further)", command, &self.log)?;
+        let http = process.logged("http", START).await?.parse()?;
+        let admin = process.logged("admin", START).await?.parse()?;
+        within(START, "the further gateway is ready", async || {
+            get(admin, "/readyz").await.ok().filter(|answer| answer.status == 200)
+        })
+        .await?;
+        Ok(FurtherGateway { http, admin, process })
+    }
+
     /// Starts one more worker of a kind, on the port that the deployment's own has, at another address of this machine.
     /// The caller stops it.
     ///

@@ -52,7 +52,7 @@ const REFUSED: [(&[&str], &str); 32] = [
     (&["listenHost=localhost"], "listenHost"),
     (&["posthog.host=us.i.posthog.com"], "posthog/host"),
     (&["otel.variables.OTEL_RESOURCE_ATTRIBUTES=a=b"], "OTEL_RESOURCE_ATTRIBUTES"),
-    (&["delivery.autoscaling.mode=hpa"], "one of 'none', 'cpu', 'keda'"),
+    (&["delivery.autoscaling.mode=cpu"], "one of 'none', 'keda', 'hpa'"),
     (&["delivery.autoscaling.mode=keda"], "where is the Prometheus that scrapes the gateways?"),
     (&["delivery.autoscaling.minReplicas=9"], "minReplicas 9 is more than maxReplicas 8"),
     (&["sources[0].destination=elsewhere"], "default goes to elsewhere, which destinations does not name"),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, net::SocketAddr, process::Command, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use http::Method;
 use moehog_tests::{Log, Process, binary, get, post, root, send, streams, within};
@@ -85,6 +85,17 @@ impl Started {
         Ok(command)
     }
 
+    /// What the health check of a service comes to, and says.
+    fn health(&self, compose: &Value, name: &str) -> anyhow::Result<(bool, String)> {
+        let check = texts(&service(compose, name)?["healthcheck"]["test"]);
+        let ["CMD", "/usr/local/bin/moehog-service", arguments @ ..] = &check[..] else { bail!("{name}: {check:?}") };
+        let mut command = self.command(compose, name)?;
+        // the one thing that this test gave another value
+        command.args(arguments).env("MOEHOG__ADMIN__LISTEN", self.addresses[name].1.to_string());
+        let output = command.output()?;
+        Ok((output.status.success(), String::from_utf8([output.stdout, output.stderr].concat())?))
+    }
+
     async fn start(&mut self, compose: &Value, name: &'static str) -> anyhow::Result<()> {
         let mut process = Process::start(name, self.command(compose, name)?, &self.log)?;
         let public = if name == GATEWAY { "http" } else { "grpc" };
@@ -148,14 +159,20 @@ async fn an_event_goes_through_the_services_with_the_environment_of_the_compose_
     })
     .await?;
 
+    for name in [WORKERS[0], WORKERS[1], GATEWAY] {
+        let said = started.health(&compose, name)?;
+        ensure!(said.0 && said.1.trim() == "ready", "{name}: {}", said.1);
+    }
     ensure!(get(admin, "/api/status").await?.status == 401, "the admin API asks for no token");
     let operator = bearer(SECRETS[2].1);
     let status = send(admin, Method::GET, "/api/status", &[("authorization", &operator)], Bytes::new()).await?;
     ensure!(status.json()["ledger"]["events"]["delivered"] == 1, "{}", status.text());
     ensure!(started.directory.path().join("data/journal/format").is_file(), "no journal on the volume");
-    for (name, mut process) in started.processes.into_iter().rev() {
+    for (name, mut process) in std::mem::take(&mut started.processes).into_iter().rev() {
         let granted = seconds(service(&compose, name)?["stop_grace_period"].as_str().context("stop_grace_period")?)?;
         process.stop(Duration::from_secs(granted)).await?;
+        let (is_healthy, said) = started.health(&compose, name)?;
+        ensure!(!is_healthy && said.contains("not ready"), "{name} has gone and is healthy: {said}");
     }
     emulator.stop(START).await?;
     let complaints = log.complaints(&[]);

@@ -80,3 +80,36 @@ async fn delivered_webhooks_fill_the_budget_and_none_is_refused() -> anyhow::Res
     ensure!(used <= BUDGET, "{used} bytes in use of {BUDGET}");
     moehog.finish().await
 }
+
+/// A budget above the volume, as a size change that failed leaves it: the volume is the bound, and delivered webhooks give way in time.
+#[tokio::test]
+async fn a_budget_that_the_volume_cannot_hold_refuses_nothing_that_was_delivered_before() -> anyhow::Result<()> {
+    const VOLUME: u64 = 24 << 20;
+    const BYTES: usize = 250_000;
+    let directory = tempfile::tempdir()?;
+    let disk = match SmallDisk::mount(&directory.path().join("disk"), VOLUME) {
+        Ok(disk) => disk,
+        Err(error) => return skip("a budget above the volume", &error),
+    };
+    let posthog = posthog()?;
+    let mut setup = Setup::new(Shape::One, &posthog.url(), KEY).set("journal.budget_bytes", "1073741824");
+    setup = setup.expect("journal.budget_bytes is more than its file system could ever hold");
+    setup.journal = Some(directory.path().join("disk").join("journal"));
+    setup.through = disk.through();
+    let moehog = Deployment::start(setup).await?;
+    let numbers = moehog.log().last(|line| Some((line.field("configured")?, line.field("in_force")?)));
+    ensure!(numbers == Some(("1073741824".to_string(), (VOLUME - VOLUME / 20).to_string())), "{numbers:?}");
+    let filler = "x".repeat(BYTES);
+    for number in 0..3 * VOLUME / BYTES as u64 {
+        let body = connector(KEY, &format!("person-{number}"), &format!("00000000-0000-4000-8000-{number:012x}"));
+        let answer = capture(&moehog, body.replace("Winter Sale", &filler)).await?;
+        ensure!(answer.status == 200, "webhook {number}: {} {}", answer.status, answer.text());
+        if number % 10 == 0 {
+            moehog.settled(SOON).await?;
+        }
+    }
+    let budget = moehog.ask("/api/status").await?["journal"]["budget_bytes"].as_u64();
+    ensure!(budget == Some(VOLUME - VOLUME / 20), "{budget:?}");
+    moehog.drained(SOON).await?;
+    moehog.finish().await
+}

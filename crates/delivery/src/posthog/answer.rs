@@ -8,6 +8,8 @@ use std::{fmt, time::Duration};
 use http::{HeaderMap, StatusCode, header};
 use jiff::{Timestamp, fmt::rfc2822};
 
+use crate::concurrency::Ended;
+
 /// A body this large that is cut off while it is written counts as too large: a capture server over its cap resets the
 /// connection instead of saying 413. The smallest known cap is nginx's 1 MiB.
 pub(crate) const LARGE_BODY_BYTES: usize = 512 * 1024;
@@ -168,6 +170,24 @@ pub(crate) fn judge(ended: &Result<Answer, Failure>) -> Outcome {
     }
 }
 
+/// What a request's end says of how much PostHog bears. `full_time`: it had as long as `posthog.timeout`.
+///
+/// Refusals are 429, 503, 529, and no answer in time, be it ours or that of a proxy before PostHog (504): PostHog says 503
+/// when its own queue does not take events, after up to 20 s, and is silent when it cannot keep up. A connection that is
+/// not made or breaks is a restart or the network, and 500 and 502 are a fault, not a lack of room. Answers about the
+/// events, the key or the host come quickly and without the work.
+pub(crate) fn judge_load(ended: &Result<Answer, Failure>, full_time: bool) -> Ended {
+    match ended {
+        Ok(answer) => match answer.status.as_u16() {
+            _ if matches!(answer.outcome(), Outcome::Taken) => Ended::Taken,
+            429 | 503 | 504 | 529 => Ended::Refused,
+            _ => Ended::Other,
+        },
+        Err(Failure::Timeout) if full_time => Ended::Refused,
+        Err(Failure::Timeout | Failure::Connect(_) | Failure::Broken { .. }) => Ended::Other,
+    }
+}
+
 /// Reads `Retry-After`: seconds, or an HTTP date.
 fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
@@ -272,6 +292,28 @@ mod tests {
         assert!(matches!(broken(LARGE_BODY_BYTES - 1), Outcome::Retry { sent: true, .. }));
         assert!(matches!(judge(&Err(Failure::Connect("refused".into()))), Outcome::Retry { sent: false, .. }));
         assert!(matches!(judge(&Err(Failure::Timeout)), Outcome::Retry { sent: true, .. }));
+    }
+
+    #[test]
+    fn only_a_lack_of_room_and_of_time_is_a_refusal() {
+        let ended = |status: u16| {
+            let status = StatusCode::from_u16(status).unwrap();
+            judge_load(&Ok(Answer::new(status, &HeaderMap::new(), b"", "phc_key", Timestamp::UNIX_EPOCH)), true)
+        };
+        for (statuses, meaning) in [
+            (&[200, 204][..], Ended::Taken),
+            (&[429, 503, 504, 529], Ended::Refused),
+            (&[302, 400, 401, 404, 408, 413, 500, 502], Ended::Other),
+        ] {
+            for status in statuses {
+                assert_eq!(ended(*status), meaning, "{status}");
+            }
+        }
+        let failed = |failure, full_time| judge_load(&Err(failure), full_time);
+        assert_eq!(failed(Failure::Timeout, true), Ended::Refused);
+        assert_eq!(failed(Failure::Timeout, false), Ended::Other, "the call's time was over, not PostHog's");
+        assert_eq!(failed(Failure::Connect("refused".into()), true), Ended::Other);
+        assert_eq!(failed(Failure::Broken { why: "reset".into(), bytes: 9 }, true), Ended::Other);
     }
 
     #[test]

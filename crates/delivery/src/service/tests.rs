@@ -1,6 +1,7 @@
 //! Turns, deadlines, callers that leave: with a real PostHog emulator and short times.
 
 use moehog_emulator::posthog::{Action, PostHog, Rule, Running};
+use moehog_proto::delivery::Load;
 
 use super::*;
 
@@ -75,6 +76,8 @@ async fn a_call_without_a_turn_is_overload_and_no_attempt() {
     tokio::time::timeout(Duration::from_secs(5), turn_is_taken).await.expect("the first call takes it");
     let response = service.deliver(None, "key:phc_a", &events(2)).await.unwrap();
     assert!(response.answers.is_empty());
+    let busy = Some(Load { waited_ms: 0, concurrency: 1, max_concurrency: 1 });
+    assert_eq!(response.load, busy, "an overloaded call is told how busy its destination is");
     for verdict in &response.verdicts {
         assert!(matches!(&verdict.verdict, Some(Verdict::Retry(retry)) if retry.overloaded), "{verdict:?}");
     }
@@ -82,7 +85,10 @@ async fn a_call_without_a_turn_is_overload_and_no_attempt() {
     assert_eq!(delivered(&service.deliver(None, "key:phc_b", &events(1)).await.unwrap()), 1);
     hanging.abort();
     assert!(hanging.await.unwrap_err().is_cancelled());
-    assert_eq!(delivered(&service.deliver(None, "key:phc_a", &events(1)).await.unwrap()), 1, "the turn is given up");
+    let response = service.deliver(None, "key:phc_a", &events(1)).await.unwrap();
+    assert_eq!(delivered(&response), 1, "the turn is given up");
+    assert_eq!(response.load, busy);
+    assert_eq!(service.deliver(None, "gone", &events(1)).await.unwrap().load, None, "no destination, no load");
 }
 
 #[tokio::test]

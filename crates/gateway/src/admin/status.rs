@@ -119,6 +119,8 @@ struct LaneView {
     in_flight_entries: usize,
     in_flight_events: usize,
     in_flight_bytes: usize,
+    backlog: u64,
+    backlog_since: Option<String>,
     calls: usize,
     window: usize,
 }
@@ -141,6 +143,8 @@ impl LaneView {
             in_flight_entries: lane.in_flight_entries,
             in_flight_events: lane.in_flight_events,
             in_flight_bytes: lane.in_flight_bytes,
+            backlog: lane.backlog,
+            backlog_since: lane.backlog_since_ms.and_then(time),
             calls: lane.calls,
             window: lane.window,
         }

@@ -279,7 +279,7 @@ fn decompressed(body: &[u8]) -> Option<TextView> {
 }
 
 /// A destination's name; of one that is nothing but a project key, the key's last four characters.
-pub(super) fn destination(name: &str) -> String {
+pub(crate) fn destination(name: &str) -> String {
     let Some(key) = name.strip_prefix(KEY_DESTINATION) else { return name.to_string() };
     let shown = key.len().checked_sub(4).filter(|hidden| *hidden >= 8).and_then(|hidden| key.get(hidden..));
     format!("{KEY_DESTINATION}…{}", shown.unwrap_or_default())

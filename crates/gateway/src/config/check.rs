@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use moehog_runtime::{Exit, NAME_RULE, Secret, is_name};
 
-use super::{Basic, CAPTURE, Config, Source, password_key, sources};
+use super::{Basic, CAPTURE, Config, Source, sources};
 use crate::ingest::{KEY_DESTINATION, well_formed};
 
 /// Refuses a configuration that contradicts itself.
@@ -47,12 +47,11 @@ impl Config {
         for (name, source) in sources {
             source.contradictions(name, &mut found);
         }
+        found.extend(self.secret_faults(|_| true));
         let mut keys = BTreeSet::new();
         for (name, destination) in destinations {
             let Some(key) = destination.api_key.as_ref().map(Secret::expose) else { continue };
-            if key.is_empty() {
-                found.push(format!("destinations.{name}.api_key is empty"));
-            } else if !keys.insert(key.to_string()) {
+            if !key.is_empty() && !keys.insert(key.to_string()) {
                 found.push(format!(
                     "destinations.{name}.api_key is another destination's too: capture paths could not tell them apart"
                 ));
@@ -65,6 +64,15 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Tokens and keys that have no value: a text that is empty, or a file that is or that cannot be read. Each with its key and what
+    /// to do.
+    pub(crate) fn secret_faults(&self, of: impl Fn(&Secret) -> bool) -> Vec<String> {
+        let secrets = self.all_secrets().into_iter().filter(|(_, secret)| of(secret));
+        secrets.filter_map(|(key, secret)| Some(format!("{key} {}", secret.fault()?))).collect()
+    }
+}
+
 impl Source {
     fn contradictions(&self, name: &str, found: &mut Vec<String>) {
         if self.destination.starts_with(KEY_DESTINATION) && !self.routes.is_empty() {
@@ -72,18 +80,12 @@ impl Source {
                 "sources.{name}.routes needs names, and sources.{name}.destination is a key: give it a name"
             ));
         }
-        if self.tokens.iter().any(|token| token.expose().is_empty()) {
-            found.push(format!("sources.{name}.tokens holds an empty token"));
-        }
-        for (index, Basic { user, password }) in self.basic.iter().enumerate() {
+        for (index, Basic { user, .. }) in self.basic.iter().enumerate() {
             if user.contains(':') {
                 found.push(format!(
                     "sources.{name}.basic[{index}].user holds a colon, behind which Basic authorization has the password: take a name \
                      without one"
                 ));
-            }
-            if password.expose().is_empty() {
-                found.push(format!("{} is empty: give it one, or leave the user out", password_key(name, index)));
             }
         }
     }
@@ -97,7 +99,8 @@ mod tests {
     fn all_that_cannot_be_meant_is_told_at_once_with_its_key() {
         let variables = [
             ("SOURCES__CAPTURE__DESTINATION", "no/name"),
-            ("SOURCES__SHOP__TOKENS", "[\"\"]"),
+            ("SOURCES__SHOP__TOKENS", "[\"\", { file = \"/nowhere/token\" }]"),
+            ("API__TOKENS", "[\"\"]"),
             ("SOURCES__SHOP__BASIC", "[{ user = \"a:b\", password = \"\" }]"),
             ("SOURCES__SHOP__ROUTES", "[\"a b\"]"),
             ("SOURCES__APP__DESTINATION", "key:phc_0123456789012345678901234567890123456789012"),
@@ -114,7 +117,9 @@ mod tests {
             "`no/name` is not a name",
             "`a b` is not a name",
             "sources.capture: the name is taken",
-            "sources.shop.tokens holds an empty token",
+            "api.tokens[0] is empty: ",
+            "sources.shop.tokens[0] is empty: give it a value",
+            "sources.shop.tokens[1] cannot be read from /nowhere/token: No such file",
             "sources.shop.basic[0].user holds a colon",
             "sources.shop.basic[0].password is empty",
             "sources.app.routes needs names",
@@ -124,7 +129,7 @@ mod tests {
         ] {
             assert!(told.iter().any(|told| told.starts_with(says)), "{says}: {told:#?}");
         }
-        assert_eq!(told.len(), 10, "{told:#?}");
+        assert_eq!(told.len(), 12, "{told:#?}");
         assert!(check(&config).unwrap_err().root_cause().to_string().contains("; "));
     }
 }

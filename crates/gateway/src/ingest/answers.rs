@@ -219,9 +219,7 @@ impl Refusal {
                 "the token or password is not one of this source's", ""),
             Self::NotLocal => text(S::UNAUTHORIZED, "token_not_configured", "authorization",
                 "this source has no token and no password, so it takes requests only straight from its own machine: from a loopback \
-                 address, to a loopback Host, through no proxy or tunnel",
-                "start moehog with --token TOKEN (or set MOEHOG_TOKEN or sources.NAME.tokens) and send the header \
-                 Authorization: Bearer TOKEN"),
+                 address, to a loopback Host, through no proxy or tunnel", ""),
             Self::AddressNotAllowed => text(S::FORBIDDEN, "address_not_allowed", "address",
                 "the request does not come from an address that this source takes", ""),
             Self::TooManyFailures => text(S::TOO_MANY_REQUESTS, "too_many_failures", "",
@@ -231,18 +229,14 @@ impl Refusal {
                 "the body holds no project key: no text under api_key, token or $token",
                 "put \"api_key\": \"YOUR_PROJECT_API_KEY\" at the top of the body"),
             Self::KeyUnknown => text(S::UNAUTHORIZED, "api_key_unknown", "api_key",
-                "the body's project key is not that of any configured destination",
-                "send the key that moehog was started with, or start it with --api-key KEY (or set POSTHOG_API_KEY or \
-                 destinations.NAME.api_key)"),
+                "the body's project key is not that of any configured destination", ""),
             Self::KeyMalformed => text(S::UNAUTHORIZED, "api_key_malformed", "api_key",
                 "the body's project key is not 1 to 64 ASCII characters, or is a personal key (phx_)",
                 "use the project API key, which begins with phc_, of PostHog's project settings"),
             Self::TooManyKeys => text(S::UNAUTHORIZED, "too_many_api_keys", "api_key",
-                "no destination is configured, and as many different project keys as are taken without one came already",
-                "configure the destinations: --api-key KEY, or destinations.NAME.api_key for several"),
+                "no destination is configured, and as many different project keys as are taken without one came already", ""),
             Self::KeyNotConfigured => text(S::UNAUTHORIZED, "no_destination_configured", "api_key",
-                "no destination is configured with a project key, and moehog listens on more than this machine",
-                "start it with --api-key KEY (or set POSTHOG_API_KEY or destinations.NAME.api_key)"),
+                "no destination is configured with a project key, and moehog listens on more than this machine", ""),
             Self::TooLarge => text(S::PAYLOAD_TOO_LARGE, "body_too_large", "body",
                 "the body is larger than http.max_body_bytes, as received or decompressed",
                 "send fewer events in a request, or raise http.max_body_bytes"),
@@ -352,6 +346,10 @@ mod tests {
                     | Refusal::TokenMissing
                     | Refusal::TokenWrong
                     | Refusal::AddressNotAllowed
+                    | Refusal::NotLocal
+                    | Refusal::KeyUnknown
+                    | Refusal::TooManyKeys
+                    | Refusal::KeyNotConfigured
             );
             assert!(has_own != from_configuration, "{refusal:?}");
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{HeaderMap, Uri};
-use moehog_runtime::Secret;
+use moehog_runtime::{Secret, ways_to_set};
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 
@@ -17,7 +17,7 @@ pub(crate) use self::credentials::shows_one_of;
 use super::{Refusal, answers::Help, local, route::CAPTURE_PATHS, scan::well_formed, sender};
 use crate::{
     addresses::{Addresses, Block},
-    config::{self, DEFAULT},
+    config,
 };
 
 /// Different project keys that are taken where no destination is configured.
@@ -150,6 +150,11 @@ impl Source {
                 remedy: Some(self.remedy.as_str().into()),
                 challenges: &self.credentials.challenges,
             },
+            Refusal::NotLocal => {
+                let ways = ways_to_set(&format!("sources.{}.tokens", self.name));
+                let remedy = format!("set {ways} to a token, and send the header Authorization: Bearer TOKEN");
+                Help { remedy: Some(remedy.into()), ..Help::default() }
+            }
             Refusal::AddressNotAllowed => {
                 Help { remedy: Some(self.address_remedy(origin, headers).into()), ..Help::default() }
             }
@@ -232,8 +237,7 @@ pub(crate) fn without_key(
 
 /// What sets the key of a destination.
 pub(crate) fn key_remedy(destination: &str) -> String {
-    let key = format!("destinations.{destination}.api_key");
-    if destination == DEFAULT { format!("set --api-key, POSTHOG_API_KEY or {key}") } else { format!("set {key}") }
+    format!("set {}", ways_to_set(&format!("destinations.{destination}.api_key")))
 }
 
 #[cfg(test)]

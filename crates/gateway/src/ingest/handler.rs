@@ -22,6 +22,7 @@ use moehog_proto::{
     event::TraceContext,
     journal::{EntryHeader, Kind},
 };
+use moehog_runtime::ways_to_set;
 use moehog_telemetry::trace::{self, Operation};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Span, field::Empty, info_span, record_all};
@@ -118,6 +119,9 @@ impl Ingest {
         let help = match (refusal, Route::find(parts.uri.path())) {
             (Refusal::UnknownPath | Refusal::UnknownSource, _) => {
                 Help { remedy: Some(self.senders.paths.as_str().into()), ..Help::default() }
+            }
+            (Refusal::KeyUnknown | Refusal::TooManyKeys | Refusal::KeyNotConfigured, _) => {
+                Help { remedy: Some(capture_key_remedy(refusal).into()), ..Help::default() }
             }
             (refusal, Some(Route::In(name))) => self
                 .senders
@@ -304,6 +308,15 @@ impl Ingest {
             }
         }
         Ok(Appended::Now(appended?, listening))
+    }
+}
+
+/// What to do about a project key that no destination has.
+fn capture_key_remedy(refusal: Refusal) -> String {
+    let ways = ways_to_set("destinations.NAME.api_key");
+    match refusal {
+        Refusal::KeyUnknown => format!("send the project key of a configured destination, or set {ways} to this one"),
+        _ => format!("configure the destinations: set {ways}"),
     }
 }
 

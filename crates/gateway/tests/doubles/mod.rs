@@ -1,7 +1,6 @@
 //! A transformer and a delivery that do the least that they may, as real services.
 
 use moehog_proto::{
-    Channel,
     delivery::{DeliverRequest, DeliverResponse, Delivered, DeliveryService, EventVerdict, Verdict},
     event::Event,
     transformer::{
@@ -9,7 +8,7 @@ use moehog_proto::{
         mapped_event::Outcome, transformed_webhook::Result as Transformed,
     },
 };
-use moehog_transport::in_process;
+use moehog_transport::{Link, in_process};
 use tonic::{Request, Response, Status, async_trait};
 
 /// Both workers: every webhook gives one event, which is delivered.
@@ -20,7 +19,7 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    pub(crate) fn channels(self) -> (Channel, Channel) {
+    pub(crate) fn links(self) -> (Link, Link) {
         (in_process(moehog_proto::transformer::server(self.clone())), in_process(moehog_proto::delivery::server(self)))
     }
 }
@@ -54,6 +53,6 @@ impl DeliveryService for Workers {
     async fn deliver(&self, request: Request<DeliverRequest>) -> Result<Response<DeliverResponse>, Status> {
         let delivered = |_| EventVerdict { verdict: Some(Verdict::Delivered(Delivered {})), sent: true, answer: 0 };
         let verdicts = request.into_inner().events.iter().map(delivered).collect();
-        Ok(Response::new(DeliverResponse { verdicts, answers: Vec::new() }))
+        Ok(Response::new(DeliverResponse { verdicts, answers: Vec::new(), load: None }))
     }
 }

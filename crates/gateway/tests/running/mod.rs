@@ -56,7 +56,7 @@ impl Running {
         let settings = SETTINGS.map(|(name, value)| (format!("MOEHOG__{name}"), value.to_string()));
         let config: Config = moehog_runtime::load(Config::DEFAULTS, None, settings).unwrap();
         let journal = Arc::new(Memory::new());
-        let (transformer, delivery) = Workers::default().channels();
+        let (transformer, delivery) = Workers::default().links();
         let gateway = Gateway::bind_on(Some(journal.clone()), config, transformer, delivery).await.unwrap();
         let (http, stop) = (gateway.http_addr(), CancellationToken::new());
         tokio::spawn(gateway.serve(stop.clone()));

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use super::Disk;
 
 pub(super) fn keeps_the_promises_of_the_trait(disk: &dyn Disk) {
+    assert_eq!(disk.size().unwrap(), disk.size().unwrap(), "what is used does not change it");
     let file = disk.create("one").unwrap();
     assert_eq!(disk.create("one").unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert_eq!(disk.open("other").unwrap_err().kind(), ErrorKind::NotFound);

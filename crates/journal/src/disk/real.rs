@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 
 use super::{Disk, File};
 
@@ -91,6 +91,12 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self) -> io::Result<()> {
         self.directory.sync_all()
+    }
+
+    fn size(&self) -> io::Result<Option<u64>> {
+        let system = fstatvfs(&self.directory)?;
+        // some of the network and some of memory say nothing
+        Ok(Some(system.f_blocks.saturating_mul(system.f_frsize)).filter(|size| *size > 0))
     }
 
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {

@@ -29,6 +29,7 @@ pub enum Call {
     Rename,
     Remove,
     SyncDir,
+    Size,
     Lock,
     Write,
     Read,
@@ -131,6 +132,11 @@ impl SimulatedDisk {
     pub fn limit(&self, free: Option<u64>) {
         let mut state = self.shared.state.lock();
         state.capacity = free.map_or(u64::MAX, |free| state.used() + free);
+    }
+
+    /// Makes the disk one of so many bytes, used or not. What [`Self::limit`] says is less or more stays said.
+    pub fn set_size(&self, bytes: u64) {
+        self.shared.state.lock().size = Some(bytes);
     }
 
     /// Bytes in use by files that have a name.
@@ -241,7 +247,7 @@ impl Disk for SimulatedDisk {
             if state.names.contains_key(name) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            if state.used() >= state.capacity {
+            if state.room() == 0 {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             let inode = state.inodes.last_key_value().map_or(1, |(last, _)| last + 1);
@@ -289,6 +295,10 @@ impl Disk for SimulatedDisk {
             Ok(())
         };
         self.call(self.generation(), Call::SyncDir, works, |_| {})
+    }
+
+    fn size(&self) -> io::Result<Option<u64>> {
+        self.call(self.generation(), Call::Size, |state| Ok(state.size), |_| {})
     }
 
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {

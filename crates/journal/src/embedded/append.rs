@@ -101,17 +101,22 @@ impl Log {
     /// The results stand in the order of the group.
     pub fn append_group(&self, group: &[Pending]) -> Vec<Result<Receipt, AppendError>> {
         let mut appender = self.appender.lock();
+        self.health.group_begins();
         let buffer = mem::take(&mut *appender);
         let mut run = Run { group, segment: None, members: Vec::with_capacity(group.len()), buffer, next: 0 };
         let mut results: Results = group.iter().map(|_| None).collect();
         for at in 0..group.len() {
             if let Err(error) = self.place(&mut run, at, &mut results) {
+                if matches!(error, AppendError::Write { .. }) {
+                    self.health.fails(group[at].frame_bytes());
+                }
                 results[at] = Some(Err(error));
             }
         }
         self.flush(&mut run, &mut results);
         run.buffer.shrink_to(BUFFER);
         *appender = run.buffer;
+        self.health.group_ends();
         results.into_iter().map(|result| result.unwrap_or(Err(AppendError::Closed))).collect()
     }
 
@@ -253,10 +258,12 @@ impl Log {
         metrics::synced(run.members.len(), started.elapsed());
         match written {
             Ok(()) => {
+                self.health.works();
                 webhooks.end += run.buffer.len() as u64;
                 self.publish(*first, webhooks.end, run.group, &run.members, results);
             }
             Err(error) => {
+                self.health.fails(run.buffer.len() as u64);
                 for (at, ..) in &run.members {
                     results[*at] = Some(Err(AppendError::Write { segment: *first, source: again(&error) }));
                 }

@@ -11,6 +11,9 @@ use serde::Deserialize;
 
 const MIB: u64 = 1024 * 1024;
 
+/// A budget is of so many segments at least.
+pub(super) const MIN_SEGMENTS: u64 = 8;
+
 /// Section `[journal]` of the configuration.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +51,18 @@ impl Config {
             0 => (self.budget_bytes / 64).clamp(MIB, 256 * MIB),
             bytes => bytes,
         }
+    }
+
+    /// The same, with a budget that a file system of `size` bytes could ever hold, and segments of which it holds enough.
+    #[must_use]
+    pub(super) fn within(self, size: u64) -> Self {
+        // a file system keeps some to itself: ext4 a twentieth for the superuser
+        let most = size - size / 20;
+        if self.budget_bytes <= most {
+            return self;
+        }
+        let smaller = Self { budget_bytes: most, ..self };
+        Self { segment_bytes: smaller.segment().min(most / MIN_SEGMENTS), ..smaller }
     }
 
     /// Bytes that are kept for records, cancellations and rewrites.

@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use moehog_proto::{JournalId, Receipt, Sequence};
 use parking_lot::Mutex;
 
-use super::{Config, reserve::Reserve, state::State};
+use super::{Config, health::Health, reserve::Reserve, state::State};
 use crate::{LaneStats, Stats, disk::Disk, watch::Watchers};
 
 /// Why a journal could not be opened.
@@ -32,7 +32,10 @@ pub enum OpenError {
     #[error("journal directory holds segments, and its file `format` is missing or damaged")]
     NoFormat,
     /// The budget holds too few segments.
-    #[error("journal budget of {budget_bytes} bytes is less than 8 segments of {segment_bytes} bytes")]
+    #[error(
+        "journal.budget_bytes, {budget_bytes}, is less than 8 segments of {segment_bytes} bytes: raise it, or lower \
+         journal.segment_bytes"
+    )]
     Budget {
         /// As configured.
         budget_bytes: u64,
@@ -65,6 +68,7 @@ pub struct Log {
     pub(super) recorder: Mutex<Vec<u8>>,
     pub(super) state: Mutex<State>,
     pub(super) reserve: Reserve,
+    pub(super) health: Health,
     pub(super) watchers: Arc<Watchers>,
     pub(super) directory: Mutex<Option<Box<dyn Send + Sync>>>,
 }

@@ -29,6 +29,7 @@ impl Log {
         }
         let reserve = self.reserve.fill(&*self.disk);
         self.tell("set room aside", reserve);
+        self.try_failed_disk();
         if self.owes() {
             self.note_losses();
         }

@@ -7,7 +7,9 @@ use parking_lot::Mutex;
 
 use super::{
     Config, Log, OpenError,
+    config::MIN_SEGMENTS,
     format::{self, Carried, Format, Opened, VERSION},
+    health::Health,
     records,
     reserve::{self, Reserve},
     segment::Segment,
@@ -41,13 +43,14 @@ impl Log {
     /// Another process has it, a newer moehog wrote it, or the disk failed.
     pub fn open(disk: Arc<dyn Disk>, config: Config) -> Result<Self, OpenError> {
         let segment_bytes = config.segment();
-        if config.budget_bytes < 8 * segment_bytes {
+        if config.budget_bytes < MIN_SEGMENTS * segment_bytes {
             return Err(OpenError::Budget { budget_bytes: config.budget_bytes, segment_bytes });
         }
         let directory = disk.lock().map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock => OpenError::InUse { source },
             _ => OpenError::Disk { what: "lock the directory".into(), source },
         })?;
+        let config = fit(config, &*disk)?;
         // What is named now stays: files are removed below because of what others say.
         disk.sync_dir().what("sync the directory")?;
         let names = clean(&*disk)?;
@@ -61,6 +64,7 @@ impl Log {
             recorder: Mutex::new(Vec::new()),
             state: Mutex::new(State::default()),
             reserve: Reserve::new(config.reserve()),
+            health: Health::default(),
             watchers: Arc::default(),
             directory: Mutex::new(Some(directory)),
             disk,
@@ -229,6 +233,23 @@ impl Log {
             0
         })
     }
+}
+
+/// With the budget that is in force. Delivered webhooks give way when the budget is full, and not when the disk is: a budget that the
+/// disk cannot hold would refuse webhooks over those.
+fn fit(config: Config, disk: &dyn Disk) -> Result<Config, OpenError> {
+    let Some(size) = disk.size().what("ask the file system for its size")? else { return Ok(config) };
+    let configured = config.budget_bytes;
+    let config = config.within(size);
+    if config.budget_bytes < configured {
+        tracing::warn!(
+            configured,
+            in_force = config.budget_bytes,
+            file_system = size,
+            "journal.budget_bytes is more than its file system could ever hold, and is bounded by it: lower it, or take a larger volume"
+        );
+    }
+    Ok(config)
 }
 
 /// Writes the bytes of a file anew, so that the next sync carries them.

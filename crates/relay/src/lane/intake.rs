@@ -19,17 +19,30 @@ use crate::{
 const READ_ENTRIES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 /// Room for mapped bytes below which no further webhook is transformed.
 const MIN_ROOM_BYTES: usize = 64 * 1024;
-/// Part of its share that a lane which is held, or has an open circuit, reads to have events to probe with: an event
+/// Full calls that wait, from which on a lane reads no further: more would only lie in memory.
+const READ_AHEAD_CALLS: usize = 4;
+/// Part of its equal part that a lane which is held, or has an open circuit, reads to have events to probe with: an event
 /// that its destination chokes on must not be the only one.
 const PROBES_SHARE: usize = 8;
 
 impl Lane {
     fn received_limit(&self) -> usize {
-        self.share / 4
+        self.limits.bytes / 4
     }
 
     fn mapped_limit(&self) -> usize {
-        self.share - self.share / 4
+        if self.gate.is_open() {
+            self.limits.bytes - self.limits.bytes / 4
+        } else {
+            self.limits.equal_bytes / PROBES_SHARE
+        }
+    }
+
+    /// Whether an entry that was read fits in. One that keeps the bytes of its events needs room for these.
+    fn has_room_for(&self, entry: &Carried) -> bool {
+        let (received, mapped) = (entry.received_cost(), entry.mapped_cost());
+        let mapped_fits = mapped == 0 || self.mapped_bytes + self.reserved_bytes + mapped <= self.mapped_limit();
+        self.received_bytes + received <= self.received_limit() && mapped_fits
     }
 
     pub(super) fn next_read(&mut self, now: Now) -> Option<Step> {
@@ -38,33 +51,35 @@ impl Lane {
             return None;
         }
         self.draining = false;
-        let limit = if self.gate.is_open() { self.mapped_limit() } else { self.share / PROBES_SHARE };
-        let parked = !idle && self.mapped_bytes + self.reserved_bytes >= limit;
+        let parked = !idle && self.mapped_bytes + self.reserved_bytes >= self.mapped_limit();
+        let ahead = self.barrier.ready_events() >= READ_AHEAD_CALLS * self.config.deliver_max_events;
         let full = !idle && self.received_bytes > self.received_limit() / 2;
         let waits = self.read_at.is_some_and(|at| now.instant < at);
         // while it keeps up, what comes during a Transform call is one read and one call after it
         let gathers = self.keeps_up && self.queue.calls() > 0;
-        if self.reading || self.caught_up || gathers || parked || full || waits {
+        self.wants_bytes |= self.gate.is_open() && !self.caught_up && !ahead && (parked || full);
+        if self.reading || self.caught_up || gathers || parked || full || ahead || waits {
             return None;
         }
         self.reading = true;
         let max_bytes = self.received_limit().saturating_sub(self.received_bytes);
+        self.reading_bytes = max_bytes;
         Some(Step::Read { from: self.cursor, limit: ReadLimit { max_entries: READ_ENTRIES, max_bytes } })
     }
 
     /// Takes what was read. `next` is where to read on; `caught_up` says that all that was durable is read.
     pub(crate) fn read(&mut self, batch: Vec<Carried>, next: Sequence, caught_up: bool) {
-        self.reading = false;
+        (self.reading, self.reading_bytes) = (false, 0);
         (self.read_failures, self.read_at) = (0, None);
         (self.cursor, self.caught_up, self.keeps_up) = (next, caught_up, caught_up);
         for (index, mut entry) in batch.into_iter().enumerate() {
-            let cost = entry.received_cost() + entry.mapped_cost();
-            if !self.entries.is_empty() && self.received_bytes + cost > self.received_limit() {
+            if !self.entries.is_empty() && !self.has_room_for(&entry) {
                 // it stays in the journal and is read again
                 (self.cursor, self.caught_up) = (entry.sequence, false);
                 self.draining = index == 0;
                 break;
             }
+            self.cursor_at_ms = entry.received_at_ms;
             if entry.webhook.is_some() && TransformQueue::crashed_too_often(&entry.trial, &self.config) {
                 entry.reject(transform_failed());
             }
@@ -84,7 +99,7 @@ impl Lane {
 
     /// A read failed.
     pub(crate) fn read_failed(&mut self, now: Now) {
-        self.reading = false;
+        (self.reading, self.reading_bytes) = (false, 0);
         self.read_failures += 1;
         self.read_at = Some(now.instant + self.short.delay(self.read_failures, Duration::ZERO, self.chance.draw()));
     }
@@ -98,6 +113,7 @@ impl Lane {
         // one webhook of any size is taken when nothing else can move: all that is mapped may wait behind it
         let stuck = self.barrier.len() == 0 && self.outlet.is_idle() && self.queue.calls() == 0;
         if room < MIN_ROOM_BYTES.min(self.mapped_limit() / 8) && !stuck {
+            self.wants_bytes = self.gate.is_open();
             return None;
         }
         let taken = self.queue.take(&self.entries, &self.config, now.instant)?;

@@ -23,7 +23,7 @@ impl Rig {
 
     fn of(destination: &str, config: &Config) -> Self {
         let now = Now { instant: Instant::now(), epoch_ms: 1 };
-        Self { lane: Lane::new(destination, config, 7, now.instant), now }
+        Self { lane: Lane::new(destination, config, Limits::alone(config), 7, now.instant), now }
     }
 
     fn steps(&mut self) -> Vec<Step> {
@@ -88,7 +88,8 @@ impl Rig {
 
 fn verdicts(count: usize, verdict: Option<Verdict>) -> DeliverEnd {
     let verdict = EventVerdict { verdict, ..EventVerdict::default() };
-    DeliverEnd::Answered(DeliverResponse { verdicts: vec![verdict; count], answers: Vec::new() })
+    let response = DeliverResponse { verdicts: vec![verdict; count], ..DeliverResponse::default() };
+    DeliverEnd::Answered { response, took: Duration::from_millis(20) }
 }
 
 #[test]

@@ -12,13 +12,19 @@ use crate::{
     gate::{Change, Ended},
     progress::{Carried, event_cost, owned},
     slab::Key,
+    window::CallEnd,
 };
 
 /// How a Deliver call ended.
 #[derive(Debug)]
 pub(crate) enum DeliverEnd {
     /// Delivery answered.
-    Answered(DeliverResponse),
+    Answered {
+        /// What it said.
+        response: DeliverResponse,
+        /// How long the call took.
+        took: Duration,
+    },
     /// The call never reached delivery.
     NeverLeft {
         /// Why not.
@@ -80,7 +86,7 @@ fn judge_all(end: DeliverEnd, events: usize) -> (Vec<Fate>, Vec<(u32, bool)>, Ve
         std::iter::repeat_with(fate).take(events).collect()
     };
     match end {
-        DeliverEnd::Answered(response) => {
+        DeliverEnd::Answered { response, took: _ } => {
             let mut verdicts = response.verdicts;
             // an event that the answer says nothing of may have been sent
             verdicts.resize_with(events, || EventVerdict { sent: true, ..EventVerdict::default() });
@@ -100,6 +106,7 @@ impl Lane {
     /// Takes what came of a Deliver call.
     pub(crate) fn delivered(&mut self, call: &DeliverCall, end: DeliverEnd, now: Now) {
         let events = &call.events;
+        self.load.hear(&end);
         let (fates, requests, answers) = judge_all(end, events.len());
         self.note_attempts(events, &requests, &answers, now);
         let ended = summarize(&fates, call.probe);
@@ -120,8 +127,13 @@ impl Lane {
                 }
             }
         }
-        let full_waits = self.barrier.ready_events() >= self.config.deliver_max_events;
-        self.window.end(ended.overloaded, ended.finals > 0, full_waits);
+        let call = CallEnd {
+            overloaded: ended.overloaded,
+            worked: ended.finals > 0,
+            full_waits: self.full_waits(),
+            waited: self.load.waited(),
+        };
+        self.window.end(call);
         let change = self.gate.ended(&ended, now.instant, self.chance.draw());
         if matches!(change, Some(Change::CircuitClosed | Change::HoldEnded)) {
             self.barrier.hurry();

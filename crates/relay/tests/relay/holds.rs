@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use moehog_journal::Journal;
-use moehog_proto::{Channel, journal::EventState};
+use moehog_proto::journal::EventState;
 use moehog_relay::{Config, GateState, Relay};
+use moehog_transport::Link;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -136,12 +137,12 @@ async fn a_delivery_service_that_is_not_there_costs_no_attempt_and_no_trying() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("list://{}", free.local_addr().unwrap()).parse().unwrap();
     drop(free);
-    let gone: Channel = moehog_transport::connect(&address, &moehog_transport::ClientConfig::default());
+    let gone = moehog_transport::connect(&address, &moehog_transport::ClientConfig::default());
     let transformer = moehog_proto::channel(moehog_proto::transformer::server(rig.mapper.clone()));
     let relay = Relay::new(
         rig.journal.clone(),
-        moehog_proto::transformer::client(transformer),
-        moehog_proto::delivery::client(gone),
+        Link::to_one(transformer),
+        gone,
         Config { horizon: Duration::from_secs(1), ..Config::default() },
     );
     let status = relay.status();

@@ -13,6 +13,7 @@ mod order;
 mod poison;
 mod rig;
 mod routes;
+mod scale;
 mod sink;
 mod stops;
 mod watched;

@@ -8,6 +8,7 @@ use moehog_proto::{
     journal::{EntryHeader, EventOutcome, Kind, Progress},
 };
 use moehog_relay::{Config, Relay, Status};
+use moehog_transport::{Link, Replicas};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
@@ -21,6 +22,8 @@ pub(crate) struct Rig {
     pub(crate) sink: Sink,
     pub(crate) mapper: Mapper,
     pub(crate) config: Config,
+    /// Replicas of the delivery service, as the relay is told.
+    pub(crate) deliveries: Replicas,
     running: Option<(JoinHandle<()>, CancellationToken, Status)>,
 }
 
@@ -45,7 +48,7 @@ impl Rig {
     pub(crate) fn with(config: Config) -> Self {
         let journal = Arc::new(Memory::new());
         let sink = Sink::new(journal.clone());
-        Self { journal, sink, mapper: Mapper::default(), config, running: None }
+        Self { journal, sink, mapper: Mapper::default(), config, deliveries: Replicas::one(), running: None }
     }
 
     /// A rig whose relay runs.
@@ -60,8 +63,8 @@ impl Rig {
         let delivery = moehog_proto::channel(moehog_proto::delivery::server(self.sink.clone()));
         let relay = Relay::new(
             self.journal.clone(),
-            moehog_proto::transformer::client(transformer),
-            moehog_proto::delivery::client(delivery),
+            Link::to_one(transformer),
+            Link { channel: delivery, replicas: self.deliveries.clone() },
             self.config.clone(),
         )
         .with_seed(7);
@@ -75,7 +78,18 @@ impl Rig {
 
     pub(crate) async fn append_to(&self, destination: &str, body: impl Into<String>) -> u64 {
         let body = body.into();
-        let entry = webhook(destination, &body);
+        self.append_entry(webhook(destination, &body), body).await
+    }
+
+    /// A webhook of another source, to the default destination.
+    pub(crate) async fn append_from(&self, source: &str, body: impl Into<String>) -> u64 {
+        let body = body.into();
+        let mut entry = webhook("default", &body);
+        entry.header.source = source.to_string();
+        self.append_entry(entry, body).await
+    }
+
+    async fn append_entry(&self, entry: NewEntry, body: String) -> u64 {
         // nothing runs between the append and the plan: an event is planned before it can be sent
         let receipt = self.journal.append(entry, Instant::now() + Duration::from_secs(2)).await.unwrap();
         let mut state = self.sink.state();

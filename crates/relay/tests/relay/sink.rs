@@ -16,7 +16,7 @@ use moehog_journal::{Journal, memory::Memory};
 use moehog_proto::{
     Receipt,
     delivery::{
-        Answer, DeliverRequest, DeliverResponse, Delivered, DeliveryService, EventVerdict, Hold, Rejected, Retry,
+        Answer, DeliverRequest, DeliverResponse, Delivered, DeliveryService, EventVerdict, Hold, Load, Rejected, Retry,
         Verdict,
     },
     event::Event,
@@ -36,6 +36,7 @@ pub(crate) struct Plan {
     pub(crate) verdicts: Vec<EventVerdict>,
     /// The call dies instead of being answered; events whose verdict is `delivered` were taken all the same.
     pub(crate) dies: bool,
+    pub(crate) load: Option<Load>,
 }
 
 type Script = Box<dyn FnMut(&DeliverRequest) -> Plan + Send>;
@@ -101,13 +102,13 @@ fn verdict(verdict: Verdict) -> EventVerdict {
 impl Plan {
     pub(crate) fn all(request: &DeliverRequest, verdict: fn() -> EventVerdict) -> Self {
         let verdicts = std::iter::repeat_with(verdict).take(request.events.len()).collect();
-        Self { after: Duration::from_millis(20), verdicts, dies: false }
+        Self { after: Duration::from_millis(20), verdicts, dies: false, load: None }
     }
 
     /// Each event gets its own.
     pub(crate) fn each(request: &DeliverRequest, mut verdict: impl FnMut(&Event) -> EventVerdict) -> Self {
         let verdicts = request.events.iter().map(&mut verdict).collect();
-        Self { after: Duration::from_millis(20), verdicts, dies: false }
+        Self { after: Duration::from_millis(20), verdicts, dies: false, load: None }
     }
 
     pub(crate) fn dying(self) -> Self {
@@ -251,6 +252,6 @@ impl DeliveryService for Sink {
             body: "body".into(),
             events: request.events.len() as u32,
         };
-        Ok(Response::new(DeliverResponse { verdicts: plan.verdicts, answers: vec![answer] }))
+        Ok(Response::new(DeliverResponse { verdicts: plan.verdicts, answers: vec![answer], load: plan.load }))
     }
 }

@@ -1,5 +1,8 @@
 //! By what autoscalers decide, and whether queries ask for what is there.
 
+use std::fs;
+
+use moehog_tests::root;
 use promql_parser::{label::MatchOp, parser::VectorSelector};
 use serde_json::Value;
 
@@ -66,19 +69,28 @@ fn is_metric(name: &str) -> bool {
     name.starts_with("moehog_") && [name, whole].iter().any(|name| stands_in_code(&format!("\"{name}\"")))
 }
 
+/// Whether the adapter's rule of `deploy/README.md` makes a metric of this name.
+fn is_adapted(name: &str) -> bool {
+    let rules = fs::read_to_string(root().join("deploy/README.md")).unwrap_or_default();
+    rules.contains(&format!("{{ as: {name} }}"))
+}
+
 /// Whether the scrape of this release gives a metric this namespace, or this service.
 fn is_of_release(manifest: &Manifest<'_>, metric: &str, label: &str, value: &str) -> bool {
     if label == "namespace" {
         return manifest.objects.iter().all(|object| object["metadata"]["namespace"] == value);
     }
-    let counts =
-        ["delivery", "transformer"].into_iter().find(|worker| metric.starts_with(&format!("moehog_{worker}_")));
-    let service = manifest.find("Service", value);
-    let pods = service.map(|service| manifest.selected(&service["spec"]["selector"])).unwrap_or_default();
-    let scraped =
-        service.is_some_and(|service| list(&service["spec"]["ports"]).iter().any(|port| port["name"] == "admin"));
-    let origin = counts.unwrap_or("gateway");
-    scraped && (!metric.starts_with("moehog_") || pods.iter().any(|pod| pod.component() == origin))
+    let Some(service) = manifest.find("Service", value) else { return false };
+    let scraped = list(&service["spec"]["ports"]).iter().any(|port| port["name"] == "admin");
+    let family = metric.strip_prefix("moehog_").and_then(|rest| rest.split('_').next());
+    let origin = match family {
+        // of the cluster, or of each process
+        None | Some("runtime") => None,
+        Some(worker @ ("delivery" | "transformer")) => Some(worker),
+        Some(_) => Some("gateway"),
+    };
+    let pods = manifest.selected(&service["spec"]["selector"]);
+    scraped && origin.is_none_or(|origin| pods.iter().any(|pod| pod.component() == origin))
 }
 
 fn look_at_scaled_object(scaler: &Value, faults: &mut Faults) {
@@ -141,7 +153,10 @@ fn look_at_autoscaler(manifest: &Manifest<'_>, scaler: &Value, faults: &mut Faul
         fault(well, format!("has the target {target}"));
         if !kind.contains("esource") {
             let name = text(&source["metric"]["name"]);
-            fault(is_metric(name), format!("no code counts `{name}`"));
+            fault(
+                is_metric(name) || is_adapted(name),
+                format!("no code counts `{name}`, and no adapter's rule makes it"),
+            );
             for (label, value) in entries(&source["metric"]["selector"]["matchLabels"]) {
                 let there =
                     !["namespace", "service"].contains(&label) || is_of_release(manifest, name, label, text(value));

@@ -69,7 +69,10 @@ pub(super) struct State {
     /// Kind, calls that still work, calls that then fail.
     pub(super) failures: Vec<(Call, u64, u64)>,
     pub(super) planned: Vec<(Call, Planned)>,
+    /// The most that may be in use now.
     pub(super) capacity: u64,
+    /// What the disk has in all.
+    pub(super) size: Option<u64>,
     pub(super) hanging: BTreeSet<Call>,
     pub(super) waiting: usize,
 }
@@ -92,6 +95,7 @@ impl State {
             failures: Vec::new(),
             planned: Vec::new(),
             capacity: u64::MAX,
+            size: None,
             hanging: BTreeSet::new(),
             waiting: 0,
         }
@@ -181,7 +185,7 @@ impl State {
     }
 
     pub(super) fn room(&self) -> u64 {
-        self.capacity.saturating_sub(self.used())
+        self.capacity.min(self.size.unwrap_or(u64::MAX)).saturating_sub(self.used())
     }
 
     /// Writes what fits.

@@ -100,6 +100,59 @@ fn a_full_disk_refuses_webhooks_takes_records_and_is_used_again_without_a_restar
 }
 
 #[test]
+fn a_disk_that_failed_an_append_works_again_once_one_would_be_taken_without_any_being_sent() {
+    for call in [Call::SyncData, Call::Write] {
+        let disk = SimulatedDisk::new(1);
+        let log = open(&disk);
+        append(&log, "a").unwrap();
+        assert!(log.disk_works());
+        disk.fail(call, 0, 1000);
+        append(&log, "failed").unwrap_err();
+        assert!(!log.disk_works(), "{call:?}");
+        log.maintain();
+        assert!(!log.disk_works(), "{call:?}: nothing would be taken yet");
+        disk.heal();
+        log.maintain();
+        assert!(log.disk_works(), "{call:?}");
+        assert!(disk.files().iter().all(|(name, _)| !name.ends_with(".new")), "{:?}", disk.files());
+        append(&log, "b").unwrap();
+    }
+}
+
+#[test]
+fn a_webhook_that_is_taken_shows_that_the_disk_works() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    disk.fail(Call::SyncData, 0, 1);
+    append(&log, "failed").unwrap_err();
+    assert!(!log.disk_works());
+    append(&log, "taken").unwrap();
+    assert!(log.disk_works());
+}
+
+#[test]
+fn a_full_disk_works_again_when_what_was_refused_would_fit_and_a_full_journal_is_no_failure() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    disk.limit(Some(10_000));
+    let refused = (0..100).find_map(|_| append(&log, "x".repeat(2000)).err()).unwrap();
+    assert!(matches!(refused, AppendError::Write { .. }), "{refused}");
+    for free in [0, 1000] {
+        disk.limit(Some(free));
+        log.maintain();
+        assert!(!log.disk_works(), "{free} bytes are too few for what was refused");
+    }
+    disk.limit(None);
+    log.maintain();
+    assert!(log.disk_works());
+
+    let log = open(&SimulatedDisk::new(1));
+    let refused = (0..1000).find_map(|_| append(&log, "x".repeat(2000)).err()).unwrap();
+    assert!(matches!(refused, AppendError::Full { .. }), "{refused}");
+    assert!(log.disk_works());
+}
+
+#[test]
 fn a_record_that_fails_counts_for_nothing_and_may_be_repeated() {
     let disk = SimulatedDisk::new(1);
     let log = open(&disk);

@@ -181,6 +181,28 @@ fn delivered_webhooks_are_never_a_reason_to_refuse_one() {
 }
 
 #[test]
+fn a_budget_that_the_disk_cannot_hold_is_bounded_by_it_and_delivered_webhooks_give_way_in_time() {
+    let disk = SimulatedDisk::new(1);
+    disk.set_size(100_000);
+    let log = open(&disk);
+    assert_eq!((log.stats().budget_bytes, log.config().segment()), (95_000, 4096));
+    // several times the disk
+    for number in 0..1000 {
+        let receipt = append(&log, "x".repeat(500)).unwrap_or_else(|error| panic!("webhook {number}: {error}"));
+        settle(&log, [receipt.sequence]);
+        log.maintain();
+    }
+    // one that holds less than eight of the configured segments
+    let small = SimulatedDisk::new(1);
+    small.set_size(20_000);
+    let log = open(&small);
+    assert_eq!((log.stats().budget_bytes, log.config().segment()), (19_000, 2375));
+    let roomy = SimulatedDisk::new(1);
+    roomy.set_size(1 << 30);
+    assert_eq!(open(&roomy).stats().budget_bytes, config().budget_bytes);
+}
+
+#[test]
 fn webhooks_that_wait_fill_the_budget_and_then_refuse_until_some_are_settled() {
     let disk = SimulatedDisk::new(1);
     let log = open(&disk);

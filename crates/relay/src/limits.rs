@@ -1,0 +1,99 @@
+//! What a lane may have under way: it follows the replicas of both services, and what other lanes leave.
+
+use std::{collections::HashMap, sync::Arc};
+
+use moehog_transport::Replicas;
+use parking_lot::Mutex;
+
+use crate::{
+    Config,
+    pool::{Membership, Pool},
+};
+
+/// What a lane may use now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Bytes in memory.
+    pub(crate) bytes: usize,
+    /// Its equal part of the bytes: what it keeps at most while its gate is shut.
+    pub(crate) equal_bytes: usize,
+    /// Deliver calls.
+    pub(crate) deliver_calls: usize,
+    /// Deliver calls of all lanes of its destination.
+    pub(crate) deliver_calls_of_all: usize,
+    /// Transform calls.
+    pub(crate) transform_calls: usize,
+    /// Others use some of what it could use.
+    pub(crate) contended: bool,
+}
+
+/// What a lane uses and wants.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Use {
+    pub(crate) bytes: usize,
+    pub(crate) wants_bytes: bool,
+    pub(crate) calls: usize,
+    pub(crate) wants_calls: bool,
+    /// Requests to its destination that one delivery makes at a time at most, as deliveries say.
+    pub(crate) concurrency: usize,
+}
+
+/// What the lanes of a relay divide among themselves.
+#[derive(Debug)]
+pub(crate) struct Bounds {
+    config: Arc<Config>,
+    transformers: Replicas,
+    deliveries: Replicas,
+    bytes: Arc<Pool>,
+    /// Deliver calls, by destination.
+    calls: Mutex<HashMap<String, Arc<Pool>>>,
+}
+
+/// A lane's part of it.
+#[derive(Debug)]
+pub(crate) struct Room {
+    bounds: Arc<Bounds>,
+    bytes: Membership,
+    calls: Membership,
+}
+
+impl Bounds {
+    pub(crate) fn new(config: Arc<Config>, transformers: Replicas, deliveries: Replicas) -> Arc<Self> {
+        Arc::new(Self { config, transformers, deliveries, bytes: Pool::new(), calls: Mutex::default() })
+    }
+
+    /// A place for one more lane of this destination.
+    pub(crate) fn join(self: &Arc<Self>, destination: &str) -> Room {
+        let calls = self.calls.lock().entry(destination.to_string()).or_insert_with(Pool::new).join();
+        Room { bounds: self.clone(), bytes: self.bytes.join(), calls }
+    }
+}
+
+impl Room {
+    /// What the lane may use, now that it uses and wants this.
+    pub(crate) fn limits(&self, lane: Use) -> Limits {
+        let Bounds { config, transformers, deliveries, .. } = &*self.bounds;
+        let replicas = deliveries.count();
+        let all_bytes = config.in_flight(replicas);
+        let all_calls = config.deliver_calls(replicas, lane.concurrency);
+        let bytes = self.bytes.divide(all_bytes, lane.bytes, lane.wants_bytes);
+        let calls = self.calls.divide(all_calls, lane.calls, lane.wants_calls);
+        Limits {
+            bytes: bytes.limit,
+            equal_bytes: bytes.equal,
+            deliver_calls: calls.limit.max(1),
+            deliver_calls_of_all: all_calls,
+            transform_calls: config.transform_calls.max(1) * transformers.count(),
+            contended: bytes.limit < all_bytes || calls.limit < all_calls,
+        }
+    }
+}
+
+impl Limits {
+    /// Those of a lane that has no other beside it, with one replica of each service.
+    #[cfg(test)]
+    pub(crate) fn alone(config: &Config) -> Self {
+        let bounds = Bounds::new(Arc::new(config.clone()), Replicas::one(), Replicas::one());
+        bounds.join("default").limits(Use { concurrency: crate::lane::CONCURRENCY, ..Use::default() })
+    }
+}
