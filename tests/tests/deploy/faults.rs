@@ -148,7 +148,7 @@ checks! {
     CallsArrive,
     /// Pods that are not ready are asked by nobody, and all that are ready by everybody.
     ReadyPodsAreAsked,
-    /// Each path that takes webhooks leads from each public name to the gateway.
+    /// Each path that takes webhooks leads to the gateway, and each public name.
     WebhooksArrive,
     /// Processes listen at the ports that they declare.
     ListensWhereDeclared,

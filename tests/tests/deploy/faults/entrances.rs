@@ -1,4 +1,4 @@
-//! How webhooks come in: whether each path that the gateway serves leads to it, under each public name.
+//! How webhooks come in: whether each path that the gateway serves leads to it, and each public name somewhere.
 
 use serde_json::Value;
 
@@ -74,21 +74,22 @@ fn look_at_ingress(manifest: &Manifest<'_>, ingress: &Value, wanted: &[String], 
             let what = format!("{host}{value} leads to {backend}, which takes no webhooks");
             faults.unless(takes_webhooks(manifest, text(&backend["name"]), port), Check::WebhooksArrive, &title, what);
         }
-        let led = |wanted: &str| paths.iter().any(|path| matches(text(&path["pathType"]), text(&path["path"]), wanted));
-        let cut_off: Vec<_> = wanted.iter().filter(|wanted| !led(wanted)).collect();
-        let what = format!("nothing leads from {host} to {cut_off:?}");
-        faults.unless(cut_off.is_empty(), Check::WebhooksArrive, &title, what);
+        faults.unless(!paths.is_empty(), Check::WebhooksArrive, &title, format!("{host} leads nowhere"));
     }
+    // a public name may be for some senders alone, and each path needs one
+    let paths = || rules.iter().flat_map(|rule| list(&rule["http"]["paths"]));
+    let led = |wanted: &str| paths().any(|path| matches(text(&path["pathType"]), text(&path["path"]), wanted));
+    let cut_off: Vec<_> = wanted.iter().filter(|wanted| !led(wanted)).collect();
+    faults.unless(cut_off.is_empty(), Check::WebhooksArrive, &title, format!("nothing leads to {cut_off:?}"));
 }
 
 fn look_at_route(manifest: &Manifest<'_>, route: &Value, wanted: &[String], faults: &mut Faults) {
     let (spec, title) = (&route["spec"], title(route));
     let named = !list(&spec["hostnames"]).is_empty();
     faults.unless(named, Check::WebhooksArrive, &title, "takes requests for every host");
-    // a Service for a parent is a mesh's way, between pods
-    let gateway = |parent: &Value| parent["kind"].as_str().is_none_or(|kind| kind == "Gateway");
-    let parents = list(&spec["parentRefs"]);
-    let attached = !parents.is_empty() && parents.iter().all(gateway);
+    // a Service for a parent is a mesh's way, between pods alone
+    let gateway = |parent: &Value| parent["kind"].as_str().is_none_or(|kind| kind != "Service");
+    let attached = list(&spec["parentRefs"]).iter().any(gateway);
     faults.unless(attached, Check::WebhooksArrive, &title, "is attached to no Gateway");
     let everything = [serde_json::json!({})];
     let mut led = Vec::new();
