@@ -6,6 +6,7 @@ mod deploy {
     mod autoscaler;
     mod autoscalers_ask_one_question;
     mod cluster;
+    mod custom_resources;
     mod every_render_fits_together;
     mod faults;
     mod mutations;

@@ -17,9 +17,9 @@ fn well(name: &str, objects: &[Value]) -> anyhow::Result<()> {
 #[test]
 fn no_render_has_a_fault() -> anyhow::Result<()> {
     let Some(chart) = chart("no render has a fault")? else { return Ok(()) };
-    for render in renders(&chart)? {
-        well(&render.name, &render.objects)?;
-    }
+    let faults: Vec<_> =
+        renders(&chart)?.iter().filter_map(|render| well(&render.name, &render.objects).err()).collect();
+    ensure!(faults.is_empty(), "{}", faults.iter().map(|fault| format!("{fault}\n")).collect::<String>());
     Ok(())
 }
 

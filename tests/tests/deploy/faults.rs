@@ -1,31 +1,48 @@
-//! What no schema sees: whether the objects of a render fit together, and keep what this chart promises of its manifests.
+//! What no schema sees: whether the objects of a render fit together, are what an API server takes, and keep what this
+//! chart promises of its manifests.
 //!
-//! A manifest can be valid line by line and still refer to a port that no container has, or let a pod be killed before it has drained.
+//! A manifest can be valid line by line and still refer to a port that no container has, or let a pod be killed before it
+//! has drained.
 //! Each assertion here has a name, and `every_mutation_is_caught` breaks a render for each of them.
 
+mod addresses;
 mod budgets;
+mod certificates;
 mod configuration;
+mod durations;
+mod entrances;
+mod fields;
+mod hooks;
 mod labels;
 mod manifest;
+mod measures;
 mod network;
 mod observed;
 mod pods;
 mod ports;
 mod quantities;
+mod ranges;
 mod references;
 mod rollouts;
 mod scaling;
 mod security;
 mod selection;
+mod services;
+mod settings;
 mod spellings;
 mod stopping;
 
-use std::fmt;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
+use moehog_tests::code;
 use serde_json::Value;
 
 pub(crate) use self::{
-    manifest::{Manifest, Pod, list, text},
+    manifest::{Manifest, Pod, keyed, list, text},
     observed::{expressions, selectors},
 };
 
@@ -105,9 +122,9 @@ checks! {
     NothingIsNull,
     /// Words from a fixed list are spelled as there.
     WordsAreSpelled,
-    /// Images have a version that stays.
+    /// Images are the service's own, in a version that stays.
     ImagesStay,
-    /// Address ranges can be read, and what is taken out lies inside.
+    /// Address ranges are as an API server takes them, and what is taken out lies inside.
     RangesFit,
     /// Policies let through what the pods are configured to do, and nothing else.
     EdgesAreAsDesigned,
@@ -117,8 +134,52 @@ checks! {
     AlertsAreWhole,
     /// A dashboard's panels have a title, a text and queries of one namespace, and legends name labels that these keep.
     DashboardsAreWhole,
-    /// Scrapes reach the admin port of each service.
+    /// Scrapes reach the admin port of each service, often enough.
     MetricsAreScraped,
+    /// What an API server asks of a Deployment's or a StatefulSet's fields.
+    WorkloadFieldsFit,
+    /// What an API server asks of a pod's fields.
+    PodFieldsFit,
+    /// What an API server asks of a Service's fields.
+    ServiceFieldsFit,
+    /// Public names are DNS names, and public paths begin at the root.
+    HostsAreNames,
+    /// Pods find names of the cluster.
+    NamesAreResolved,
+    /// What is called is a port of this release.
+    CallsArrive,
+    /// Pods that are not ready are asked by nobody, and all that are ready by everybody.
+    ReadyPodsAreAsked,
+    /// Each path that takes webhooks leads to the gateway, and each public name.
+    WebhooksArrive,
+    /// Processes listen at the ports that they declare.
+    ListensWhereDeclared,
+    /// The journal lies on its volume and leaves some room there.
+    JournalFitsItsVolume,
+    /// Probes find what is down soon, and do not kill what is slow.
+    ProbesAreInTime,
+    /// Certificates are for the names and uses that they are shown for.
+    CertificatesFit,
+    /// Autoscalers measure this release, and may go both ways.
+    AutoscalersAct,
+    /// Queries name metrics, and values of labels, that the code sets and the scrape adds.
+    QueriesFindSeries,
+    /// What `helm test` runs is made by nothing else.
+    TestsRunWhenAsked,
+}
+
+/// The code of all crates, read once: what metrics, words and paths there are. Empty when it cannot be read, and then no
+/// query passes.
+fn source() -> &'static str {
+    static SOURCE: OnceLock<String> = OnceLock::new();
+    SOURCE.get_or_init(|| code().unwrap_or_default())
+}
+
+/// Whether a text stands in the code, as it is; asked often, so each answer is kept.
+fn stands_in_code(text: &str) -> bool {
+    static SEEN: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    *seen.entry(text.to_string()).or_insert_with(|| source().contains(text))
 }
 
 /// An assertion that does not hold.
@@ -158,6 +219,14 @@ pub(crate) fn faults(objects: &[Value]) -> Vec<Fault> {
         spellings::look,
         network::look,
         observed::look,
+        addresses::look,
+        certificates::look,
+        entrances::look,
+        fields::look,
+        hooks::look,
+        measures::look,
+        services::look,
+        settings::look,
     ] {
         look(&manifest, &mut faults);
     }

@@ -18,8 +18,17 @@ struct Mutation {
     render: &'static str,
     object: &'static str,
     at: &'static str,
-    becomes: Option<Value>,
+    becomes: Becomes,
     caught_by: Caught,
+}
+
+/// What an edit makes of what stands there.
+#[derive(Debug, Clone)]
+enum Becomes {
+    Nothing,
+    Another(Value),
+    /// A text in which a part is another.
+    Replaced(String, String),
 }
 
 /// Who sees a mutation.
@@ -48,7 +57,11 @@ impl Mutation {
                 Caught::By(*Check::ALL.iter().find(|check| format!("{check:?}") == name).context("who catches it")?)
             }
         };
-        let becomes = (!becomes.is_empty()).then(|| serde_json::from_str(becomes)).transpose()?;
+        let becomes = match becomes.split_once(" -> ") {
+            Some((part, other)) => Becomes::Replaced(serde_json::from_str(part)?, serde_json::from_str(other)?),
+            None if becomes.is_empty() => Becomes::Nothing,
+            None => Becomes::Another(serde_json::from_str(becomes)?),
+        };
         Ok(Self { render, object, at, becomes, caught_by })
     }
 
@@ -64,10 +77,11 @@ impl Mutation {
         let found = self.find(objects)?;
         let mut objects = objects.to_vec();
         match (self.at.rsplit_once('/'), self.becomes.clone()) {
-            (None, None) => drop(objects.remove(found)),
-            (None, Some(another)) => objects.push(another),
+            (None, Becomes::Another(another)) => objects.push(another),
+            (None, Becomes::Nothing) => drop(objects.remove(found)),
+            (None, Becomes::Replaced(..)) => anyhow::bail!("an object is no text"),
             (Some((parent, key)), becomes) => {
-                let parent = objects[found].pointer_mut(parent).with_context(|| format!("there is no {parent}"))?;
+                let parent = reach(&mut objects[found], parent).with_context(|| format!("there is no {parent}"))?;
                 edit(parent, key, becomes).with_context(|| format!("there is no {}", self.at))?;
             }
         }
@@ -92,14 +106,39 @@ impl Mutation {
     }
 }
 
+/// What stands at a pointer, in which an item of a list may be named too.
+fn reach<'a>(value: &'a mut Value, pointer: &str) -> Option<&'a mut Value> {
+    pointer.split('/').skip(1).try_fold(value, |value, key| match value {
+        Value::Object(object) => object.get_mut(&key.replace("~1", "/")),
+        Value::Array(items) => find_item(items, key).and_then(|at| items.get_mut(at)),
+        _ => None,
+    })
+}
+
+/// Where an item of a list is: by its number, its name or the alert that it is.
+fn find_item(items: &[Value], key: &str) -> Option<usize> {
+    let named = |item: &Value| item["name"] == key || item["alert"] == key;
+    key.parse().ok().or_else(|| items.iter().position(named)).filter(|at| *at < items.len())
+}
+
 /// Sets or takes out what stands at a key; none when there is nothing to take out.
-fn edit(parent: &mut Value, key: &str, becomes: Option<Value>) -> Option<()> {
+fn edit(parent: &mut Value, key: &str, becomes: Becomes) -> Option<()> {
     match (parent, becomes) {
-        (Value::Object(object), Some(value)) => drop(object.insert(key.replace("~1", "/"), value)),
-        (Value::Object(object), None) => drop(object.remove(&key.replace("~1", "/"))?),
-        (Value::Array(items), Some(value)) if key == "-" => items.push(value),
-        (Value::Array(items), Some(value)) => *items.get_mut(key.parse::<usize>().ok()?)? = value,
-        (Value::Array(items), None) => drop(items.remove(key.parse().ok().filter(|at| *at < items.len())?)),
+        (parent, Becomes::Replaced(part, other)) => {
+            let there = reach(parent, &format!("/{key}"))?;
+            let text = there.as_str().filter(|text| text.contains(&part))?;
+            *there = text.replace(&part, &other).into();
+        }
+        (Value::Object(object), Becomes::Another(value)) => drop(object.insert(key.replace("~1", "/"), value)),
+        (Value::Object(object), Becomes::Nothing) => drop(object.remove(&key.replace("~1", "/"))?),
+        (Value::Array(items), Becomes::Another(value)) if key == "-" => items.push(value),
+        (Value::Array(items), becomes) => {
+            let at = find_item(items, key)?;
+            drop(items.remove(at));
+            if let Becomes::Another(value) = becomes {
+                items.insert(at, value);
+            }
+        }
         _ => return None,
     }
     Some(())

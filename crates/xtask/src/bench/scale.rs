@@ -20,9 +20,8 @@ use super::{
     subject::KEY,
 };
 
-/// Requests that a delivery has under way at most, and events in each: the defaults.
+/// Requests that a delivery has under way at most: the default.
 const REQUESTS: f64 = 16.0;
-const EVENTS: f64 = 500.0;
 /// Time from a change of the name until the gateways know it.
 const RESOLVED: Duration = Duration::from_secs(8);
 /// Part of all cores from which on there is no more to be had of this machine.

@@ -1,5 +1,7 @@
 //! The configuration file, and the files that it names.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::{
@@ -17,6 +19,7 @@ fn sections(component: &str) -> &'static [&'static str] {
 }
 
 pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
+    let mut checksums = BTreeMap::new();
     for pod in manifest.pods() {
         let Some(file) = argument(pod, "--config") else {
             for argument in list(&pod.spec()["containers"][0]["args"]) {
@@ -45,6 +48,9 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
         let restarts = pod.template["metadata"]["annotations"]["checksum/config"].as_str();
         let well = restarts.is_some_and(|checksum| checksum.len() == 64);
         faults.unless(well, Check::ConfigurationRestarts, pod.title(), "has no checksum of its configuration");
+        let own = checksums.entry(configuration.to_string()).or_insert(restarts);
+        let what = "has another checksum than a pod of the same configuration";
+        faults.unless(*own == restarts, Check::ConfigurationRestarts, pod.title(), what);
     }
     for secret in manifest.kind("Secret") {
         faults.add(Check::SecretsStayOut, title(secret), "the chart makes no Secret");

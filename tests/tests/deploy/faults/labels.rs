@@ -19,7 +19,9 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
         faults.unless(unique, Check::NamesAreValidAndUnique, &title, "stands there twice");
         // a StatefulSet's pods get `-11` behind it, and a label holds the name
         let longest = if object["kind"] == "StatefulSet" { 52 } else { 63 };
-        let valid = is_dns_label(name) && name.len() <= longest;
+        // API servers before 1.34 take no digit at the beginning of a Service's name
+        let first = object["kind"] != "Service" || name.starts_with(|c: char| c.is_ascii_lowercase());
+        let valid = is_dns_label(name) && name.len() <= longest && first;
         faults.unless(valid, Check::NamesAreValidAndUnique, &title, "is no valid name");
         let namespace = text(&object["metadata"]["namespace"]);
         let well = namespaces.len() == 1 && is_dns_label(namespace);
@@ -46,6 +48,11 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
 pub(super) fn is_dns_label(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=63).contains(&name.len()) && name.chars().all(inner) && !name.starts_with('-') && !name.ends_with('-')
+}
+
+/// Labels with dots between, up to 253 characters.
+pub(super) fn is_dns_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_dns_label)
 }
 
 fn is_label_key(key: &str) -> bool {

@@ -1,14 +1,14 @@
 //! Who may call whom: the policies' edges against what the pods are configured to do.
 
-mod ranges;
-
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use super::{
     Check, Faults, Pod,
+    addresses::called,
     manifest::{Manifest, list, text},
+    ranges,
 };
 
 /// What a policy lets through, or a pod wants: pod, direction, port, and who is at the other end.
@@ -22,7 +22,7 @@ const PUBLIC: &str = "the internet";
 pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
     let policies: Vec<_> = manifest.kind("NetworkPolicy").collect();
     for policy in &policies {
-        ranges::look(policy, faults);
+        ranges::look_at(policy, faults);
     }
     if policies.is_empty() {
         return;
@@ -67,6 +67,7 @@ fn granted(manifest: &Manifest<'_>, policy: &Value) -> Vec<Edge> {
 fn edge(manifest: &Manifest<'_>, pod: Pod<'_>, direction: &'static str, port: &Value, peer: &Value) -> Edge {
     let number = port["port"].as_u64();
     let name = match number {
+        Some(number) if port.get("endPort").is_some() => format!("{number} to {}", port["endPort"]),
         Some(number) => format!("{number}/{}", text(&port["protocol"])),
         None => "every port".to_string(),
     };
@@ -107,9 +108,9 @@ fn wanted(manifest: &Manifest<'_>, pod: Pod<'_>) -> Vec<Edge> {
     for name in ["http", "admin"] {
         edges.extend(pod.port(&name.into()).map(|port| edge("in at", format!("{port}/TCP"), OUTSIDE)));
     }
-    for (service, port) in called(pod) {
-        let Some(service) = manifest.find("Service", &service) else { continue };
-        let port = port.or_else(|| list(&service["spec"]["ports"])[0]["port"].as_u64()).unwrap_or(0);
+    for call in called(pod) {
+        let Some(service) = manifest.find("Service", call.service) else { continue };
+        let port = call.port(service);
         let declared = list(&service["spec"]["ports"]).iter().find(|declared| declared["port"] == port);
         for other in manifest.selected(&service["spec"]["selector"]) {
             let port = declared.and_then(|declared| other.port(&declared["targetPort"])).unwrap_or(port);
@@ -135,21 +136,6 @@ fn names_port(manifest: &Manifest<'_>) -> u64 {
             .any(|peer| peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == "openshift-dns")
     });
     if openshift { 5353 } else { 53 }
-}
-
-/// Services of the cluster that a pod calls, with the port where one is said.
-fn called(pod: Pod<'_>) -> Vec<(String, Option<u64>)> {
-    let values = pod.containers().flat_map(|container| {
-        let variables = list(&container["env"]).iter().map(|variable| &variable["value"]);
-        list(&container["args"]).iter().chain(variables)
-    });
-    let service = |value: &Value| {
-        let authority = text(value).split_once("://")?.1.split('/').next()?;
-        let (service, rest) = authority.split_once('.')?;
-        rest.contains(".svc")
-            .then(|| (service.to_string(), rest.split_once(':').and_then(|(_, port)| port.parse().ok())))
-    };
-    values.filter_map(service).collect()
 }
 
 /// The port that spans go to.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     Check, Faults,
+    durations::prometheus_seconds,
     manifest::{Manifest, entries, list, text, title},
 };
 
@@ -26,15 +27,6 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
     }
     for (map, panel) in panels(*manifest) {
         look_at_panel(map, &panel, faults);
-    }
-    for scaler in manifest.kind("ScaledObject") {
-        for trigger in list(&scaler["spec"]["triggers"]) {
-            let query = text(&trigger["metadata"]["query"]);
-            let service =
-                query.split_once("service=\"").and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name);
-            let there = service.is_none_or(|name| manifest.find("Service", name).is_some());
-            faults.unless(there, Check::ReferencesExist, title(scaler), format!("asks for Service/{service:?}"));
-        }
     }
     for monitor in manifest.kind("ServiceMonitor") {
         look_at_monitor(manifest, monitor, faults);
@@ -66,8 +58,10 @@ pub(crate) fn expressions(objects: &[Value]) -> Vec<(String, String)> {
     }
     for (map, panel) in panels(manifest) {
         let queries = list(&panel["targets"]).iter().map(|target| text(&target["expr"]));
-        // Grafana sets its own variables before it asks
-        found.extend(queries.map(|query| (title(map), query.replace("$__rate_interval", "5m"))));
+        // Grafana puts values in place of its variables before it asks
+        let namespace = text(&map["metadata"]["namespace"]);
+        let asked = |query: &str| query.replace("$__rate_interval", "5m").replace("$namespace", namespace);
+        found.extend(queries.map(|query| (title(map), asked(query))));
     }
     found
 }
@@ -132,6 +126,14 @@ fn look_at_alert(rule: &Value, alert: &Value, faults: &mut Faults) {
     let file = runbook.rsplit_once("/runbooks/").map(|(_, file)| file);
     let leads = file.is_some_and(|file| file.strip_suffix(".md").is_some_and(|name| !name.is_empty()));
     faults.unless(leads, Check::AlertsAreWhole, title(rule), format!("{name} has no runbook"));
+    let waits = alert["for"].as_str().map_or(Some(0.0), prometheus_seconds);
+    let soon = waits.is_some_and(|waits| waits <= 3600.0);
+    faults.unless(
+        soon,
+        Check::AlertsAreWhole,
+        title(rule),
+        format!("{name} waits for {} before it tells", alert["for"]),
+    );
     for label in lost_labels(text(&alert["expr"]), summary.split("$labels.")) {
         let what = format!("{name} tells of {label}, which its expression does not keep");
         faults.add(Check::AlertsAreWhole, title(rule), what);
@@ -200,9 +202,26 @@ fn look_at_monitor(manifest: &Manifest<'_>, monitor: &Value, faults: &mut Faults
         let named = ports.filter(|port| port["name"] == endpoint["port"]).count();
         let what = format!("port {} is on {named} of the Services that {labels} selects", endpoint["port"]);
         faults.unless(named == 1, Check::PortsAreDeclared, title(monitor), what);
-        let well = endpoint["port"] == "admin" && endpoint["path"] == "/metrics";
+        let every = endpoint["interval"].as_str().map_or(Some(30.0), prometheus_seconds);
+        let within =
+            endpoint["scrapeTimeout"].as_str().map_or(Some(10.0_f64.min(every.unwrap_or(0.0))), prometheus_seconds);
+        // alerts look at five minutes, in which there must be some scrapes
+        let often = every.is_some_and(|every| (1.0..=60.0).contains(&every)) && within <= every;
+        let what = format!("scrapes every {every:?} s for {within:?} s at most");
+        faults.unless(often, Check::MetricsAreScraped, title(monitor), what);
+        let plain = endpoint["scheme"].as_str().is_none_or(|scheme| scheme.eq_ignore_ascii_case("http"));
+        let well =
+            plain && endpoint["port"] == "admin" && endpoint["path"] == "/metrics" && endpoint["honorLabels"] != true;
         faults.unless(well, Check::MetricsAreScraped, title(monitor), format!("scrapes {endpoint}"));
     }
+    let elsewhere = &monitor["spec"]["namespaceSelector"];
+    let here = list(&elsewhere["matchNames"]).contains(&monitor["metadata"]["namespace"]);
+    let what = format!("looks for its Services in {elsewhere}");
+    faults.unless(elsewhere.is_null() || here, Check::MetricsAreScraped, title(monitor), what);
+    // over a limit, nothing of a scrape is kept
+    let limits = ["sampleLimit", "targetLimit", "labelLimit", "labelNameLengthLimit", "labelValueLengthLimit"];
+    let whole = limits.iter().all(|name| monitor["spec"].get(name).is_none());
+    faults.unless(whole, Check::MetricsAreScraped, title(monitor), "drops a scrape that is over a limit");
     let one = list(&monitor["spec"]["endpoints"]).len() == 1;
     faults.unless(one, Check::MetricsAreScraped, title(monitor), "scrapes not one port");
 }

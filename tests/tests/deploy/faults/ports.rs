@@ -48,6 +48,13 @@ fn look_at_service(manifest: &Manifest<'_>, service: &Value, faults: &mut Faults
             let there = pod.port(target);
             let what = format!("leads to port {target}, which {} does not have", pod.title());
             faults.unless(there.is_some(), Check::PortsAreDeclared, title(service), what);
+            let own = there.is_none() || there == pod.port(&name.into());
+            faults.unless(
+                own,
+                Check::PortsAreDeclared,
+                title(service),
+                format!("{name} leads to {target}, another port"),
+            );
             let wanted = spoken(name, pod);
             let said = text(&port["appProtocol"]);
             let what = format!("{name} is {said:?}, it speaks {wanted:?}");

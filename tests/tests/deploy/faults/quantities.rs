@@ -72,7 +72,7 @@ fn look_at_container(pod: Pod<'_>, container: &Value, faults: &mut Faults) {
 }
 
 /// What a quantity amounts to.
-fn quantity(value: &Value) -> Option<f64> {
+pub(super) fn quantity(value: &Value) -> Option<f64> {
     let written = match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),

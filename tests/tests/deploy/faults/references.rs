@@ -87,6 +87,10 @@ fn look_at_mounts(pod: Pod<'_>, faults: &mut Faults) {
 
 fn look_at_volume(manifest: &Manifest<'_>, pod: Pod<'_>, volume: &Value, faults: &mut Faults) {
     let name = text(&volume["name"]);
+    let (mut inner, check) = (Vec::new(), Check::FilesAreMountedWhole);
+    keyed(volume, &mut inner);
+    let sure = !inner.iter().any(|(key, value)| *key == "optional" && **value == true);
+    faults.unless(sure, check, pod.title(), format!("`{name}` may be missing: the pod would start without its files"));
     let sources: Vec<_> = entries(volume).filter(|(key, _)| *key != "name").collect();
     match sources[..] {
         [("configMap", source)] => {

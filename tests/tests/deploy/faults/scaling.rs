@@ -28,6 +28,12 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
         for scaler in manifest.kind(kind) {
             let (least, most) =
                 (scaler["spec"][least].as_u64().unwrap_or(0), scaler["spec"][most].as_u64().unwrap_or(0));
+            let target = &scaler["spec"]["scaleTargetRef"];
+            let known = manifest
+                .find(text(&target["kind"]), text(&target["name"]))
+                .is_none_or(|owner| target.get("apiVersion").is_none_or(|version| *version == owner["apiVersion"]));
+            let what = format!("scales a {} of {}", target["kind"], target["apiVersion"]);
+            faults.unless(known, Check::ReplicasHaveOneOwner, title(scaler), what);
             // waking from none would cost the time to start, each time
             let well = 1 <= least && least <= most;
             faults.unless(well, Check::ReplicasHaveOneOwner, title(scaler), format!("scales from {least} to {most}"));

@@ -2,7 +2,7 @@
 
 use super::{
     Check, Faults,
-    manifest::{Manifest, labels, list, text, title},
+    manifest::{Manifest, keyed, labels, list, text, title},
 };
 
 /// A selector of a workload can never change: no version stands in it.
@@ -19,6 +19,13 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
         spread(pod, faults);
     }
     for object in manifest.objects {
+        let mut values = Vec::new();
+        keyed(object, &mut values);
+        let selectors = ["selector", "podSelector", "namespaceSelector"];
+        // whom an expression leaves out, no other check would see
+        let plain =
+            values.iter().all(|(key, value)| !selectors.contains(key) || value.get("matchExpressions").is_none());
+        faults.unless(plain, Check::SelectorsChooseOneWorkload, title(object), "selects by an expression");
         let selector = match text(&object["kind"]) {
             "Service" => &object["spec"]["selector"],
             "PodDisruptionBudget" => &object["spec"]["selector"]["matchLabels"],
@@ -36,7 +43,8 @@ fn spread(pod: super::Pod<'_>, faults: &mut Faults) {
     let over: Vec<_> = constraints.iter().map(|constraint| text(&constraint["topologyKey"])).collect();
     faults.unless(over == SPREAD_OVER, Check::PodsSpread, pod.title(), format!("spreads over {over:?}"));
     for constraint in constraints {
-        let own = pod.has(&constraint["labelSelector"]["matchLabels"]);
+        let own = pod.has(&constraint["labelSelector"]["matchLabels"])
+            && constraint["labelSelector"].get("matchExpressions").is_none();
         faults.unless(own, Check::PodsSpread, pod.title(), "spreads by labels that its pods do not have");
         // only a Deployment gives its pods that label; with it, the pods of a rollout do not count those they replace
         let keys =

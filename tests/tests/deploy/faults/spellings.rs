@@ -66,5 +66,9 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
         let first = text(&pod.spec()["containers"][0]["name"]);
         let what = format!("its first container is `{first}`");
         faults.unless(first == pod.component(), Check::WordsAreSpelled, pod.title(), what);
+        let image = text(&pod.spec()["containers"][0]["image"]);
+        let name = image.rsplit('/').next().and_then(|name| name.split([':', '@']).next()).unwrap_or_default();
+        let own = if pod.component() == "test" { "moehog".into() } else { format!("moehog-{}", pod.component()) };
+        faults.unless(name == own, Check::ImagesStay, pod.title(), format!("runs `{image}`, which is no {own}"));
     }
 }

@@ -9,6 +9,8 @@ use super::{
 const GRACE: u64 = 30;
 /// What is left for the last spans and the exit after the process's own stop.
 const SPARE: u64 = 5;
+/// As long as others may go on asking a pod that has left: the gateway looks for its workers every five seconds.
+const LEAVING: u64 = 5;
 
 pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
     for pod in manifest.workloads() {
@@ -24,7 +26,7 @@ pub(super) fn look(manifest: &Manifest<'_>, faults: &mut Faults) {
             continue;
         };
         let what = format!("sleeps {sleep} s, stops within {own} s and is killed after {grace} s");
-        faults.unless(sleep >= 1 && sleep + own + SPARE <= grace, Check::StopsBeforeTheKill, pod.title(), what);
+        faults.unless(sleep >= LEAVING && sleep + own + SPARE <= grace, Check::StopsBeforeTheKill, pod.title(), what);
         if pod.component() == "gateway" {
             let relay = seconds(pod, "MOEHOG__RELAY__GRACE");
             let well = relay.is_some_and(|relay| relay + SPARE <= own);
