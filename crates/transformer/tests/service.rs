@@ -41,8 +41,8 @@ fn counts(response: &moehog_proto::transformer::TransformResponse) -> Vec<Option
 
 #[tokio::test]
 async fn an_answer_holds_whole_webhooks_in_order_while_there_is_room() {
-    let channel = moehog_transport::in_process(server(Transformer::new(&Mapping::default(), Rules::default())));
-    let mut client = client(channel);
+    let link = moehog_transport::in_process(server(Transformer::new(&Mapping::default(), Rules::default())));
+    let mut client = client(link.channel);
     let all = || vec![streams(3), Webhook::default(), streams(5), streams(2)];
 
     let whole = client.transform(request(all(), 0)).await.unwrap().into_inner();
@@ -70,7 +70,7 @@ async fn an_answer_holds_whole_webhooks_in_order_while_there_is_room() {
 #[tokio::test]
 async fn events_continue_the_trace_of_their_webhook() {
     let mut client =
-        client(moehog_transport::in_process(server(Transformer::new(&Mapping::default(), Rules::default()))));
+        client(moehog_transport::in_process(server(Transformer::new(&Mapping::default(), Rules::default()))).channel);
     let trace = TraceContext::from_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00");
     let webhook = Webhook { trace: trace.clone(), ..streams(1) };
     let answer = client.transform(request(vec![webhook], 0)).await.unwrap().into_inner();
@@ -85,7 +85,7 @@ async fn events_continue_the_trace_of_their_webhook() {
 #[tokio::test]
 async fn a_large_body_holds_back_no_neighbour() {
     let mut client =
-        client(moehog_transport::in_process(server(Transformer::new(&Mapping::default(), Rules::default()))));
+        client(moehog_transport::in_process(server(Transformer::new(&Mapping::default(), Rules::default()))).channel);
     let mut large = client.clone();
     let mut body = b"[".to_vec();
     body.extend(

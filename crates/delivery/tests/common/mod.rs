@@ -41,7 +41,7 @@ pub fn destination(key: &str) -> Destination {
 
 pub fn client(config: &Config) -> DeliveryServiceClient<Channel> {
     let delivery = Delivery::new(config).unwrap();
-    moehog_proto::delivery::client(moehog_transport::in_process(moehog_proto::delivery::server(delivery)))
+    moehog_proto::delivery::client(moehog_transport::in_process(moehog_proto::delivery::server(delivery)).channel)
 }
 
 /// An event as the transformer finishes it; `more` goes into its properties.
