@@ -1,6 +1,6 @@
 //! The table of the chart's values, made of their schema and their defaults.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
@@ -60,10 +60,12 @@ fn add_rows<'a>(
     Ok(described)
 }
 
-/// The values that a schema names, without those that it names to refuse them.
+/// The values that a schema names, without those that it names to refuse them, by name: what order an object keeps is up
+/// to what else is built.
 fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
     let refused = |value: &Value| value["description"].as_str().is_some_and(|text| text.starts_with("Refused"));
-    schema["properties"].as_object().into_iter().flatten().filter(move |(_, value)| !refused(value))
+    let named = schema["properties"].as_object().into_iter().flatten();
+    named.filter(|(_, value)| !refused(value)).collect::<BTreeMap<_, _>>().into_iter()
 }
 
 fn row(path: &str, default: &Value, described: &str, words: &Value) -> String {
@@ -98,9 +100,8 @@ mod tests {
         let readme = format!("# A\n{BEGIN}stale\n{END}the end\n");
         let made = replace_table(&readme, &schema, &defaults).unwrap();
         let rows = "| `name` | `\"\"` | Who it is. |\n\n### gateway\n\nThe gateways.\n\n| value | default | what it is |\n\
-                    | --- | --- | --- |\n| `gateway.mode` | `\"a\"` | How \\| why. One of `\"a\"`, `\"b\"`. |\n\
-                    | `gateway.labels` | `{}` | Its labels. |\n| `gateway.hosts` | `[]` | Names. |\n\
-                    | `gateway.hosts[].host` |  | Labels. |\n";
+                    | --- | --- | --- |\n| `gateway.hosts` | `[]` | Names. |\n| `gateway.hosts[].host` |  | Labels. |\n\
+                    | `gateway.labels` | `{}` | Its labels. |\n| `gateway.mode` | `\"a\"` | How \\| why. One of `\"a\"`, `\"b\"`. |\n";
         assert!(made.contains(rows) && !made.contains("stale") && made.ends_with("the end\n"), "{made}");
         assert!(replace_table("# A\n", &schema, &defaults).is_err());
     }

@@ -102,8 +102,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "parking: a lane over its share reads no further",
         file: "crates/relay/src/lane/intake.rs",
-        old: "let parked = !idle && self.mapped_bytes + self.reserved_bytes >= limit;",
-        new: "let parked = !idle && limit == 0;",
+        old: "let parked = !idle && self.mapped_bytes + self.reserved_bytes >= self.mapped_limit();",
+        new: "let parked = !idle && self.mapped_limit() == 0;",
         package: "moehog-relay",
         test: &[],
     },
