@@ -105,6 +105,12 @@ pub(crate) async fn count(
     send(Load { requests: Some(requests), connections, ..load(http, workload)? }).await
 }
 
+/// Sends so many webhooks, of which the first holds the event of this number: no other part has events of these numbers.
+pub(crate) async fn part(http: SocketAddr, workload: Workload, first: u64, requests: u64) -> anyhow::Result<Sent> {
+    let connections = workload.connections();
+    send(Load { requests: Some(requests), connections, first, ..load(http, workload)? }).await
+}
+
 /// Where a workload goes: Connector bodies as the tutorial sends them, batches to a source of their own.
 pub(crate) fn target(http: SocketAddr, workload: Workload) -> anyhow::Result<Target> {
     let path = if workload.is_batch() { "/v1/in/default" } else { "/capture/" };
