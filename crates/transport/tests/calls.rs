@@ -133,3 +133,15 @@ async fn when_every_replica_was_gone_the_first_that_is_back_is_used() {
     shutdown.cancel();
     served.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_link_says_how_many_replicas_it_leads_to() {
+    let link = connect(&"list://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3".parse().unwrap(), &ClientConfig::default());
+    assert_eq!(link.replicas.count(), 1, "one, until the address is resolved");
+    let resolved = async {
+        while link.replicas.count() != 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), resolved).await.expect("all three are counted");
+}
