@@ -1,11 +1,11 @@
 //! How many Deliver calls of a lane may be under way.
 //!
-//! The window starts at two. While full calls wait it grows by one for each finished call, until the calls of a round wait
-//! at delivery for a quarter of their time. From then on it moves once a round, a round being as many finished calls as the window holds:
-//! it grows by a twentieth of the most, and shrinks by the square of the part of their time that the round's calls waited.
-//! Every gateway sees the same waiting, so all come to the same size, whoever was there first; one alone stays at the most.
-//! When delivery has no room at all it halves, at most once a round. So calls stay full, one gateway keeps all deliveries
-//! busy, several share them, and room that a new replica brings is used within seconds.
+//! The window starts at two. While full calls wait it grows by one for each finished call, until the calls of a round
+//! wait at delivery for a quarter of their time; a round is as many finished calls as the window holds. From then on it
+//! moves once a round: it grows by a twentieth of the most, and shrinks by the square of the part of their time that the
+//! round's calls waited. Every gateway sees the same waiting, so all come to the same size, whoever was there first; one
+//! alone stays at the most. When delivery has no room at all it halves, at most once a round. So calls stay full, one
+//! gateway keeps all deliveries busy, several share them, and room that a new replica brings is used within seconds.
 
 /// Part of their time that a round's calls waited for their turn, from which on the end of the room is found. One call says
 /// little: where PostHog is slow, a whole round begins at once, and the few that find no turn wait for as long as it takes.
