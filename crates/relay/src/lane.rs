@@ -105,6 +105,8 @@ pub(crate) struct Lane {
     load: Told,
     /// Of the Deliver calls under way, in thousandths of a full call.
     fullness: usize,
+    /// Until then a call that is not full waits for more.
+    gathers_until: Option<Instant>,
     chance: Chance,
     retry: Backoff,
     /// For waits that are nobody's fault: delivery has no room or is not there.
@@ -151,6 +153,7 @@ impl Lane {
             window: Window::new(limits.deliver_calls_of_all),
             load: Told::new(),
             fullness: 0,
+            gathers_until: None,
             chance: Chance::new(seed),
             retry: Backoff::new(config.retry_first, config.retry_max),
             short: Backoff::new(config.retry_first / 5, config.circuit_probe_max),
@@ -207,7 +210,16 @@ impl Lane {
         let uses = self.uses();
         let contended = self.limits.contended && (uses.wants_bytes || uses.wants_calls);
         let room = contended.then_some(now + CONTENDED_POLL);
-        let wakes = [record, self.barrier.due(), probe, self.outlet.wake_at(), self.queue.due(), self.read_at, room];
+        let wakes = [
+            record,
+            self.barrier.due(),
+            probe,
+            self.outlet.wake_at(),
+            self.queue.due(),
+            self.read_at,
+            room,
+            self.gathers_until,
+        ];
         let relevant = if self.stopping { 1 } else { wakes.len() };
         wakes.into_iter().take(relevant).flatten().filter(|at| *at > now).min()
     }
@@ -254,17 +266,12 @@ impl Lane {
         std::mem::take(&mut self.settled)
     }
 
-    /// As many events wait as a call holds.
-    fn full_waits(&self) -> bool {
-        self.barrier.ready_events() >= self.config.deliver_max_events
-    }
-
     fn next_deliver(&mut self, now: Now) -> Option<Step> {
         if self.barrier.ready_events() == 0 {
             return None;
         }
         let (events, probe) = match self.gate.permit(now.instant) {
-            Permit::Calls if self.window.has_room() => {
+            Permit::Calls if self.window.has_room() && !self.gathers(now.instant) => {
                 (self.barrier.take(self.config.deliver_max_events, self.config.deliver_max_bytes), false)
             }
             Permit::Probe => (Vec::from_iter(self.barrier.take_probe()), true),
@@ -277,6 +284,7 @@ impl Lane {
             self.gate.probing();
         }
         self.window.begin();
+        self.gathers_until = None;
         let clock = self.gate.clock(now.instant);
         let mut request = DeliverRequest { destination: self.outlet.destination().to_string(), events: Vec::new() };
         request.events.reserve_exact(events.len());

@@ -64,7 +64,10 @@ impl Bounds {
 
     /// A place for one more lane of this destination.
     pub(crate) fn join(self: &Arc<Self>, destination: &str) -> Room {
-        let calls = self.calls.lock().entry(destination.to_string()).or_insert_with(Pool::new).join();
+        let mut pools = self.calls.lock();
+        // a pool without lanes is of a destination that nothing waits for
+        pools.retain(|_, pool| Arc::strong_count(pool) > 1);
+        let calls = pools.entry(destination.to_string()).or_insert_with(Pool::new).join();
         Room { bounds: self.clone(), bytes: self.bytes.join(), calls }
     }
 }
@@ -95,5 +98,24 @@ impl Limits {
     pub(crate) fn alone(config: &Config) -> Self {
         let bounds = Bounds::new(Arc::new(config.clone()), Replicas::one(), Replicas::one());
         bounds.join("default").limits(Use { concurrency: crate::lane::CONCURRENCY, ..Use::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_of_a_destination_share_its_calls_and_nothing_is_kept_of_one_without_lanes() {
+        let bounds = Bounds::new(Arc::new(Config::default()), Replicas::one(), Replicas::one());
+        let busy = |calls| Use { calls, wants_calls: true, concurrency: 16, ..Use::default() };
+        let (first, second, other) = (bounds.join("eu"), bounds.join("eu"), bounds.join("us"));
+        assert_eq!(other.limits(busy(20)).deliver_calls, 20);
+        first.limits(busy(10));
+        assert_eq!(second.limits(busy(10)).deliver_calls, 10, "20 are divided");
+        drop((first, second));
+        let again = bounds.join("key:phc_1");
+        assert_eq!(bounds.calls.lock().len(), 2, "us and the new one");
+        drop((other, again));
     }
 }

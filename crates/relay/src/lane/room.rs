@@ -1,8 +1,9 @@
 //! What a lane uses, gives back, and could use more of.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use moehog_proto::delivery::DeliverRequest;
+use tokio::time::Instant;
 
 use super::{Lane, RecordCall};
 use crate::{
@@ -11,6 +12,9 @@ use crate::{
     poison::TransformQueue,
     slab::Slab,
 };
+
+/// How long a call that is not full waits for more at most, while a backlog is read and mapped.
+pub(super) const GATHER: Duration = Duration::from_millis(100);
 
 impl Lane {
     /// Says what this lane may use from now on.
@@ -46,6 +50,24 @@ impl Lane {
         self.unrecorded = RecordCall::default();
         (self.received_bytes, self.mapped_bytes, self.draining) = (0, 0, false);
         (self.cursor, self.caught_up, self.keeps_up) = (0, false, false);
+    }
+
+    /// As many events wait as a call holds, or as many bytes.
+    pub(super) fn full_waits(&self) -> bool {
+        let (ready, all) = (self.barrier.ready_events(), self.barrier.len().max(1));
+        let bytes = (self.mapped_bytes as u128 * ready as u128 / all as u128) as usize;
+        ready >= self.config.deliver_max_events || ready > 0 && bytes >= self.config.deliver_max_bytes
+    }
+
+    /// Whether a call that is not full waits for what is being read or mapped of a backlog: where many calls end at once,
+    /// others in part would take the places of full ones. While none is under way, or little is read, nothing waits.
+    pub(super) fn gathers(&mut self, now: Instant) -> bool {
+        let more_comes = !self.keeps_up && (self.reading || self.queue.calls() > 0);
+        if !more_comes || self.window.under_way() == 0 || self.full_waits() {
+            self.gathers_until = None;
+            return false;
+        }
+        now < *self.gathers_until.get_or_insert(now + GATHER)
     }
 
     /// How much of a full call it is, in thousandths: by events or by bytes, whichever fills it sooner.

@@ -8,7 +8,7 @@ use moehog_proto::{
     transformer::{Mapped, MappedEvent, TransformResponse, TransformedWebhook, mapped_event, transformed_webhook},
 };
 
-use super::*;
+use super::{room::GATHER, *};
 use crate::{poison::Failure, route::Handed};
 
 struct Rig {
@@ -46,6 +46,10 @@ impl Rig {
     }
 
     fn read_from(&mut self, from: u64, sizes: &[usize]) {
+        self.read_part(from, sizes, true);
+    }
+
+    fn read_part(&mut self, from: u64, sizes: &[usize], caught_up: bool) {
         let entry = |(index, size): (usize, &usize)| Entry {
             receipt: Receipt { journal: JournalId(7), sequence: from + index as u64 },
             header: EntryHeader::default(),
@@ -56,7 +60,7 @@ impl Rig {
         };
         let carried = |entry| Carried::new(entry, None);
         let batch = sizes.iter().enumerate().map(entry).map(carried).collect();
-        self.lane.read(batch, from + sizes.len() as u64, true);
+        self.lane.read(batch, from + sizes.len() as u64, caught_up);
     }
 
     /// Answers a Transform call with one event a webhook, of so many bytes.
@@ -188,6 +192,55 @@ fn a_webhook_that_does_not_fit_is_read_again_once_nothing_is_in_flight() {
     let Some(Step::Record(call, _)) = rig.lane.next(rig.now) else { panic!("not a record") };
     rig.lane.recorded(call, rig.now);
     assert!(matches!(rig.step(), Step::Read { from: 2, .. }));
+}
+
+#[test]
+fn in_a_backlog_a_call_that_is_not_full_waits_a_little_for_what_is_being_read() {
+    let mut rig = Rig::new(&Config { deliver_max_events: 10, ..Config::default() });
+    rig.step();
+    rig.read_part(1, &[10; 15], false);
+    let mut steps = rig.steps();
+    assert!(matches!(steps.pop(), Some(Step::Read { from: 16, .. })));
+    let Some(Step::Transform(call, request)) = steps.pop() else { panic!("not a transform") };
+    rig.answer(call, &request, 100);
+    let Step::Deliver(_, full) = rig.step() else { panic!("not a deliver") };
+    assert_eq!(full.events.len(), 10, "there is room for two, and five wait for more");
+    let wake_at = rig.lane.wake_at(rig.now.instant).expect("it wakes by itself");
+    assert!(wake_at <= rig.now.instant + GATHER);
+    rig.later(wake_at - rig.now.instant);
+    let Step::Deliver(_, part) = rig.step() else { panic!("not a deliver") };
+    assert_eq!(part.events.len(), 5, "nobody waits for long");
+}
+
+#[test]
+fn a_call_that_is_not_full_waits_for_nothing_while_none_is_under_way_or_no_more_comes() {
+    let config = Config { deliver_max_events: 10, ..Config::default() };
+    let mut rig = Rig::new(&config);
+    rig.step();
+    rig.read_part(1, &[10; 5], false);
+    let Some(Step::Transform(call, request)) = rig.steps().into_iter().next() else { panic!("not a transform") };
+    rig.answer(call, &request, 100);
+    assert!(matches!(rig.step(), Step::Deliver(..)), "none is under way");
+    let mut rig = Rig::new(&config);
+    rig.step();
+    rig.read(&[10; 15]);
+    let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
+    rig.answer(call, &request, 100);
+    let events: Vec<_> = rig.steps().iter().map(|step| matches!(step, Step::Deliver(..))).collect();
+    assert_eq!(events, [true, true], "no more comes");
+}
+
+#[test]
+fn large_events_fill_a_call_by_their_bytes() {
+    let mut rig = Rig::new(&Config { deliver_max_bytes: 50_000, ..Config::default() });
+    rig.step();
+    rig.read_part(1, &[10; 9], false);
+    let Some(Step::Transform(call, request)) = rig.steps().into_iter().next() else { panic!("not a transform") };
+    rig.answer(call, &request, 20_000);
+    let steps = rig.steps();
+    let delivers = steps.iter().filter(|step| matches!(step, Step::Deliver(..))).count();
+    assert_eq!(delivers, 2, "the window's two are full");
+    assert!(rig.lane.full_waits(), "and another waits");
 }
 
 #[test]

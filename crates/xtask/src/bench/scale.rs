@@ -27,6 +27,13 @@ const RESOLVED: Duration = Duration::from_secs(8);
 /// Part of all cores from which on there is no more to be had of this machine.
 const FULL: f64 = 0.93;
 
+/// Most memory of a gateway, by the number of deliveries: the rule of deploy/README.
+fn memory_rule(deliveries: u8) -> f64 {
+    let relay = moehog_relay::Config::default();
+    let kept = (relay.in_flight_bytes * usize::from(deliveries)).min(relay.in_flight_max_bytes);
+    70e6 + 1.7 * kept as f64
+}
+
 /// What one gateway or two carry with a growing number of deliveries.
 struct Case {
     latency: Duration,
@@ -156,6 +163,12 @@ async fn run(case: &Case, plan: &Plan) -> anyhow::Result<Vec<Step>> {
         tokio::time::sleep(RESOLVED + 4 * case.latency).await;
         let step = rig.window(case, *deliveries).await?;
         println!("{step}");
+        let most = memory_rule(*deliveries);
+        ensure!(
+            step.gateway_bytes as f64 <= most,
+            "a gateway used {} bytes, the rule allows {most}",
+            step.gateway_bytes
+        );
         let is_last = step.has_full_cores();
         steps.push(step);
         if is_last {
