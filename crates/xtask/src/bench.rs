@@ -12,6 +12,7 @@ mod feedback;
 mod load;
 mod mapping;
 mod outage;
+mod paired;
 mod report;
 mod scale;
 mod subject;
@@ -43,6 +44,10 @@ pub(crate) struct Arguments {
     /// Minutes of the campaign.
     #[arg(long)]
     minutes: Option<u64>,
+    /// Directory with the release binaries of another revision: the throughput measures then give what this one costs beside
+    /// it, in pairs of rounds.
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
     /// Directory with release binaries; built when none is named.
     #[arg(long, hide = true)]
     binaries: Option<PathBuf>,
@@ -130,7 +135,13 @@ async fn measure(arguments: &Arguments, plan: &Plan) -> anyhow::Result<Report> {
     let mut report = Report::new();
     let workloads = [Measure::Single, Measure::Single1k, Measure::Batch, Measure::Batch1k];
     for (measure, workload) in workloads.into_iter().zip(load::Workload::ALL) {
-        if wanted(measure) {
+        if !wanted(measure) {
+            continue;
+        }
+        if let Some(against) = &arguments.against {
+            let measured = paired::measure(workload, plan, against).await;
+            report.paired.extend(keep(measured, workload.name(), &mut report.failures).unwrap_or_default());
+        } else {
             let measured = throughput::measure(workload, plan).await;
             report.throughput.extend(keep(measured, workload.name(), &mut report.failures).unwrap_or_default());
         }

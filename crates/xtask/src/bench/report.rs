@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     backlog::Backlog, budget::Row, campaign::Campaign, feedback::Feedback, mapping::Mapping, outage::Outage,
-    scale::Step, throughput::Throughput, trace::Trace,
+    paired::Paired, scale::Step, throughput::Throughput, trace::Trace,
 };
 
 /// Everything a run measured.
@@ -14,6 +14,7 @@ use super::{
 pub(crate) struct Report {
     pub(crate) conditions: Conditions,
     pub(crate) throughput: Vec<Throughput>,
+    pub(crate) paired: Vec<Paired>,
     pub(crate) mapping: Option<Mapping>,
     pub(crate) outage: Option<Outage>,
     pub(crate) backlog: Vec<Backlog>,
@@ -48,6 +49,7 @@ impl Report {
                 load_before: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_string(),
             },
             throughput: Vec::new(),
+            paired: Vec::new(),
             mapping: None,
             outage: None,
             backlog: Vec::new(),
@@ -67,6 +69,9 @@ impl fmt::Display for Report {
         writeln!(formatter, "{cores} cores, {processor}, Linux {kernel}, load {load_before} before the run")?;
         if !self.throughput.is_empty() {
             throughput(formatter, &self.throughput)?;
+        }
+        for paired in &self.paired {
+            writeln!(formatter, "\n{paired}")?;
         }
         if let Some(mapping) = &self.mapping {
             writeln!(formatter, "\n{mapping}")?;

@@ -21,7 +21,7 @@ const SETTLE: Duration = Duration::from_secs(120);
 const REST: Duration = Duration::from_secs(3);
 
 /// One round of one subject.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Round {
     pub(crate) requests_per_second: f64,
     pub(crate) events_per_second: f64,
@@ -37,6 +37,8 @@ pub(crate) struct Round {
     pub(crate) idle_bytes: u64,
     pub(crate) peak_bytes: u64,
     pub(crate) events: u64,
+    /// Events in each request to PostHog, on average; 0 where none are sent.
+    pub(crate) events_a_request: f64,
 }
 
 /// All rounds of one subject under one workload.
@@ -63,12 +65,13 @@ pub(crate) async fn measure(workload: Workload, plan: &Plan) -> anyhow::Result<V
         for one in &mut all {
             let round = round(one.kind, workload, plan, None, &[]).await?;
             println!(
-                "{} round {number} {:<24} {:>9.0} events/s  {:>6.1} CPU-s/M  p99 {:>6.1} ms",
+                "{} round {number} {:<24} {:>9.0} events/s  {:>6.1} CPU-s/M  p99 {:>6.1} ms  {:>5.0} events a request",
                 workload.name(),
                 one.kind.name(),
                 round.events_per_second,
                 round.cpu_per_million,
                 round.ack_p99_ms,
+                round.events_a_request,
             );
             one.rounds.push(round);
         }
@@ -89,17 +92,19 @@ pub(crate) async fn round(
     // the first webhook pays for connections and the check of the key
     load::closed(subject.http(), workload, 1, Duration::from_millis(100), None).await?;
     settled(&posthog, kind).await?;
-    let first = posthog.books().counts().arrivals;
+    let first = posthog.books().counts();
 
     let (begun, before) = (Instant::now(), subject.cpu()?);
     let load = load::closed(subject.http(), workload, workload.connections(), plan.load, rate).await?;
     ensure!(load.refused == 0 && load.failed == 0, "{}: {} refused, {} failed", kind.name(), load.refused, load.failed);
     let events = load.acks * workload.events();
-    let wanted = if kind.delivers() { first + events } else { 0 };
+    let wanted = if kind.delivers() { first.arrivals + events } else { 0 };
     let all = posthog.books().wait_until(SETTLE, |books| books.counts().arrivals >= wanted).await;
     let took = begun.elapsed();
-    let arrivals = posthog.books().counts().arrivals;
+    let last = posthog.books().counts();
+    let arrivals = last.arrivals;
     ensure!(all && arrivals == wanted, "{}: {arrivals} of {wanted} events at PostHog after {took:?}", kind.name());
+    let requests = last.requests - first.requests;
     let used = difference(subject.cpu()?, before);
     let (_, peak_bytes) = subject.memory()?;
     tokio::time::sleep(REST).await;
@@ -120,6 +125,7 @@ pub(crate) async fn round(
         idle_bytes,
         peak_bytes,
         events,
+        events_a_request: if requests == 0 { 0.0 } else { events as f64 / requests as f64 },
     })
 }
 
@@ -163,19 +169,7 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_round() {
-        let round = |cost| Round {
-            requests_per_second: 0.0,
-            events_per_second: 0.0,
-            delivered_per_second: 0.0,
-            ack_p50_ms: 0.0,
-            ack_p99_ms: 0.0,
-            ack_p999_ms: 0.0,
-            cpu_per_million: cost,
-            stages: BTreeMap::new(),
-            idle_bytes: 0,
-            peak_bytes: 0,
-            events: 0,
-        };
+        let round = |cost| Round { cpu_per_million: cost, ..Round::default() };
         let rounds = vec![round(30.0), round(10.0), round(20.0)];
         let all = Throughput { workload: Workload::ALL[0], kind: Kind::One, rounds };
         assert!((all.median(|round| round.cpu_per_million) - 20.0).abs() < f64::EPSILON);
