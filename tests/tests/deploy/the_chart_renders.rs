@@ -33,7 +33,7 @@ fn the_same_values_render_the_same() -> anyhow::Result<()> {
 }
 
 /// Values that must be refused, and what the message must say.
-const REFUSED: [(&[&str], &str); 52] = [
+const REFUSED: [(&[&str], &str); 59] = [
     (&["image.registry="], "it has no default: build the images with `cargo xtask images`, push them"),
     (&["image.tag=latest"], "name a version, or set image"),
     (&["image.digests.gateway=sha256:12"], "image/digests/gateway"),
@@ -48,12 +48,19 @@ const REFUSED: [(&[&str], &str); 52] = [
     (&["gateway.serviceAccount.create=false"], "gateway/serviceAccount/name"),
     (&["gateway.startupProbe.path=/"], "additional properties 'path' not allowed"),
     (&["gateway.env.A.value=x"], "gateway/env/A"),
-    (&["posthog.ca.secret=a", "posthog.ca.configMap=b"], "posthog/ca"),
+    (&["posthog.ca.secret=a", "posthog.ca.configMap=b"], "in a secret or in a configMap, not in both"),
+    (&["posthog.host=http://posthog.internal:8000"], "is at port 8000, and the network policies let delivery reach"),
+    (&["networkPolicy.posthog.port=8443"], "networkPolicy.posthog.port: port 8443 of nothing"),
+    (&["mapping.files.rules\\.toml=a"], "mapping.files: rules.toml is read by none"),
     (&["delivery.extraVolumes[0].name=secrets"], "the chart has a volume secrets: name yours otherwise"),
     (&["delivery.strategy.maxSurge=0"], "delivery/strategy"),
     (&["delivery.disruptionBudget.maxUnavailable=0"], "delivery/disruptionBudget/maxUnavailable"),
     (&["gateway.env.lower=x"], "additional properties 'lower' not allowed"),
     (&["gateway.env.MOEHOG__ADMIN__LISTEN=x"], "gateway.env.MOEHOG__ADMIN__LISTEN is set by the chart"),
+    (&["gateway.env.MOEHOG__JOURNAL__DIR=/tmp/j"], "set nothing, the volume is mounted there instead"),
+    (&["gateway.env.MOEHOG__JOURNAL__BUDGET_BYTES=1k"], "set gateway.journal.budgetPercent instead"),
+    (&["delivery.env.MOEHOG__POSTHOG__HOST=http://a"], "delivery.env.MOEHOG__POSTHOG__HOST would override"),
+    (&["gateway.env.MOEHOG__SOURCES__X__HEADER=a"], "set sources instead"),
     (&["gateway.terminationGracePeriodSeconds=30", "preStopSeconds=15"], "so 35 or more"),
     (&["fullnameOverride=a-name-of-more-than-the-forty-letters-there-are"], "fullnameOverride"),
     (&["commonLabels.app\\.kubernetes\\.io/name=a"], "the chart sets it"),
@@ -76,7 +83,7 @@ const REFUSED: [(&[&str], &str); 52] = [
     (&["api.tokens={a}"], "additional properties 'tokens' not allowed"),
     (&["tests.source=elsewhere"], "sources does not name elsewhere"),
     (&["metrics.serviceMonitor.interval=15 s"], "metrics/serviceMonitor/interval"),
-    (&["metrics.podMonitor.enabled=true", "metrics.serviceMonitor.enabled=true"], "at '/metrics'"),
+    (&["metrics.podMonitor.enabled=true", "metrics.serviceMonitor.enabled=true"], "would scrape each pod twice"),
     (&["extraObjects[0]=1"], "extraObjects/0"),
     (&["gateway.service.type=ExternalName"], "one of 'ClusterIP', 'NodePort', 'LoadBalancer'"),
     (&["gateway.service.externalTrafficPolicy=Local"], "gateway/service/externalTrafficPolicy"),

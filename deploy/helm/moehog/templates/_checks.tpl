@@ -35,10 +35,42 @@
 {{- if and (eq .Values.delivery.autoscaling.mode "keda") (not .Values.delivery.autoscaling.keda.serverAddress) -}}
 {{- fail "delivery.autoscaling.keda.serverAddress: where is the Prometheus that scrapes the gateways? As in http://prometheus.monitoring:9090" -}}
 {{- end -}}
+{{- if and .Values.posthog.ca.secret .Values.posthog.ca.configMap -}}
+{{- fail "posthog.ca: the authority is in a secret or in a configMap, not in both: leave one empty" -}}
+{{- end -}}
+{{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled -}}
+{{- fail "metrics: serviceMonitor and podMonitor would scrape each pod twice: enable one of them" -}}
+{{- end -}}
+{{- if and .Values.mapping.files (not (hasKey .Values.mapping.files "mapping.toml")) -}}
+{{- fail (printf "mapping.files: %s is read by none: the mapping is mapping.toml, which may name others" (keys .Values.mapping.files | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- include "moehog.checkPostHogIsReached" . -}}
 {{- if and .Values.ingress.enabled (not (or .Values.ingress.host .Values.ingress.hosts)) -}}{{- fail "ingress.host: the public name that MoEngage posts to" -}}{{- end -}}
 {{- $route := .Values.httpRoute -}}
 {{- if and $route.enabled (not (and (or $route.hostname $route.hostnames) (or $route.parentRef.name $route.parentRefs))) -}}
 {{- fail "httpRoute: hostname and parentRef.name are needed" -}}
+{{- end -}}
+{{- end }}
+
+{{/* The policies let delivery reach port 443 of public addresses, and what networkPolicy.posthog names. */}}
+{{- define "moehog.checkPostHogIsReached" -}}
+{{- $policy := .Values.networkPolicy.posthog -}}
+{{- $named := or $policy.namespaces $policy.cidrs -}}
+{{- if and .Values.networkPolicy.enabled (not $named) -}}
+{{- if ne ($policy.port | int64) 443 -}}
+{{- fail (printf "networkPolicy.posthog.port: port %d of nothing: name in namespaces or cidrs where that PostHog or proxy is" ($policy.port | int64)) -}}
+{{- end -}}
+{{- $hosts := dict "posthog.host" .Values.posthog.host -}}
+{{- range .Values.destinations -}}
+{{- if .host -}}{{- $_ := set $hosts (printf "the host of destination %s" .name) .host -}}{{- end -}}
+{{- end -}}
+{{- range $value, $url := $hosts -}}
+{{- $host := (urlParse $url).host -}}
+{{- $port := regexFind ":[0-9]+$" $host | trimPrefix ":" | default (ternary "443" "80" (hasPrefix "https://" $url)) -}}
+{{- if ne $port "443" -}}
+{{- fail (printf "%s: %s is at port %s, and the network policies let delivery reach port 443 of public addresses only: name where it is in networkPolicy.posthog.namespaces or cidrs, and its port" $value $url $port) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end }}
 

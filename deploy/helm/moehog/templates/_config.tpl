@@ -47,7 +47,7 @@ destination = {{ .destination | quote }}
 {{- with .routes }}
 routes = {{ toJson . }}
 {{- end }}
-header = {{ .header | quote }}
+header = {{ include "moehog.header" . | quote }}
 tokens = [{{ include "moehog.files" .tokenKeys }}]
 {{- with .basic }}
 basic = [{{ include "moehog.users" . }}]
@@ -65,6 +65,11 @@ host = {{ . | quote }}
 {{ end }}
 {{- end }}
 
+{{/* Takes a source: the header that its token stands in. */}}
+{{- define "moehog.header" -}}
+{{ .header | default "authorization" }}
+{{- end }}
+
 {{- define "moehog.files" -}}
 {{- range $index, $key := . }}{{ if $index }}, {{ end }}{ file = "/etc/moehog/secrets/{{ $key }}" }{{ end }}
 {{- end }}
@@ -73,4 +78,36 @@ host = {{ . | quote }}
 {{- range $index, $user := . }}{{ if $index }}, {{ end -}}
 { user = {{ $user.user | quote }}, password = { file = "/etc/moehog/secrets/{{ $user.passwordKey }}" } }
 {{- end }}
+{{- end }}
+
+{{/* Names of variables whose keys stand in that file, and the value that writes each: a variable would win over the file without
+a word, and what the chart makes of the value (probes, policies, the volume) would not follow. */}}
+{{- define "moehog.inTheFile" -}}
+HTTP__LISTEN: listenHost
+HTTP__TRUSTED_PROXIES: trustedProxies
+API__TOKENS: api.tokenKeys
+JOURNAL__DIR: nothing, the volume is mounted there
+JOURNAL__BUDGET_BYTES: gateway.journal.budgetPercent
+JOURNAL__RETENTION: gateway.journal.retention
+JOURNAL__DEAD_LETTER_RETENTION: gateway.journal.deadLetterRetention
+MAPPING__KEEP_PUSH_TOKENS: mapping.keepPushTokens
+MAPPING__HASH_KEY: mapping.hashKey
+MAPPING__FILE: mapping.files
+POSTHOG__HOST: posthog.host
+POSTHOG__VERIFY_KEY: posthog.verifyKey
+POSTHOG__CA_FILE: posthog.ca
+TELEMETRY__LOG: log.level
+TELEMETRY__FORMAT: log.format
+{{- end }}
+
+{{/* Takes {service, name}: fails where the variable stands in for a key of the file. */}}
+{{- define "moehog.refuseInTheFile" -}}
+{{- $key := trimPrefix "MOEHOG__" .name -}}
+{{- $set := get (include "moehog.inTheFile" . | fromYaml) $key -}}
+{{- range $section, $values := dict "SOURCES__" "sources" "DESTINATIONS__" "destinations" "TLS__" "tls" -}}
+{{- if hasPrefix $section $key -}}{{- $set = $values -}}{{- end -}}
+{{- end -}}
+{{- if and $set (hasPrefix "MOEHOG__" .name) -}}
+{{- fail (printf "%s.env.%s would override what the chart configures: set %s instead" .service .name $set) -}}
+{{- end -}}
 {{- end }}

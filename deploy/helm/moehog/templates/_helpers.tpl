@@ -201,6 +201,7 @@ spec:
 {{- $here := .service -}}
 {{- range $name, $value := $service.env -}}
 {{- if has $name $own -}}{{- fail (printf "%s.env.%s is set by the chart" $here $name) -}}{{- end -}}
+{{- include "moehog.refuseInTheFile" (dict "service" $here "name" $name) -}}
 {{- $_ := set $env $name $value -}}
 {{- end -}}
 {{- range $name := keys $env | sortAlpha }}
