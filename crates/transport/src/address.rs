@@ -88,7 +88,9 @@ fn parse(text: &str) -> Option<Kind> {
 /// Splits `host:port`.
 fn split(host: &str) -> Option<(&str, u16)> {
     let (name, port) = host.rsplit_once(':')?;
-    let fits = !name.is_empty() && !name.contains(['/', '@', '?', '#', ',']);
+    // the colons of an IPv6 address stand in brackets; another is that of a scheme without its slashes
+    let is_bare = !name.contains(':') || name.starts_with('[') && name.ends_with(']');
+    let fits = is_bare && !name.is_empty() && !name.contains(['/', '@', '?', '#', ',']);
     fits.then_some((name, port.parse().ok()?))
 }
 
@@ -104,9 +106,20 @@ mod tests {
         };
         assert_eq!(hosts("list://a:1,[::1]:2").unwrap(), ["a:1", "[::1]:2"]);
         assert_eq!(hosts("127.0.0.1:50051").unwrap(), ["127.0.0.1:50051"]);
-        for bad in
-            ["", "list://", "a", "a:", "a:70000", "http://a:1/", "a:1,,b:2", "dns://a", "dns://a/b:1", "dns://:1"]
-        {
+        for bad in [
+            "",
+            "list://",
+            "a",
+            "a:",
+            "a:70000",
+            "http://a:1/",
+            "a:1,,b:2",
+            "dns:a:1",
+            "::1:2",
+            "dns://a",
+            "dns://a/b:1",
+            "dns://:1",
+        ] {
             assert_eq!(hosts(bad), Err(AddressError { text: bad.to_string() }), "{bad}");
         }
     }
