@@ -17,6 +17,8 @@ impl Appends {
     pub(crate) fn new() -> Self {
         let outcomes = ["durable", "full", "source_full", "deadline", "failed", "closed"]
             .map(|outcome| counter!("moehog_journal_appends_total", "outcome" => outcome));
+        // there from the start, so that its first step is seen
+        counter!("moehog_journal_damaged_total").increment(0);
         Self { outcomes, seconds: histogram!("moehog_journal_append_seconds") }
     }
 
