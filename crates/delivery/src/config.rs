@@ -68,6 +68,7 @@ pub struct PostHog {
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Calls of one destination that are worked on at a time, at most.
+    #[serde(deserialize_with = "moehog_runtime::above_zero")]
     pub concurrency: usize,
     /// Calls of one destination that wait for their turn.
     pub queue: usize,

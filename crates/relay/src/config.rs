@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use moehog_runtime::above_zero;
 use serde::Deserialize;
 
 /// The defaults of every key, with what each means, as TOML: the section `[relay]`.
@@ -16,29 +17,39 @@ const BESIDE: usize = 160 * MIB;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Most bytes of webhooks and mapped events in memory for each replica of delivery, shared by all lanes.
+    #[serde(deserialize_with = "above_zero")]
     pub in_flight_bytes: usize,
     /// Most of these bytes, however many replicas there are.
+    #[serde(deserialize_with = "above_zero")]
     pub in_flight_max_bytes: usize,
     /// Transform calls under way at once, a lane and a replica of the transformer.
+    #[serde(deserialize_with = "above_zero")]
     pub transform_calls: usize,
     /// Most webhooks of one Transform call.
+    #[serde(deserialize_with = "above_zero")]
     pub transform_max_webhooks: usize,
     /// Most bytes of bodies of one Transform call.
+    #[serde(deserialize_with = "above_zero")]
     pub transform_max_bytes: usize,
     /// Longest time a Transform call may take.
     #[serde(with = "moehog_runtime::duration")]
     pub transform_deadline: Duration,
     /// Most events one webhook may give.
+    #[serde(deserialize_with = "above_zero")]
     pub max_events_per_webhook: usize,
     /// Most bytes of mapped JSON one webhook may give.
+    #[serde(deserialize_with = "above_zero")]
     pub max_mapped_bytes_per_webhook: usize,
     /// Deaths of a Transform call with one webhook alone that make it a dead letter.
     pub transform_deaths: u32,
     /// Most events of one Deliver call.
+    #[serde(deserialize_with = "above_zero")]
     pub deliver_max_events: usize,
     /// Most bytes of events of one Deliver call.
+    #[serde(deserialize_with = "above_zero")]
     pub deliver_max_bytes: usize,
     /// Most Deliver calls of a destination under way at once, of all lanes and to all replicas.
+    #[serde(deserialize_with = "above_zero")]
     pub deliver_max_calls: usize,
     /// Longest time a Deliver call may take.
     #[serde(with = "moehog_runtime::duration")]

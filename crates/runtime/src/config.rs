@@ -65,9 +65,14 @@ pub enum ConfigError {
         /// As set.
         name: String,
     },
-    /// A key is unknown or has a value of the wrong kind.
-    #[error("configuration: {0}")]
-    Value(Box<toml::de::Error>),
+    /// A key is unknown or has a value that it cannot have.
+    #[error("configuration: {key}: {source}")]
+    Value {
+        /// The key, or the section that has none of that name.
+        key: String,
+        /// What is wrong with it.
+        source: Box<toml::de::Error>,
+    },
 }
 
 /// Reads a configuration: `defaults` (TOML, with every key), then `file`, then the `MOEHOG__A__B=value` variables of `env`,
@@ -81,7 +86,8 @@ pub fn load<T: DeserializeOwned>(
     file: Option<&Path>,
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, ConfigError> {
-    let defaults: Table = toml::from_str(defaults).map_err(|error| ConfigError::Value(Box::new(error)))?;
+    let defaults: Table = toml::from_str(defaults)
+        .map_err(|error| ConfigError::Value { key: "defaults".into(), source: Box::new(error) })?;
     let mut merged = defaults.clone();
     if let Some(path) = file {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
@@ -99,7 +105,8 @@ pub fn load<T: DeserializeOwned>(
         return Err(ConfigError::UnknownSection { section: section.clone() });
     }
     merged.retain(|key, _| defaults.contains_key(key));
-    Value::Table(merged).try_into().map_err(|error| ConfigError::Value(Box::new(error)))
+    serde_path_to_error::deserialize(Value::Table(merged))
+        .map_err(|error| ConfigError::Value { key: error.path().to_string(), source: Box::new(error.into_inner()) })
 }
 
 fn merge(into: &mut Table, from: Table) {
@@ -212,6 +219,13 @@ mod tests {
             file.map(|_| path.as_path()),
             env.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())),
         )
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_names_its_key() {
+        let message = |name, value| load_with(None, &[(name, value)]).unwrap_err().to_string();
+        assert!(message("MOEHOG__HTTP__LIMIT", "many").starts_with("configuration: http.limit: "));
+        assert!(message("MOEHOG__HTTP__LIMTI", "1").contains("http.limti: unknown field `limti`"));
     }
 
     #[test]

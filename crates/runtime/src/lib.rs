@@ -9,6 +9,7 @@
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+mod above_zero;
 mod admin;
 mod cause;
 mod config;
@@ -18,6 +19,7 @@ mod exit;
 mod health;
 mod memory;
 mod name;
+mod read_text;
 mod secret;
 mod secret_files;
 mod sections;
@@ -25,6 +27,7 @@ mod settings;
 mod shutdown;
 mod wait;
 
+pub use above_zero::above_zero;
 pub use admin::{Admin, Readiness};
 pub use cause::root_cause;
 pub use config::{ConfigError, arguments, environment, load};
@@ -33,6 +36,7 @@ pub use exit::{Exit, exit};
 pub use health::{asks_for_health, tell_health};
 pub use memory::memory_limit;
 pub use name::{NAME_RULE, is_name};
+pub use read_text::read_text;
 pub use secret::{Exposed, Secret};
 pub use secret_files::{Following, SecretFiles};
 pub use sections::{Listen, Shutdown};

@@ -1,7 +1,7 @@
 //! A value that is never printed.
 
 use std::{
-    env, fmt, fs, io,
+    env, fmt, io,
     ops::Deref,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
@@ -9,6 +9,8 @@ use std::{
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de::Error};
+
+use crate::read_text;
 
 /// A secret of the configuration: a string, `{ file = "…" }` or `{ env = "…" }`. Printed as `***`. One whose file is
 /// missing or empty is empty, and has a [`Secret::fault`] until the file is right.
@@ -97,7 +99,7 @@ impl Secret {
 }
 
 fn text_of(file: &Path) -> io::Result<String> {
-    Ok(fs::read_to_string(file)?.trim_end_matches(['\r', '\n']).to_string())
+    Ok(read_text(file)?.trim_end_matches(['\r', '\n']).to_string())
 }
 
 impl From<String> for Secret {
@@ -162,6 +164,8 @@ impl<'de> Deserialize<'de> for Secret {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

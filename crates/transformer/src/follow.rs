@@ -4,7 +4,6 @@
 //! in the file is compared, since watching for one of these misses another.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -111,7 +110,7 @@ impl File {
             // what it is to hide would be hashed with nothing
             return Look::Gone(format!("mapping.hash_key {fault}"));
         }
-        let text = match fs::read_to_string(&self.path) {
+        let text = match moehog_runtime::read_text(&self.path) {
             Ok(text) => text,
             Err(error) => return Look::Gone(format!("mapping.file {} cannot be read: {error}", self.path.display())),
         };

@@ -82,7 +82,9 @@ fn parse(text: &str) -> Option<Kind> {
     }
     let list = text.strip_prefix("list://").unwrap_or(text);
     let hosts: Vec<String> = list.split(',').map(|host| host.trim().to_string()).collect();
-    hosts.iter().all(|host| split(host).is_some()).then_some(Kind::List(hosts))
+    let is_once = |host: &&String| hosts.iter().filter(|other| other == host).count() == 1;
+    (hosts.iter().all(|host| split(host).is_some()) && hosts.iter().all(|host| is_once(&host)))
+        .then_some(Kind::List(hosts))
 }
 
 /// Splits `host:port`.
@@ -90,8 +92,10 @@ fn split(host: &str) -> Option<(&str, u16)> {
     let (name, port) = host.rsplit_once(':')?;
     // the colons of an IPv6 address stand in brackets; another is that of a scheme without its slashes
     let is_bare = !name.contains(':') || name.starts_with('[') && name.ends_with(']');
-    let fits = is_bare && !name.is_empty() && !name.contains(['/', '@', '?', '#', ',']);
-    fits.then_some((name, port.parse().ok()?))
+    let has_none = |of: &[char]| !name.contains(of) && !name.contains(char::is_whitespace);
+    let fits = is_bare && !name.is_empty() && has_none(&['/', '@', '?', '#', ',']);
+    let port: u16 = port.parse().ok()?;
+    (fits && port > 0).then_some((name, port))
 }
 
 #[cfg(test)]
@@ -115,6 +119,9 @@ mod tests {
             "http://a:1/",
             "a:1,,b:2",
             "dns:a:1",
+            "a:0",
+            "a b:1",
+            "list://a:1,a:1",
             "::1:2",
             "dns://a",
             "dns://a/b:1",

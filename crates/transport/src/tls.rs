@@ -24,7 +24,7 @@ const HTTP2: &[u8] = b"h2";
 
 /// The section `[tls]`: certificates between moehog's services. Empty paths are no TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Files")]
 pub struct TlsConfig {
     /// PEM file with this service's certificate.
     pub cert: PathBuf,
@@ -34,7 +34,35 @@ pub struct TlsConfig {
     pub ca: PathBuf,
 }
 
+/// The section as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Files {
+    cert: PathBuf,
+    key: PathBuf,
+    ca: PathBuf,
+}
+
+impl TryFrom<Files> for TlsConfig {
+    type Error = String;
+
+    fn try_from(Files { cert, key, ca }: Files) -> Result<Self, String> {
+        let config = Self { cert, key, ca };
+        config.is_whole().map(|()| config)
+    }
+}
+
 impl TlsConfig {
+    /// All three files are given, or none.
+    fn is_whole(&self) -> Result<(), String> {
+        let given = [("cert", &self.cert), ("key", &self.key), ("ca", &self.ca)];
+        let missing = given.iter().find(|(_, path)| path.as_os_str().is_empty());
+        match missing.filter(|_| *self != Self::default()) {
+            Some((missing, _)) => Err(format!("tls.{missing} is empty: give cert, key and ca, or none of them")),
+            None => Ok(()),
+        }
+    }
+
     /// The defaults of the section, as TOML.
     pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
@@ -44,14 +72,10 @@ impl TlsConfig {
     ///
     /// Only some of the three are given, or a file cannot be used; the error names it.
     pub fn open(&self) -> io::Result<Option<Tls>> {
-        let Self { cert, key, ca } = self;
-        let given = [("cert", cert), ("key", key), ("ca", ca)].map(|(name, path)| (name, !path.as_os_str().is_empty()));
-        if given.iter().all(|(_, given)| !given) {
+        if *self == Self::default() {
             return Ok(None);
         }
-        if let Some((missing, _)) = given.iter().find(|(_, given)| !given) {
-            return Err(io::Error::other(format!("tls.{missing} is empty: give cert, key and ca, or none of them")));
-        }
+        self.is_whole().map_err(io::Error::other)?;
         let tls = Tls(self.clone());
         tls.client().and(tls.server())?;
         Ok(Some(tls))

@@ -26,7 +26,10 @@ const SENDERS: u64 = 4;
 /// The objects of a values file, with an emulated PostHog in place of the real one.
 fn rendered(chart: &Chart, name: &str, posthog: &Running) -> anyhow::Result<Vec<Value>> {
     let host = format!("posthog.host={}", posthog.url());
-    objects(&chart.render(&[chart.values(name)], &["--set", &host])?)
+    let port = format!("networkPolicy.posthog.port={}", posthog.addr().port());
+    let sets = [&*host, "networkPolicy.posthog.cidrs={127.0.0.1/32}", &*port];
+    let arguments: Vec<_> = sets.iter().flat_map(|set| ["--set", *set]).collect();
+    objects(&chart.render(&[chart.values(name)], &arguments)?)
 }
 
 /// The Secret that must be there before the install.
