@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use moehog_runtime::Readiness;
+use moehog_runtime::{Readiness, allow_open_files};
 
 use crate::{config::Http, ingest::Ingest, probes};
 
@@ -27,6 +27,12 @@ const REQUESTS_GRACE: Duration = Duration::from_secs(5);
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
+
+/// Open files that connections of the public port leave to the rest of the process: the journal's 128 and what it writes,
+/// requests to PostHog, calls of the other services, the admin port.
+const KEPT_FILES: usize = 384;
+/// Connections that are taken in any case.
+const LEAST_CONNECTIONS: usize = 64;
 
 /// The public port, taken and still closed: whoever connects is refused at once, which a load balancer takes for a
 /// gateway that is not there, and asks another one. An answer of 503 it would hand on to MoEngage.
@@ -56,7 +62,7 @@ impl Port {
         // connections inherit it, so that a restart takes the port again while the last of them linger
         self.socket.set_reuseaddr(true)?;
         let listener = self.socket.listen(BACKLOG)?;
-        let connections = Arc::new(Semaphore::new(http.max_connections.min(Semaphore::MAX_PERMITS)));
+        let connections = Arc::new(Semaphore::new(connections(http.max_connections, allow_open_files())));
         Ok(Listener { listener, addr: self.addr, connections, keep_alive: http.keep_alive, readiness })
     }
 }
@@ -152,9 +158,32 @@ async fn serve_connection(
     }
 }
 
+/// Open connections within the open files that the system allows: the journal, PostHog and the admin port keep theirs.
+fn connections(wanted: usize, open_files: u64) -> usize {
+    let left = usize::try_from(open_files).unwrap_or(usize::MAX).saturating_sub(KEPT_FILES).max(LEAST_CONNECTIONS);
+    if left < wanted {
+        tracing::warn!(
+            max_connections = wanted,
+            in_force = left,
+            open_files,
+            "http.max_connections is more than the system lets this process open: raise its limit of open files (ulimit -n, \
+             LimitNOFILE), or lower http.max_connections"
+        );
+    }
+    wanted.min(left).min(Semaphore::MAX_PERMITS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_leave_open_files_to_the_rest() {
+        assert_eq!(connections(16_384, 1 << 20), 16_384);
+        assert_eq!(connections(16_384, 1024), 640);
+        assert_eq!(connections(100, 1024), 100);
+        assert_eq!(connections(16_384, 256), 64);
+    }
 
     #[tokio::test]
     async fn a_port_that_is_taken_refuses_connections_until_it_is_opened() {

@@ -11,6 +11,7 @@ use moehog_proto::{
     delivery::{DeliverRequest, DeliverResponse, DeliveryServiceClient},
     transformer::{TransformRequest, TransformResponse, TransformerServiceClient},
 };
+use moehog_runtime::chain;
 use moehog_telemetry::trace;
 use tokio::{sync::RwLock, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -75,7 +76,7 @@ impl Calls {
         trace::called(&span, result.as_ref().err());
         drop(span);
         if let Err(error) = claim.transform_ended(&sequences).await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "end of a transform call was not noted");
+            tracing::debug!(error = %chain(&error), "end of a transform call was not noted");
         }
         let failure = match result {
             Ok(response) if fits(&response, webhooks) => {

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use moehog_journal::{Claim, ClaimError, Journal};
+use moehog_runtime::chain;
 use moehog_transport::Link;
 use tokio::{
     task::{Id, JoinError, JoinSet},
@@ -157,7 +158,7 @@ impl Relay {
             Err(error) => {
                 let told = lanes.taken.insert(source.to_string(), Instant::now() + AGAIN_AFTER).is_some();
                 if !told && !matches!(error, ClaimError::Closed) {
-                    warn!(error = &error as &dyn std::error::Error, source, "source cannot be walked; tried again");
+                    warn!(error = %chain(&error), source, "source cannot be walked; tried again");
                 }
                 None
             }

@@ -19,6 +19,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use metrics::{Counter, Gauge, counter, gauge};
 use moehog_proto::BoxError;
+use moehog_runtime::chain;
 use parking_lot::Mutex;
 use tokio::{
     net::TcpStream,
@@ -228,7 +229,7 @@ impl Shared {
         tokio::spawn(async move {
             // its calls are told; it ends when the last sender is dropped
             if let Err(error) = connection.await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "gRPC connection broke");
+                tracing::debug!(error = %chain(&error), "gRPC connection broke");
             }
         });
         Ok(sender)
@@ -239,7 +240,7 @@ impl Shared {
         let before = replica.failed_at.lock().replace(Instant::now());
         if before.is_none() {
             let (service, replica) = (&self.service, &replica.host);
-            tracing::warn!(error = error as &dyn std::error::Error, service, replica, "replica cannot be connected to");
+            tracing::warn!(error = %chain(error), service, replica, "replica cannot be connected to");
         }
         self.doubt.notify_one();
     }
@@ -297,7 +298,7 @@ async fn follow(resolver: Resolver, shared: Weak<Shared>) {
             Err(error) => {
                 if !std::mem::replace(&mut failed, true) {
                     let service = &shared.service;
-                    tracing::warn!(error = &error as &dyn std::error::Error, service, "name cannot be resolved");
+                    tracing::warn!(error = %chain(&error), service, "name cannot be resolved");
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use futures::{FutureExt, Stream, StreamExt, stream};
+use moehog_runtime::chain;
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -131,7 +132,7 @@ fn authenticated(mut incoming: TcpIncoming, tls: Tls) -> impl Stream<Item = io::
                     // nobody waits for it where the server has stopped
                     Ok(Ok(stream)) => drop(accepted.send(Ok(stream)).await),
                     Ok(Err(error)) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "gRPC caller was turned away");
+                        tracing::warn!(error = %chain(&error), "gRPC caller was turned away");
                     }
                     Err(_elapsed) => tracing::warn!("gRPC caller showed no certificate in time"),
                 }

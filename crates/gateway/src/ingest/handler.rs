@@ -1,7 +1,6 @@
 //! One request, from its head to its answer.
 
 use std::{
-    error::Error,
     net::IpAddr,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
@@ -22,6 +21,7 @@ use moehog_proto::{
     event::TraceContext,
     journal::{EntryHeader, Kind},
 };
+use moehog_runtime::chain;
 use moehog_telemetry::trace::{self, Operation};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Span, field::Empty, info_span, record_all};
@@ -387,7 +387,7 @@ impl Outage {
             Ok(_) | Err(AppendError::Closed) => {}
             Err(error) => {
                 if !self.0.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(error = error as &dyn Error, "webhooks are refused with 503");
+                    tracing::warn!(error = %chain(error), "webhooks are refused with 503");
                 }
             }
         }
