@@ -6,9 +6,11 @@ use std::{fmt::Debug, io, sync::Arc};
 
 #[cfg(test)]
 mod check;
+mod pool;
 mod real;
 pub mod simulated;
 
+pub use pool::PooledDisk;
 pub use real::RealDisk;
 
 /// A directory on a disk.

@@ -9,12 +9,14 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use rand::Rng;
 
 use self::{
+    file::SimulatedFile,
     inode::Inode,
     lock::Lock,
     state::{Change, Fate, State},
 };
 use super::{Disk, File};
 
+mod file;
 mod inode;
 mod lock;
 mod state;
@@ -130,6 +132,17 @@ impl SimulatedDisk {
         state.crash_in = None;
     }
 
+    /// Files that the process holds open.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.shared.state.lock().open_files
+    }
+
+    /// Lets the process hold so many files open at most.
+    pub fn limit_open_files(&self, most: usize) {
+        self.shared.state.lock().most_open_files = most;
+    }
+
     /// Leaves `free` bytes of room beyond what is in use now; none is no bound.
     pub fn limit(&self, free: Option<u64>) {
         let mut state = self.shared.state.lock();
@@ -238,7 +251,8 @@ impl SimulatedDisk {
     }
 
     fn file(&self, generation: u64, inode: u64) -> Arc<dyn File> {
-        Arc::new(SimulatedFile { disk: self.clone(), generation, inode })
+        self.shared.state.lock().open_files += 1;
+        Arc::new(SimulatedFile::new(self.clone(), generation, inode))
     }
 }
 
@@ -246,6 +260,7 @@ impl Disk for SimulatedDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let generation = self.generation();
         let works = |state: &mut State| {
+            state.may_open()?;
             if state.names.contains_key(name) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
@@ -263,7 +278,7 @@ impl Disk for SimulatedDisk {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let generation = self.generation();
-        let works = |state: &mut State| state.find(name);
+        let works = |state: &mut State| state.may_open().and_then(|()| state.find(name));
         let inode = self.call(generation, Call::Open, works, |_| {})?;
         Ok(self.file(generation, inode))
     }
@@ -314,77 +329,5 @@ impl Disk for SimulatedDisk {
         };
         self.call(generation, Call::Lock, works, |_| {})?;
         Ok(Box::new(Lock { disk: self.clone(), generation }))
-    }
-}
-
-struct SimulatedFile {
-    disk: SimulatedDisk,
-    generation: u64,
-    inode: u64,
-}
-
-impl fmt::Debug for SimulatedFile {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("SimulatedFile").field("inode", &self.inode).finish_non_exhaustive()
-    }
-}
-
-impl SimulatedFile {
-    fn call<T>(&self, call: Call, works: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
-        self.disk.call(self.generation, call, works, |_| {})
-    }
-}
-
-impl File for SimulatedFile {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let works = |state: &mut State| state.write(self.inode, bytes, offset);
-        let part = |state: &mut State| {
-            let written = state.random.random_range(0..=bytes.len());
-            // Whether that part fitted is of no interest: the call fails in any case.
-            drop(state.write(self.inode, &bytes[..written], offset));
-        };
-        self.disk.call(self.generation, Call::Write, works, part)
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.call(Call::Read, |state| Ok(state.inode(self.inode).read(buffer, offset)))
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.call(Call::Len, |state| Ok(state.inode(self.inode).data.len() as u64))
-    }
-
-    fn allocate(&self, length: u64) -> io::Result<()> {
-        self.call(Call::Allocate, |state| {
-            let more = length.saturating_sub(state.inode(self.inode).data.len() as u64);
-            if more > state.room() {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            if more > 0 {
-                state.inode(self.inode).resize(length);
-            }
-            Ok(())
-        })
-    }
-
-    fn truncate(&self, length: u64) -> io::Result<()> {
-        self.call(Call::Truncate, |state| {
-            state.inode(self.inode).resize(length);
-            Ok(())
-        })
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let works = |state: &mut State| {
-            state.inode(self.inode).sync();
-            Ok(())
-        };
-        let part = |state: &mut State| {
-            let State { inodes, random, .. } = state;
-            if let Some(inode) = inodes.get_mut(&self.inode) {
-                inode.fail_sync(random);
-            }
-        };
-        self.disk.call(self.generation, Call::SyncData, works, part)
     }
 }

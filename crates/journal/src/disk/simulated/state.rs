@@ -75,6 +75,9 @@ pub(super) struct State {
     pub(super) size: Option<u64>,
     pub(super) hanging: BTreeSet<Call>,
     pub(super) waiting: usize,
+    /// Files that the process holds open, and how many it may.
+    pub(super) open_files: usize,
+    pub(super) most_open_files: usize,
 }
 
 impl State {
@@ -98,6 +101,8 @@ impl State {
             size: None,
             hanging: BTreeSet::new(),
             waiting: 0,
+            open_files: 0,
+            most_open_files: usize::MAX,
         }
     }
 
@@ -141,6 +146,7 @@ impl State {
         self.failures.clear();
         self.planned.clear();
         self.hanging.clear();
+        self.open_files = 0;
         if death == Death::PowerCut {
             let kept = [0.0, 0.5, 1.0][self.random.random_range(0..3)];
             for change in std::mem::take(&mut self.changes) {
@@ -180,6 +186,10 @@ impl State {
         self.inodes.entry(inode).or_default()
     }
 
+    pub(super) fn may_open(&self) -> io::Result<()> {
+        if self.open_files < self.most_open_files { Ok(()) } else { Err(too_many_files()) }
+    }
+
     pub(super) fn used(&self) -> u64 {
         self.names.values().map(|inode| self.inodes[inode].data.len() as u64).sum()
     }
@@ -204,6 +214,11 @@ impl Change {
             Self::Create { inode, .. } | Self::Rename { inode, .. } | Self::Remove { inode, .. } => *inode,
         }
     }
+}
+
+/// What is said where as many files are open as may be.
+pub(super) fn too_many_files() -> io::Error {
+    io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error())
 }
 
 /// What every call says once the process has died.
