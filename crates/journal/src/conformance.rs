@@ -51,6 +51,7 @@ macro_rules! conformance {
             appends: what_was_acknowledged_survives_a_kill_and_a_power_cut
             appends: sequences_grow_and_are_not_used_again
             appends: many_senders_at_once_each_keep_their_order
+            appends: what_is_appended_in_order_has_nothing_behind_one_that_failed
             appends: a_closed_journal_refuses_and_has_all_when_opened_again
             reads: a_read_is_of_one_lane_in_order_and_holds_no_cursor
             reads: limits_bound_a_read_and_next_skips_nothing

@@ -11,6 +11,7 @@
 //! [`Log`] is the log, on the caller's thread; [`Embedded`] is the [`Journal`] over it, with a thread that commits groups
 //! and one that maintains.
 
+mod age;
 mod append;
 mod bits;
 mod commit;
@@ -24,12 +25,14 @@ mod index;
 mod log;
 mod maintain;
 mod open;
+mod pending;
 mod read;
 mod record;
 mod records;
 mod recount;
 mod reserve;
 mod rewrite;
+mod seal;
 mod segment;
 #[cfg(test)]
 mod simulation;
@@ -47,13 +50,14 @@ use async_trait::async_trait;
 use moehog_proto::{JournalId, Receipt, Sequence, journal::Progress};
 use parking_lot::Mutex;
 use tokio::{
+    sync::oneshot,
     task,
     time::{Instant, timeout_at},
 };
 
-pub use append::{Decision, Pending};
 pub use config::{Clock, Config};
 pub use log::{Log, OpenError};
+pub use pending::{Chain, Decision, Pending};
 
 use self::commit::Threads;
 use crate::{
@@ -105,20 +109,42 @@ impl Embedded {
 
     async fn commit(&self, entry: NewEntry, deadline: Instant, watch: Option<Ticket>) -> Result<Receipt, AppendError> {
         let started = Instant::now();
-        let result = self.decide(entry, deadline, watch).await;
+        let result = match self.begin(entry, deadline, watch, None).await {
+            Ok(append) => append.end(deadline).await,
+            Err(error) => Err(error),
+        };
         self.appends.ended(result.as_ref().err(), started.elapsed());
         result
     }
 
-    async fn decide(&self, entry: NewEntry, deadline: Instant, watch: Option<Ticket>) -> Result<Receipt, AppendError> {
+    /// Hands a webhook to the commit thread.
+    async fn begin(
+        &self,
+        entry: NewEntry,
+        deadline: Instant,
+        watch: Option<Ticket>,
+        chain: Option<Chain>,
+    ) -> Result<UnderWay, AppendError> {
         let queue = &self.threads.queue;
         let Ok(room) = timeout_at(deadline, queue.room_for(&entry)).await else { return Err(AppendError::Deadline) };
         let decision = Decision::default();
-        let mut answer = queue.push(Pending { entry, decision: decision.clone(), watch }, room?)?;
-        match timeout_at(deadline, &mut answer).await {
+        let answer = queue.push(Pending { entry, decision: decision.clone(), watch, chain }, room?)?;
+        Ok(UnderWay { decision, answer })
+    }
+}
+
+/// An append that the commit thread has.
+struct UnderWay {
+    decision: Decision,
+    answer: oneshot::Receiver<Result<Receipt, AppendError>>,
+}
+
+impl UnderWay {
+    async fn end(mut self, deadline: Instant) -> Result<Receipt, AppendError> {
+        match timeout_at(deadline, &mut self.answer).await {
             Ok(result) => result.unwrap_or(Err(AppendError::Closed)),
-            Err(_) if decision.give_up() => Err(AppendError::Deadline),
-            Err(_) => answer.await.unwrap_or(Err(AppendError::Closed)),
+            Err(_) if self.decision.give_up() => Err(AppendError::Deadline),
+            Err(_) => self.answer.await.unwrap_or(Err(AppendError::Closed)),
         }
     }
 }
@@ -131,6 +157,28 @@ impl Journal for Embedded {
 
     async fn append(&self, entry: NewEntry, deadline: Instant) -> Result<Receipt, AppendError> {
         self.commit(entry, deadline, None).await
+    }
+
+    async fn append_in_order(&self, entries: Vec<NewEntry>, deadline: Instant) -> Vec<Result<Receipt, AppendError>> {
+        let (started, chain) = (Instant::now(), Chain::default());
+        let mut under_way = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let begun = self.begin(entry, deadline, None, Some(chain.clone())).await;
+            if begun.is_err() {
+                chain.break_off();
+            }
+            under_way.push(begun);
+        }
+        let mut results = Vec::with_capacity(under_way.len());
+        for append in under_way {
+            let result = match append {
+                Ok(append) => append.end(deadline).await,
+                Err(error) => Err(error),
+            };
+            self.appends.ended(result.as_ref().err(), started.elapsed());
+            results.push(result);
+        }
+        results
     }
 
     async fn append_watched(

@@ -147,6 +147,9 @@ pub enum AppendError {
         /// What the disk said.
         source: io::Error,
     },
+    /// One that it was to stand behind was not stored.
+    #[error("an entry before it was not stored, and it is not stored ahead of that one")]
+    Behind,
     /// The journal is closing.
     #[error("journal is closed")]
     Closed,

@@ -34,6 +34,13 @@ pub trait Journal: Debug + Send + Sync + 'static {
     /// Dropping the future cancels nothing: the entry may become durable and is then delivered.
     async fn append(&self, entry: NewEntry, deadline: Instant) -> Result<Receipt, AppendError>;
 
+    /// Stores webhooks in their order: none counts after one that failed. The results stand in that order.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Journal::append`].
+    async fn append_in_order(&self, entries: Vec<NewEntry>, deadline: Instant) -> Vec<Result<Receipt, AppendError>>;
+
     /// As [`Journal::append`], and watches what becomes of the entry from before any reader can see it, so that nothing
     /// told of it is missed. No watch where there are too many.
     ///

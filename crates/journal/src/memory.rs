@@ -185,6 +185,15 @@ impl Journal for Memory {
         self.commit(entry, deadline, None).await
     }
 
+    async fn append_in_order(&self, entries: Vec<NewEntry>, deadline: Instant) -> Vec<Result<Receipt, AppendError>> {
+        let mut results = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let is_behind = results.last().is_some_and(Result::is_err);
+            results.push(if is_behind { Err(AppendError::Behind) } else { self.commit(entry, deadline, None).await });
+        }
+        results
+    }
+
     async fn append_watched(
         &self,
         entry: NewEntry,

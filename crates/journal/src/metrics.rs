@@ -9,13 +9,13 @@ use crate::{AppendError, LaneStats, Stats};
 /// What is counted of appends, looked up once.
 #[derive(Debug)]
 pub(crate) struct Appends {
-    outcomes: [Counter; 6],
+    outcomes: [Counter; 7],
     seconds: Histogram,
 }
 
 impl Appends {
     pub(crate) fn new() -> Self {
-        let outcomes = ["durable", "full", "source_full", "deadline", "failed", "closed"]
+        let outcomes = ["durable", "full", "source_full", "deadline", "failed", "closed", "behind"]
             .map(|outcome| counter!("moehog_journal_appends_total", "outcome" => outcome));
         // there from the start, so that its first step is seen
         counter!("moehog_journal_damaged_total").increment(0);
@@ -31,6 +31,7 @@ impl Appends {
             Some(AppendError::Deadline) => 3,
             Some(AppendError::Write { .. }) => 4,
             Some(AppendError::Closed) => 5,
+            Some(AppendError::Behind) => 6,
         };
         self.outcomes[outcome].increment(1);
         self.seconds.record(elapsed);

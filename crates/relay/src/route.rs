@@ -4,15 +4,15 @@
 //! mapped, tried and recorded in its destination's lane as any other, and no lane waits for another one's destination. A
 //! process that dies between the append and its record hands the events on again; PostHog collapses them by their UUIDs.
 
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures::future::maybe_done;
 use moehog_journal::{AppendError, BY_RULE, Entry, Journal, NewEntry, ReadError};
 use moehog_proto::{
     Receipt, Sequence,
     journal::{EntryHeader, EventPlace, Kind, Origin},
 };
-use tokio::{task::unconstrained, time::Instant};
+use moehog_runtime::chain;
+use tokio::time::Instant;
 use tracing::warn;
 
 /// Within which an entry that is handed on is durable, or handed on again later.
@@ -45,8 +45,7 @@ pub(crate) fn names(destination: &str) -> Option<Vec<String>> {
     Some(destination.strip_prefix(BY_RULE)?.split(',').map(ToString::to_string).collect())
 }
 
-/// Hands on parcels of one lane, in their order. After a group with one that was not, none is: only what was begun together with an
-/// append that failed may be ahead of it.
+/// Hands on parcels of one lane, in their order: after one that was not, none is.
 pub(crate) async fn hand_on(journal: Arc<dyn Journal>, parcels: Vec<Parcel>) -> Vec<Handed> {
     let mut handed = Vec::with_capacity(parcels.len());
     let (mut entries, mut bytes) = (Vec::new(), 0);
@@ -56,7 +55,7 @@ pub(crate) async fn hand_on(journal: Arc<dyn Journal>, parcels: Vec<Parcel>) -> 
             last = match read(&*journal, parcel.sequence).await {
                 Ok(found) => found,
                 Err(error) => {
-                    warn!(error = &error as &dyn std::error::Error, "webhook to hand on cannot be read; tried again");
+                    warn!(error = %chain(&error), "webhook to hand on cannot be read; tried again");
                     append(&*journal, &mut entries, &mut handed).await;
                     return handed;
                 }
@@ -64,6 +63,9 @@ pub(crate) async fn hand_on(journal: Arc<dyn Journal>, parcels: Vec<Parcel>) -> 
         }
         let Some(entry) = last.as_ref().filter(|entry| entry.sequence() == parcel.sequence) else {
             append(&*journal, &mut entries, &mut handed).await;
+            if handed.contains(&Handed::Later) {
+                return handed;
+            }
             handed.push(Handed::Gone);
             continue;
         };
@@ -100,29 +102,12 @@ fn routed(entry: &Entry, parcel: Parcel) -> NewEntry {
     NewEntry { header, body: entry.body.clone() }
 }
 
-/// Appends all at once, begun in their order, which the journal keeps.
+/// Appends all at once, in their order.
 async fn append(journal: &dyn Journal, entries: &mut Vec<NewEntry>, handed: &mut Vec<Handed>) {
-    let deadline = Instant::now() + APPEND_WITHIN;
-    let begin = |entry| Box::pin(maybe_done(journal.append(entry, deadline)));
-    let mut appends: Vec<_> = std::mem::take(entries).into_iter().map(begin).collect();
-    let all = poll_fn(|context| {
-        let polled = appends.iter_mut().map(|append| append.as_mut().poll(context));
-        if polled.filter(Poll::is_pending).count() > 0 { Poll::Pending } else { Poll::Ready(()) }
-    });
-    // a task that had its turn would begin only some of them
-    unconstrained(all).await;
-    let mut failure = None;
-    for append in &mut appends {
-        handed.push(match append.as_mut().take_output() {
-            Some(Ok(receipt)) => Handed::As(receipt),
-            Some(Err(error)) => {
-                failure = Some(error);
-                Handed::Later
-            }
-            None => Handed::Later,
-        });
+    let results = journal.append_in_order(std::mem::take(entries), Instant::now() + APPEND_WITHIN).await;
+    let failed = results.iter().find_map(|result| result.as_ref().err());
+    if let Some(error) = failed.filter(|error| !matches!(error, AppendError::Closed)) {
+        warn!(error = %chain(error), "events cannot be handed to their destinations; tried again");
     }
-    if let Some(error) = failure.filter(|error| !matches!(error, AppendError::Closed)) {
-        warn!(error = &error as &dyn std::error::Error, "events cannot be handed to their destinations; tried again");
-    }
+    handed.extend(results.into_iter().map(|result| result.map_or(Handed::Later, Handed::As)));
 }

@@ -163,7 +163,7 @@ impl From<&AppendError> for Refusal {
             AppendError::SourceFull { .. } => Self::SourceFull,
             AppendError::Deadline => Self::Late,
             AppendError::Write { .. } => Self::Disk,
-            AppendError::Closed => Self::Closing,
+            AppendError::Closed | AppendError::Behind => Self::Closing,
         }
     }
 }

@@ -201,3 +201,18 @@ pub(crate) async fn a_closed_journal_refuses_and_has_all_when_opened_again(store
     let journal = store.open().await;
     assert_eq!(bodies(&read(&journal.claim("s").await.unwrap(), "d").await), ["kept"]);
 }
+
+pub(crate) async fn what_is_appended_in_order_has_nothing_behind_one_that_failed(store: &mut dyn Store) {
+    let journal = store.open().await;
+    let some = |bodies: &[&'static str]| bodies.iter().map(|body| webhook("s", "d", *body)).collect::<Vec<_>>();
+    let results = journal.append_in_order(some(&["one", "two", "three"]), soon()).await;
+    let sequences: Vec<_> = results.into_iter().map(|result| result.unwrap().sequence).collect();
+    assert!(sequences.is_sorted() && sequences.len() == 3, "{sequences:?}");
+    store.stall();
+    let late = journal.append_in_order(some(&["late", "later"]), Instant::now() + Duration::from_millis(100)).await;
+    assert!(late.iter().all(Result::is_err), "{late:?}");
+    store.resume();
+    append(&journal, "s", "d", "four").await;
+    let claim = journal.claim("s").await.unwrap();
+    assert_eq!(bodies(&read(&claim, "d").await), ["one", "two", "three", "four"]);
+}

@@ -1,77 +1,25 @@
 //! Appends: a group of webhooks, one write, one sync.
 
-use std::{
-    io, mem,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-    time::Instant,
-};
+use std::{io, mem, time::Instant};
 
 use moehog_proto::{Receipt, Sequence, journal::EntryHeader};
+use moehog_runtime::chain;
 use prost::Message;
 
 use super::{
-    Log,
+    Log, Pending,
     format::FRAMES_AT,
-    frame::{self, HEAD},
-    index::{Index, LaneId},
+    frame,
+    index::{Index, LaneId, UNKNOWN},
+    maintain::Freeing,
     reserve::is_full,
     segment::Segment,
-    webhooks::{self, Webhooks},
+    webhooks::Webhooks,
 };
-use crate::{AppendError, NewEntry, Ticket, metrics};
+use crate::{AppendError, NewEntry, metrics};
 
 /// How far ahead of what is written a segment is allocated.
 const ALLOCATE: u64 = 8 * 1024 * 1024;
-
-/// The one decision on an append: durable, or given up at its deadline. Whichever comes first counts.
-#[derive(Debug, Clone, Default)]
-pub struct Decision(Arc<AtomicU8>);
-
-impl Decision {
-    const OPEN: u8 = 0;
-    const DURABLE: u8 = 1;
-    const GIVEN_UP: u8 = 2;
-
-    /// Decides that the entry counts; false where it was given up before.
-    #[must_use]
-    pub fn durable(&self) -> bool {
-        self.decide(Self::DURABLE)
-    }
-
-    /// Decides that the entry does not count; false where it was durable before.
-    #[must_use]
-    pub fn give_up(&self) -> bool {
-        self.decide(Self::GIVEN_UP)
-    }
-
-    fn decide(&self, what: u8) -> bool {
-        self.0.compare_exchange(Self::OPEN, what, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    fn is_given_up(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Self::GIVEN_UP
-    }
-}
-
-/// A webhook that waits to be written.
-#[derive(Debug)]
-pub struct Pending {
-    /// The webhook.
-    pub entry: NewEntry,
-    /// Whether it counts.
-    pub decision: Decision,
-    /// Who waits to be told what becomes of it.
-    pub watch: Option<Ticket>,
-}
-
-impl Pending {
-    fn frame_bytes(&self) -> u64 {
-        (HEAD + self.entry.header.encoded_len() + self.entry.body.len()) as u64
-    }
-}
 
 /// What a group may hold on to of its buffer until the next.
 const BUFFER: usize = 4 * 1024 * 1024;
@@ -86,6 +34,15 @@ struct Run<'a> {
     members: Vec<(usize, Sequence, u64)>,
     buffer: Vec<u8>,
     next: Sequence,
+}
+
+/// What an entry may take.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    /// Most bytes that the journal uses with it.
+    limit: u64,
+    /// It passes the limit where it must, and may take of the reserve.
+    is_handed_on: bool,
 }
 
 impl Run<'_> {
@@ -110,6 +67,7 @@ impl Log {
                 if matches!(error, AppendError::Write { .. }) {
                     self.health.fails(group[at].frame_bytes());
                 }
+                group[at].fails();
                 results[at] = Some(Err(error));
             }
         }
@@ -127,15 +85,15 @@ impl Log {
             self.state.lock().cancelled += 1;
             return Err(AppendError::Deadline);
         }
+        if run.group[at].is_behind_a_failure() {
+            return Err(AppendError::Behind);
+        }
         let bytes = run.group[at].frame_bytes();
         // of what a source handed on it was asked when it was taken
         if entry.header.routed.is_empty() {
             self.check_source(&entry.header.source, bytes)?;
         }
-        let limit = match entry.is_to_be_routed() {
-            true => self.config.limit().saturating_sub(self.config.segment()),
-            false => self.config.limit(),
-        };
+        let room = self.room_for(entry);
         if run.segment.is_none() {
             self.resume(run)?;
         }
@@ -146,14 +104,14 @@ impl Log {
             run.segment = None;
         }
         if run.segment.is_none() {
-            self.begin(run, bytes, limit)?;
+            self.begin(run, bytes, room)?;
         }
-        match self.grow(run, bytes, limit) {
+        match self.grow(run, bytes, room) {
             // This segment may be what holds settled entries: end it, so that they can give way.
-            Err(AppendError::Full { .. }) if run.members.is_empty() => {
+            Err(error) if is_for_want_of_room(&error) && run.members.is_empty() => {
                 self.finish_active();
                 run.segment = None;
-                self.begin(run, bytes, limit)?;
+                self.begin(run, bytes, room)?;
             }
             other => other?,
         }
@@ -180,11 +138,11 @@ impl Log {
     }
 
     /// Begins a segment for an entry of `bytes`.
-    fn begin(&self, run: &mut Run<'_>, bytes: u64, limit: u64) -> Result<(), AppendError> {
+    fn begin(&self, run: &mut Run<'_>, bytes: u64, room: Room) -> Result<(), AppendError> {
         run.next = self.state.lock().next;
         let first = run.next;
         let webhooks =
-            self.allocate(first, (0, FRAMES_AT + bytes), limit, |size| Webhooks::create(&*self.disk, first, size))?;
+            self.allocate(first, (0, FRAMES_AT + bytes), room, |size| Webhooks::create(&*self.disk, first, size))?;
         let segment = Segment::new(Index::new(first), webhooks.clone());
         let mut state = self.state.lock();
         state.segments.insert(first, segment);
@@ -194,8 +152,19 @@ impl Log {
         Ok(())
     }
 
+    /// What is to be handed on leaves a segment free. What is handed on passes the limit where nothing gives way, and takes of
+    /// the reserve: its original goes in its stead, so that this is little and soon over. Else a journal full of what is to be
+    /// handed on could never be emptied, nor one whose budget has become smaller than what waits.
+    fn room_for(&self, entry: &NewEntry) -> Room {
+        let limit = self.config.limit();
+        match entry.is_to_be_routed() {
+            true => Room { limit: limit.saturating_sub(self.config.segment()), is_handed_on: false },
+            false => Room { limit, is_handed_on: !entry.header.routed.is_empty() },
+        }
+    }
+
     /// Makes room in the segment for an entry of `bytes`.
-    fn grow(&self, run: &mut Run<'_>, bytes: u64, limit: u64) -> Result<(), AppendError> {
+    fn grow(&self, run: &mut Run<'_>, bytes: u64, room: Room) -> Result<(), AppendError> {
         let needed = run.end() + bytes;
         let Some((first, webhooks)) = &mut run.segment else { return Err(AppendError::Closed) };
         if needed <= webhooks.size {
@@ -203,7 +172,7 @@ impl Log {
         }
         let file = webhooks.file.clone();
         webhooks.size =
-            self.allocate(*first, (webhooks.size, needed), limit, |size| file.allocate(size).map(|()| size))?;
+            self.allocate(*first, (webhooks.size, needed), room, |size| file.allocate(size).map(|()| size))?;
         if let Some(segment) = self.state.lock().segments.get_mut(first) {
             segment.webhooks.size = webhooks.size;
         }
@@ -215,21 +184,37 @@ impl Log {
         &self,
         segment: Sequence,
         (size, needed): (u64, u64),
-        limit: u64,
+        Room { limit, is_handed_on }: Room,
         allocate: impl Fn(u64) -> io::Result<T>,
     ) -> Result<T, AppendError> {
         let ahead = needed.max((size + ALLOCATE).min(self.config.segment()));
         let has_room = |bytes: u64| self.state.lock().used() + bytes <= limit;
         let wanted = if has_room(ahead - size) { ahead } else { needed };
-        if !has_room(wanted - size) && !self.make_room(wanted - size, limit) {
+        if !has_room(wanted - size) && !self.make_room(wanted - size, limit) && !is_handed_on {
             let used = self.state.lock().kept_bytes();
             return Err(AppendError::Full { used, limit });
         }
         match allocate(wanted) {
-            Err(error) if is_full(&error) && wanted > needed => allocate(needed),
+            Err(error) if is_full(&error) => self.allocate_on_full_disk(|| allocate(needed)),
             other => other,
         }
+        .or_else(|error| match is_handed_on && is_full(&error) {
+            true => self.reserve.with_room(|| allocate(needed)),
+            false => Err(error),
+        })
         .map_err(|source| AppendError::Write { segment, source })
+    }
+
+    /// What is settled gives way to a neighbour that fills the disk as it does to a full budget.
+    fn allocate_on_full_disk<T>(&self, allocate: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        let _maintainer = self.maintainer.lock();
+        let mut freeing = Freeing::down_to_all(self);
+        loop {
+            match allocate() {
+                Err(error) if is_full(&error) && freeing.frees() => {}
+                other => return other,
+            }
+        }
     }
 
     /// Of several sources none fills more than half.
@@ -265,6 +250,7 @@ impl Log {
             Err(error) => {
                 self.health.fails(run.buffer.len() as u64);
                 for (at, ..) in &run.members {
+                    run.group[*at].fails();
                     results[*at] = Some(Err(AppendError::Write { segment: *first, source: again(&error) }));
                 }
                 let failed = run.members.iter().map(|(_, sequence, _)| *sequence);
@@ -285,6 +271,7 @@ impl Log {
         members: &[(usize, Sequence, u64)],
         results: &mut Results,
     ) {
+        let now_ms = self.age.known_ms().unwrap_or(UNKNOWN);
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let Some(segment) = state.segments.get_mut(&first) else { return };
@@ -292,7 +279,7 @@ impl Log {
         // Most groups are of one lane: it is looked up when it changes.
         let mut previous: Option<(&EntryHeader, LaneId)> = None;
         for (at, sequence, offset) in members {
-            let Pending { entry: NewEntry { header, .. }, decision, watch } = &group[*at];
+            let Pending { entry: NewEntry { header, .. }, decision, watch, .. } = &group[*at];
             let lane = match previous {
                 Some((before, lane)) if is_same_lane(before, header) => lane,
                 _ => state.lanes.id(&header.source, &header.destination),
@@ -301,7 +288,9 @@ impl Log {
             segment.index.push(*sequence, *offset, lane, header.received_at_ms);
             let base = segment.index.received_at_ms.first().copied().unwrap_or(0);
             segment.ages.push(u32::try_from(header.received_at_ms.saturating_sub(base)).unwrap_or(0));
-            results[*at] = Some(if decision.durable() {
+            // what it must not be ahead of was given up meanwhile
+            let is_behind = group[*at].is_behind_a_failure() && decision.give_up();
+            results[*at] = Some(if !is_behind && decision.durable() {
                 if let Some(ticket) = watch {
                     self.watchers.place(*ticket, *sequence);
                 }
@@ -314,12 +303,15 @@ impl Log {
                 }
                 Ok(self.receipt(*sequence))
             } else {
+                group[*at].fails();
                 segment.cancelled.insert(*sequence);
                 cancelled.push(*sequence);
-                Err(AppendError::Deadline)
+                Err(if is_behind { AppendError::Behind } else { AppendError::Deadline })
             });
         }
         segment.webhooks.end = end;
+        // a clock that is wrong for a moment makes no webhook older, nor younger
+        segment.index.newest_at_ms = now_ms;
         state.durable = segment.index.last;
         state.cancelled += cancelled.len() as u64;
         let any = !cancelled.is_empty();
@@ -332,7 +324,7 @@ impl Log {
 
     /// Leaves the segment behind at its last good frame: nothing is appended behind a failure.
     fn abandon(&self, failed: impl Iterator<Item = Sequence>, error: &io::Error) {
-        tracing::error!(error = error as &dyn std::error::Error, "append failed; the next one begins a segment");
+        tracing::error!(error = %chain(error), "append failed; the next one begins a segment");
         if !self.finish_active() {
             let mut state = self.state.lock();
             state.uncancelled.extend(failed);
@@ -340,41 +332,14 @@ impl Log {
             self.note_losses();
         }
     }
+}
 
-    /// Seals the segment that is appended to. False where the disk failed: maintenance tries again.
-    pub(super) fn finish_active(&self) -> bool {
-        let mut state = self.state.lock();
-        let Some(first) = state.active.take() else { return true };
-        let empty = state.segments.get(&first).is_some_and(|segment| segment.index.frames() == 0);
-        if !empty {
-            drop(state);
-            return self.seal_webhooks(first);
-        }
-        state.segments.remove(&first);
-        drop(state);
-        self.disk.remove(&webhooks::name(first)).is_ok()
-    }
-
-    /// Seals a webhooks file that is no longer appended to.
-    pub(super) fn seal_webhooks(&self, first: Sequence) -> bool {
-        let state = self.state.lock();
-        let Some(segment) = state.segments.get(&first) else { return true };
-        let (webhooks, foot) = (segment.webhooks.clone(), segment.index.to_foot(&state.lanes));
-        drop(state);
-        match self.reserve.with_room(|| webhooks.seal(&foot)) {
-            Ok(size) => {
-                if let Some(segment) = self.state.lock().segments.get_mut(&first) {
-                    (segment.webhooks.size, segment.webhooks.sealed) = (size, true);
-                    segment.ages = Vec::new();
-                }
-                true
-            }
-            Err(error) => {
-                let segment = webhooks::name(first);
-                tracing::warn!(error = &error as &dyn std::error::Error, segment, "segment is sealed later");
-                false
-            }
-        }
+/// What settled entries that give way could end.
+fn is_for_want_of_room(error: &AppendError) -> bool {
+    match error {
+        AppendError::Full { .. } => true,
+        AppendError::Write { source, .. } => is_full(source),
+        _ => false,
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     fmt,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::Deserialize;
@@ -94,29 +94,49 @@ impl Default for Config {
     }
 }
 
-/// Tells the time in milliseconds since the epoch.
+/// Tells the time: what the machine's clock shows, and how much has passed, which no one can set.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> i64 + Send + Sync>);
+pub struct Clock {
+    shows: Arc<dyn Fn() -> i64 + Send + Sync>,
+    passed: Arc<dyn Fn() -> Duration + Send + Sync>,
+}
 
 impl Clock {
-    /// A clock that asks `now`.
-    pub fn new(now: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
+    /// A clock that shows `now` milliseconds since the epoch and does not jump.
+    pub fn new(now: impl Fn() -> i64 + Clone + Send + Sync + 'static) -> Self {
+        let passes = now.clone();
+        Self::set_by_hand(now, move || Duration::from_millis(passes().unsigned_abs()))
     }
 
-    /// Milliseconds since the epoch.
+    /// A clock that shows `shows` milliseconds since the epoch, while `passed` has passed since some moment.
+    pub fn set_by_hand(
+        shows: impl Fn() -> i64 + Send + Sync + 'static,
+        passed: impl Fn() -> Duration + Send + Sync + 'static,
+    ) -> Self {
+        Self { shows: Arc::new(shows), passed: Arc::new(passed) }
+    }
+
+    /// What it shows, milliseconds since the epoch.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
-        (self.0)()
+        (self.shows)()
+    }
+
+    /// What has passed.
+    #[must_use]
+    pub fn passed(&self) -> Duration {
+        (self.passed)()
     }
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        Self::new(|| {
+        let began = Instant::now();
+        let shows = || {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        })
+        };
+        Self::set_by_hand(shows, move || began.elapsed())
     }
 }
 

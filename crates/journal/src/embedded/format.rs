@@ -84,8 +84,12 @@ pub(super) struct WebhooksFoot {
     /// First and last of each run of sequences that could not be read.
     #[prost(uint64, repeated, tag = "5")]
     pub(super) damaged: Vec<u64>,
+    /// When the last of them came, by the journal's own time; where that is not known, by what they say themselves.
     #[prost(int64, tag = "6")]
     pub(super) newest_received_at_ms: i64,
+    /// The journal's own time was not known: the process died before, or had not been there for long.
+    #[prost(bool, tag = "8")]
+    pub(super) newest_is_unknown: bool,
     /// Damaged entries of which not even the sequence is known.
     #[prost(uint64, tag = "7")]
     pub(super) lost: u64,
@@ -272,6 +276,14 @@ pub(super) fn create_over(disk: &dyn Disk, name: &str) -> io::Result<Arc<dyn Fil
             disk.remove(name)?;
             disk.create(name)
         }
+        other => other,
+    }
+}
+
+/// Removes a name, which an attempt before may have removed without being sure of it.
+pub(super) fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
+    match disk.remove(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
 }

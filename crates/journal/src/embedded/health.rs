@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use moehog_runtime::chain;
 use parking_lot::Mutex;
 
 use super::{Log, format::create_over};
@@ -81,7 +82,7 @@ impl Log {
                 tracing::info!("the disk works again");
                 self.health.works();
             }
-            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the disk does not work yet"),
+            Err(error) => tracing::debug!(error = %chain(&error), "the disk does not work yet"),
         }
     }
 }

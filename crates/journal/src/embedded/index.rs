@@ -7,6 +7,9 @@ use super::{
     format::{LaneFoot, WebhooksFoot},
 };
 
+/// A time that is not known, and not past.
+pub(super) const UNKNOWN: i64 = i64::MAX;
+
 /// Sequences in a block: one word of a [`Bits`].
 pub(super) const BLOCK: u64 = 64;
 
@@ -66,7 +69,10 @@ pub(super) struct Index {
     /// Runs of sequences whose frames could not be read.
     pub(super) damaged: Vec<(Sequence, Sequence)>,
     pub(super) lost: u64,
-    pub(super) newest_received_at_ms: i64,
+    /// When the last of them came, by the journal's own time.
+    pub(super) newest_at_ms: i64,
+    /// The latest time that a webhook says it was received at, by whatever the clock showed.
+    latest_received_at_ms: i64,
 }
 
 impl Index {
@@ -79,7 +85,8 @@ impl Index {
             lanes: Vec::new(),
             damaged: Vec::new(),
             lost: 0,
-            newest_received_at_ms: 0,
+            newest_at_ms: UNKNOWN,
+            latest_received_at_ms: 0,
         }
     }
 
@@ -92,7 +99,7 @@ impl Index {
             self.received_at_ms.resize(blocks, received_at_ms);
         }
         self.last = sequence;
-        self.newest_received_at_ms = self.newest_received_at_ms.max(received_at_ms);
+        self.latest_received_at_ms = self.latest_received_at_ms.max(received_at_ms);
         self.lane_mut(lane).present.insert(number);
     }
 
@@ -121,6 +128,11 @@ impl Index {
     /// Frames in the file.
     pub(super) fn frames(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.present.count()).sum()
+    }
+
+    /// It holds nothing and never did.
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames() == 0 && self.damaged.is_empty() && self.lost == 0
     }
 
     pub(super) fn is_damaged(&self, sequence: Sequence) -> bool {
@@ -156,7 +168,11 @@ impl Index {
             received_at_ms: self.received_at_ms.clone(),
             lanes: self.lanes.iter().map(lane).collect(),
             damaged: self.damaged.iter().flat_map(|(from, until)| [*from, *until]).collect(),
-            newest_received_at_ms: self.newest_received_at_ms,
+            newest_received_at_ms: match self.newest_at_ms {
+                UNKNOWN => self.latest_received_at_ms,
+                known => known,
+            },
+            newest_is_unknown: self.newest_at_ms == UNKNOWN,
             lost: self.lost,
         }
     }
@@ -173,9 +189,10 @@ impl Index {
             blocks: foot.blocks,
             received_at_ms: foot.received_at_ms,
             lanes: foot.lanes.into_iter().map(lane).collect(),
+            latest_received_at_ms: foot.newest_received_at_ms,
             damaged: foot.damaged.chunks_exact(2).map(|run| (run[0], run[1])).collect(),
             lost: foot.lost,
-            newest_received_at_ms: foot.newest_received_at_ms,
+            newest_at_ms: if foot.newest_is_unknown { UNKNOWN } else { foot.newest_received_at_ms },
         }
     }
 }

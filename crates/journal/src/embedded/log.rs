@@ -3,9 +3,10 @@
 use std::{io, sync::Arc, time::Duration};
 
 use moehog_proto::{JournalId, Receipt, Sequence};
+use moehog_runtime::chain;
 use parking_lot::Mutex;
 
-use super::{Config, health::Health, reserve::Reserve, state::State};
+use super::{Config, age::Age, health::Health, reserve::Reserve, state::State};
 use crate::{LaneStats, Stats, disk::Disk, watch::Watchers};
 
 /// Why a journal could not be opened.
@@ -69,6 +70,7 @@ pub struct Log {
     pub(super) state: Mutex<State>,
     pub(super) reserve: Reserve,
     pub(super) health: Health,
+    pub(super) age: Age,
     pub(super) watchers: Arc<Watchers>,
     pub(super) directory: Mutex<Option<Box<dyn Send + Sync>>>,
 }
@@ -139,7 +141,7 @@ impl Log {
         self.finish_active();
         self.note_losses();
         if let Err(error) = self.sync_records() {
-            tracing::warn!(error = &error as &dyn std::error::Error, "records of the last second are not synced");
+            tracing::warn!(error = %chain(&error), "records of the last second are not synced");
         }
         self.state.lock().closed = true;
         drop((maintenance, buffer));
@@ -160,6 +162,6 @@ impl Log {
     /// Milliseconds since the epoch before which a thing kept for `retention` is to go.
     pub(super) fn before(&self, retention: Duration) -> i64 {
         let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-        self.config.clock.now_ms().saturating_sub(retention)
+        self.age.now_ms().saturating_sub(retention)
     }
 }

@@ -1,12 +1,13 @@
 //! What keeps the journal within its budget: sealing, retention, rewrites.
 
-use std::{error::Error, io};
+use std::io;
 
 use moehog_proto::Sequence;
+use moehog_runtime::chain;
 
 use super::{
     Log,
-    format::{self, Carried, FRAMES_AT},
+    format::{self, Carried, FRAMES_AT, remove_if_there},
     open::CARRIED,
     records,
     segment::Segment,
@@ -22,13 +23,13 @@ impl Log {
     /// Does what is due: seals what is complete, lets go what is past its time, and keeps a segment's worth of room.
     /// What fails is logged and done again the next time.
     pub fn maintain(&self) {
+        self.state.lock().learn_ages(self.age.known_ms());
         self.finish_expired();
         let _maintainer = self.maintainer.lock();
         if self.state.lock().closed {
             return;
         }
-        let reserve = self.reserve.fill(&*self.disk);
-        self.tell("set room aside", reserve);
+        self.fill_reserve();
         self.try_failed_disk();
         if self.owes() {
             self.note_losses();
@@ -49,51 +50,61 @@ impl Log {
             let sealed = self.seal_records(first);
             self.tell("seal a records file", sealed);
         }
+        let kept = self.stats().dead_letters_dropped;
         self.expire();
         self.limit_dead_letters();
-        self.free(segment_bytes.min(self.config.limit() / 16), self.config.limit(), 8);
+        let dropped = self.stats().dead_letters_dropped - kept;
+        if dropped > 0 {
+            tracing::warn!(
+                dropped,
+                "dead letters past journal.dead_letter_retention, or above their share of the budget, are gone"
+            );
+        }
+        self.free(segment_bytes.min(self.config.limit() / 16), self.config.limit(), Freeing::of_good_parts(self));
         self.state.lock().count_unsettled();
         metrics::space(&self.stats(), self.config.clock.now_ms(), &self.lanes());
     }
 
-    /// Lets settled entries go until `bytes` more fit. Called with `appender` held.
-    pub(super) fn make_room(&self, bytes: u64, limit: u64) -> bool {
-        let _maintainer = self.maintainer.lock();
-        self.free(bytes, limit, 8) || self.free(bytes, limit, u64::MAX)
-    }
-
-    /// Lets settled entries go, the oldest first, until `bytes` more fit within `limit`: from files in which they take at
-    /// least one part in `share`.
-    fn free(&self, bytes: u64, limit: u64, share: u64) -> bool {
-        let mut tried = Vec::new();
+    /// Sets room aside; where the disk has none, settled entries give way: records have only this to go on with.
+    fn fill_reserve(&self) {
+        let mut freeing = Freeing::of_good_parts(self);
         loop {
-            let next = {
-                let state = self.state.lock();
-                if state.used() + bytes <= limit {
-                    return true;
-                }
-                let segments = state.segments.iter();
-                let mut steps = segments.filter_map(|(first, it)| Some((*first, step(it, share)?)));
-                steps.find(|step| !tried.contains(step))
-            };
-            let Some((first, step)) = next else { return false };
-            tried.push((first, step));
-            let freed = match step {
-                Step::Drop => self.drop_segments(&[first]),
-                Step::Webhooks => self.rewrite_webhooks(first, false).map(drop),
-                Step::Records => self.compact_records(first),
-            };
-            self.tell("let settled webhooks go", freed);
+            let filled = self.reserve.fill(&*self.disk);
+            let failed = filled.is_err();
+            self.tell("set room aside", filled);
+            if failed || self.reserve.is_whole() || !freeing.frees() {
+                return;
+            }
         }
     }
 
-    /// Ends the segment that is appended to when nothing in it is younger than the retention.
+    /// Lets settled entries go until `bytes` more fit within `limit`. Called with `appender` held.
+    pub(super) fn make_room(&self, bytes: u64, limit: u64) -> bool {
+        let _maintainer = self.maintainer.lock();
+        self.free(bytes, limit, Freeing::down_to_all(self))
+    }
+
+    fn free(&self, bytes: u64, limit: u64, mut freeing: Freeing<'_>) -> bool {
+        let fits = || self.state.lock().used() + bytes <= limit;
+        while !fits() {
+            if !freeing.frees() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Ends the segment that is appended to when nothing in it is younger than the retention, or when a good part of the
+    /// retention has passed since its first webhook: a segment goes as a whole, and a quiet source would fill it for years.
     fn finish_expired(&self) {
-        let before = self.before(self.config.retention);
+        let (before, began_before) = (self.before(self.config.retention), self.before(self.config.retention / 8));
         let expired = || {
             let state = self.state.lock();
             let active = state.active.and_then(|first| state.segments.get(&first));
-            active.is_some_and(|it| it.index.frames() > 0 && it.index.newest_received_at_ms < before)
+            active.is_some_and(|it| {
+                let began_ms = it.index.received_at_ms.first().copied().unwrap_or(i64::MAX);
+                it.index.frames() > 0 && (it.index.newest_at_ms < before || began_ms < began_before)
+            })
         };
         if expired() {
             let _appender = self.appender.lock();
@@ -106,7 +117,7 @@ impl Log {
     fn expire(&self) {
         let before = self.before(self.config.retention);
         let letters_before = self.before(self.config.dead_letter_retention);
-        let old = |segment: &Segment, before| segment.webhooks.sealed && segment.index.newest_received_at_ms < before;
+        let old = |segment: &Segment, before| segment.webhooks.sealed && segment.index.newest_at_ms < before;
         let dropped = self.those(|_, segment, _| {
             let letters = segment.dead.is_empty() || old(segment, letters_before);
             old(segment, before) && segment.waiting() == 0 && letters
@@ -161,7 +172,7 @@ impl Log {
             carried.book = Some(book);
             carried
         };
-        let bytes = self.reserve.with_room(|| format::write_small(&*self.disk, CARRIED, &carried))?;
+        let bytes = self.reserve.with_last_room(|| format::write_small(&*self.disk, CARRIED, &carried))?;
         let records: Vec<_> = {
             let mut state = self.state.lock();
             (state.carried, state.carried_bytes) = (carried, bytes);
@@ -169,14 +180,20 @@ impl Log {
             gone.map(|segment| segment.records.is_some()).collect()
         };
         for (first, has_records) in firsts.iter().zip(records) {
-            self.disk.remove(&webhooks::name(*first))?;
+            remove_if_there(&*self.disk, &webhooks::name(*first))?;
             if has_records {
-                self.disk.remove(&records::name(*first))?;
+                remove_if_there(&*self.disk, &records::name(*first))?;
             }
         }
         self.disk.sync_dir()?;
         self.state.lock().carried.segments.retain(|first| !firsts.contains(first));
         Ok(())
+    }
+
+    /// Segments of which nothing is waited for or kept.
+    #[cfg(test)]
+    pub(super) fn segments_to_drop(&self) -> usize {
+        self.those(|_, segment, _| matches!(step(segment, u64::MAX), Some(Step::Drop))).len()
     }
 
     /// First sequences of the segments that `which` takes.
@@ -193,8 +210,58 @@ impl Log {
 
     fn tell(&self, what: &str, result: io::Result<()>) {
         if let Err(error) = result {
-            tracing::warn!(error = &error as &dyn Error, journal = ?self.id, what, "maintenance is tried again later");
+            tracing::warn!(error = %chain(&error), journal = ?self.id, what, "maintenance is tried again later");
         }
+    }
+}
+
+/// Lets settled entries go a step at a time, the oldest first. Used with `maintainer` held.
+pub(super) struct Freeing<'a> {
+    log: &'a Log,
+    /// They take at least one part in this many of a file that is written anew without them; a share after the other.
+    shares: &'static [u64],
+    tried: Vec<(Sequence, Step)>,
+}
+
+impl<'a> Freeing<'a> {
+    /// From files of which they are a good part.
+    fn of_good_parts(log: &'a Log) -> Self {
+        Self { log, shares: &[8], tried: Vec::new() }
+    }
+
+    /// From these first, and then from any.
+    pub(super) fn down_to_all(log: &'a Log) -> Self {
+        Self { log, shares: &[8, u64::MAX], tried: Vec::new() }
+    }
+
+    /// Frees something; false where nothing is left that could give way.
+    pub(super) fn frees(&mut self) -> bool {
+        while let Some((first, step)) = self.next() {
+            self.tried.push((first, step));
+            let freed = match step {
+                Step::Drop => self.log.drop_segments(&[first]).map(|()| true),
+                Step::Webhooks => self.log.rewrite_webhooks(first, false),
+                Step::Records => self.log.compact_records(first).map(|()| true),
+            };
+            match freed {
+                Ok(true) => return true,
+                Ok(false) => {}
+                Err(error) => self.log.tell("let settled webhooks go", Err(error)),
+            }
+        }
+        false
+    }
+
+    fn next(&mut self) -> Option<(Sequence, Step)> {
+        while let Some(share) = self.shares.first() {
+            let state = self.log.state.lock();
+            let mut steps = state.segments.iter().filter_map(|(first, it)| Some((*first, step(it, *share)?)));
+            if let Some(next) = steps.find(|step| !self.tried.contains(step)) {
+                return Some(next);
+            }
+            self.shares = &self.shares[1..];
+        }
+        None
     }
 }
 

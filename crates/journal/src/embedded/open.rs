@@ -3,10 +3,12 @@
 use std::{collections::BTreeSet, io, sync::Arc};
 
 use moehog_proto::{JournalId, Sequence};
+use moehog_runtime::chain;
 use parking_lot::Mutex;
 
 use super::{
     Config, Log, OpenError,
+    age::Age,
     config::MIN_SEGMENTS,
     format::{self, Carried, Format, Opened, VERSION},
     health::Health,
@@ -16,11 +18,14 @@ use super::{
     state::State,
     webhooks::{self, AHEAD},
 };
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, PooledDisk};
 
 const FORMAT: &str = "format";
 const OPENED: &str = "opened";
 pub(super) const CARRIED: &str = "carried";
+
+/// Files that are open at a time beside those being written: of 64 segments, which is a full budget.
+pub(super) const OPEN_FILES: usize = 128;
 
 trait What<T> {
     fn what(self, what: impl Into<String>) -> Result<T, OpenError>;
@@ -51,13 +56,14 @@ impl Log {
             _ => OpenError::Disk { what: "lock the directory".into(), source },
         })?;
         let config = fit(config, &*disk)?;
+        let disk: Arc<dyn Disk> = Arc::new(PooledDisk::new(disk, OPEN_FILES));
         // What is named now stays: files are removed below because of what others say.
         disk.sync_dir().what("sync the directory")?;
         let names = clean(&*disk)?;
         let id = read_format(&*disk, &names)?;
         let mut state = State::default();
         read_carried(&*disk, &names, &mut state)?;
-        let log = Self {
+        let mut log = Self {
             id,
             appender: Mutex::new(Vec::new()),
             maintainer: Mutex::new(()),
@@ -65,6 +71,7 @@ impl Log {
             state: Mutex::new(State::default()),
             reserve: Reserve::new(config.reserve()),
             health: Health::default(),
+            age: Age::new(config.clock.clone(), None),
             watchers: Arc::default(),
             directory: Mutex::new(Some(directory)),
             disk,
@@ -74,6 +81,7 @@ impl Log {
         state.epoch = state.epoch.max(first_epoch(&*log.disk, &names));
         state.durable = state.next - 1;
         state.count_unsettled();
+        log.age = Age::new(log.config.clock.clone(), state.newest_at_ms());
         *log.state.lock() = state;
         log.reserve.fill(&*log.disk).what("set room aside")?;
         Ok(log)
@@ -112,6 +120,11 @@ impl Log {
             webhooks::Found::Empty => return self.skip_empty(first, names, state),
             webhooks::Found::Unreadable => {
                 return self.set_aside(first, following.unwrap_or(first + 1), state);
+            }
+            // sealed as what it was: its first append failed
+            webhooks::Found::Whole(webhooks, index) if index.is_empty() && webhooks.rewritten.is_none() => {
+                state.next = state.next.max(first + 1);
+                return self.skip_empty(first, names, state);
             }
             webhooks::Found::Whole(webhooks, index) => (webhooks, index),
             webhooks::Found::Recovered { mut webhooks, index, bad, unsynced_from } => {
@@ -156,7 +169,7 @@ impl Log {
                 Ok(()) => records.synced = records.end,
                 // What the process before did not sync is as if the power had failed: what is there now counts.
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "records of the last second may be gone");
+                    tracing::warn!(error = %chain(&error), "records of the last second may be gone");
                     found = records::open(&*self.disk, first)?;
                     if let records::Found::Open(records, _) = &mut found {
                         records.broken = true;
@@ -229,7 +242,7 @@ impl Log {
             Ok(filled as u64)
         };
         copy().unwrap_or_else(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, name, "damaged bytes are not kept");
+            tracing::warn!(error = %chain(&error), name, "damaged bytes are not kept");
             0
         })
     }
@@ -319,7 +332,7 @@ fn first_epoch(disk: &dyn Disk, names: &BTreeSet<String>) -> u64 {
     let opened = Opened { times: before.unwrap_or_default().times + 1 };
     if let Err(error) = format::write_small(disk, OPENED, &opened) {
         // The lock of the directory alone keeps other processes away; the epoch tells claims of this one apart.
-        tracing::warn!(error = &error as &dyn std::error::Error, "the number of this start is not stored");
+        tracing::warn!(error = %chain(&error), "the number of this start is not stored");
     }
     u64::from(opened.times) << 32
 }

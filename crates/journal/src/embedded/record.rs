@@ -6,6 +6,7 @@ use moehog_proto::{
     Sequence,
     journal::{Cancelled, Damaged, TransformEnded, TransformStarted, record_frame::Kind},
 };
+use moehog_runtime::chain;
 
 use super::{
     Log,
@@ -152,7 +153,7 @@ impl Log {
             losses
         };
         if let Err(error) = self.write(&mut buffer, writes, |_, _, _, _| {}) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "cancelled entries are written down later");
+            tracing::warn!(error = %chain(&error), "cancelled entries are written down later");
             let mut state = self.state.lock();
             state.uncancelled.extend(cancelled);
             state.undamaged.extend(damaged);
@@ -247,7 +248,7 @@ impl Log {
         drop(state);
         if let Err(error) = records.file.write_at(&unsynced, records.end - unsynced.len() as u64) {
             let records = records::name(first);
-            tracing::warn!(error = &error as &dyn std::error::Error, records, "records of the last second may be gone");
+            tracing::warn!(error = %chain(&error), records, "records of the last second may be gone");
         }
     }
 
@@ -294,7 +295,7 @@ impl Log {
 
 /// Records that were written could not be synced.
 pub(super) fn warn_unsynced(error: &io::Error) {
-    tracing::warn!(error = error as &dyn std::error::Error, "records are synced later");
+    tracing::warn!(error = %chain(error), "records are synced later");
 }
 
 fn write_of(epoch: u64, mut record: Record) -> Write {

@@ -12,6 +12,9 @@ pub(super) const NAME: &str = "reserve";
 /// The least that is worth setting aside.
 const LEAST: u64 = 64 * 1024;
 
+/// What is kept for writing down what is let go: without that nothing can be. Of a small reserve, a quarter.
+const LAST: u64 = 8 * 1024;
+
 /// A file of nothing, given back piece by piece when the disk is full.
 #[derive(Debug)]
 pub(super) struct Reserve {
@@ -47,20 +50,34 @@ impl Reserve {
         Ok(())
     }
 
+    /// All that is wanted is set aside.
+    pub(super) fn is_whole(&self) -> bool {
+        self.held.lock().1 >= self.wanted
+    }
+
     /// Does `work`, giving back a piece of the reserve each time it finds the disk full.
-    pub(super) fn with_room<T>(&self, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    pub(super) fn with_room<T>(&self, work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        self.with_room_down_to(LAST.min(self.wanted / 4), work)
+    }
+
+    /// The same for what makes room: it may take all of the reserve.
+    pub(super) fn with_last_room<T>(&self, work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        self.with_room_down_to(0, work)
+    }
+
+    fn with_room_down_to<T>(&self, kept: u64, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         loop {
             match work() {
-                Err(error) if is_full(&error) && self.give_back()? => {}
+                Err(error) if is_full(&error) && self.give_back(kept)? => {}
                 result => return result,
             }
         }
     }
 
-    fn give_back(&self) -> io::Result<bool> {
+    fn give_back(&self, kept: u64) -> io::Result<bool> {
         let mut held = self.held.lock();
-        let (Some(file), true) = (held.0.clone(), held.1 > 0) else { return Ok(false) };
-        let left = if held.1 <= LEAST { 0 } else { held.1 / 2 };
+        let (Some(file), true) = (held.0.clone(), held.1 > kept) else { return Ok(false) };
+        let left = if held.1 <= LEAST { kept } else { (held.1 / 2).max(kept) };
         file.truncate(left)?;
         held.1 = left;
         Ok(true)

@@ -60,7 +60,7 @@ impl Log {
         let rewritten = old.rewritten(&replay, &kept);
         let head = Head::new(first, Some(rewritten.clone()));
         let (name, new) = (webhooks::name(first), format!("{}.new", webhooks::name(first)));
-        let file = format::create_over(&*self.disk, &new)?;
+        let file = self.reserve.with_room(|| format::create_over(&*self.disk, &new))?;
         let mut writer = Writer { log: self, file: &*file, end: 0, buffer: head.to_bytes() };
         let mut index = Index::new(first);
         let mut window = old.webhooks.window(AHEAD);
@@ -87,6 +87,7 @@ impl Log {
         }
         writer.flush_at(0)?;
         index.last = rewritten.last;
+        index.newest_at_ms = old.index.newest_at_ms;
         let end = writer.end;
         let foot = index.to_foot(&self.state.lock().lanes);
         let webhooks =
@@ -132,7 +133,7 @@ impl Log {
             // what was settled meanwhile stays settled
             index.lane_mut(lane.lane).waiting = lane.waiting.clone();
         }
-        index.newest_received_at_ms = segment.index.newest_received_at_ms;
+        index.newest_at_ms = segment.index.newest_at_ms;
         (segment.index, segment.webhooks) = (index, webhooks);
         segment.cancelled.clear();
         segment.damaged.clear();
@@ -163,7 +164,8 @@ impl Log {
         let recorder = self.recorder.lock();
         self.rewrite_records(first)?;
         drop(recorder);
-        self.seal_records(first)
+        let settled = self.state.lock().segments.get(&first).is_some_and(|segment| segment.waiting() == 0);
+        if settled { self.seal_records(first) } else { Ok(()) }
     }
 
     /// Writes a records file with only what counts: the last record of each entry that the webhooks file holds. Called

@@ -17,11 +17,13 @@ mod check;
 mod damage;
 mod draw;
 mod history;
+mod lines;
 mod model;
 mod restart;
 mod threaded;
+mod world;
 
-use self::history::History;
+use self::{history::History, lines::Lines};
 
 /// Steps of one history.
 const STEPS: u64 = 240;
@@ -33,7 +35,7 @@ const HISTORIES: u64 = 300;
 type Coverage = BTreeMap<&'static str, u64>;
 
 /// What every slice of histories must meet.
-const MET: [&str; 20] = [
+const MET: [&str; 30] = [
     "append acknowledged",
     "append given up before it was written",
     "append given up during its sync",
@@ -54,13 +56,23 @@ const MET: [&str; 20] = [
     "raw of a settled webhook dropped",
     "full disk",
     "webhook damaged",
+    "append behind one that failed",
+    "disk became well",
+    "handed on",
+    "budget changed",
+    "clean stop after a fault",
+    "clock jumped",
+    "first group of a segment failed",
+    "handed on while the disk was full",
+    "step without a warning",
+    "all that was settled expired",
 ];
 
 #[test]
 fn histories_lose_nothing() {
     let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     if let Some(seed) = number("MOEHOG_SIM_SEED") {
-        println!("{:#?}", History::new(seed, true).run(STEPS));
+        println!("{:#?}", history(seed, true));
         return;
     }
     let histories = number("MOEHOG_SIM_HISTORIES").unwrap_or(HISTORIES);
@@ -74,7 +86,7 @@ fn histories_lose_nothing() {
                 break;
             }
             let seed = Seed(seed);
-            let coverage = History::new(seed.0, false).run(STEPS);
+            let coverage = history(seed.0, false);
             let mut met = met.lock();
             coverage.into_iter().for_each(|(what, count)| *met.entry(what).or_default() += count);
         }
@@ -86,6 +98,11 @@ fn histories_lose_nothing() {
     for what in MET {
         assert!(met.get(what).is_some_and(|count| *count > 0), "no history met: {what}");
     }
+}
+
+fn history(seed: u64, verbose: bool) -> Coverage {
+    let lines = Lines::default();
+    tracing::subscriber::with_default(lines.clone(), || History::new(seed, lines, verbose).run(STEPS))
 }
 
 /// Says which history it was when it fails.

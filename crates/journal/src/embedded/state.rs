@@ -6,7 +6,7 @@ use moehog_proto::{Sequence, journal::Book};
 
 use super::{
     format::Carried,
-    index::{LaneId, Lanes},
+    index::{LaneId, Lanes, UNKNOWN},
     segment::Segment,
 };
 use crate::{LaneStats, Ledger};
@@ -53,6 +53,24 @@ impl State {
     /// Bytes that only time or a person can free: entries that wait, and dead letters.
     pub(super) fn kept_bytes(&self) -> u64 {
         self.segments.values().map(Segment::kept_bytes).sum()
+    }
+
+    /// When the last webhook came, as far as that is known; none where it is of none.
+    pub(super) fn newest_at_ms(&self) -> Option<i64> {
+        let known = self.segments.values().filter(|segment| segment.index.frames() > 0).map(|it| it.index.newest_at_ms);
+        known.filter(|at_ms| *at_ms != UNKNOWN).max()
+    }
+
+    /// A segment of which no time is known is no younger than the one after it, and than now.
+    pub(super) fn learn_ages(&mut self, now_ms: Option<i64>) {
+        let mut after_ms = now_ms;
+        for segment in self.segments.values_mut().rev() {
+            match (segment.index.newest_at_ms, after_ms) {
+                (UNKNOWN, Some(at_ms)) => segment.index.newest_at_ms = at_ms,
+                (UNKNOWN, None) => {}
+                (at_ms, _) => after_ms = Some(at_ms),
+            }
+        }
     }
 
     pub(super) fn dead_bytes(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 mod damage;
 mod failures;
+mod hardship;
 mod space;
 
 use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
@@ -34,7 +35,12 @@ fn open(disk: &SimulatedDisk) -> Log {
 
 fn pending_of(source: &str, body: impl Into<String>) -> Pending {
     let header = EntryHeader { source: source.into(), destination: "d".into(), ..EntryHeader::default() };
-    Pending { entry: NewEntry { header, body: body.into().into() }, decision: Decision::default(), watch: None }
+    Pending {
+        entry: NewEntry { header, body: body.into().into() },
+        decision: Decision::default(),
+        watch: None,
+        chain: None,
+    }
 }
 
 fn pending(body: impl Into<String>) -> Pending {

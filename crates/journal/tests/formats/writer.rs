@@ -89,7 +89,12 @@ fn pending(source: &str, at: i64, number: usize) -> Pending {
     };
     let body =
         format!(r#"{{"event":"campaign_sent","distinct_id":"user_{number}","properties":{{"source":"{source}"}}}}"#);
-    Pending { entry: NewEntry { header, body: body.repeat(3).into() }, decision: Decision::default(), watch: None }
+    Pending {
+        entry: NewEntry { header, body: body.repeat(3).into() },
+        decision: Decision::default(),
+        watch: None,
+        chain: None,
+    }
 }
 
 fn outcome(position: usize, state: EventState) -> EventOutcome {

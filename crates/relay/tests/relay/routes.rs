@@ -191,9 +191,14 @@ async fn a_journal_that_is_full_of_what_is_to_be_routed_empties_itself() {
     let mut rig = Rig::new();
     rig.journal = std::sync::Arc::new(Memory::with_budget(200_000));
     rig.sink = Sink::new(rig.journal.clone());
-    let body = format!("anna >eu\nbert\n@{}", "x".repeat(1000));
     let mut taken = 0;
-    while rig.journal.append(webhook(RULED, &body), Instant::now() + MINUTE).await.is_ok() {
+    loop {
+        // a large one finds no room where the small one behind it does
+        let padding = "x".repeat(if taken % 2 == 0 { 2000 } else { 10 });
+        let body = format!("anna >eu\nbert\n@{padding}");
+        if rig.journal.append(webhook(RULED, &body), Instant::now() + MINUTE).await.is_err() {
+            break;
+        }
         taken += 1;
     }
     rig.start();

@@ -40,6 +40,7 @@ fn records_that_a_process_found_are_there_for_the_one_after_it() {
             entry: NewEntry { header: header.clone(), body: vec![1; 300].into() },
             decision: Decision::default(),
             watch: None,
+            chain: None,
         };
         assert!(log.append_group(&[pending(), pending()]).iter().all(Result::is_ok));
         log.record(1, vec![Record { sequence: 1, progress: Progress::default().into(), settled: true }])

@@ -15,15 +15,17 @@ use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use crate::{
     AppendError, Record,
     disk::simulated::{Call, SimulatedDisk},
-    embedded::{Clock, Config, Decision, Log, Pending},
+    embedded::{Chain, Clock, Config, Decision, Log, Pending},
 };
 
 use super::{
     Coverage, draw,
+    lines::{Lines, failure},
     model::{Fate, Id, Model},
 };
 
-const DAY_MS: i64 = 86_400_000;
+pub(super) const HOUR_MS: i64 = 3_600_000;
+pub(super) const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// What a history is like; drawn once.
 #[derive(Debug)]
@@ -49,14 +51,17 @@ pub(super) struct History {
     pub(super) profile: Profile,
     pub(super) coverage: Coverage,
     pub(super) epoch: u64,
-    now_ms: Arc<AtomicI64>,
+    /// What has passed, and how much more than that the clock shows.
+    pub(super) now_ms: Arc<AtomicI64>,
+    pub(super) jumped_ms: Arc<AtomicI64>,
     /// Something failed since everything was last known to be durable.
     pub(super) faulty: bool,
     failed_syncs: u64,
     /// Space is short on the disk.
     pub(super) limited: bool,
     /// Space was short, and maintenance has not yet done what could not be done then.
-    owes: bool,
+    pub(super) owes: bool,
+    pub(super) lines: Lines,
     /// Transform calls under way, and what crashed ones add up to while nothing but kills happens.
     pub(super) transforms: Vec<Vec<Sequence>>,
     pub(super) crashed: Option<std::collections::BTreeMap<Sequence, crate::Crashed>>,
@@ -64,7 +69,7 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn new(seed: u64, verbose: bool) -> Self {
+    pub(super) fn new(seed: u64, lines: Lines, verbose: bool) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let profile = Profile {
             faults: random.random_bool(0.75),
@@ -74,10 +79,17 @@ impl History {
             sources: random.random_range(1..=3),
         };
         let now_ms = Arc::new(AtomicI64::new(1_700_000_000_000));
-        let clock = Clock::new({
-            let now_ms = now_ms.clone();
-            move || now_ms.load(Ordering::Relaxed)
-        });
+        let jumped_ms = Arc::new(AtomicI64::new(0));
+        let clock = Clock::set_by_hand(
+            {
+                let (now_ms, jumped_ms) = (now_ms.clone(), jumped_ms.clone());
+                move || now_ms.load(Ordering::Relaxed) + jumped_ms.load(Ordering::Relaxed)
+            },
+            {
+                let now_ms = now_ms.clone();
+                move || Duration::from_millis(now_ms.load(Ordering::Relaxed).unsigned_abs())
+            },
+        );
         let segment_bytes = [8192, 16_384, 32_768][random.random_range(0..3)];
         let config = Config {
             segment_bytes,
@@ -97,10 +109,12 @@ impl History {
             coverage: Coverage::new(),
             epoch: 0,
             now_ms,
+            jumped_ms,
             faulty: false,
             failed_syncs: 0,
             limited: false,
             owes: false,
+            lines,
             transforms: Vec::new(),
             crashed: Some(std::collections::BTreeMap::new()),
             verbose,
@@ -116,6 +130,7 @@ impl History {
         }
         self.lift_limit();
         self.stop();
+        self.expire_all();
         let log = self.log();
         if log.stats().segments >= 4 || log.durable() > 4 * 16 {
             self.met("segment of 4 or more");
@@ -126,6 +141,8 @@ impl History {
     fn step(&mut self, step: u64) {
         self.now_ms.fetch_add(self.random.random_range(1..400), Ordering::Relaxed);
         let waiting = self.model.waiting().count();
+        let was_well = self.is_well();
+        drop(self.lines.take());
         match self.random.random_range(0..1000) {
             0..400 if !(self.profile.settles && waiting > 12) => self.append(step),
             0..650 => self.record(),
@@ -133,19 +150,34 @@ impl History {
             690..750 => self.sync(),
             750..830 => self.maintain(),
             830..870 => self.check_alive(),
-            870..890 => self.pass_days(),
+            870..888 => self.pass_days(),
+            888..890 => self.jump(),
             890..900 => self.stop(),
             900..915 => self.die(),
             915..945 if self.profile.faults => self.plan_death(),
             945..975 if self.profile.faults => self.plan_failure(),
             975..985 if self.profile.faults => self.fill_disk(),
-            985..1000 if self.profile.damage => self.damage(),
+            985..990 => self.become_well(),
+            990..992 => self.hand_all_on(),
+            992..994 if self.profile.faults => self.fail_first_group(step),
+            994..1000 if self.profile.damage => self.damage(),
             _ => self.sync(),
         }
         self.note_failed_syncs();
+        if was_well && self.is_well() {
+            let said = self.lines.take();
+            assert_eq!(failure(&said), None, "nothing has failed");
+            self.met("step without a warning");
+        }
         if self.disk.crashed() {
             self.die();
         }
+    }
+
+    /// Nothing has failed in this process, and nothing will.
+    fn is_well(&self) -> bool {
+        let troubles = [self.faulty, self.limited, self.owes, self.model.damage_done, self.disk.crashed()];
+        troubles == [false; 5]
     }
 
     pub(super) fn note_failed_syncs(&mut self) {
@@ -173,15 +205,17 @@ impl History {
         self.now_ms.load(Ordering::Relaxed)
     }
 
-    fn append(&mut self, step: u64) {
+    pub(super) fn append(&mut self, step: u64) {
         let (mut ids, mut group, mut given_up) = (Vec::new(), Vec::new(), Vec::new());
+        // as the relay hands events on
+        let chain = self.random.random_bool(0.3).then(Chain::default);
         for _ in 0..self.random.random_range(1..=6) {
-            let (id, now) = (self.model.known.len(), self.now_ms());
+            let (id, now) = (self.model.known.len(), self.now_ms() + self.jumped_ms.load(Ordering::Relaxed));
             let entry = draw::webhook(&mut self.random, id, self.profile.sources, self.config.segment(), now);
             if entry.body.len() as u64 > self.config.segment() {
                 self.met("oversized body");
             }
-            self.model.add(entry.clone());
+            self.model.add(entry.clone(), self.now_ms());
             let decision = Decision::default();
             let before = self.random.random_bool(0.05);
             let during = Arc::new(AtomicBool::new(false));
@@ -193,10 +227,18 @@ impl History {
             }
             ids.push(id);
             given_up.push((before, during));
-            group.push(Pending { entry, decision, watch: None });
+            group.push(Pending { entry, decision, watch: None, chain: chain.clone() });
         }
         let results = self.log().append_group(&group);
         self.say(|_| format!("step {step}: append {ids:?}: {results:?}"));
+        if chain.is_some()
+            && let Some(failed) = results.iter().position(Result::is_err)
+        {
+            assert!(results[failed..].iter().all(Result::is_err), "one is ahead of webhook {}", ids[failed]);
+            if failed + 1 < results.len() {
+                self.met("append behind one that failed");
+            }
+        }
         for ((id, (before, during)), result) in ids.into_iter().zip(given_up).zip(results) {
             let during = during.load(Ordering::Relaxed);
             match result {
@@ -210,12 +252,13 @@ impl History {
         }
     }
 
-    fn refused(&mut self, id: Id, before: bool, during: bool, error: &AppendError) {
+    pub(super) fn refused(&mut self, id: Id, before: bool, during: bool, error: &AppendError) {
         self.met(match error {
             AppendError::Deadline if before => "append given up before it was written",
             AppendError::Deadline if during => "append given up during its sync",
             AppendError::Full { .. } | AppendError::SourceFull { .. } => "append refused for want of room",
             AppendError::Write { .. } => "append failed",
+            AppendError::Behind => "append refused for the one before it",
             other => panic!("webhook {id}: {other:?}"),
         });
         let known = &self.model.known[id];
@@ -228,12 +271,18 @@ impl History {
             }
             AppendError::Write { source, .. } => {
                 let full = source.kind() == io::ErrorKind::StorageFull && self.limited;
+                // what is let go is written down before
+                let has_room = self.disk.files().iter().any(|(name, bytes)| name == "reserve" && *bytes >= 8192);
+                if full && has_room && !self.faulty && !self.disk.crashed() {
+                    assert_eq!(self.log().segments_to_drop(), 0, "a webhook is refused for what was delivered");
+                }
                 assert!(full || self.faulty || self.disk.crashed(), "a disk that works failed: {error:?}");
             }
             _ => {}
         }
         self.model.known[id].fate = match error {
             _ if before => Fate::Absent,
+            AppendError::Behind if !during && !self.disk.crashed() => Fate::Refused,
             AppendError::Full { .. } | AppendError::SourceFull { .. } => Fate::Absent,
             _ if self.disk.crashed() => Fate::Unknown,
             _ => Fate::Refused,
@@ -324,48 +373,14 @@ impl History {
         }
     }
 
-    fn pass_days(&mut self) {
+    pub(super) fn pass_days(&mut self) {
+        self.jumped_ms.store(0, Ordering::Relaxed);
+        // the clock has stood for an hour before more of it passes
+        for _ in 0..2 {
+            self.maintain();
+            self.pass(HOUR_MS + 1);
+        }
         self.now_ms.fetch_add(self.random.random_range(1..9) * DAY_MS, Ordering::Relaxed);
         self.maintain();
-    }
-
-    fn plan_death(&mut self) {
-        let calls = self.random.random_range(0..40);
-        self.say(|_| format!("die in {calls} calls"));
-        self.disk.crash_after(calls);
-    }
-
-    fn plan_failure(&mut self) {
-        let calls = [
-            Call::Write,
-            Call::SyncData,
-            Call::SyncDir,
-            Call::Create,
-            Call::Rename,
-            Call::Remove,
-            Call::Truncate,
-            Call::Allocate,
-        ];
-        let call = calls[self.random.random_range(0..calls.len())];
-        let (after, times) = (self.random.random_range(0..6), self.random.random_range(1..4));
-        self.say(|_| format!("fail {call:?} after {after}, {times} times"));
-        self.disk.fail(call, after, times);
-        (self.faulty, self.crashed) = (true, None);
-    }
-
-    fn fill_disk(&mut self) {
-        if self.limited {
-            return self.lift_limit();
-        }
-        let free = self.random.random_range(0..4 * self.config.segment());
-        self.say(|_| format!("the disk has {free} bytes left"));
-        self.disk.limit(Some(free));
-        self.limited = true;
-        self.met("full disk");
-    }
-
-    pub(super) fn lift_limit(&mut self) {
-        self.disk.limit(None);
-        (self.owes, self.limited) = (self.owes || self.limited, false);
     }
 }

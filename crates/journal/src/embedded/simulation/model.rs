@@ -36,6 +36,8 @@ pub(super) struct Recorded {
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) entry: NewEntry,
+    /// When it was appended, whatever the clock showed.
+    appended_at_ms: i64,
     pub(super) fate: Fate,
     /// It was answered 200.
     pub(super) acknowledged: bool,
@@ -119,9 +121,10 @@ pub(super) struct Model {
 
 impl Model {
     /// Notes a webhook that is about to be appended.
-    pub(super) fn add(&mut self, entry: NewEntry) -> Id {
+    pub(super) fn add(&mut self, entry: NewEntry, now_ms: i64) -> Id {
         self.known.push(Known {
             entry,
+            appended_at_ms: now_ms,
             fate: Fate::Unknown,
             acknowledged: false,
             sequence: None,
@@ -284,9 +287,8 @@ impl Model {
             None => match allowed.pop() {
                 // Settled, its bytes may have been dropped.
                 Some(found) => {
-                    let received = known.entry.header.received_at_ms;
                     assert!(
-                        received < self.keeps_from_ms || self.damage_done,
+                        known.appended_at_ms < self.keeps_from_ms || self.damage_done,
                         "settled webhook {id} ({sequence}) is gone too early"
                     );
                     known.adopt(found, death);

@@ -14,6 +14,10 @@ use super::history::History;
 impl History {
     /// A clean stop and a start.
     pub(super) fn stop(&mut self) {
+        if (self.faulty || self.limited || self.owes) && self.random.random_bool(0.5) {
+            self.become_well();
+            self.met("clean stop after a fault");
+        }
         self.log().close();
         if self.disk.crashed() {
             return self.die();
@@ -70,6 +74,7 @@ impl History {
             if self.profile.faults && self.random.random_bool(0.15) {
                 self.disk.crash_after(self.random.random_range(0..80));
             }
+            self.change_budget();
             match Log::open(std::sync::Arc::new(self.disk.clone()), self.config.clone()) {
                 Ok(log) if !self.disk.crashed() => break log,
                 Ok(_) | Err(_) if self.disk.crashed() => {
@@ -110,7 +115,8 @@ impl History {
         });
         let journal = log.id();
         let get = |sequence: Sequence| log.get(Receipt { journal, sequence }).expect("readable");
-        self.model.keeps_from_ms = match self.profile.roomy {
+        // a full disk takes what is settled sooner
+        self.model.keeps_from_ms = match self.profile.roomy && !self.coverage.contains_key("full disk") {
             true => self.now_ms() - i64::try_from(self.config.retention.as_millis()).expect("small"),
             false => i64::MAX,
         };

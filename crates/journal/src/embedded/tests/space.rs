@@ -21,8 +21,21 @@ fn mixed(log: &Log) -> Vec<Sequence> {
 
 /// A journal whose retention is over.
 fn old(disk: &SimulatedDisk) -> Log {
-    let clock = Clock::new(|| 8 * 86_400_000);
-    Log::open(Arc::new(disk.clone()), Config { clock, ..config() }).unwrap()
+    open_after(disk, 8)
+}
+
+/// A journal so many days after its clock has stood long enough to be believed.
+fn open_after(disk: &SimulatedDisk, days: i64) -> Log {
+    let now = Arc::new(AtomicI64::new(0));
+    let clock = Clock::new({
+        let now = now.clone();
+        move || now.load(Ordering::Relaxed)
+    });
+    let log = Log::open(Arc::new(disk.clone()), Config { clock, ..config() }).unwrap();
+    now.fetch_add(2 * 3_600_000, Ordering::Relaxed);
+    log.state.lock().learn_ages(log.age.known_ms());
+    now.fetch_add(days * 86_400_000, Ordering::Relaxed);
+    log
 }
 
 /// Appends until one is refused.
@@ -246,8 +259,7 @@ fn dead_letters_past_their_quarter_or_their_time_go_the_oldest_first_and_are_cou
     check_books(&log);
     log.close();
     disk.reboot(Death::Kill);
-    let clock = Clock::new(|| 31 * 86_400_000);
-    let log = Log::open(Arc::new(disk.clone()), Config { clock, ..config() }).unwrap();
+    let log = open_after(&disk, 31);
     log.maintain();
     assert!(letters(&log).is_empty());
     assert_eq!(log.stats().dead_letters_dropped, 300);

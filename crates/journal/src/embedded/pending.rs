@@ -1,0 +1,85 @@
+//! Appends that wait, and the decision on each.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU8, Ordering},
+};
+
+use prost::Message;
+
+use super::frame::HEAD;
+use crate::{NewEntry, Ticket};
+
+/// The one decision on an append: durable, or given up at its deadline. Whichever comes first counts.
+#[derive(Debug, Clone, Default)]
+pub struct Decision(Arc<AtomicU8>);
+
+impl Decision {
+    const OPEN: u8 = 0;
+    const DURABLE: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    /// Decides that the entry counts; false where it was given up before.
+    #[must_use]
+    pub fn durable(&self) -> bool {
+        self.decide(Self::DURABLE)
+    }
+
+    /// Decides that the entry does not count; false where it was durable before.
+    #[must_use]
+    pub fn give_up(&self) -> bool {
+        self.decide(Self::GIVEN_UP)
+    }
+
+    fn decide(&self, what: u8) -> bool {
+        self.0.compare_exchange(Self::OPEN, what, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::GIVEN_UP
+    }
+}
+
+/// Appends of which none counts after one that failed.
+#[derive(Debug, Clone, Default)]
+pub struct Chain(Arc<AtomicBool>);
+
+impl Chain {
+    fn is_broken(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn break_off(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// A webhook that waits to be written.
+#[derive(Debug)]
+pub struct Pending {
+    /// The webhook.
+    pub entry: NewEntry,
+    /// Whether it counts.
+    pub decision: Decision,
+    /// Who waits to be told what becomes of it.
+    pub watch: Option<Ticket>,
+    /// What it must not be ahead of.
+    pub chain: Option<Chain>,
+}
+
+impl Pending {
+    /// What is behind it in its chain does not count either.
+    pub(super) fn fails(&self) {
+        if let Some(chain) = &self.chain {
+            chain.break_off();
+        }
+    }
+
+    pub(super) fn is_behind_a_failure(&self) -> bool {
+        self.chain.as_ref().is_some_and(Chain::is_broken)
+    }
+
+    pub(super) fn frame_bytes(&self) -> u64 {
+        (HEAD + self.entry.header.encoded_len() + self.entry.body.len()) as u64
+    }
+}

@@ -1,0 +1,74 @@
+//! What the log says: a warning that is not true sends somebody out at night.
+
+use std::{fmt, sync::Arc};
+
+use parking_lot::Mutex;
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
+
+/// Lines that are true of a disk that works.
+const TRUE: [&str; 4] = [
+    "journal.budget_bytes is more than its file system could ever hold",
+    "dead letters fill their share",
+    "dead letters past journal.dead_letter_retention",
+    "the clock has jumped",
+];
+
+/// The warnings and errors of one history so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    /// What was said since the last call.
+    pub(super) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+/// The first of these that tells of a failure.
+pub(super) fn failure(lines: &[String]) -> Option<&String> {
+    let dies = |line: &&String| line.contains("the simulated process has died");
+    lines.iter().filter(|line| !dies(line)).find(|line| !TRUE.iter().any(|is_true| line.starts_with(is_true)))
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        self.0.lock().push(format!("{}{}", line.message, line.fields));
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            name => self.fields.push_str(&format!(" {name}={value:?}")),
+        }
+    }
+}
