@@ -57,7 +57,7 @@ use tokio::{
 
 pub use config::{Clock, Config};
 pub use log::{Log, OpenError};
-pub use pending::{Chain, Decision, Pending};
+pub use pending::{Chain, Decision, Link, Pending};
 
 use self::commit::Threads;
 use crate::{
@@ -123,7 +123,7 @@ impl Embedded {
         entry: NewEntry,
         deadline: Instant,
         watch: Option<Ticket>,
-        chain: Option<Chain>,
+        chain: Option<Link>,
     ) -> Result<UnderWay, AppendError> {
         let queue = &self.threads.queue;
         let Ok(room) = timeout_at(deadline, queue.room_for(&entry)).await else { return Err(AppendError::Deadline) };
@@ -160,12 +160,12 @@ impl Journal for Embedded {
     }
 
     async fn append_in_order(&self, entries: Vec<NewEntry>, deadline: Instant) -> Vec<Result<Receipt, AppendError>> {
-        let (started, chain) = (Instant::now(), Chain::default());
+        let (started, mut chain) = (Instant::now(), Chain::default());
         let mut under_way = Vec::with_capacity(entries.len());
         for entry in entries {
-            let begun = self.begin(entry, deadline, None, Some(chain.clone())).await;
+            let begun = self.begin(entry, deadline, None, Some(chain.link())).await;
             if begun.is_err() {
-                chain.break_off();
+                chain.link().fails();
             }
             under_way.push(begun);
         }

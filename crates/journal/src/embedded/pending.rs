@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU8, Ordering},
+    atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
 use prost::Message;
@@ -41,16 +41,36 @@ impl Decision {
 }
 
 /// Appends of which none counts after one that failed.
-#[derive(Debug, Clone, Default)]
-pub struct Chain(Arc<AtomicBool>);
+#[derive(Debug, Default)]
+pub struct Chain {
+    /// Place of the first that failed, counted down from the last number there is.
+    failed: Arc<AtomicU64>,
+    next: u64,
+}
+
+/// The place of one append in its chain.
+#[derive(Debug)]
+pub struct Link {
+    failed: Arc<AtomicU64>,
+    place: u64,
+}
 
 impl Chain {
-    fn is_broken(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// The next place.
+    pub fn link(&mut self) -> Link {
+        self.next += 1;
+        Link { failed: self.failed.clone(), place: u64::MAX - self.next }
+    }
+}
+
+impl Link {
+    /// What is behind it does not count.
+    pub(super) fn fails(&self) {
+        self.failed.fetch_max(self.place, Ordering::AcqRel);
     }
 
-    pub(super) fn break_off(&self) {
-        self.0.store(true, Ordering::Release);
+    fn is_behind_a_failure(&self) -> bool {
+        self.failed.load(Ordering::Acquire) > self.place
     }
 }
 
@@ -64,19 +84,19 @@ pub struct Pending {
     /// Who waits to be told what becomes of it.
     pub watch: Option<Ticket>,
     /// What it must not be ahead of.
-    pub chain: Option<Chain>,
+    pub chain: Option<Link>,
 }
 
 impl Pending {
     /// What is behind it in its chain does not count either.
     pub(super) fn fails(&self) {
-        if let Some(chain) = &self.chain {
-            chain.break_off();
+        if let Some(link) = &self.chain {
+            link.fails();
         }
     }
 
     pub(super) fn is_behind_a_failure(&self) -> bool {
-        self.chain.as_ref().is_some_and(Chain::is_broken)
+        self.chain.as_ref().is_some_and(Link::is_behind_a_failure)
     }
 
     pub(super) fn frame_bytes(&self) -> u64 {

@@ -260,11 +260,12 @@ impl Log {
     pub fn sync_records(&self) -> io::Result<()> {
         let dirty: Vec<_> = {
             let state = self.state.lock();
-            let dirty = |records: &&Records| records.synced < records.end || records.new;
+            // of one that is broken a sync that works says nothing: what was dropped from it is in memory alone
+            let dirty = |records: &&Records| (records.synced < records.end || records.new) && !records.broken;
             let all = state.segments.iter();
             all.filter_map(|(first, segment)| Some((*first, segment.records.as_ref().filter(dirty)?.clone()))).collect()
         };
-        let mut failed = None;
+        let mut failed = self.mend_records().err();
         if dirty.iter().any(|(_, records)| records.new) {
             self.disk.sync_dir()?;
         }
@@ -290,6 +291,20 @@ impl Log {
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Writes anew, durably, the files that failed.
+    fn mend_records(&self) -> io::Result<()> {
+        let broken: Vec<_> = {
+            let state = self.state.lock();
+            let is_broken = |segment: &Segment| segment.records.as_ref().is_some_and(|records| records.broken);
+            state.segments.iter().filter(|(_, segment)| is_broken(segment)).map(|(first, _)| *first).collect()
+        };
+        for first in broken {
+            let _recorder = self.recorder.lock();
+            self.rewrite_records(first)?;
+        }
+        Ok(())
     }
 }
 

@@ -30,8 +30,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "cancellation: what was given up is not read",
         file: "crates/journal/src/embedded/append.rs",
-        old: "Some(if decision.durable() {",
-        new: "Some(if decision.durable() || decision.is_given_up() {",
+        old: "Some(if !is_behind && decision.durable() {",
+        new: "Some(if !is_behind && decision.durable() || decision.is_given_up() {",
         package: "moehog-journal",
         test: &[],
     },

@@ -208,7 +208,7 @@ impl History {
     pub(super) fn append(&mut self, step: u64) {
         let (mut ids, mut group, mut given_up) = (Vec::new(), Vec::new(), Vec::new());
         // as the relay hands events on
-        let chain = self.random.random_bool(0.3).then(Chain::default);
+        let mut chain = self.random.random_bool(0.3).then(Chain::default);
         for _ in 0..self.random.random_range(1..=6) {
             let (id, now) = (self.model.known.len(), self.now_ms() + self.jumped_ms.load(Ordering::Relaxed));
             let entry = draw::webhook(&mut self.random, id, self.profile.sources, self.config.segment(), now);
@@ -227,7 +227,7 @@ impl History {
             }
             ids.push(id);
             given_up.push((before, during));
-            group.push(Pending { entry, decision, watch: None, chain: chain.clone() });
+            group.push(Pending { entry, decision, watch: None, chain: chain.as_mut().map(Chain::link) });
         }
         let results = self.log().append_group(&group);
         self.say(|_| format!("step {step}: append {ids:?}: {results:?}"));
@@ -235,6 +235,7 @@ impl History {
             && let Some(failed) = results.iter().position(Result::is_err)
         {
             assert!(results[failed..].iter().all(Result::is_err), "one is ahead of webhook {}", ids[failed]);
+            assert!(!matches!(results[failed], Err(AppendError::Behind)), "webhook {} is behind none", ids[failed]);
             if failed + 1 < results.len() {
                 self.met("append behind one that failed");
             }

@@ -134,14 +134,14 @@ impl History {
                 break;
             }
             assert!(round < ROUNDS, "what is to be handed on waits for room for ever: {:?}", self.disk.files());
-            let chain = Chain::default();
+            let mut chain = Chain::default();
             let mut ids = Vec::new();
             let group: Vec<_> = some
                 .iter()
                 .map(|(_, entry)| {
                     let entry = routed(entry, self.model.known.len());
                     ids.push(self.model.add(entry.clone(), self.now_ms()));
-                    Pending { entry, decision: Decision::default(), watch: None, chain: Some(chain.clone()) }
+                    Pending { entry, decision: Decision::default(), watch: None, chain: Some(chain.link()) }
                 })
                 .collect();
             let results = self.log().append_group(&group);

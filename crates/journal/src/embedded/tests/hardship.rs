@@ -125,8 +125,8 @@ fn none_of_a_chain_is_ahead_of_one_that_found_no_room() {
     let disk = SimulatedDisk::new(1);
     let log = open(&disk);
     disk.limit(Some(9000));
-    let chain = Chain::default();
-    let chained = |bytes: usize| Pending { chain: Some(chain.clone()), ..pending("x".repeat(bytes)) };
+    let mut chain = Chain::default();
+    let mut chained = |bytes: usize| Pending { chain: Some(chain.link()), ..pending("x".repeat(bytes)) };
     let results = log.append_group(&[chained(10), chained(60_000), chained(10)]);
     assert!(matches!(&results[..], [Ok(_), Err(_), Err(AppendError::Behind)]), "{results:?}");
     assert!(append(&log, "of somebody else").is_ok());
@@ -197,4 +197,24 @@ fn a_process_that_was_started_often_opens_few_files() {
     log.maintain();
     check_books(&log);
     assert!(disk.open_files() <= OPEN_FILES + 24);
+}
+
+/// A failed sync dropped records from the cache, and putting them back failed too: the next sync that works knows nothing of
+/// them.
+#[test]
+fn records_that_could_not_be_put_back_are_not_forgotten_by_a_sync_that_works() {
+    for seed in 0..60 {
+        let disk = SimulatedDisk::new(seed);
+        let log = open(&disk);
+        for body in ["a", "b"] {
+            append(&log, body).unwrap();
+        }
+        settle(&log, [1]);
+        disk.fail(Call::SyncData, 0, 1);
+        disk.fail(Call::Write, 0, 1);
+        log.sync_records().unwrap_err();
+        log.sync_records().unwrap();
+        disk.reboot([Death::Kill, Death::PowerCut][seed as usize % 2]);
+        assert_eq!(sequences(&open(&disk)), [2], "seed {seed}");
+    }
 }
