@@ -45,7 +45,7 @@ async fn a_gateway_whose_disk_fails_is_unready_until_it_works_again_though_nobod
     for shape in [Shape::Three, Shape::One] {
         let posthog = posthog()?;
         let mut setup = Setup::new(shape, &posthog.url(), KEY).set("journal.budget_bytes", "16777216");
-        for expected in ["moehog_journal", "moehog_gateway", "moehog_relay"] {
+        for expected in ["moehog_journal", "moehog_gateway", "moehog_relay", "moehog_delivery"] {
             setup = setup.expect(expected);
         }
         setup.journal = Some(directory.path().join("disk").join(format!("{shape:?}")));
@@ -54,6 +54,8 @@ async fn a_gateway_whose_disk_fails_is_unready_until_it_works_again_though_nobod
         taken(&capture(&moehog, tutorial(KEY, "before")[0].clone()).await?)?;
         ensure!(probed(&moehog).await? == [200; 4], "{shape:?}: {:?}", probed(&moehog).await?);
 
+        // what is delivered would give way
+        posthog.down().await;
         disk.fill()?;
         within(Duration::from_secs(60), "the disk fails, and goes on failing", async || {
             let code = refused(&moehog).await.ok()?;
@@ -66,6 +68,7 @@ async fn a_gateway_whose_disk_fails_is_unready_until_it_works_again_though_nobod
         ensure!(why.contains("disk fails"), "{why}");
 
         disk.empty()?;
+        posthog.up()?;
         within(SOON, "it is ready again", async || (probed(&moehog).await.ok()? == [200; 4]).then_some(())).await?;
         taken(&capture(&moehog, tutorial(KEY, "after")[0].clone()).await?)?;
         moehog.finish().await?;

@@ -23,6 +23,8 @@ async fn and_nothing_is_lost_nor_a_restart_needed() -> anyhow::Result<()> {
     let sender = Sender::start(moehog.http()?, KEY, 4, 11);
     within(SOON, "webhooks are taken", async || (sender.taken() > 50).then_some(())).await?;
 
+    // what is delivered would give way
+    posthog.down().await;
     disk.fill()?;
     // what is allocated ahead may still be used; then it refuses
     let filler = "x".repeat(200_000);
@@ -35,6 +37,7 @@ async fn and_nothing_is_lost_nor_a_restart_needed() -> anyhow::Result<()> {
     })
     .await?;
     disk.empty()?;
+    posthog.up()?;
     let before = sender.taken();
     within(SOON, "webhooks are taken again without a restart", async || (sender.taken() > before + 100).then_some(()))
         .await?;
