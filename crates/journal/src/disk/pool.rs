@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::{Disk, File};
 
@@ -125,7 +125,7 @@ impl Pooled {
 
     /// The file, opened where it was not.
     fn open_file(&self) -> io::Result<Arc<dyn File>> {
-        let mut held: MutexGuard<'_, _> = self.open.lock();
+        let mut held = self.open.lock();
         self.used.store(self.shared.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         if let Some(file) = &*held {
             return Ok(file.clone());
@@ -139,7 +139,10 @@ impl Pooled {
 
     fn change<T>(&self, change: impl FnOnce(&dyn File) -> io::Result<T>) -> io::Result<T> {
         self.dirty.store(true, Ordering::Release);
-        change(&*self.open_file()?)
+        let changed = change(&*self.open_file()?);
+        // a sync that began in between took it for clean, and may not have covered it
+        self.dirty.store(true, Ordering::Release);
+        changed
     }
 }
 
@@ -275,6 +278,22 @@ mod tests {
         content(&*files[0]);
         pool.create("another").unwrap();
         assert!(disk.open_files() <= 2, "{}", disk.open_files());
+    }
+
+    #[test]
+    fn a_write_during_a_sync_leaves_the_file_to_be_synced() {
+        let (disk, pool) = pooled(1);
+        let file = pool.create("a").unwrap();
+        let syncing = file.clone();
+        // a sync begins and ends while the write is on its way
+        disk.during(super::super::simulated::Call::Write, move || syncing.sync_data().unwrap());
+        file.write_at(b"x", 0).unwrap();
+        for number in 0..4 {
+            pool.create(&number.to_string()).unwrap().sync_data().unwrap();
+        }
+        let held: Vec<_> = (0..4).map(|number| pool.open(&number.to_string()).unwrap()).collect();
+        assert_eq!(disk.open_files(), 2, "the one that is not synced, and one of the others");
+        drop(held);
     }
 
     #[test]

@@ -197,7 +197,7 @@ impl Log {
     }
 
     /// First sequences of the segments that `which` takes.
-    fn those(&self, which: impl Fn(Sequence, &Segment, Option<Sequence>) -> bool) -> Vec<Sequence> {
+    pub(super) fn those(&self, which: impl Fn(Sequence, &Segment, Option<Sequence>) -> bool) -> Vec<Sequence> {
         let state = self.state.lock();
         let segments = state.segments.iter();
         segments.filter(|(first, segment)| which(**first, segment, state.active)).map(|(first, _)| *first).collect()

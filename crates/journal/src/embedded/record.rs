@@ -295,12 +295,8 @@ impl Log {
 
     /// Writes anew, durably, the files that failed.
     fn mend_records(&self) -> io::Result<()> {
-        let broken: Vec<_> = {
-            let state = self.state.lock();
-            let is_broken = |segment: &Segment| segment.records.as_ref().is_some_and(|records| records.broken);
-            state.segments.iter().filter(|(_, segment)| is_broken(segment)).map(|(first, _)| *first).collect()
-        };
-        for first in broken {
+        let is_broken = |segment: &Segment| segment.records.as_ref().is_some_and(|records| records.broken);
+        for first in self.those(|_, segment, _| is_broken(segment)) {
             let _recorder = self.recorder.lock();
             self.rewrite_records(first)?;
         }
