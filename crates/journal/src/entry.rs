@@ -5,7 +5,7 @@ use std::{io, num::NonZeroUsize, sync::Arc};
 use bytes::Bytes;
 use moehog_proto::{
     Receipt, Sequence,
-    journal::{EntryHeader, EventOutcome, Progress},
+    journal::{EntryHeader, EventOutcome, Origin, Progress},
 };
 
 /// A webhook to append: its bytes as they came and what is known beside them.
@@ -63,13 +63,44 @@ impl Entry {
         self.receipt.sequence
     }
 
-    /// The receipt of the webhook first taken: this one, unless it is a replay.
+    /// The webhook first taken: this one, unless it is a replay or was routed.
     #[must_use]
-    pub fn origin(&self) -> (String, i64) {
-        match &self.header.origin {
-            Some(origin) => (origin.receipt.clone(), origin.received_at_ms),
-            None => (self.receipt.to_string(), self.header.received_at_ms),
-        }
+    pub fn origin(&self) -> FirstTaken {
+        let Some(origin) = &self.header.origin else {
+            return FirstTaken {
+                address: self.receipt.to_string(),
+                shown: self.receipt.to_string(),
+                received_at_ms: self.header.received_at_ms,
+            };
+        };
+        let shown = if origin.shown.is_empty() { &origin.receipt } else { &origin.shown };
+        FirstTaken { address: origin.receipt.clone(), shown: shown.clone(), received_at_ms: origin.received_at_ms }
+    }
+}
+
+/// The webhook that an entry comes from, as it was first taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstTaken {
+    /// What the UUIDs of its events are made from; nobody outside is shown it.
+    pub address: String,
+    /// Its receipt, as its sender and other people know it.
+    pub shown: String,
+    /// Milliseconds since the epoch.
+    pub received_at_ms: i64,
+}
+
+impl FirstTaken {
+    /// The receipt where it is not the address, else nothing: how the protos hold the two.
+    #[must_use]
+    pub fn shown_apart(&self) -> &str {
+        if self.shown == self.address { "" } else { &self.shown }
+    }
+}
+
+impl From<FirstTaken> for Origin {
+    fn from(first: FirstTaken) -> Self {
+        let shown = first.shown_apart().to_string();
+        Self { receipt: first.address, received_at_ms: first.received_at_ms, shown }
     }
 }
 

@@ -339,15 +339,13 @@ fn routed_here(places: &[EventPlace]) -> Progress {
 /// An entry as the transformer is shown it.
 #[must_use]
 pub fn webhook_of(entry: Entry, trace: Option<TraceContext>) -> Webhook {
+    let origin = entry.origin();
     let (receipt, header) = (entry.receipt.to_string(), entry.header);
-    let (origin_receipt, received_at_ms) = match header.origin {
-        Some(origin) => (origin.receipt, origin.received_at_ms),
-        None => (String::new(), header.received_at_ms),
-    };
     Webhook {
         receipt,
-        origin_receipt,
-        received_at_ms,
+        origin_shown: origin.shown_apart().to_string(),
+        origin_receipt: origin.address,
+        received_at_ms: origin.received_at_ms,
         source: header.source,
         route: header.route,
         content_type: header.content_type,

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use moehog_journal::{AppendError, BY_RULE, Entry, Journal, NewEntry, ReadError};
 use moehog_proto::{
     Receipt, Sequence,
-    journal::{EntryHeader, EventPlace, Kind, Origin},
+    journal::{EntryHeader, EventPlace, Kind},
 };
 use moehog_runtime::chain;
 use tokio::time::Instant;
@@ -91,11 +91,10 @@ async fn read(journal: &dyn Journal, sequence: Sequence) -> Result<Option<Entry>
 
 /// The entry by which a parcel is handed on.
 fn routed(entry: &Entry, parcel: Parcel) -> NewEntry {
-    let (receipt, received_at_ms) = entry.origin();
     let header = EntryHeader {
         kind: Kind::Routed.into(),
         destination: parcel.destination,
-        origin: Some(Origin { receipt, received_at_ms }),
+        origin: Some(entry.origin().into()),
         routed: parcel.events,
         ..entry.header.clone()
     };

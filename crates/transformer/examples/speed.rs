@@ -28,7 +28,7 @@ fn event(number: usize, bytes: usize) -> String {
 
 fn webhook(body: String) -> Webhook {
     Webhook {
-        receipt: "3f9a1c2b-12f-a07c".to_string(),
+        receipt: "3f9a1c2b-e217697277a3b278a25daec74e8c5c58-1d6d".to_string(),
         received_at_ms: 1_787_220_672_345,
         source: "shop".to_string(),
         body: body.into(),

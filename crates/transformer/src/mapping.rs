@@ -119,7 +119,7 @@ impl Context<'_> {
         match id {
             Id::Given(uuid) => *uuid,
             Id::Own(id) => self.ids.of_id(&self.webhook.source, id),
-            Id::None => self.ids.of_place(&self.webhook.source, output::origin_receipt(self.webhook), position),
+            Id::None => self.ids.of_place(&self.webhook.source, output::origin_address(self.webhook), position),
         }
     }
 

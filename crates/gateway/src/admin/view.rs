@@ -192,7 +192,7 @@ impl EntryView {
         let progress = entry.progress.clone().unwrap_or_default();
         Self {
             receipt: entry.receipt.to_string(),
-            origin: entry.origin().0,
+            origin: entry.origin().shown,
             settled: entry.settled,
             header: HeaderView::new(&entry.header),
             body: BodyView {

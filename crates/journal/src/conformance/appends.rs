@@ -16,7 +16,11 @@ pub(crate) async fn what_was_appended_is_read_byte_for_byte(store: &mut dyn Stor
         content_type: "text/plain; charset=utf-8".into(),
         content_encoding: "gzip".into(),
         received_at_ms: 1_755_000_000_123,
-        origin: Some(Origin { receipt: "3f9a1c2b-12f-a07c".into(), received_at_ms: 12 }),
+        origin: Some(Origin {
+            receipt: "0123456789abcdef-12f".into(),
+            received_at_ms: 12,
+            shown: "3f9a1c2b-12f-a07c".into(),
+        }),
         destination: "d".into(),
         idempotency_key: "key".into(),
         trace: Some(TraceContext { trace_id_low: 1, span_id: 2, flags: 1, ..TraceContext::default() }),

@@ -74,7 +74,11 @@ fn pending(source: &str, at: i64, number: usize) -> Pending {
         content_type: "application/json".into(),
         content_encoding: if number == 1 { "identity".into() } else { String::new() },
         received_at_ms: at + number as i64,
-        origin: is_replay.then(|| Origin { receipt: "0a1b2c3d-5-ffff".into(), received_at_ms: FIRST - 1 }),
+        origin: is_replay.then(|| Origin {
+            receipt: "0a1b2c3d-5-ffff".into(),
+            received_at_ms: FIRST - 1,
+            ..Origin::default()
+        }),
         destination: "posthog_us".into(),
         idempotency_key: format!("{source}-{number}"),
         trace: (number == 0).then(|| event::TraceContext {

@@ -53,7 +53,7 @@ async fn each_event_goes_to_the_destination_of_its_rule_and_the_others_to_the_fi
     assert_eq!(events[0].routed_to, events[5].routed_to, "one entry a destination");
     let entry = rig.handed_to(&events[0]).await;
     let origin = Receipt { journal: rig.journal.id(), sequence };
-    assert_eq!((entry.origin().0, entry.header.kind()), (origin.to_string(), Kind::Routed));
+    assert_eq!((entry.origin().address, entry.header.kind()), (origin.to_string(), Kind::Routed));
     assert_eq!((entry.header.destination.as_str(), entry.settled), ("eu", true));
     let outcomes = entry.progress.unwrap().events;
     let states: Vec<_> = outcomes.iter().map(|event| (event.position, event.state())).collect();

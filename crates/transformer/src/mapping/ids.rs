@@ -22,8 +22,8 @@ impl Ids {
     }
 
     /// The UUID of an event without an id: its place in the webhook first taken.
-    pub(crate) fn of_place(&mut self, source: &str, origin_receipt: &str, position: u32) -> Uuid {
-        self.make(b"at", source, origin_receipt.as_bytes(), &position.to_be_bytes())
+    pub(crate) fn of_place(&mut self, source: &str, origin_address: &str, position: u32) -> Uuid {
+        self.make(b"at", source, origin_address.as_bytes(), &position.to_be_bytes())
     }
 
     fn make(&mut self, kind: &[u8], source: &str, id: &[u8], position: &[u8]) -> Uuid {

@@ -137,7 +137,7 @@ fn member<'a>(raw: &'a str, key: &str) -> Option<&'a str> {
 fn of_webhook(webhook: &Webhook, key: &str) -> Option<String> {
     match key {
         "source" => Some(webhook.source.clone()),
-        "receipt" => Some(output::origin_receipt(webhook).to_string()),
+        "receipt" => Some(output::receipt_shown(webhook).to_string()),
         "received_at" => {
             let mut text = Vec::new();
             Moment::from_ms(webhook.received_at_ms).write(&mut text);

@@ -343,6 +343,31 @@ fn a_name_that_posthog_would_not_list_is_found_at_load_and_counted_in_a_body() {
 }
 
 #[test]
+fn the_receipt_that_a_rule_reads_is_the_one_its_sender_was_told() {
+    let transformer =
+        Transformer::new(&Mapping::default(), rules("[[rule]]\nproperties.r = '{{ webhook.receipt }}'\n"));
+    for (address, shown, expected) in [("a-1", "r-1", "r-1"), ("r-0", "", "r-0"), ("", "", "routed")] {
+        let webhook = Webhook {
+            receipt: "routed".into(),
+            origin_receipt: address.into(),
+            origin_shown: shown.into(),
+            source: "shop".into(),
+            body: streams("Purchased", json!({})).into(),
+            ..Webhook::default()
+        };
+        let Some(transformed_webhook::Result::Mapped(mapped)) = transformer.transform(&webhook).result else {
+            panic!("rejected")
+        };
+        let Some(Outcome::Event(event)) = &mapped.events[0].outcome else { panic!("no event") };
+        let json: Value = serde_json::from_slice(&event.json).unwrap();
+        assert_eq!(
+            (&json["properties"]["r"], &json["properties"]["moehog"]["receipt"]),
+            (&expected.into(), &expected.into())
+        );
+    }
+}
+
+#[test]
 fn a_rule_names_the_destination_of_its_events() {
     let destination = |text: &str| match outcome(text, &streams("Purchased", json!({}))) {
         Outcome::Event(event) => event.destination,

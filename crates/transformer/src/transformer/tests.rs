@@ -260,6 +260,35 @@ fn an_event_without_an_id_is_itself_by_its_place_in_the_first_webhook() {
 }
 
 #[test]
+fn an_event_is_itself_by_the_address_and_shows_the_receipt() {
+    let body = r#"{"event":"a","distinct_id":"u1"}"#;
+    let entry = |receipt: &str, address: &str, shown: &str| {
+        let webhook = Webhook {
+            receipt: receipt.to_string(),
+            origin_receipt: address.to_string(),
+            origin_shown: shown.to_string(),
+            ..webhook(body)
+        };
+        let event = events(&webhook).remove(0);
+        let json: serde_json::Value = serde_json::from_slice(&event.json).unwrap();
+        let shown = json["properties"]["moehog"]["receipt"].as_str().unwrap().to_string();
+        (uuid::Uuid::from_slice(&event.uuid).unwrap().to_string(), event.receipt, shown)
+    };
+    let of_0_1 = ("6ed28b1b-ec31-5b5b-a9e2-a1471758130b", "3f9a1c2b-12f-a07c");
+    let new = ("31635af6-5212-5c97-8de8-725dc5aaafef", "3f9a1c2b-e217697277a3b278a25daec74e8c5c58-1d6d");
+    // by a relay of 0.1, and by this one
+    for address in ["", of_0_1.1] {
+        let expected = (of_0_1.0.to_string(), of_0_1.1.to_string(), of_0_1.1.to_string());
+        assert_eq!(entry(of_0_1.1, address, ""), expected, "{address}");
+    }
+    // taken, and routed on or replayed
+    for receipt in [new.1, "another"] {
+        let expected = (new.0.to_string(), receipt.to_string(), new.1.to_string());
+        assert_eq!(entry(receipt, "0123456789abcdef-12f", new.1), expected);
+    }
+}
+
+#[test]
 fn an_id_of_the_body_is_used_unless_it_says_nothing() {
     let uuid = |fields: &str, receipt: &str| {
         let body = format!(r#"{{"event":"a","distinct_id":"u1",{fields}}}"#);

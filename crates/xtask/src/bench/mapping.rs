@@ -15,6 +15,8 @@ use serde::Serialize;
 
 use super::{load::Workload, subject::KEY};
 
+/// As a sender knows it.
+const RECEIPT: &str = "3f9a1c2b-e217697277a3b278a25daec74e8c5c58-1d6d";
 const TEN_RULES: &str = include_str!("ten_rules.toml");
 const LASTS: Duration = Duration::from_secs(3);
 const DIFFERENT: u64 = 64;
@@ -118,8 +120,9 @@ fn webhook(workload: Workload, body: bytes::Bytes) -> Webhook {
     let (source, route) = if workload.events() > 1 { ("default", "in") } else { ("capture", "capture") };
     let api_key = if workload.events() > 1 { String::new() } else { KEY.to_string() };
     Webhook {
-        receipt: "3f9a1c2b-12f-a07c".to_string(),
-        origin_receipt: "3f9a1c2b-12f-a07c".to_string(),
+        receipt: RECEIPT.to_string(),
+        origin_receipt: "0123456789abcdef-12f".to_string(),
+        origin_shown: RECEIPT.to_string(),
         received_at_ms: 1_764_000_000_000,
         source: source.to_string(),
         route: route.to_string(),
