@@ -90,6 +90,9 @@ async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
     }
 }
 
+/// The code of a receipt that another gateway may know.
+const OTHER_JOURNAL: &str = "other_journal";
+
 /// Why the API does not answer.
 #[derive(Debug, Serialize)]
 struct Failure {
@@ -108,7 +111,8 @@ impl IntoResponse for Failure {
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         let (status, code) = match &error {
-            ReadError::OtherJournal { .. } => (StatusCode::NOT_FOUND, "other_journal"),
+            ReadError::OtherJournal { .. } => (StatusCode::NOT_FOUND, OTHER_JOURNAL),
+            ReadError::OtherLife { .. } => (StatusCode::NOT_FOUND, "other_life"),
             ReadError::Disk { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "disk_failed"),
             ReadError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         };

@@ -92,7 +92,8 @@ async fn a_body_at_fault_is_422_with_what_is_wrong_where_and_what_to_do() {
     assert_eq!(text("trace_id"), "4bf92f3577b34da6a3ce929d0e0e4736");
     let reason = serde_json::json!({"position": 0, "reason": "unresolved_placeholder", "detail": UNFILLED});
     assert_eq!(reply.json["reasons"], serde_json::json!([reason]));
-    let kept = gateway.journal.get(text("receipt").parse().unwrap()).await.unwrap().unwrap();
+    let receipt = gateway.journal.receipt(text("receipt")).unwrap();
+    let kept = gateway.journal.get(receipt).await.unwrap().unwrap();
     assert!(String::from_utf8_lossy(&kept.body).contains("unfilled"), "it is kept all the same");
 }
 

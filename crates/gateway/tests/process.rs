@@ -17,6 +17,7 @@ use moehog_journal::{
     Journal,
     memory::{Appends, Memory},
 };
+use moehog_proto::{JournalId, Receipt};
 use serde_json::Value;
 use support::{TUTORIAL, gzip};
 use tokio::{
@@ -156,9 +157,22 @@ async fn a_dead_letter_is_listed_and_shown_with_its_bytes_and_no_key() {
     assert_eq!((&shown["events"][0]["state"], &shown["settled"]), (&"dead".into(), &true.into()));
     assert!(!shown["header"].to_string().contains("phc_"), "{shown}");
 
-    assert_eq!(process.admin("/api/receipts/1-1-0000").await.0, StatusCode::BAD_REQUEST);
-    let unknown = moehog_proto::Receipt { journal: process.journal.id(), sequence: 99 };
-    assert_eq!(process.admin(&format!("/api/receipts/{unknown}")).await.0, StatusCode::NOT_FOUND);
+    let unknown = process.journal.receipt_of(99).to_string();
+    let of_0_1 = |journal| Receipt::plain(journal, 1).to_string();
+    let other_journal = of_0_1(JournalId(!process.journal.id().0));
+    for (text, status, error, message) in [
+        ("1-1-0000", StatusCode::BAD_REQUEST, "malformed_receipt", "mistyped"),
+        ("1-1", StatusCode::BAD_REQUEST, "malformed_receipt", "three hexadecimal parts"),
+        (unknown.as_str(), StatusCode::NOT_FOUND, "unknown_receipt", "no webhook has this receipt"),
+        (other_journal.as_str(), StatusCode::NOT_FOUND, "other_journal", "ask the others"),
+        (of_0_1(process.journal.id()).as_str(), StatusCode::NOT_FOUND, "other_life", "of another life of this journal"),
+    ] {
+        let (refused, answer) = process.admin(&format!("/api/receipts/{text}")).await;
+        assert_eq!((refused, &answer["error"]), (status, &error.into()), "{text}: {answer}");
+        assert!(answer["message"].as_str().unwrap().contains(message), "{answer}");
+    }
+    let next = process.admin(&format!("/api/dead-letters?before={other_journal}")).await;
+    assert_eq!((next.0, &next.1["error"]), (StatusCode::NOT_FOUND, &"other_journal".into()));
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ macro_rules! conformance {
             reads: limits_bound_a_read_and_next_skips_nothing
             reads: growth_is_told_when_it_is_durable
             reads: a_receipt_finds_its_entry_and_no_other
+            reads: a_receipt_is_read_from_its_text_and_another_journals_is_told
             reads: an_events_uuid_finds_the_entries_that_hold_it
             claims: a_source_is_claimed_once_and_free_when_the_claim_is_dropped
             claims: a_claim_of_a_dead_process_is_refused

@@ -47,7 +47,7 @@ mod window;
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
-use moehog_proto::{JournalId, Receipt, Sequence, journal::Progress};
+use moehog_proto::{JournalId, ParseReceiptError, Receipt, Sequence, journal::Progress};
 use parking_lot::Mutex;
 use tokio::{
     sync::oneshot,
@@ -155,6 +155,14 @@ impl Journal for Embedded {
         self.shared.log.id()
     }
 
+    fn receipt(&self, text: &str) -> Result<Receipt, ParseReceiptError> {
+        self.shared.log.mint.read(text)
+    }
+
+    fn receipt_of(&self, sequence: Sequence) -> Receipt {
+        self.shared.log.receipt(sequence)
+    }
+
     async fn append(&self, entry: NewEntry, deadline: Instant) -> Result<Receipt, AppendError> {
         self.commit(entry, deadline, None).await
     }
@@ -221,9 +229,8 @@ impl Journal for Embedded {
     }
 
     async fn find(&self, uuid: [u8; 16]) -> Result<Vec<Receipt>, ReadError> {
-        let id = self.id();
         let found = self.blocking(move |log| log.find(&uuid)).await.unwrap_or(Err(ReadError::Closed))?;
-        Ok(found.into_iter().map(|sequence| Receipt { journal: id, sequence }).collect())
+        Ok(found.into_iter().map(|sequence| self.receipt_of(sequence)).collect())
     }
 
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, ReadError> {

@@ -32,7 +32,7 @@ pub const BY_RULE: &str = "rule:";
 /// A webhook in the journal.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Its address.
+    /// What its sender was told.
     pub receipt: Receipt,
     /// What is known beside its bytes.
     pub header: EntryHeader,
@@ -68,7 +68,7 @@ impl Entry {
     pub fn origin(&self) -> FirstTaken {
         let Some(origin) = &self.header.origin else {
             return FirstTaken {
-                address: self.receipt.to_string(),
+                address: self.receipt.address(),
                 shown: self.receipt.to_string(),
                 received_at_ms: self.header.received_at_ms,
             };
@@ -206,6 +206,15 @@ pub enum ReadError {
     /// The receipt names another journal.
     #[error("receipt {receipt} is of another journal")]
     OtherJournal {
+        /// What was asked for.
+        receipt: Receipt,
+    },
+    /// The receipt is of this journal and of no entry of this directory's past.
+    #[error(
+        "receipt {receipt} is of another life of this journal: a copy of its directory took that webhook, or this \
+         directory was put back to what it was before"
+    )]
+    OtherLife {
         /// What was asked for.
         receipt: Receipt,
     },

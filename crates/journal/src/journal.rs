@@ -4,7 +4,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
 use moehog_proto::{
-    JournalId, Receipt, Sequence,
+    JournalId, ParseReceiptError, Receipt, Sequence,
     journal::{Book, Progress},
 };
 use tokio::time::Instant;
@@ -20,6 +20,16 @@ use crate::{
 pub trait Journal: Debug + Send + Sync + 'static {
     /// Which journal this is; part of every receipt.
     fn id(&self) -> JournalId;
+
+    /// Reads a receipt's text. It says nothing of whether the entry exists.
+    ///
+    /// # Errors
+    ///
+    /// It is no receipt, or is of another journal.
+    fn receipt(&self, text: &str) -> Result<Receipt, ParseReceiptError>;
+
+    /// The receipt of the entry with this number; of a number that was never given out one that finds nothing.
+    fn receipt_of(&self, sequence: Sequence) -> Receipt;
 
     /// Stores a webhook. It returns when one of two things came first: the entry is durable (`Ok`: it survives kill -9
     /// and a power cut, and readers see it from now on), or the deadline passed or the disk failed (`Err`: no reader
@@ -59,7 +69,7 @@ pub trait Journal: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The receipt is of another journal, or the disk failed.
+    /// The receipt is of another journal or of another life of this one, or the disk failed.
     async fn watch(&self, receipt: Receipt) -> Result<Option<Watch>, ReadError>;
 
     /// Takes the one claim on a source. It is given up when dropped.
@@ -83,7 +93,7 @@ pub trait Journal: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The receipt is of another journal, or the disk failed.
+    /// The receipt is of another journal or of another life of this one, or the disk failed.
     async fn get(&self, receipt: Receipt) -> Result<Option<Entry>, ReadError>;
 
     /// Finds the entries that hold an event with this uuid, newest first, by what is recorded of their events. It reads all

@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use moehog_proto::{JournalId, Receipt, Sequence, journal::Progress};
+use moehog_proto::{Incarnation, JournalId, Mint, ParseReceiptError, Receipt, Sequence, journal::Progress};
 use parking_lot::Mutex;
 use tokio::{
     sync::{oneshot, watch},
@@ -41,16 +41,45 @@ pub enum Appends {
 
 /// A journal in memory.
 pub struct Memory {
-    id: JournalId,
     shared: Arc<Shared>,
     /// Process that this handle stands for; another one after a restart.
     process: u64,
 }
 
 struct Shared {
+    life: Life,
     store: Mutex<Store>,
     grown: watch::Sender<Grown>,
     watchers: Arc<Watchers>,
+}
+
+/// What makes the receipts: the journal and its one life, which a restart does not end.
+#[derive(Debug)]
+struct Life {
+    id: JournalId,
+    mint: Mint,
+    incarnation: Incarnation,
+}
+
+impl Life {
+    fn new() -> Self {
+        let id = JournalId(rand::random());
+        Self { id, mint: Mint::new(id, rand::random()), incarnation: Incarnation(rand::random_range(1..=u64::MAX)) }
+    }
+
+    fn receipt(&self, sequence: Sequence) -> Receipt {
+        self.mint.receipt(self.incarnation, sequence)
+    }
+
+    fn check(&self, receipt: Receipt) -> Result<(), ReadError> {
+        if receipt.journal != self.id {
+            return Err(ReadError::OtherJournal { receipt });
+        }
+        if receipt != self.receipt(receipt.sequence) {
+            return Err(ReadError::OtherLife { receipt });
+        }
+        Ok(())
+    }
 }
 
 /// What a waiter for growth looks at.
@@ -63,7 +92,11 @@ struct Grown {
 
 impl fmt::Debug for Memory {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Memory").field("id", &self.id).field("process", &self.process).finish_non_exhaustive()
+        formatter
+            .debug_struct("Memory")
+            .field("id", &self.shared.life.id)
+            .field("process", &self.process)
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,8 +117,8 @@ impl Memory {
     #[must_use]
     pub fn with_budget(budget_bytes: u64) -> Self {
         let store = Mutex::new(Store::new(budget_bytes));
-        let shared = Shared { store, grown: watch::Sender::default(), watchers: Arc::default() };
-        Self { id: JournalId(rand::random()), shared: Arc::new(shared), process: 0 }
+        let shared = Shared { life: Life::new(), store, grown: watch::Sender::default(), watchers: Arc::default() };
+        Self { shared: Arc::new(shared), process: 0 }
     }
 
     /// Decides what becomes of appends from now on, those that hang included.
@@ -117,11 +150,7 @@ impl Memory {
         store.restart();
         let grown = Grown { durable: store.durable(), process: store.process, closed: false };
         self.shared.grown.send_replace(grown);
-        Self { id: self.id, shared: self.shared.clone(), process: store.process }
-    }
-
-    fn receipt(&self, sequence: Sequence) -> Receipt {
-        Receipt { journal: self.id, sequence }
+        Self { shared: self.shared.clone(), process: store.process }
     }
 
     async fn commit(&self, entry: NewEntry, deadline: Instant, watch: Option<Ticket>) -> Result<Receipt, AppendError> {
@@ -141,12 +170,12 @@ impl Memory {
             ticket
         };
         match tokio::time::timeout_at(deadline, &mut answered).await {
-            Ok(answer) => Ok(self.receipt(answer.unwrap_or(Err(AppendError::Closed))?)),
+            Ok(answer) => Ok(self.receipt_of(answer.unwrap_or(Err(AppendError::Closed))?)),
             Err(_elapsed) => {
                 // The store's lock decides between the two that may have come first.
                 let mut store = self.shared.store.lock();
                 match answered.try_recv() {
-                    Ok(answer) => Ok(self.receipt(answer?)),
+                    Ok(answer) => Ok(self.receipt_of(answer?)),
                     Err(_) => {
                         store.pending.retain(|pending| pending.ticket != ticket);
                         store.cancelled += 1;
@@ -178,7 +207,15 @@ impl Memory {
 #[async_trait]
 impl Journal for Memory {
     fn id(&self) -> JournalId {
-        self.id
+        self.shared.life.id
+    }
+
+    fn receipt(&self, text: &str) -> Result<Receipt, ParseReceiptError> {
+        self.shared.life.mint.read(text)
+    }
+
+    fn receipt_of(&self, sequence: Sequence) -> Receipt {
+        self.shared.life.receipt(sequence)
     }
 
     async fn append(&self, entry: NewEntry, deadline: Instant) -> Result<Receipt, AppendError> {
@@ -205,12 +242,10 @@ impl Journal for Memory {
     }
 
     async fn watch(&self, receipt: Receipt) -> Result<Option<Watch>, ReadError> {
-        if receipt.journal != self.id {
-            return Err(ReadError::OtherJournal { receipt });
-        }
+        self.shared.life.check(receipt)?;
         let store = self.shared.store.lock();
         store.check_read()?;
-        let Some(entry) = store.entry(self.id, receipt.sequence) else { return Ok(None) };
+        let Some(entry) = store.entry(&self.shared.life, receipt.sequence) else { return Ok(None) };
         let Some(watch) = self.shared.watchers.begin() else { return Ok(None) };
         self.shared.watchers.place(watch.ticket(), receipt.sequence);
         if let Some(progress) = entry.progress {
@@ -226,8 +261,7 @@ impl Journal for Memory {
             return Err(ClaimError::Closed);
         }
         let epoch = store.claim(source).ok_or_else(|| ClaimError::Taken { source_name: source.to_owned() })?;
-        let journal = self.id;
-        Ok(Arc::new(MemoryClaim { journal, shared: self.shared.clone(), source: source.to_owned(), epoch }))
+        Ok(Arc::new(MemoryClaim { shared: self.shared.clone(), source: source.to_owned(), epoch }))
     }
 
     fn lanes(&self) -> Vec<LaneStats> {
@@ -244,24 +278,22 @@ impl Journal for Memory {
     }
 
     async fn get(&self, receipt: Receipt) -> Result<Option<Entry>, ReadError> {
-        if receipt.journal != self.id {
-            return Err(ReadError::OtherJournal { receipt });
-        }
+        self.shared.life.check(receipt)?;
         let store = self.shared.store.lock();
         store.check_read()?;
-        Ok(store.entry(self.id, receipt.sequence))
+        Ok(store.entry(&self.shared.life, receipt.sequence))
     }
 
     async fn find(&self, uuid: [u8; 16]) -> Result<Vec<Receipt>, ReadError> {
         let store = self.shared.store.lock();
         store.check_read()?;
-        Ok(store.find(self.id, &uuid))
+        Ok(store.find(&self.shared.life, &uuid))
     }
 
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, ReadError> {
         let store = self.shared.store.lock();
         store.check_read()?;
-        Ok(store.dead_letters(self.id, &query))
+        Ok(store.dead_letters(&self.shared.life, &query))
     }
 
     fn stats(&self) -> Stats {
@@ -290,7 +322,6 @@ impl Journal for Memory {
 }
 
 struct MemoryClaim {
-    journal: JournalId,
     shared: Arc<Shared>,
     source: String,
     epoch: u64,
@@ -311,7 +342,7 @@ impl Claim for MemoryClaim {
     async fn read(&self, destination: &str, from: Sequence, limit: ReadLimit) -> Result<Batch, ReadError> {
         let store = self.shared.store.lock();
         store.check_read()?;
-        Ok(store.read(self.journal, &self.source, destination, from, limit))
+        Ok(store.read(&self.shared.life, &self.source, destination, from, limit))
     }
 
     async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {

@@ -15,7 +15,7 @@ mod trace;
 
 pub use channel::{BoxError, Channel, ChannelError, MAX_MESSAGE_BYTES, channel};
 pub use codec::{BatchCodec, BatchEncoder};
-pub use receipt::{JournalId, ParseReceiptError, Receipt, Sequence};
+pub use receipt::{Incarnation, JournalId, Mint, ParseReceiptError, Receipt, Sequence};
 
 /// The compiled protos, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

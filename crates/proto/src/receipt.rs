@@ -1,85 +1,106 @@
-//! Addresses of entries.
+//! Receipts of entries.
 
-use std::{fmt, io::Write, str::FromStr};
+mod mint;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, io::Write};
+
+pub use mint::{Mint, ParseReceiptError};
 
 /// Number of an entry in its journal; grows by one an entry, from 1.
 pub type Sequence = u64;
 
-/// Names a journal: drawn at random when its directory is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Longest text of a receipt, in bytes.
+const MAX_TEXT_BYTES: usize = 46;
+
+/// Names a journal: drawn at random when its directory is made. Its text is eight hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JournalId(pub u32);
 
-/// The address of an entry: which journal, which entry. It needs no index, and check digits catch a typing error.
+impl fmt::Debug for JournalId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "JournalId({self})")
+    }
+}
+
+impl fmt::Display for JournalId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:08x}", self.0)
+    }
+}
+
+/// One opening of a journal, drawn at random: two copies of its directory give out different receipts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Incarnation(pub u64);
+
+impl Incarnation {
+    /// Of entries that moehog 0.1 took, which knew none.
+    pub const NONE: Self = Self(0);
+}
+
+/// Names an entry: which journal, which opening of it, which entry. Finding the entry needs no index, and check digits
+/// catch a typing error.
 ///
-/// Its text is `<journal>-<sequence>-<check>` in hexadecimal, such as `3f9a1c2b-12f-a07c`.
+/// Its text is `<journal>-<block>-<check>` in hexadecimal, such as `3f9a1c2b-e217697277a3b278a25daec74e8c5c58-1d6d`; the
+/// block is encrypted, so that nobody reads the volume from it. [`Mint`] makes receipts and reads their texts. Those of
+/// moehog 0.1 have the entry's number in place of the block: `3f9a1c2b-12f-daed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Receipt {
     /// The journal that holds the entry.
     pub journal: JournalId,
-    /// The entry's number in it.
+    /// The opening of the journal that took it.
+    pub incarnation: Incarnation,
+    /// The entry's number in the journal.
     pub sequence: Sequence,
+    /// Incarnation and sequence as they are printed; 0 without an incarnation.
+    block: u128,
 }
 
 impl Receipt {
+    /// A receipt as moehog 0.1 gave it.
+    #[must_use]
+    pub fn plain(journal: JournalId, sequence: Sequence) -> Self {
+        Self { journal, incarnation: Incarnation::NONE, sequence, block: 0 }
+    }
+
+    /// What the UUIDs of the entry's events are made from. It tells the volume: nobody outside is shown it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        if self.incarnation == Incarnation::NONE {
+            return self.to_string();
+        }
+        format!("{:016x}-{:x}", self.incarnation.0, self.sequence)
+    }
+
     fn check(&self) -> u16 {
-        let mut bytes = [0; 12];
-        bytes[..4].copy_from_slice(&self.journal.0.to_be_bytes());
-        bytes[4..].copy_from_slice(&self.sequence.to_be_bytes());
-        (crc32c::crc32c(&bytes) & 0xffff) as u16
+        let mut bytes = [0; 20];
+        let (journal, rest) = bytes.split_at_mut(4);
+        journal.copy_from_slice(&self.journal.0.to_be_bytes());
+        let length = if self.incarnation == Incarnation::NONE {
+            rest[..8].copy_from_slice(&self.sequence.to_be_bytes());
+            12
+        } else {
+            rest.copy_from_slice(&self.block.to_be_bytes());
+            20
+        };
+        (crc32c::crc32c(&bytes[..length]) & 0xffff) as u16
     }
 }
 
 impl fmt::Display for Receipt {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // in one piece, so that `to_string` allocates once
-        let mut text = [0; 30];
+        let mut text = [0; MAX_TEXT_BYTES];
         let mut rest = &mut text[..];
-        write!(rest, "{:08x}-{:x}-{:04x}", self.journal.0, self.sequence, self.check()).map_err(|_| fmt::Error)?;
-        let length = 30 - rest.len();
+        let (journal, check) = (self.journal, self.check());
+        let written = if self.incarnation == Incarnation::NONE {
+            write!(rest, "{journal}-{:x}-{check:04x}", self.sequence)
+        } else {
+            write!(rest, "{journal}-{:032x}-{check:04x}", self.block)
+        };
+        written.map_err(|_| fmt::Error)?;
+        let length = MAX_TEXT_BYTES - rest.len();
         formatter.write_str(str::from_utf8(&text[..length]).map_err(|_| fmt::Error)?)
-    }
-}
-
-/// Why a text is not a receipt.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum ParseReceiptError {
-    /// Not `<journal>-<sequence>-<check>` in hexadecimal.
-    #[error("not a receipt: expected three hexadecimal parts such as 3f9a1c2b-12f-a07c")]
-    Shape,
-    /// The check digits do not fit the rest.
-    #[error("receipt is mistyped: its last four digits do not fit the rest")]
-    Check,
-}
-
-impl FromStr for Receipt {
-    type Err = ParseReceiptError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut parts = text.trim().splitn(3, '-');
-        let mut part = || parts.next().filter(|part| !part.starts_with('+')).ok_or(ParseReceiptError::Shape);
-        let (journal, sequence, check) = (part()?, part()?, part()?);
-        let journal = u32::from_str_radix(journal, 16).map_err(|_| ParseReceiptError::Shape)?;
-        let sequence = u64::from_str_radix(sequence, 16).map_err(|_| ParseReceiptError::Shape)?;
-        let check = u16::from_str_radix(check, 16).map_err(|_| ParseReceiptError::Shape)?;
-        let receipt = Self { journal: JournalId(journal), sequence };
-        if receipt.check() == check { Ok(receipt) } else { Err(ParseReceiptError::Check) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_receipt_survives_its_text_and_a_changed_digit_is_caught() {
-        let receipt = Receipt { journal: JournalId(0x3f9a_1c2b), sequence: 303 };
-        let text = receipt.to_string();
-        assert_eq!(text.parse(), Ok(receipt));
-        for (at, old) in text.char_indices().filter(|(_, c)| *c != '-') {
-            let new = if old == '0' { '1' } else { '0' };
-            let mistyped: String = text.char_indices().map(|(i, c)| if i == at { new } else { c }).collect();
-            assert_eq!(mistyped.parse::<Receipt>(), Err(ParseReceiptError::Check), "{mistyped}");
-        }
-        assert_eq!("3f9a1c2b".parse::<Receipt>(), Err(ParseReceiptError::Shape));
     }
 }

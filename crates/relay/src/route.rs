@@ -85,8 +85,7 @@ pub(crate) async fn hand_on(journal: Arc<dyn Journal>, parcels: Vec<Parcel>) -> 
 
 /// Reads an entry whose bytes are still there.
 async fn read(journal: &dyn Journal, sequence: Sequence) -> Result<Option<Entry>, ReadError> {
-    let receipt = Receipt { journal: journal.id(), sequence };
-    Ok(journal.get(receipt).await?.filter(|entry| !entry.body.is_empty()))
+    Ok(journal.get(journal.receipt_of(sequence)).await?.filter(|entry| !entry.body.is_empty()))
 }
 
 /// The entry by which a parcel is handed on.

@@ -31,7 +31,8 @@ pub(super) struct Page {
 
 /// Dead letters, newest first.
 pub(super) async fn list(State(admin): State<Admin>, Query(list): Query<List>) -> Result<Json<Page>, Failure> {
-    let before = list.before.map(|before| receipt(&before)).transpose()?.map_or(0, |receipt| receipt.sequence);
+    let before = list.before.map(|before| receipt(&*admin.journal, &before)).transpose()?;
+    let before = before.map_or(0, |receipt| receipt.sequence);
     let limit = list.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
     let letters = admin.journal.dead_letters(DeadLetterQuery { source: list.source, before, limit }).await?;
     let next = letters.last().filter(|_| letters.len() >= limit).map(|last| last.receipt.to_string());

@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, State},
 };
 use http::StatusCode;
-use moehog_journal::{Crashed, Entry};
+use moehog_journal::{Crashed, Entry, Journal};
 use moehog_proto::{
     ParseReceiptError, Receipt,
     event::TraceContext,
@@ -15,7 +15,7 @@ use moehog_proto::{
 };
 use uuid::Uuid;
 
-use super::{Admin, Failure, view::EntryView};
+use super::{Admin, Failure, OTHER_JOURNAL, view::EntryView};
 
 /// Longest wait for the events that the mapping makes of a webhook now.
 const MAP_DEADLINE: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ pub(super) async fn show(State(admin): State<Admin>, Path(text): Path<String>) -
         Ok(uuid) => Some(holder(&admin, uuid).await?),
         Err(_) => None,
     };
-    let receipt = found.map_or_else(|| receipt(&text), Ok)?;
+    let receipt = found.map_or_else(|| receipt(&*admin.journal, &text), Ok)?;
     let Some(entry) = admin.journal.get(receipt).await? else {
         return Err(Failure {
             status: StatusCode::NOT_FOUND,
@@ -69,10 +69,12 @@ async fn map(admin: &Admin, entry: &Entry) -> Option<TransformedWebhook> {
     answer.ok()?.into_inner().webhooks.into_iter().next()
 }
 
-pub(super) fn receipt(text: &str) -> Result<Receipt, Failure> {
-    text.parse().map_err(|error: ParseReceiptError| Failure {
-        status: StatusCode::BAD_REQUEST,
-        error: "malformed_receipt",
-        message: error.to_string(),
+pub(super) fn receipt(journal: &dyn Journal, text: &str) -> Result<Receipt, Failure> {
+    journal.receipt(text).map_err(|error| {
+        let (status, code) = match &error {
+            ParseReceiptError::Shape | ParseReceiptError::Check => (StatusCode::BAD_REQUEST, "malformed_receipt"),
+            ParseReceiptError::OtherJournal { .. } => (StatusCode::NOT_FOUND, OTHER_JOURNAL),
+        };
+        Failure { status, error: code, message: error.to_string() }
     })
 }

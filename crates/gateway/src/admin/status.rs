@@ -44,7 +44,7 @@ struct JournalView {
 impl JournalView {
     fn new(id: moehog_proto::JournalId, stats: &Stats) -> Self {
         Self {
-            id: format!("{:08x}", id.0),
+            id: id.to_string(),
             used_bytes: stats.used_bytes,
             budget_bytes: stats.budget_bytes,
             segments: stats.segments,

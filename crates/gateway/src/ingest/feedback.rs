@@ -281,7 +281,7 @@ async fn followed(journal: &dyn Journal, settled: &Progress) -> Option<Book> {
     let receipts: BTreeSet<_> = handed.into_iter().map(|event| event.routed_to).collect();
     let mut all = Progress { events: here, ..Progress::default() };
     for receipt in receipts {
-        let mut watch = journal.watch(receipt.parse().ok()?).await.ok()??;
+        let mut watch = journal.watch(journal.receipt(&receipt).ok()?).await.ok()??;
         all.events.extend_from_slice(&watch.settled().await.progress.events);
     }
     Some(moehog_journal::count(&all).0)

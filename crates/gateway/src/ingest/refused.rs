@@ -114,7 +114,7 @@ mod tests {
     }
 
     fn receipt(sequence: u64) -> Receipt {
-        Receipt { journal: JournalId(1), sequence }
+        Receipt::plain(JournalId(1), sequence)
     }
 
     fn fault() -> Arc<BodyFault> {

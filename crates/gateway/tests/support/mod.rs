@@ -12,7 +12,6 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
 use moehog_gateway::{Destination, Feedback, Http, Ingest, Source};
 use moehog_journal::{Entry, Journal, ReadLimit, memory::Memory};
-use moehog_proto::Receipt;
 use moehog_runtime::Secret;
 use serde::Deserialize;
 use serde_json::Value;
@@ -83,9 +82,10 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    pub(crate) fn receipt(&self) -> Receipt {
+    /// The receipt's text.
+    pub(crate) fn receipt(&self) -> &str {
         assert_eq!(self.status, StatusCode::OK, "{}", self.json);
-        self.json["receipt"].as_str().unwrap().parse().unwrap()
+        self.json["receipt"].as_str().unwrap()
     }
 
     /// A refusal's status and code.
@@ -116,7 +116,7 @@ impl Gateway {
 
     /// The entry of an answered webhook.
     pub(crate) async fn entry(&self, reply: &Reply) -> Entry {
-        self.journal.get(reply.receipt()).await.unwrap().unwrap()
+        self.journal.get(self.journal.receipt(reply.receipt()).unwrap()).await.unwrap().unwrap()
     }
 
     /// All entries of a lane.

@@ -74,8 +74,5 @@ pub(crate) async fn a_transform_under_way_when_the_process_died_is_told(store: &
     let journal = store.open().await;
     let claim = journal.claim("s").await.unwrap();
     assert_eq!(crashed(&read(&claim, "d").await), [Crashed::default(), alone, together, together]);
-    assert_eq!(
-        journal.get(Receipt { journal: journal.id(), sequence: numbers[1] }).await.unwrap().unwrap().crashed,
-        alone
-    );
+    assert_eq!(journal.get(journal.receipt_of(numbers[1])).await.unwrap().unwrap().crashed, alone);
 }

@@ -1,3 +1,5 @@
+use moehog_proto::{JournalId, ParseReceiptError};
+
 use crate::ReadError;
 
 use super::*;
@@ -108,6 +110,23 @@ pub(crate) async fn an_events_uuid_finds_the_entries_that_hold_it(store: &mut dy
     assert_eq!(journal.find(uuid(7)).await.unwrap(), [receipts[6]], "after it was opened again");
 }
 
+pub(crate) async fn a_receipt_is_read_from_its_text_and_another_journals_is_told(store: &mut dyn Store) {
+    let journal = store.open().await;
+    let receipt = append(&journal, "a", "d", "one").await;
+    let text = receipt.to_string();
+    assert_eq!((journal.receipt(&text), journal.receipt_of(receipt.sequence)), (Ok(receipt), receipt));
+    assert_eq!(journal.receipt("one"), Err(ParseReceiptError::Shape));
+    let other = JournalId(!journal.id().0);
+    let elsewhere = Receipt::plain(other, receipt.sequence).to_string();
+    assert_eq!(journal.receipt(&elsewhere), Err(ParseReceiptError::OtherJournal { journal: other }));
+    drop(journal);
+
+    store.kill().await;
+    let journal = store.open().await;
+    let found = journal.get(journal.receipt(&text).unwrap()).await.unwrap().unwrap();
+    assert_eq!((found.receipt, found.body, found.receipt.to_string()), (receipt, "one".into(), text));
+}
+
 pub(crate) async fn a_receipt_finds_its_entry_and_no_other(store: &mut dyn Store) {
     let journal = store.open().await;
     let receipts = [append(&journal, "a", "d", "one").await, append(&journal, "b", "e", "two").await];
@@ -115,9 +134,9 @@ pub(crate) async fn a_receipt_finds_its_entry_and_no_other(store: &mut dyn Store
         assert_eq!(journal.get(receipt).await.unwrap().unwrap().body, body);
     }
     for sequence in [0, receipts[1].sequence + 1, Sequence::MAX] {
-        assert!(journal.get(Receipt { sequence, ..receipts[0] }).await.unwrap().is_none(), "{sequence}");
+        assert!(journal.get(journal.receipt_of(sequence)).await.unwrap().is_none(), "{sequence}");
     }
-    let other = Receipt { journal: moehog_proto::JournalId(!journal.id().0), ..receipts[0] };
+    let other = Receipt::plain(JournalId(!journal.id().0), receipts[0].sequence);
     assert!(matches!(journal.get(other).await, Err(ReadError::OtherJournal { receipt }) if receipt == other));
 
     // Settled, it is still found, with what became of its events.

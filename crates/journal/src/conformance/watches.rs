@@ -69,9 +69,9 @@ pub(crate) async fn a_watch_of_a_receipt_begins_with_what_is_stored(store: &mut 
         let known = at_once(watch.settled()).unwrap();
         assert_eq!(*known.progress, progress(&[EventState::Delivered, EventState::Dead]));
     }
-    let unknown = Receipt { sequence: receipt.sequence + 9, ..receipt };
+    let unknown = journal.receipt_of(receipt.sequence + 9);
     assert!(journal.watch(unknown).await.unwrap().is_none());
-    let other = Receipt { journal: JournalId(!journal.id().0), ..receipt };
+    let other = Receipt::plain(JournalId(!journal.id().0), receipt.sequence);
     assert!(matches!(journal.watch(other).await, Err(ReadError::OtherJournal { .. })));
 }
 

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use moehog_proto::{JournalId, Receipt, Sequence};
+use moehog_proto::{Incarnation, JournalId, Mint, Receipt, Sequence};
 use moehog_runtime::chain;
 use parking_lot::Mutex;
 
@@ -62,6 +62,7 @@ pub struct Log {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) config: Config,
     pub(super) id: JournalId,
+    pub(super) mint: Mint,
     /// The buffer of the group being written.
     pub(super) appender: Mutex<Vec<u8>>,
     pub(super) maintainer: Mutex<()>,
@@ -156,7 +157,7 @@ impl Log {
     }
 
     pub(super) fn receipt(&self, sequence: Sequence) -> Receipt {
-        Receipt { journal: self.id, sequence }
+        self.mint.receipt(Incarnation::NONE, sequence)
     }
 
     /// Milliseconds since the epoch before which a thing kept for `retention` is to go.

@@ -210,7 +210,7 @@ impl Log {
 
     fn tell(&self, what: &str, result: io::Result<()>) {
         if let Err(error) = result {
-            tracing::warn!(error = %chain(&error), journal = ?self.id, what, "maintenance is tried again later");
+            tracing::warn!(error = %chain(&error), journal = %self.id, what, "maintenance is tried again later");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io, sync::Arc};
 
-use moehog_proto::{JournalId, Sequence};
+use moehog_proto::{JournalId, Mint, Sequence};
 use moehog_runtime::chain;
 use parking_lot::Mutex;
 
@@ -65,6 +65,7 @@ impl Log {
         read_carried(&*disk, &names, &mut state)?;
         let mut log = Self {
             id,
+            mint: Mint::new(id, [0; 16]),
             appender: Mutex::new(Vec::new()),
             maintainer: Mutex::new(()),
             recorder: Mutex::new(Vec::new()),

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use moehog_proto::{
-    JournalId, Receipt, Sequence,
+    Receipt, Sequence,
     journal::{Book, EntryHeader, EventState, Progress},
 };
 use prost::Message;
@@ -19,7 +19,7 @@ use crate::{
     Record, RecordError, Stats, Ticket, count, journal::holds,
 };
 
-use super::Appends;
+use super::{Appends, Life};
 
 /// Dead letters in a page when the query names no limit.
 const PAGE: usize = 100;
@@ -215,19 +215,12 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn read(
-        &self,
-        journal: JournalId,
-        source: &str,
-        destination: &str,
-        from: Sequence,
-        limit: ReadLimit,
-    ) -> Batch {
+    pub(super) fn read(&self, life: &Life, source: &str, destination: &str, from: Sequence, limit: ReadLimit) -> Batch {
         let mut batch = Batch { entries: Vec::new(), next: from.max(self.last + 1) };
         let mut bytes = 0;
         let lane = self.lanes.get(&(source.to_owned(), destination.to_owned()));
         for sequence in lane.into_iter().flat_map(|lane| lane.range(from..)) {
-            let Some(entry) = self.entry(journal, *sequence) else { continue };
+            let Some(entry) = self.entry(life, *sequence) else { continue };
             bytes += entry.body.len();
             let fits = batch.entries.len() < limit.max_entries.get() && bytes <= limit.max_bytes;
             if !batch.entries.is_empty() && !fits {
@@ -281,10 +274,10 @@ impl Store {
         self.lanes.iter().filter_map(stats).collect()
     }
 
-    pub(super) fn entry(&self, journal: JournalId, sequence: Sequence) -> Option<Entry> {
+    pub(super) fn entry(&self, life: &Life, sequence: Sequence) -> Option<Entry> {
         let stored = self.entries.get(&sequence)?;
         Some(Entry {
-            receipt: Receipt { journal, sequence },
+            receipt: life.receipt(sequence),
             header: stored.header.clone(),
             body: stored.body.clone(),
             progress: stored.progress.clone(),
@@ -293,13 +286,13 @@ impl Store {
         })
     }
 
-    pub(super) fn find(&self, journal: JournalId, uuid: &[u8; 16]) -> Vec<Receipt> {
+    pub(super) fn find(&self, life: &Life, uuid: &[u8; 16]) -> Vec<Receipt> {
         let holding = |stored: &Stored| stored.progress.as_ref().is_some_and(|it| holds(it, uuid));
         let entries = self.entries.iter().rev().filter(|(_, stored)| holding(stored));
-        entries.map(|(sequence, _)| Receipt { journal, sequence: *sequence }).collect()
+        entries.map(|(sequence, _)| life.receipt(*sequence)).collect()
     }
 
-    pub(super) fn dead_letters(&self, journal: JournalId, query: &DeadLetterQuery) -> Vec<DeadLetter> {
+    pub(super) fn dead_letters(&self, life: &Life, query: &DeadLetterQuery) -> Vec<DeadLetter> {
         let before = if query.before == 0 { Sequence::MAX } else { query.before };
         let limit = if query.limit == 0 { PAGE } else { query.limit };
         let mut letters = Vec::new();
@@ -314,7 +307,7 @@ impl Store {
             for event in progress.events.iter().filter(|event| event.state() == EventState::Dead) {
                 let attempt = (event.attempt as usize).checked_sub(1).and_then(|at| progress.attempts.get(at));
                 letters.push(DeadLetter {
-                    receipt: Receipt { journal, sequence: *sequence },
+                    receipt: life.receipt(*sequence),
                     header: stored.header.clone(),
                     event: event.clone(),
                     answer: attempt.cloned(),

@@ -77,11 +77,20 @@ async fn settled_webhooks_give_way_and_unsettled_ones_do_not() {
     let claim = journal.claim("s").await.unwrap();
     claim.record(vec![Record { sequence: 2, progress: Default::default(), settled: true }]).await.unwrap();
     assert_eq!(journal.append(size, soon()).await.unwrap().sequence, 4);
-    let kept = |sequence| journal.get(Receipt { journal: journal.id(), sequence });
+    let kept = |sequence| journal.get(journal.receipt_of(sequence));
     assert!(kept(1).await.unwrap().is_some());
     assert!(kept(2).await.unwrap().is_none());
     assert_eq!(journal.recount().await.unwrap(), journal.stats().ledger);
     assert_eq!(journal.stats().ledger.book.taken, 4);
+}
+
+#[tokio::test]
+async fn a_receipt_of_another_life_is_told() {
+    let journal = Memory::new();
+    let receipt = journal.append(webhook("a"), soon()).await.unwrap();
+    let other = Receipt::plain(journal.id(), receipt.sequence);
+    assert!(matches!(journal.get(other).await, Err(ReadError::OtherLife { receipt }) if receipt == other));
+    assert!(matches!(journal.watch(other).await, Err(ReadError::OtherLife { receipt }) if receipt == other));
 }
 
 mod conformance {

@@ -14,7 +14,7 @@ pub(crate) fn found(log: &Log) -> String {
     let ledger = log.stats().ledger;
     assert_eq!(log.recount().expect("a recount"), ledger, "the books close");
     let book = ledger.book;
-    line(&mut text, &format!("journal {:08x} up to {}", log.id().0, log.durable()));
+    line(&mut text, &format!("journal {} up to {}", log.id(), log.durable()));
     line(
         &mut text,
         &format!(
@@ -44,7 +44,7 @@ pub(crate) fn found(log: &Log) -> String {
         line(&mut text, &format!("lane {}/{}: waiting={waiting:?}", lane.source, lane.destination));
     }
     for sequence in 1..=log.durable() {
-        match log.get(Receipt { journal: log.id(), sequence }).expect("an entry") {
+        match log.get(Receipt::plain(log.id(), sequence)).expect("an entry") {
             Some(entry) => self::entry(&mut text, &entry),
             None => line(&mut text, &format!("{sequence}: gone")),
         }

@@ -51,7 +51,7 @@ impl Rig {
 
     fn read_part(&mut self, from: u64, sizes: &[usize], caught_up: bool) {
         let entry = |(index, size): (usize, &usize)| Entry {
-            receipt: Receipt { journal: JournalId(7), sequence: from + index as u64 },
+            receipt: Receipt::plain(JournalId(7), from + index as u64),
             header: EntryHeader::default(),
             body: Bytes::from(vec![b'x'; *size]),
             progress: None,
@@ -265,7 +265,7 @@ fn what_is_handed_on_is_tried_again_in_its_order_and_what_cannot_be_read_is_dead
     let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
     rig.answer_each(call, &request, 100, 2);
     let Step::Route(call, parcels) = rig.step() else { panic!("not a route") };
-    let receipt = Receipt { journal: JournalId(7), sequence: 9 };
+    let receipt = Receipt::plain(JournalId(7), 9);
     let wanted: Vec<_> =
         parcels.iter().map(|parcel| (parcel.sequence, &*parcel.destination, parcel.events.len())).collect();
     assert_eq!(wanted, [(1, "main", 2), (2, "main", 2), (3, "main", 2)]);

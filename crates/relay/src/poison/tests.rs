@@ -7,7 +7,7 @@ use super::*;
 
 fn carried(sequence: u64, bytes: usize, crashed: Crashed) -> Carried {
     let entry = Entry {
-        receipt: Receipt { journal: JournalId(7), sequence },
+        receipt: Receipt::plain(JournalId(7), sequence),
         header: EntryHeader::default(),
         body: Bytes::from(vec![b'x'; bytes]),
         progress: None,

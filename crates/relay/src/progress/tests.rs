@@ -1,12 +1,16 @@
 use moehog_journal::Crashed;
-use moehog_proto::{JournalId, Receipt, journal::EntryHeader, transformer::Mapped};
+use moehog_proto::{
+    Incarnation, JournalId, Mint, Receipt,
+    journal::{EntryHeader, Origin},
+    transformer::Mapped,
+};
 use proptest::prelude::*;
 
 use super::*;
 
 fn entry(progress: Option<Progress>) -> Entry {
     Entry {
-        receipt: Receipt { journal: JournalId(7), sequence: 3 },
+        receipt: Receipt::plain(JournalId(7), 3),
         header: EntryHeader::default(),
         body: Bytes::from_static(b"body"),
         progress,
@@ -33,6 +37,33 @@ fn answer(events: Vec<MappedEvent>) -> TransformedWebhook {
 
 fn made(position: u32, ordinal: u32, json: &str) -> MappedEvent {
     mapped(position, ordinal, Some(mapped_event::Outcome::Event(event(json))))
+}
+
+#[test]
+fn the_transformer_is_told_the_address_of_the_webhook_first_taken_and_its_receipt() {
+    let taken = Mint::new(JournalId(7), [1; 16]).receipt(Incarnation(0xabc), 3);
+    let of_0_1 = Receipt::plain(JournalId(7), 3);
+    let told = |receipt: Receipt, origin: Option<Origin>| {
+        let header = EntryHeader { received_at_ms: 5, origin, ..EntryHeader::default() };
+        let webhook = webhook_of(Entry { receipt, header, ..entry(None) }, None);
+        assert_eq!(webhook.receipt, receipt.to_string());
+        (webhook.origin_receipt, webhook.origin_shown, webhook.received_at_ms)
+    };
+    let address = "0000000000000abc-3".to_string();
+    assert_eq!(told(taken, None), (address.clone(), taken.to_string(), 5));
+    assert_eq!(told(of_0_1, None), (of_0_1.to_string(), String::new(), 5));
+    // routed or replayed since
+    let elsewhere = Mint::new(JournalId(7), [1; 16]).receipt(Incarnation(0xabc), 9);
+    for (first, expected) in
+        [(taken, (address, taken.to_string(), 5)), (of_0_1, (of_0_1.to_string(), String::new(), 5))]
+    {
+        let header = EntryHeader { received_at_ms: 5, ..EntryHeader::default() };
+        let origin = Entry { receipt: first, header, ..entry(None) }.origin();
+        assert_eq!(told(elsewhere, Some(origin.into())), expected);
+    }
+    // routed by moehog 0.1
+    let by_0_1 = Origin { receipt: of_0_1.to_string(), received_at_ms: 4, shown: String::new() };
+    assert_eq!(told(elsewhere, Some(by_0_1)), (of_0_1.to_string(), String::new(), 4));
 }
 
 #[test]

@@ -5,8 +5,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use moehog_journal::{Journal, memory::Memory};
 use moehog_proto::{
-    Receipt,
     event::Event,
     transformer::{
         Mapped, MappedEvent, Rejection, TransformRequest, TransformResponse, TransformedWebhook, TransformerService,
@@ -16,8 +16,9 @@ use moehog_proto::{
 use parking_lot::Mutex;
 use tonic::{Request, Response, Status};
 
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Mapper(pub(crate) Arc<Mutex<State>>);
+/// Its events name their webhook by its sequence, where others name the receipt: who tests has no key.
+#[derive(Debug, Clone)]
+pub(crate) struct Mapper(pub(crate) Arc<Mutex<State>>, Arc<Memory>);
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -37,7 +38,7 @@ pub(crate) struct State {
 impl TransformerService for Mapper {
     async fn transform(&self, request: Request<TransformRequest>) -> Result<Response<TransformResponse>, Status> {
         let request = request.into_inner();
-        self.0.lock().calls.push(request.webhooks.iter().map(sequence).collect());
+        self.0.lock().calls.push(request.webhooks.iter().map(|webhook| self.sequence(webhook)).collect());
         if self.0.lock().down {
             return Err(Status::unavailable("connection reset"));
         }
@@ -82,6 +83,14 @@ impl TransformerService for Mapper {
 }
 
 impl Mapper {
+    pub(crate) fn new(journal: Arc<Memory>) -> Self {
+        Self(Arc::default(), journal)
+    }
+
+    fn sequence(&self, webhook: &Webhook) -> u64 {
+        self.1.receipt(&webhook.receipt).unwrap().sequence
+    }
+
     fn map(&self, webhook: &Webhook) -> Answer {
         let body = text(webhook);
         if body.contains("@reject") {
@@ -98,43 +107,40 @@ impl Mapper {
                 "!filter" => Outcome::Filtered("rule 1".into()),
                 "!duplicate" => Outcome::Duplicate(true),
                 "!dead" => Outcome::Dead(rejection()),
-                line => Outcome::Event(make(webhook, position, line, state.revision, &padding)),
+                line => Outcome::Event(self.make(webhook, position, line, state.revision, &padding)),
             };
             MappedEvent { position, ordinal: 0, outcome: Some(outcome) }
         };
         Answer::Mapped(Mapped { events: events.map(event).collect() })
     }
-}
 
-fn make(webhook: &Webhook, position: u32, line: &str, revision: u32, padding: &str) -> Event {
-    let (person, number) = line.split_once(" uuid=").unwrap_or((line, ""));
-    let (person, destinations) = person.split_once(" >").unwrap_or((person, ""));
-    let destination = destinations.split(',').nth(revision as usize).unwrap_or_default();
-    let number = number.parse().unwrap_or((u128::from(origin(webhook)) << 64) | u128::from(position));
-    let json = format!(
-        "{{\"person\":\"{person}\",\"at\":\"{}/{position}\",\"revision\":{revision}{padding}}}",
-        webhook.receipt
-    );
-    Event {
-        position,
-        ordinal: 0,
-        uuid: number.to_be_bytes().to_vec().into(),
-        distinct_id: person.into(),
-        name: "seen".into(),
-        trace: webhook.trace.clone(),
-        json: json.into(),
-        receipt: webhook.receipt.clone(),
-        destination: destination.into(),
+    fn make(&self, webhook: &Webhook, position: u32, line: &str, revision: u32, padding: &str) -> Event {
+        let (person, number) = line.split_once(" uuid=").unwrap_or((line, ""));
+        let (person, destinations) = person.split_once(" >").unwrap_or((person, ""));
+        let destination = destinations.split(',').nth(revision as usize).unwrap_or_default();
+        let number = number.parse().unwrap_or((u128::from(origin(webhook)) << 64) | u128::from(position));
+        let json = format!(
+            "{{\"person\":\"{person}\",\"at\":\"{}/{position}\",\"revision\":{revision}{padding}}}",
+            webhook.receipt
+        );
+        Event {
+            position,
+            ordinal: 0,
+            uuid: number.to_be_bytes().to_vec().into(),
+            distinct_id: person.into(),
+            name: "seen".into(),
+            trace: webhook.trace.clone(),
+            json: json.into(),
+            receipt: self.sequence(webhook).to_string(),
+            destination: destination.into(),
+        }
     }
 }
 
 /// Sequence of the webhook first taken.
 fn origin(webhook: &Webhook) -> u64 {
-    webhook.origin_receipt.parse::<Receipt>().map_or(sequence(webhook), |receipt| receipt.sequence)
-}
-
-pub(crate) fn sequence(webhook: &Webhook) -> u64 {
-    webhook.receipt.parse::<Receipt>().unwrap().sequence
+    let (_incarnation, sequence) = webhook.origin_receipt.split_once('-').unwrap();
+    u64::from_str_radix(sequence, 16).unwrap()
 }
 
 fn text(webhook: &Webhook) -> String {

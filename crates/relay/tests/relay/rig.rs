@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use moehog_journal::{Journal, NewEntry, memory::Memory};
-use moehog_proto::{
-    Receipt,
-    journal::{EntryHeader, EventOutcome, Kind, Progress},
-};
+use moehog_proto::journal::{EntryHeader, EventOutcome, Kind, Progress};
 use moehog_relay::{Config, Relay, Status};
 use moehog_transport::{Link, Replicas};
 use tokio::{
@@ -46,9 +43,13 @@ impl Rig {
     }
 
     pub(crate) fn with(config: Config) -> Self {
-        let journal = Arc::new(Memory::new());
-        let sink = Sink::new(journal.clone());
-        Self { journal, sink, mapper: Mapper::default(), config, deliveries: Replicas::one(), running: None }
+        Self::over(Memory::new(), config)
+    }
+
+    pub(crate) fn over(journal: Memory, config: Config) -> Self {
+        let journal = Arc::new(journal);
+        let (sink, mapper) = (Sink::new(journal.clone()), Mapper::new(journal.clone()));
+        Self { journal, sink, mapper, config, deliveries: Replicas::one(), running: None }
     }
 
     /// A rig whose relay runs.
@@ -157,8 +158,7 @@ impl Rig {
     }
 
     pub(crate) async fn progress(&self, sequence: u64) -> Progress {
-        let receipt = Receipt { journal: self.journal.id(), sequence };
-        self.journal.get(receipt).await.unwrap().unwrap().progress.unwrap_or_default()
+        self.journal.get(self.journal.receipt_of(sequence)).await.unwrap().unwrap().progress.unwrap_or_default()
     }
 
     pub(crate) async fn outcome(&self, sequence: u64, position: u32) -> EventOutcome {

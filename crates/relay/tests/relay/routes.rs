@@ -3,18 +3,16 @@
 use std::{collections::HashSet, time::Duration};
 
 use moehog_journal::{
-    Journal,
+    FirstTaken, Journal,
     memory::{Appends, Memory},
 };
-use moehog_proto::{
-    Receipt,
-    journal::{EventOutcome, EventState, Kind},
-};
+use moehog_proto::journal::{EventOutcome, EventState, Kind};
+use moehog_relay::Config;
 use tokio::time::Instant;
 
 use crate::{
     rig::{Rig, webhook},
-    sink::{Plan, Sink, delivered, hold, retry},
+    sink::{Plan, delivered, hold, retry},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -35,7 +33,7 @@ impl Rig {
 
     async fn handed_to(&self, outcome: &EventOutcome) -> moehog_journal::Entry {
         assert_eq!((outcome.state(), outcome.reason.as_str()), (EventState::Filtered, "routed"), "{outcome:?}");
-        let receipt: Receipt = outcome.routed_to.parse().unwrap();
+        let receipt = self.journal.receipt(&outcome.routed_to).unwrap();
         self.journal.get(receipt).await.unwrap().unwrap()
     }
 }
@@ -52,8 +50,10 @@ async fn each_event_goes_to_the_destination_of_its_rule_and_the_others_to_the_fi
     assert_eq!((events[2].state(), events[3].state()), (EventState::Filtered, EventState::Dead));
     assert_eq!(events[0].routed_to, events[5].routed_to, "one entry a destination");
     let entry = rig.handed_to(&events[0]).await;
-    let origin = Receipt { journal: rig.journal.id(), sequence };
-    assert_eq!((entry.origin().address, entry.header.kind()), (origin.to_string(), Kind::Routed));
+    let first = rig.journal.receipt_of(sequence);
+    let origin =
+        FirstTaken { address: first.address(), shown: first.to_string(), received_at_ms: entry.header.received_at_ms };
+    assert_eq!((entry.origin(), entry.header.kind()), (origin, Kind::Routed));
     assert_eq!((entry.header.destination.as_str(), entry.settled), ("eu", true));
     let outcomes = entry.progress.unwrap().events;
     let states: Vec<_> = outcomes.iter().map(|event| (event.position, event.state())).collect();
@@ -188,9 +188,7 @@ async fn what_cannot_be_appended_is_handed_on_later() {
 /// Webhooks that wait for their mapping may fill a journal, and each needs room in it to be handed on.
 #[tokio::test(start_paused = true)]
 async fn a_journal_that_is_full_of_what_is_to_be_routed_empties_itself() {
-    let mut rig = Rig::new();
-    rig.journal = std::sync::Arc::new(Memory::with_budget(200_000));
-    rig.sink = Sink::new(rig.journal.clone());
+    let mut rig = Rig::over(Memory::with_budget(200_000), Config::default());
     let mut taken = 0;
     loop {
         // a large one finds no room where the small one behind it does

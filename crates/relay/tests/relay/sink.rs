@@ -14,7 +14,6 @@ use std::{
 use bytes::Bytes;
 use moehog_journal::{Journal, memory::Memory};
 use moehog_proto::{
-    Receipt,
     delivery::{
         Answer, DeliverRequest, DeliverResponse, Delivered, DeliveryService, EventVerdict, Hold, Load, Rejected, Retry,
         Verdict,
@@ -117,7 +116,7 @@ impl Plan {
 }
 
 pub(crate) fn at(event: &Event) -> At {
-    (event.receipt.parse::<Receipt>().unwrap().sequence, event.position)
+    (event.receipt.parse().unwrap(), event.position)
 }
 
 impl Sink {
@@ -142,7 +141,7 @@ impl Sink {
 
     pub(crate) async fn outcome(&self, (sequence, position): At) -> Option<EventOutcome> {
         let journal = &self.0.journal;
-        let entry = journal.get(Receipt { journal: journal.id(), sequence }).await.unwrap().unwrap();
+        let entry = journal.get(journal.receipt_of(sequence)).await.unwrap().unwrap();
         entry.progress?.events.into_iter().find(|event| event.position == position)
     }
 

@@ -109,9 +109,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "proto: the check digits of a receipt are compared",
-        file: "crates/proto/src/receipt.rs",
-        old: "if receipt.check() == check {",
-        new: "if receipt.check() == check || check != 0 {",
+        file: "crates/proto/src/receipt/mint.rs",
+        old: "if receipt.check() != check {",
+        new: "if receipt.check() != check && check == 0 {",
         package: "moehog-proto",
         test: &["receipt"],
     },

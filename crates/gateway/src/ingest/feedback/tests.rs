@@ -144,7 +144,7 @@ async fn only_some_answers_wait_at_once_and_each_gives_its_turn_back() {
     assert!(plan(None).is_some());
     // an answer gives its turn back when it is given
     let listening = Listening { wait: second.unwrap(), watch: None };
-    let receipt = Receipt { journal: journal.id(), sequence: 1 };
+    let receipt = journal.receipt_of(1);
     assert!(matches!(feedback.said(&journal, Instant::now(), receipt, Some(listening)).await, Said::Taken));
     let (third, fourth) = (plan(None), plan(None));
     assert!(third.is_some() && fourth.is_some());

@@ -1,6 +1,6 @@
 //! How the process ends in a history, and what must be there when the next one begins.
 
-use moehog_proto::{Receipt, Sequence};
+use moehog_proto::Sequence;
 use rand::Rng;
 
 use crate::{
@@ -113,8 +113,7 @@ impl History {
             let read: Vec<_> = waiting.iter().map(|entry| (entry.sequence(), &entry.header.idempotency_key)).collect();
             format!("after {death:?}: {read:?}, files {:?}", history.disk.files())
         });
-        let journal = log.id();
-        let get = |sequence: Sequence| log.get(Receipt { journal, sequence }).expect("readable");
+        let get = |sequence: Sequence| log.get(log.receipt(sequence)).expect("readable");
         // a full disk takes what is settled sooner
         self.model.keeps_from_ms = match self.profile.roomy && !self.coverage.contains_key("full disk") {
             true => self.now_ms() - i64::try_from(self.config.retention.as_millis()).expect("small"),
