@@ -106,12 +106,13 @@ mod tests {
     #[test]
     fn the_table_has_a_line_a_dead_letter_with_its_reason() {
         let letter = json!({
-            "receipt": "3f9a1c2b-12f-a07c", "received_at": "2026-11-24T10:00:00Z", "source": "capture",
+            "receipt": "3f9a1c2b-e217697277a3b278a25daec74e8c5c58-1d6d", "received_at": "2026-11-24T10:00:00Z", "source": "capture",
             "destination": "default", "position": 3, "reason": "rejected", "detail": "event submitted without a distinct_id",
         });
         let table = table(&[letter]);
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0].find("RECEIVED"), lines[1].find("2026-11-24"), "{table}");
         assert!(lines[1].ends_with("#3     rejected: event submitted without a distinct_id"), "{table}");
     }
 }

@@ -56,7 +56,7 @@ pub(crate) enum AskError {
     Strange { base: Url, status: StatusCode },
     /// It says why not.
     #[error("{message}")]
-    Refused { status: StatusCode, message: String },
+    Refused { status: StatusCode, error: String, message: String },
 }
 
 impl AskError {
@@ -66,6 +66,18 @@ impl AskError {
             Self::Lookup { .. } | Self::Nobody | Self::NoAnswer { .. } => true,
             Self::Strange { .. } => false,
             Self::Refused { status, .. } => *status == StatusCode::NOT_FOUND || status.is_server_error(),
+        }
+    }
+
+    /// How much it says of a receipt, to be compared: the gateway that did not answer may be the one that knows, the one whose
+    /// journal the receipt is of knows more than the others, and one of moehog 0.1 cannot read the receipts of a newer one.
+    fn knows(&self) -> u8 {
+        match self {
+            Self::Nobody | Self::Lookup { .. } => 0,
+            Self::Refused { error, .. } if error == "malformed_receipt" => 1,
+            Self::Refused { error, .. } if error == "other_journal" => 2,
+            Self::Refused { .. } | Self::Strange { .. } => 3,
+            Self::NoAnswer { .. } => 4,
         }
     }
 }
@@ -103,16 +115,7 @@ impl Gateways {
 
     /// A webhook, and the gateway that knows it: each knows only those that it took.
     pub(crate) async fn entry(&self, receipt: &str) -> Result<(Gateway, Value), AskError> {
-        let mut why = None;
-        for gateway in self.all().await? {
-            match gateway.get(&["api", "receipts", receipt], &[]).await {
-                Ok(entry) => return Ok((gateway, entry)),
-                // one that did not answer may be the one that knows
-                Err(error) if matches!(error, AskError::NoAnswer { .. }) || why.is_none() => why = Some(error),
-                Err(_unknown_here_too) => {}
-            }
-        }
-        Err(why.unwrap_or(AskError::Nobody))
+        find_entry(self.all().await?, receipt).await
     }
 }
 
@@ -137,11 +140,26 @@ impl Gateway {
         let status = answer.status();
         let Ok(body) = answer.json::<Value>().await else { return Err(AskError::Strange { base, status }) };
         if !status.is_success() {
-            let message = body.get("message").and_then(Value::as_str).unwrap_or("the gateway refused").to_string();
-            return Err(AskError::Refused { status, message });
+            let text =
+                |field, otherwise: &str| body.get(field).and_then(Value::as_str).unwrap_or(otherwise).to_string();
+            let (error, message) = (text("error", ""), text("message", "the gateway refused"));
+            return Err(AskError::Refused { status, error, message });
         }
         Ok(body)
     }
+}
+
+/// Asks one after the other, and fails with what the one says that knows most.
+async fn find_entry(gateways: Vec<Gateway>, receipt: &str) -> Result<(Gateway, Value), AskError> {
+    let mut why = AskError::Nobody;
+    for gateway in gateways {
+        match gateway.get(&["api", "receipts", receipt], &[]).await {
+            Ok(entry) => return Ok((gateway, entry)),
+            Err(error) if error.knows() > why.knows() => why = error,
+            Err(_knows_no_more) => {}
+        }
+    }
+    Err(why)
 }
 
 /// A client that shows nothing of itself yet.
@@ -155,4 +173,62 @@ pub(crate) fn secret(text: Option<&str>, file: Option<&Path>) -> anyhow::Result<
     let Some(file) = file else { return Ok(text.map(|text| text.to_string().into())) };
     let secret = Secret::read(file).with_context(|| format!("read the token in {}", file.display()));
     Ok(Some(secret.context(Exit::Configuration)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::{Json, Router, routing::get};
+    use serde_json::json;
+
+    use super::*;
+
+    /// A gateway that says this of every receipt.
+    async fn saying(status: u16, answer: Value) -> Gateway {
+        let status = StatusCode::from_u16(status).unwrap();
+        let routes = Router::new().route("/api/receipts/{receipt}", get(move || async move { (status, Json(answer)) }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        at(address)
+    }
+
+    fn at(address: SocketAddr) -> Gateway {
+        let client = client().no_proxy().build().unwrap();
+        Gateway { client, base: format!("http://{address}").parse().unwrap(), token: None }
+    }
+
+    async fn other_journal() -> Gateway {
+        saying(404, json!({"error": "other_journal", "message": "ask the others"})).await
+    }
+
+    async fn failure(gateways: Vec<Gateway>) -> AskError {
+        find_entry(gateways, "r").await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn the_gateway_whose_journal_the_receipt_is_of_is_found_among_others() {
+        let knows = saying(200, json!({"receipt": "r"})).await;
+        let base = knows.base.clone();
+        let gateways = vec![other_journal().await, other_journal().await, knows, other_journal().await];
+        let (gateway, entry) = find_entry(gateways, "r").await.unwrap();
+        assert_eq!((gateway.base, entry), (base, json!({"receipt": "r"})));
+    }
+
+    #[tokio::test]
+    async fn where_none_knows_it_the_one_is_quoted_that_says_most() {
+        for (error, message) in [("unknown_receipt", "not kept"), ("other_life", "put back")] {
+            let own = || saying(404, json!({"error": error, "message": message}));
+            let why = failure(vec![other_journal().await, own().await, other_journal().await]).await;
+            assert!(why.to_string() == message && why.may_pass(), "{why}");
+        }
+        let of_0_1 = saying(400, json!({"error": "malformed_receipt", "message": "not a receipt"})).await;
+        assert_eq!(failure(vec![of_0_1.clone(), other_journal().await]).await.to_string(), "ask the others");
+        assert_eq!(failure(vec![of_0_1]).await.to_string(), "not a receipt");
+        let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let why = failure(vec![other_journal().await, at(gone), other_journal().await]).await;
+        assert!(matches!(why, AskError::NoAnswer { .. }), "it may be the one that knows: {why}");
+        assert!(matches!(failure(Vec::new()).await, AskError::Nobody));
+    }
 }
