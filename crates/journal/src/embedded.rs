@@ -11,9 +11,11 @@
 //! [`Log`] is the log, on the caller's thread; [`Embedded`] is the [`Journal`] over it, with a thread that commits groups
 //! and one that maintains.
 
+mod accounts;
 mod age;
 mod append;
 mod bits;
+mod blocks;
 mod commit;
 mod config;
 #[cfg(test)]
@@ -21,21 +23,27 @@ mod conformance;
 mod format;
 mod frame;
 mod health;
+mod identity;
 mod index;
 mod log;
 mod maintain;
+mod marks;
 mod open;
+mod opening;
 mod pending;
 mod read;
 mod record;
 mod records;
 mod recount;
+mod recover;
 mod reserve;
 mod rewrite;
+mod runs;
 mod seal;
 mod segment;
 #[cfg(test)]
 mod simulation;
+mod slots;
 mod state;
 #[cfg(test)]
 mod test_disk;

@@ -8,6 +8,7 @@ use std::{fmt, io, sync::Arc};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rand::Rng;
 
+pub use self::damage::Files;
 use self::{
     file::SimulatedFile,
     inode::Inode,
@@ -16,6 +17,7 @@ use self::{
 };
 use super::{Disk, File};
 
+mod damage;
 mod file;
 mod inode;
 mod lock;
@@ -125,10 +127,16 @@ impl SimulatedDisk {
         self.shared.state.lock().failures.push((call, after, times));
     }
 
+    /// Lets the read after `reads` others give back one bit turned over, once.
+    pub fn lie(&self, reads: u64) {
+        self.shared.state.lock().lies_in = Some(reads);
+    }
+
     /// Forgets planned failures and crashes that have not come yet.
     pub fn heal(&self) {
         let mut state = self.shared.state.lock();
         state.failures.clear();
+        state.lies_in = None;
         state.crash_in = None;
     }
 
@@ -194,14 +202,6 @@ impl SimulatedDisk {
     pub fn content(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.shared.state.lock();
         Some(state.inodes[state.names.get(name)?].data.clone())
-    }
-
-    /// Changes one byte of a file behind everyone's back, on the medium and for readers: damage. Does nothing beyond the
-    /// end of the file, and says so.
-    pub fn flip(&self, name: &str, offset: u64, mask: u8) -> bool {
-        let mut state = self.shared.state.lock();
-        let Some(inode) = state.names.get(name).copied() else { return false };
-        state.inodes.get_mut(&inode).is_some_and(|inode| inode.flip(offset, mask))
     }
 
     fn generation(&self) -> u64 {

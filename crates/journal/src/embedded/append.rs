@@ -2,17 +2,18 @@
 
 use std::{io, mem, time::Instant};
 
-use moehog_proto::{Receipt, Sequence, journal::EntryHeader};
+use moehog_proto::{Incarnation, Receipt, Sequence, journal::EntryHeader};
 use moehog_runtime::chain;
 use prost::Message;
 
 use super::{
     Log, Pending,
-    format::FRAMES_AT,
+    format::{FRAMES_AT, Head, Life},
     frame,
     index::{Index, LaneId, UNKNOWN},
     maintain::Freeing,
     reserve::is_full,
+    runs::Runs,
     segment::Segment,
     webhooks::Webhooks,
 };
@@ -116,7 +117,7 @@ impl Log {
             other => other?,
         }
         let (end, Some((_, webhooks))) = (run.end(), &run.segment) else { return Err(AppendError::Closed) };
-        frame::encode(&mut run.buffer, webhooks.seed, run.next, webhooks.end, |buffer| {
+        frame::begin(&mut run.buffer, webhooks.coding, (run.next, webhooks.end), |buffer| {
             entry.header.encode(buffer).unwrap_or_else(|_| unreachable!("a vector has room"));
             buffer.extend_from_slice(&entry.body);
             entry.header.encoded_len()
@@ -139,10 +140,11 @@ impl Log {
 
     /// Begins a segment for an entry of `bytes`.
     fn begin(&self, run: &mut Run<'_>, bytes: u64, room: Room) -> Result<(), AppendError> {
-        run.next = self.state.lock().next;
-        let first = run.next;
+        let head = self.head_of_new();
+        let first = head.first;
+        run.next = first;
         let webhooks =
-            self.allocate(first, (0, FRAMES_AT + bytes), room, |size| Webhooks::create(&*self.disk, first, size))?;
+            self.allocate(first, (0, FRAMES_AT + bytes), room, |size| Webhooks::create(&*self.disk, &head, size))?;
         let segment = Segment::new(Index::new(first), webhooks.clone());
         let mut state = self.state.lock();
         state.segments.insert(first, segment);
@@ -150,6 +152,16 @@ impl Log {
         drop(state);
         run.segment = Some((first, webhooks));
         Ok(())
+    }
+
+    /// Head of a segment that begins with the next sequence.
+    fn head_of_new(&self) -> Head {
+        let state = self.state.lock();
+        let first = state.next;
+        let lives = vec![Life { from: first, incarnation: self.incarnation }];
+        let mut skipped = Runs::default();
+        skipped.insert(state.accounted + 1, first - 1);
+        Head { skipped: skipped.to_pairs(), ..Head::new(first, &self.identity, lives) }
     }
 
     /// What is to be handed on leaves a segment free. What is handed on passes the limit where nothing gives way, and takes of
@@ -239,6 +251,7 @@ impl Log {
         // Given out from now on, whatever comes of the write.
         self.state.lock().next = run.next;
         let started = Instant::now();
+        finish_frames(&mut run.buffer, webhooks, &run.members);
         let written = webhooks.file.write_at(&run.buffer, webhooks.end).and_then(|()| webhooks.file.sync_data());
         metrics::synced(run.members.len(), started.elapsed());
         match written {
@@ -301,7 +314,7 @@ impl Log {
                     Some(unsettled) => *unsettled += bytes,
                     None => drop(state.unsettled.insert(header.source.clone(), bytes)),
                 }
-                Ok(self.receipt(*sequence))
+                Ok(self.mint.receipt(Incarnation(segment.webhooks.incarnation_of(*sequence)), *sequence))
             } else {
                 group[*at].fails();
                 segment.cancelled.insert(*sequence);
@@ -312,7 +325,7 @@ impl Log {
         segment.webhooks.end = end;
         // a clock that is wrong for a moment makes no webhook older, nor younger
         segment.index.newest_at_ms = now_ms;
-        state.durable = segment.index.last;
+        (state.durable, state.accounted) = (segment.index.last, segment.index.last);
         state.cancelled += cancelled.len() as u64;
         let any = !cancelled.is_empty();
         state.uncancelled.append(&mut cancelled);
@@ -331,6 +344,15 @@ impl Log {
             drop(state);
             self.note_losses();
         }
+    }
+}
+
+/// Lets each frame say which number of how many it is.
+fn finish_frames(buffer: &mut [u8], webhooks: &Webhooks, members: &[(usize, Sequence, u64)]) {
+    let starts = members.iter().map(|(_, _, offset)| (offset - webhooks.end) as usize);
+    let ends = starts.clone().skip(1).chain([buffer.len()]);
+    for (place, (start, end)) in starts.zip(ends).enumerate() {
+        frame::finish(&mut buffer[start..end], webhooks.coding, (place as u16, members.len() as u16));
     }
 }
 

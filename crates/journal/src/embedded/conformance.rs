@@ -13,7 +13,7 @@ use crate::{
 use super::{Clock, Config, Embedded};
 
 fn config() -> Config {
-    Config { segment_bytes: 16 * 1024, budget_bytes: 64 * 1024 * 1024, clock: Clock::new(|| 0), ..Config::default() }
+    Config { segment_bytes: 24 * 1024, budget_bytes: 64 * 1024 * 1024, clock: Clock::new(|| 0), ..Config::default() }
 }
 
 mod simulated {

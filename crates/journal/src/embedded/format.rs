@@ -1,37 +1,72 @@
 //! What the files hold beside frames.
 //!
-//! A file of frames begins with two copies of its head, 512 bytes apart, so that one damaged sector costs nothing. A
-//! sealed file ends with a foot and a trailer that says where the frames end. Small files (`format`, `carried`) hold
-//! their content twice.
+//! A file of frames begins with two copies of its head, so that one damaged sector or page costs nothing. A sealed file
+//! ends with a foot and a trailer that says where the frames end. The small files hold their content twice.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use bytes::Bytes;
-use moehog_proto::journal::Book;
+use moehog_proto::{Sequence, journal::Book};
 use prost::Message;
 
-use crate::disk::{Disk, File};
+use super::{
+    blocks::{COPY_AT, HEAD_SEED, block, read_all, twice, unblock},
+    frame::Coding,
+    runs::Runs,
+};
+use crate::disk::File;
 
-/// The version this binary reads and writes.
-pub(super) const VERSION: u32 = 1;
+/// The version this binary writes; it reads those before too.
+pub(super) const VERSION: u32 = 2;
+
+/// The version whose files of frames this binary reads, and appends to where they hold records. What it knew less is told
+/// at each place.
+pub(super) const VERSION_1: u32 = 1;
 
 /// Where frames begin.
-pub(super) const FRAMES_AT: u64 = 1024;
+pub(super) const FRAMES_AT: u64 = 8192;
+/// Where they began in version 1.
+pub(super) const FRAMES_AT_1: u64 = 1024;
 
-const COPY_AT: usize = 512;
-const BLOCK_HEAD: usize = 8;
+/// How far apart the copies of a head were in version 1.
+const COPY_AT_1: usize = 512;
 const TRAILER: usize = 16;
 const TRAILER_MARK: u32 = 0x6d6f_6567;
-/// Seed of what is read before a file's own id is known.
-const HEAD_SEED: u32 = 0x6865_6164;
 
 /// The file `format`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Format {
     #[prost(uint32, tag = "1")]
     pub(super) version: u32,
+    /// In version 1 all that stands here.
     #[prost(fixed32, tag = "2")]
     pub(super) journal: u32,
+    #[prost(message, optional, tag = "3")]
+    pub(super) identity: Option<Identity>,
+}
+
+/// What never changes of a journal. It stands in `format`, in every head, in `carried` and in `marks`: any of them tells it.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Identity {
+    #[prost(fixed32, tag = "1")]
+    pub(super) journal: u32,
+    /// Hides the number in a receipt; 16 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) key: Bytes,
+    /// Sequences below are of version 1, which left gaps without a word.
+    #[prost(uint64, tag = "3")]
+    pub(super) gapless_from: Sequence,
+}
+
+/// A run of sequences that one opening of the journal gave out.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Life {
+    /// The first of them; the run goes on until the next.
+    #[prost(uint64, tag = "1")]
+    pub(super) from: Sequence,
+    /// Drawn at random by that opening.
+    #[prost(fixed64, tag = "2")]
+    pub(super) incarnation: u64,
 }
 
 /// Head of a webhooks or records file.
@@ -46,6 +81,15 @@ pub(super) struct Head {
     /// Where this webhooks file replaced one that held more.
     #[prost(message, optional, tag = "3")]
     pub(super) rewritten: Option<Rewritten>,
+    /// None in a file of version 1.
+    #[prost(message, optional, tag = "4")]
+    pub(super) identity: Option<Identity>,
+    #[prost(message, repeated, tag = "5")]
+    pub(super) lives: Vec<Life>,
+    /// Runs of sequences before the first (or between those of the segment) that were given to appends that failed: they
+    /// are no webhooks, whatever may be found of them.
+    #[prost(uint64, repeated, tag = "6")]
+    pub(super) skipped: Vec<u64>,
 }
 
 /// What a rewrite left out.
@@ -93,6 +137,9 @@ pub(super) struct WebhooksFoot {
     /// Damaged entries of which not even the sequence is known.
     #[prost(uint64, tag = "7")]
     pub(super) lost: u64,
+    /// First and last of each run of sequences that were not found, and of which nothing says that they were ever synced.
+    #[prost(uint64, repeated, tag = "9")]
+    pub(super) unconfirmed: Vec<u64>,
 }
 
 /// Entries of one lane in a webhooks file.
@@ -144,6 +191,30 @@ pub(super) struct Carried {
     pub(super) dead_letters_dropped: u64,
     #[prost(uint64, tag = "5")]
     pub(super) in_flight: u64,
+    #[prost(message, optional, tag = "6")]
+    pub(super) identity: Option<Identity>,
+    /// Runs of sequences that are counted in `book`: what is in none of these and in no segment is lost.
+    #[prost(uint64, repeated, tag = "7")]
+    pub(super) sequences: Vec<u64>,
+}
+
+/// The file `marks`: what is known to be synced. Written after the sync returned, each second in which there was one.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Mark {
+    #[prost(message, optional, tag = "1")]
+    pub(super) identity: Option<Identity>,
+    /// The segment that is appended to.
+    #[prost(uint64, tag = "2")]
+    pub(super) segment: Sequence,
+    /// Every webhook up to this sequence was synced.
+    #[prost(uint64, tag = "3")]
+    pub(super) synced: Sequence,
+    /// When the last of them came, by the journal's own time; 0 where that is not known.
+    #[prost(int64, tag = "4")]
+    pub(super) at_ms: i64,
+    /// How often `carried` was written.
+    #[prost(uint64, tag = "5")]
+    pub(super) carried_turn: u64,
 }
 
 /// The file `opened`.
@@ -154,35 +225,20 @@ pub(super) struct Opened {
     pub(super) times: u32,
 }
 
-fn block(seed: u32, message: &impl Message) -> Vec<u8> {
-    let mut bytes = vec![0; BLOCK_HEAD];
-    message.encode(&mut bytes).unwrap_or_else(|_| unreachable!("a vector has room"));
-    let length = ((bytes.len() - BLOCK_HEAD) as u32).to_le_bytes();
-    bytes[..4].copy_from_slice(&length);
-    let crc = crc32c::crc32c_append(crc32c::crc32c_append(seed, &length), &bytes[BLOCK_HEAD..]);
-    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
-    bytes
-}
-
-fn unblock<M: Message + Default>(seed: u32, bytes: &[u8]) -> Option<M> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let (crc, rest) = rest.split_first_chunk::<4>()?;
-    let payload = rest.get(..u32::from_le_bytes(*length) as usize)?;
-    let expected = crc32c::crc32c_append(crc32c::crc32c_append(seed, length), payload);
-    (expected == u32::from_le_bytes(*crc)).then(|| M::decode(payload).ok()).flatten()
-}
-
-fn read_all(file: &dyn File, from: u64, until: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(until.saturating_sub(from)).unwrap_or(0)];
-    let filled = file.read_at(&mut bytes, from)?;
-    bytes.truncate(filled);
-    Ok(bytes)
-}
-
 impl Head {
     /// A head with a seed of its own.
-    pub(super) fn new(first: u64, rewritten: Option<Rewritten>) -> Self {
-        Self { seed: rand::random(), first, rewritten }
+    pub(super) fn new(first: u64, identity: &Identity, lives: Vec<Life>) -> Self {
+        let (seed, identity) = (rand::random(), Some(identity.clone()));
+        Self { seed, first, identity, lives, ..Self::default() }
+    }
+
+    /// How the frames behind it are written.
+    pub(super) fn coding(&self) -> Coding {
+        Coding { seed: self.seed, version: if self.identity.is_some() { VERSION } else { VERSION_1 } }
+    }
+
+    pub(super) fn skipped(&self) -> Runs {
+        Runs::from_pairs(&self.skipped)
     }
 
     /// The bytes before the frames.
@@ -195,11 +251,14 @@ impl Head {
         bytes
     }
 
-    /// The head of `file`; none where neither copy is whole.
+    /// The head of `file`; none where no copy is whole.
     pub(super) fn read(file: &dyn File) -> io::Result<Option<Self>> {
-        let bytes = read_all(file, 0, FRAMES_AT)?;
-        let copy = |at: usize| unblock(HEAD_SEED, bytes.get(at..)?);
-        Ok(copy(0).or_else(|| copy(COPY_AT)))
+        twice(|| {
+            let bytes = read_all(file, 0, FRAMES_AT)?;
+            let copy = |at: usize| unblock::<Self>(HEAD_SEED, bytes.get(at..)?);
+            let of_version_1 = || copy(COPY_AT_1).filter(|head| head.identity.is_none());
+            Ok(copy(0).or_else(of_version_1).or_else(|| copy(COPY_AT).filter(|head| head.identity.is_some())))
+        })
     }
 }
 
@@ -228,6 +287,13 @@ pub(super) fn foot_bytes(seed: u32, frames_end: u64, foot: &impl Message) -> Vec
 
 /// Reads the foot of a file.
 pub(super) fn read_foot<M: Message + Default>(file: &dyn File, seed: u32) -> io::Result<Foot<M>> {
+    match look_for_foot(file, seed) {
+        Ok(whole @ Foot::Whole { .. }) => Ok(whole),
+        Ok(_) | Err(_) => look_for_foot(file, seed),
+    }
+}
+
+fn look_for_foot<M: Message + Default>(file: &dyn File, seed: u32) -> io::Result<Foot<M>> {
     let length = file.len()?;
     let Some(trailer_at) = length.checked_sub(TRAILER as u64) else { return Ok(Foot::None) };
     let trailer = read_all(file, trailer_at, length)?;
@@ -245,45 +311,4 @@ pub(super) fn read_foot<M: Message + Default>(file: &dyn File, seed: u32) -> io:
         Some(foot) => Foot::Whole { frames_end, foot },
         None => Foot::Damaged { frames_end },
     })
-}
-
-/// Writes a small file as a whole: it is the old one or the new one, whatever happens.
-pub(super) fn write_small(disk: &dyn Disk, name: &str, message: &impl Message) -> io::Result<u64> {
-    let mut bytes = block(HEAD_SEED, message);
-    bytes.resize(bytes.len().next_multiple_of(COPY_AT), 0);
-    bytes.extend_from_within(..);
-    let new = format!("{name}.new");
-    let file = create_over(disk, &new)?;
-    file.write_at(&bytes, 0)?;
-    file.sync_data()?;
-    disk.rename(&new, name)?;
-    disk.sync_dir()?;
-    Ok(bytes.len() as u64)
-}
-
-/// Reads a small file; none where neither copy is whole.
-pub(super) fn read_small<M: Message + Default>(disk: &dyn Disk, name: &str) -> io::Result<Option<M>> {
-    let file = disk.open(name)?;
-    let bytes = read_all(&*file, 0, file.len()?)?;
-    let (one, other) = bytes.split_at(bytes.len() / 2);
-    Ok(unblock(HEAD_SEED, one).or_else(|| unblock(HEAD_SEED, other)))
-}
-
-/// Makes an empty file in the place of whatever has that name.
-pub(super) fn create_over(disk: &dyn Disk, name: &str) -> io::Result<Arc<dyn File>> {
-    match disk.create(name) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            disk.remove(name)?;
-            disk.create(name)
-        }
-        other => other,
-    }
-}
-
-/// Removes a name, which an attempt before may have removed without being sure of it.
-pub(super) fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
-    match disk.remove(name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }

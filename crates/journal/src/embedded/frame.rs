@@ -1,37 +1,64 @@
 //! One entry on the disk.
 //!
 //! ```text
-//! length u32 | crc32c u32 | sequence u64 | synced u64 | header length u32 | header | body
+//! length u32 | crc32c u32 | sequence u64 | synced u64 | header length u32 | place u16 | count u16 | header | body
 //! ```
 //!
 //! Little-endian. `length` counts header and body. The checksum is seeded with the file's random id, so that no body can
 //! pose as a frame, and covers all but itself. `synced` is the offset below which the file was known to be synced when the
-//! frame was written: a bad frame below it is damage, above it a torn tail.
+//! frame was written. `count` frames were written with one sync, of sequences without a gap, this one as number `place` from
+//! 0: of a group of which any frame is whole, all members are known. Version 1 had neither of the two.
 
 use std::{io, ops::RangeInclusive};
 
 use bytes::Bytes;
 use moehog_proto::Sequence;
 
-use super::window::Window;
+use super::{
+    format::{FRAMES_AT, FRAMES_AT_1, VERSION_1},
+    window::Window,
+};
 
 /// Bytes before the header.
-pub(super) const HEAD: usize = 28;
+pub(super) const HEAD: usize = 32;
+/// Bytes before the header in version 1.
+const HEAD_1: usize = 28;
+
+/// How the frames of a file are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Coding {
+    /// Seeds the checksums.
+    pub(super) seed: u32,
+    pub(super) version: u32,
+}
+
+impl Coding {
+    /// Where the first frame is.
+    pub(super) fn frames_at(self) -> u64 {
+        if self.version == VERSION_1 { FRAMES_AT_1 } else { FRAMES_AT }
+    }
+
+    /// Bytes of a frame before its header.
+    fn head(self) -> usize {
+        if self.version == VERSION_1 { HEAD_1 } else { HEAD }
+    }
+
+    fn checksum(self, frame: &[u8]) -> u32 {
+        crc32c::crc32c_append(crc32c::crc32c_append(self.seed, &frame[..4]), &frame[8..])
+    }
+}
 
 /// A valid frame, read.
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
     pub(super) offset: u64,
+    pub(super) end: u64,
     pub(super) sequence: Sequence,
     pub(super) synced: u64,
+    /// First and last of those written with it; none in version 1.
+    pub(super) group: Option<(Sequence, Sequence)>,
     pub(super) header: Bytes,
     pub(super) body: Bytes,
-}
-
-impl Frame {
-    pub(super) fn end(&self) -> u64 {
-        self.offset + (HEAD + self.header.len() + self.body.len()) as u64
-    }
 }
 
 /// The fixed part of a frame, not yet checked.
@@ -41,107 +68,162 @@ struct Head {
     sequence: Sequence,
     synced: u64,
     header_length: u64,
+    /// Place and count; none in version 1.
+    group: Option<(u16, u16)>,
 }
 
 impl Head {
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    fn parse(coding: Coding, bytes: &[u8]) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk()?;
         let (crc, rest) = rest.split_first_chunk()?;
         let (sequence, rest) = rest.split_first_chunk()?;
         let (synced, rest) = rest.split_first_chunk()?;
-        let (header_length, _) = rest.split_first_chunk()?;
+        let (header_length, rest) = rest.split_first_chunk()?;
+        let group = match coding.version {
+            VERSION_1 => None,
+            _ => {
+                let (place, rest) = rest.split_first_chunk()?;
+                Some((u16::from_le_bytes(*place), u16::from_le_bytes(*rest.first_chunk()?)))
+            }
+        };
         Some(Self {
             length: u32::from_le_bytes(*length).into(),
             crc: u32::from_le_bytes(*crc),
             sequence: u64::from_le_bytes(*sequence),
             synced: u64::from_le_bytes(*synced),
             header_length: u32::from_le_bytes(*header_length).into(),
+            group,
         })
     }
 
-    fn plausible(&self, offset: u64, end: u64) -> bool {
+    fn is_plausible(&self, coding: Coding, offset: u64, end: u64) -> bool {
         self.sequence != 0
             && self.header_length <= self.length
             && self.synced <= offset
-            && self.length + HEAD as u64 <= end.saturating_sub(offset)
+            && self.length + coding.head() as u64 <= end.saturating_sub(offset)
+            && self.group.is_none_or(|(place, count)| place < count && u64::from(place) < self.sequence)
+    }
+
+    /// First and last sequence of the group.
+    fn members(&self) -> Option<(Sequence, Sequence)> {
+        let (place, count) = self.group?;
+        let first = self.sequence - u64::from(place);
+        Some((first, first + u64::from(count) - 1))
     }
 }
 
-/// Appends a frame to `buffer`; `write` puts header and body behind the head and returns the header's length.
+/// Appends a frame to `buffer`, to be ended by [`finish`]; `write` puts header and body behind the head and returns the
+/// header's length.
 ///
 /// The caller keeps header and body below 4 GiB.
-pub(super) fn encode(
+pub(super) fn begin(
     buffer: &mut Vec<u8>,
-    seed: u32,
-    sequence: Sequence,
-    synced: u64,
+    coding: Coding,
+    (sequence, synced): (Sequence, u64),
     write: impl FnOnce(&mut Vec<u8>) -> usize,
 ) {
     let start = buffer.len();
-    buffer.extend_from_slice(&[0; HEAD]);
+    buffer.resize(start + coding.head(), 0);
     let header_length = write(buffer);
-    let length = buffer.len() - start - HEAD;
+    let length = buffer.len() - start - coding.head();
     let frame = &mut buffer[start..];
     frame[..4].copy_from_slice(&(length as u32).to_le_bytes());
     frame[8..16].copy_from_slice(&sequence.to_le_bytes());
     frame[16..24].copy_from_slice(&synced.to_le_bytes());
     frame[24..28].copy_from_slice(&(header_length as u32).to_le_bytes());
-    let crc = checksum(seed, frame);
+}
+
+/// Ends a frame, which is number `place` of `count`.
+pub(super) fn finish(frame: &mut [u8], coding: Coding, (place, count): (u16, u16)) {
+    if coding.version != VERSION_1 {
+        frame[28..30].copy_from_slice(&place.to_le_bytes());
+        frame[30..32].copy_from_slice(&count.to_le_bytes());
+    }
+    let crc = coding.checksum(frame);
     frame[4..8].copy_from_slice(&crc.to_le_bytes());
 }
 
-fn checksum(seed: u32, frame: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c_append(seed, &frame[..4]), &frame[8..])
+/// Appends a frame that is a group by itself.
+pub(super) fn encode(
+    buffer: &mut Vec<u8>,
+    coding: Coding,
+    sequence: Sequence,
+    synced: u64,
+    write: impl FnOnce(&mut Vec<u8>) -> usize,
+) {
+    let start = buffer.len();
+    begin(buffer, coding, (sequence, synced), write);
+    finish(&mut buffer[start..], coding, (0, 1));
 }
 
 /// The frame at `offset`; none where there is no valid one.
-pub(super) fn read(window: &mut Window, seed: u32, offset: u64) -> io::Result<Option<Frame>> {
-    let Some(head) = Head::parse(&window.at(offset, HEAD)?) else { return Ok(None) };
-    if !head.plausible(offset, window.end()) {
+pub(super) fn read(window: &mut Window, coding: Coding, offset: u64) -> io::Result<Option<Frame>> {
+    if let Some(frame) = look(window, coding, offset)? {
+        return Ok(Some(frame));
+    }
+    // a bit that turned over on the way is not on the disk
+    window.forget();
+    look(window, coding, offset)
+}
+
+fn look(window: &mut Window, coding: Coding, offset: u64) -> io::Result<Option<Frame>> {
+    let fixed = coding.head();
+    let Some(head) = Head::parse(coding, &window.at(offset, fixed)?) else { return Ok(None) };
+    if !head.is_plausible(coding, offset, window.end()) {
         return Ok(None);
     }
-    let bytes = window.at(offset, HEAD + head.length as usize)?;
-    if bytes.len() < HEAD + head.length as usize || checksum(seed, &bytes) != head.crc {
+    let length = fixed + head.length as usize;
+    let bytes = window.at(offset, length)?;
+    if bytes.len() < length || coding.checksum(&bytes) != head.crc {
         return Ok(None);
     }
-    let body_at = HEAD + head.header_length as usize;
+    let body_at = fixed + head.header_length as usize;
     Ok(Some(Frame {
         offset,
+        end: offset + length as u64,
         sequence: head.sequence,
         synced: head.synced,
-        header: bytes.slice(HEAD..body_at),
+        group: head.members(),
+        header: bytes.slice(fixed..body_at),
         body: bytes.slice(body_at..),
     }))
 }
 
+/// The group that what stands at `offset` says it is of, without a look whether it is whole.
+pub(super) fn peek_group(window: &mut Window, coding: Coding, offset: u64) -> io::Result<Option<(Sequence, Sequence)>> {
+    let head = Head::parse(coding, &window.at(offset, coding.head())?);
+    Ok(head.filter(|head| head.is_plausible(coding, offset, window.end())).and_then(|head| head.members()))
+}
+
 /// Sequence and end of the frame that should be at `offset`, without looking whether it is whole.
-pub(super) fn peek(window: &mut Window, offset: u64) -> io::Result<Option<(Sequence, u64)>> {
-    let head = Head::parse(&window.at(offset, HEAD)?).filter(|head| head.plausible(offset, window.end()));
-    Ok(head.map(|head| (head.sequence, offset + HEAD as u64 + head.length)))
+pub(super) fn peek(window: &mut Window, coding: Coding, offset: u64) -> io::Result<Option<(Sequence, u64)>> {
+    let head = Head::parse(coding, &window.at(offset, coding.head())?);
+    let head = head.filter(|head| head.is_plausible(coding, offset, window.end()));
+    Ok(head.map(|head| (head.sequence, offset + coding.head() as u64 + head.length)))
 }
 
 /// The first valid frame that begins in `from..until` and has one of `sequences`.
 pub(super) fn find(
     window: &mut Window,
-    seed: u32,
+    coding: Coding,
     from: u64,
     until: u64,
     sequences: &RangeInclusive<Sequence>,
 ) -> io::Result<Option<Frame>> {
     const STEP: usize = 64 * 1024;
-    let mut offset = from;
+    let (mut offset, fixed) = (from, coding.head());
     while offset < until {
-        let bytes = window.at(offset, STEP + HEAD)?;
-        let starts = bytes.len().saturating_sub(HEAD - 1).min(STEP).min((until - offset) as usize);
+        let bytes = window.at(offset, STEP + fixed)?;
+        let starts = bytes.len().saturating_sub(fixed - 1).min(STEP).min((until - offset) as usize);
         if starts == 0 {
             break;
         }
         for at in 0..starts {
             let here = offset + at as u64;
-            let Some(head) = Head::parse(&bytes[at..]) else { break };
+            let Some(head) = Head::parse(coding, &bytes[at..]) else { break };
             if sequences.contains(&head.sequence)
-                && head.plausible(here, window.end())
-                && let Some(frame) = read(window, seed, here)?
+                && head.is_plausible(coding, here, window.end())
+                && let Some(frame) = read(window, coding, here)?
             {
                 return Ok(Some(frame));
             }
@@ -154,17 +236,19 @@ pub(super) fn find(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embedded::test_disk::file_of;
+    use crate::embedded::{format::VERSION, test_disk::file_of};
 
-    const SEED: u32 = 0x5eed;
+    const CODING: Coding = Coding { seed: 0x5eed, version: VERSION };
+    const CODING_1: Coding = Coding { seed: 0x5eed, version: VERSION_1 };
 
-    fn one(sequence: Sequence, header: &[u8], body: &[u8]) -> Vec<u8> {
+    fn one(coding: Coding, sequence: Sequence, header: &[u8], body: &[u8]) -> Vec<u8> {
         let mut buffer = Vec::new();
-        encode(&mut buffer, SEED, sequence, 0, |buffer| {
+        begin(&mut buffer, coding, (sequence, 0), |buffer| {
             buffer.extend_from_slice(header);
             buffer.extend_from_slice(body);
             header.len()
         });
+        finish(&mut buffer, coding, (2, 5));
         buffer
     }
 
@@ -174,31 +258,34 @@ mod tests {
 
     #[test]
     fn a_frame_comes_back_as_written_and_no_changed_bit_passes() {
-        let bytes = one(7, b"header", b"body");
-        let frame = read(&mut window(&bytes), SEED, 0).unwrap().unwrap();
-        assert_eq!((frame.sequence, &frame.header[..], &frame.body[..]), (7, &b"header"[..], &b"body"[..]));
-        assert_eq!(frame.end(), bytes.len() as u64);
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(read(&mut window(&flipped), SEED, 0).unwrap().is_none(), "bit {bit}");
-        }
-        for length in 0..bytes.len() {
-            assert!(read(&mut window(&bytes[..length]), SEED, 0).unwrap().is_none(), "cut at {length}");
+        for (coding, group) in [(CODING, Some((5, 9))), (CODING_1, None)] {
+            let bytes = one(coding, 7, b"header", b"body");
+            let frame = read(&mut window(&bytes), coding, 0).unwrap().unwrap();
+            assert_eq!((frame.sequence, &frame.header[..], &frame.body[..]), (7, &b"header"[..], &b"body"[..]));
+            assert_eq!((frame.end, frame.group), (bytes.len() as u64, group));
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(read(&mut window(&flipped), coding, 0).unwrap().is_none(), "bit {bit}");
+            }
+            for length in 0..bytes.len() {
+                assert!(read(&mut window(&bytes[..length]), coding, 0).unwrap().is_none(), "cut at {length}");
+            }
         }
     }
 
     #[test]
     fn a_frame_of_another_file_inside_a_body_is_not_found() {
-        let posing = one(8, b"", b"x");
+        let other = Coding { seed: CODING.seed + 1, ..CODING };
+        let posing = one(CODING, 8, b"", b"x");
         let mut bytes = Vec::new();
-        encode(&mut bytes, SEED + 1, 7, 0, |buffer| {
+        encode(&mut bytes, other, 7, 0, |buffer| {
             buffer.extend_from_slice(&posing);
             0
         });
         let behind = bytes.len() as u64;
-        encode(&mut bytes, SEED + 1, 8, 0, |_| 0);
-        let found = find(&mut window(&bytes), SEED + 1, 1, bytes.len() as u64, &(1..=100)).unwrap().unwrap();
+        encode(&mut bytes, other, 8, 0, |_| 0);
+        let found = find(&mut window(&bytes), other, 1, bytes.len() as u64, &(1..=100)).unwrap().unwrap();
         assert_eq!((found.offset, found.sequence), (behind, 8));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use moehog_runtime::chain;
 use parking_lot::Mutex;
 
-use super::{Log, format::create_over};
+use super::{Log, blocks::create_over};
 
 /// A group of appends that the disk has been at for this long: all of its webhooks were given up before.
 const HANGS_AFTER: Duration = Duration::from_secs(5);

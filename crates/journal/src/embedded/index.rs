@@ -5,6 +5,7 @@ use moehog_proto::Sequence;
 use super::{
     bits::Bits,
     format::{LaneFoot, WebhooksFoot},
+    runs::Runs,
 };
 
 /// A time that is not known, and not past.
@@ -66,8 +67,10 @@ pub(super) struct Index {
     pub(super) blocks: Vec<u64>,
     pub(super) received_at_ms: Vec<i64>,
     pub(super) lanes: Vec<LaneIndex>,
-    /// Runs of sequences whose frames could not be read.
-    pub(super) damaged: Vec<(Sequence, Sequence)>,
+    /// Sequences whose frames could not be read, and once were synced.
+    pub(super) damaged: Runs,
+    /// Sequences that were not found, and of which nothing says that they were ever synced.
+    pub(super) unconfirmed: Runs,
     pub(super) lost: u64,
     /// When the last of them came, by the journal's own time.
     pub(super) newest_at_ms: i64,
@@ -83,7 +86,8 @@ impl Index {
             blocks: Vec::new(),
             received_at_ms: Vec::new(),
             lanes: Vec::new(),
-            damaged: Vec::new(),
+            damaged: Runs::default(),
+            unconfirmed: Runs::default(),
             lost: 0,
             newest_at_ms: UNKNOWN,
             latest_received_at_ms: 0,
@@ -132,15 +136,7 @@ impl Index {
 
     /// It holds nothing and never did.
     pub(super) fn is_empty(&self) -> bool {
-        self.frames() == 0 && self.damaged.is_empty() && self.lost == 0
-    }
-
-    pub(super) fn is_damaged(&self, sequence: Sequence) -> bool {
-        self.damaged.iter().any(|(from, until)| (*from..=*until).contains(&sequence))
-    }
-
-    pub(super) fn damaged_sequences(&self) -> impl Iterator<Item = Sequence> {
-        self.damaged.iter().flat_map(|(from, until)| *from..=*until)
+        self.frames() == 0 && self.damaged.is_empty() && self.unconfirmed.is_empty() && self.lost == 0
     }
 
     /// Bytes that the members of `set` take, told from how many of each block's frames they are.
@@ -167,7 +163,8 @@ impl Index {
             blocks: self.blocks.clone(),
             received_at_ms: self.received_at_ms.clone(),
             lanes: self.lanes.iter().map(lane).collect(),
-            damaged: self.damaged.iter().flat_map(|(from, until)| [*from, *until]).collect(),
+            damaged: self.damaged.to_pairs(),
+            unconfirmed: self.unconfirmed.to_pairs(),
             newest_received_at_ms: match self.newest_at_ms {
                 UNKNOWN => self.latest_received_at_ms,
                 known => known,
@@ -190,7 +187,8 @@ impl Index {
             received_at_ms: foot.received_at_ms,
             lanes: foot.lanes.into_iter().map(lane).collect(),
             latest_received_at_ms: foot.newest_received_at_ms,
-            damaged: foot.damaged.chunks_exact(2).map(|run| (run[0], run[1])).collect(),
+            damaged: Runs::from_pairs(&foot.damaged),
+            unconfirmed: Runs::from_pairs(&foot.unconfirmed),
             lost: foot.lost,
             newest_at_ms: if foot.newest_is_unknown { UNKNOWN } else { foot.newest_received_at_ms },
         }

@@ -6,7 +6,16 @@ use moehog_proto::{Incarnation, JournalId, Mint, Receipt, Sequence};
 use moehog_runtime::chain;
 use parking_lot::Mutex;
 
-use super::{Config, age::Age, health::Health, reserve::Reserve, state::State};
+use super::{
+    Config,
+    age::Age,
+    format::{Carried, Identity},
+    health::Health,
+    marks::Marks,
+    reserve::Reserve,
+    slots::Slots,
+    state::State,
+};
 use crate::{LaneStats, Stats, disk::Disk, watch::Watchers};
 
 /// Why a journal could not be opened.
@@ -30,7 +39,11 @@ pub enum OpenError {
         known: u32,
     },
     /// The directory holds segments and no readable word of what they are.
-    #[error("journal directory holds segments, and its file `format` is missing or damaged")]
+    #[error(
+        "journal directory holds segments, its file `format` is missing or damaged, and no segment of format 2 tells what \
+         stood there: put `format` back from any copy of this directory (it never changes), or set the directory aside as it is, since \
+         webhooks may wait in it, and start with an empty one"
+    )]
     NoFormat,
     /// The budget holds too few segments.
     #[error(
@@ -57,12 +70,15 @@ pub enum OpenError {
 /// threads do not wait for one another's disk, save appends for appends, records for records, and maintenance for
 /// maintenance.
 ///
-/// Locks are taken in this order: `appender`, `maintainer`, `recorder`, `state`; `state` is never held over a disk call, and those who watch are told under any.
+/// Locks are taken in this order: `appender`, `maintainer`, `recorder`, `marks`, `carried`, `state`; `state` is never held over a disk call, and those who watch are told under any.
 pub struct Log {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) config: Config,
     pub(super) id: JournalId,
     pub(super) mint: Mint,
+    pub(super) identity: Identity,
+    /// Drawn at random when the journal was opened.
+    pub(super) incarnation: u64,
     /// The buffer of the group being written.
     pub(super) appender: Mutex<Vec<u8>>,
     pub(super) maintainer: Mutex<()>,
@@ -70,6 +86,9 @@ pub struct Log {
     pub(super) recorder: Mutex<Vec<u8>>,
     pub(super) state: Mutex<State>,
     pub(super) reserve: Reserve,
+    /// What was let go, and what is synced.
+    pub(super) carried: Mutex<Slots<Carried>>,
+    pub(super) marks: Mutex<Marks>,
     pub(super) health: Health,
     pub(super) age: Age,
     pub(super) watchers: Arc<Watchers>,
@@ -156,8 +175,12 @@ impl Log {
         state.epoch
     }
 
+    /// The receipt of an entry. Not to be called with `state` held.
     pub(super) fn receipt(&self, sequence: Sequence) -> Receipt {
-        self.mint.receipt(Incarnation::NONE, sequence)
+        let state = self.state.lock();
+        let segment = state.segment_of(sequence);
+        let incarnation = segment.map_or(self.incarnation, |segment| segment.webhooks.incarnation_of(sequence));
+        self.mint.receipt(Incarnation(incarnation), sequence)
     }
 
     /// Milliseconds since the epoch before which a thing kept for `retention` is to go.

@@ -6,13 +6,7 @@ use moehog_proto::Sequence;
 use moehog_runtime::chain;
 
 use super::{
-    Log,
-    format::{self, Carried, FRAMES_AT, remove_if_there},
-    open::CARRIED,
-    records,
-    segment::Segment,
-    state::add,
-    webhooks,
+    Log, blocks::remove_if_there, format::Carried, records, runs::Runs, segment::Segment, state::add, webhooks,
 };
 use crate::metrics;
 
@@ -161,18 +155,20 @@ impl Log {
             let state = self.state.lock();
             // Those of before whose removal is not durable stay named: they may come back after a power cut.
             let mut carried = Carried { next: state.next, ..state.carried.clone() };
-            let mut book = carried.book.unwrap_or_default();
+            let (mut book, mut sequences) = (carried.book.unwrap_or_default(), Runs::from_pairs(&carried.sequences));
             for (first, segment) in firsts.iter().filter_map(|first| state.segments.get_key_value(first)) {
                 carried.segments.push(*first);
+                sequences.extend(&segment.webhooks.skipped);
+                sequences.insert(*first, segment.index.last);
                 add(&mut book, &segment.book);
                 carried.in_flight += segment.in_flight;
                 // those it keeps, and those it let go before
                 carried.dead_letters_dropped += segment.book.dead;
             }
-            carried.book = Some(book);
+            (carried.book, carried.sequences) = (Some(book), sequences.to_pairs());
             carried
         };
-        let bytes = self.reserve.with_last_room(|| format::write_small(&*self.disk, CARRIED, &carried))?;
+        let (carried, bytes) = self.store_carried(carried)?;
         let records: Vec<_> = {
             let mut state = self.state.lock();
             (state.carried, state.carried_bytes) = (carried, bytes);
@@ -188,6 +184,14 @@ impl Log {
         self.disk.sync_dir()?;
         self.state.lock().carried.segments.retain(|first| !firsts.contains(first));
         Ok(())
+    }
+
+    /// Writes the book of what was let go; returns it, and what its file takes.
+    pub(super) fn store_carried(&self, mut carried: Carried) -> io::Result<(Carried, u64)> {
+        carried.identity = Some(self.identity.clone());
+        let mut file = self.carried.lock();
+        self.reserve.with_last_room(|| file.write(&*self.disk, &carried))?;
+        Ok((carried, file.size()))
     }
 
     /// Segments of which nothing is waited for or kept.
@@ -278,7 +282,7 @@ enum Step {
 
 /// What frees at least one part in `share` of a file of the segment; none where nothing does.
 fn step(segment: &Segment, share: u64) -> Option<Step> {
-    let frames = segment.webhooks.end - FRAMES_AT;
+    let frames = segment.webhooks.end - segment.webhooks.coding.frames_at();
     let settled = frames.saturating_sub(segment.kept_bytes());
     let some_settled = segment.index.frames() > segment.waiting() + segment.dead.count();
     let records = segment.records.as_ref().map_or(0, |records| records.size);

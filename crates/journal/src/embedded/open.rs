@@ -9,25 +9,26 @@ use parking_lot::Mutex;
 use super::{
     Config, Log, OpenError,
     age::Age,
+    blocks::{create_over, read_all, read_small, write_small},
     config::MIN_SEGMENTS,
-    format::{self, Carried, Format, Opened, VERSION},
+    format::Opened,
     health::Health,
-    records,
+    identity::{identify, key_of, write_format},
+    marks::Marks,
+    opening::{Books, Heads, Segments},
     reserve::{self, Reserve},
-    segment::Segment,
     state::State,
     webhooks::{self, AHEAD},
 };
 use crate::disk::{Disk, File, PooledDisk};
 
-const FORMAT: &str = "format";
 const OPENED: &str = "opened";
 pub(super) const CARRIED: &str = "carried";
 
 /// Files that are open at a time beside those being written: of 64 segments, which is a full budget.
 pub(super) const OPEN_FILES: usize = 128;
 
-trait What<T> {
+pub(super) trait What<T> {
     fn what(self, what: impl Into<String>) -> Result<T, OpenError>;
 }
 
@@ -40,8 +41,8 @@ impl<T> What<T> for io::Result<T> {
 impl Log {
     /// Opens the journal on `disk`, making it where there is none.
     ///
-    /// A webhooks file that was not sealed is cut behind its last good frame and sealed; it is never appended to again.
-    /// A bad frame below an offset known to have been synced is counted as damage, kept aside and passed over.
+    /// A webhooks file that was not sealed is sealed behind its last good frame; it is never appended to again. What is missing and
+    /// is known to have been synced is counted as damage, kept aside and passed over.
     ///
     /// # Errors
     ///
@@ -60,17 +61,22 @@ impl Log {
         // What is named now stays: files are removed below because of what others say.
         disk.sync_dir().what("sync the directory")?;
         let names = clean(&*disk)?;
-        let id = read_format(&*disk, &names)?;
-        let mut state = State::default();
-        read_carried(&*disk, &names, &mut state)?;
+        let books = Books::read(&*disk, &names)?;
+        let heads = Heads::read(&*disk, &names)?;
+        let known = identify(&*disk, &names, books.identity().or_else(|| heads.identity()))?;
+        let id = JournalId(known.identity.journal);
         let mut log = Self {
             id,
-            mint: Mint::new(id, [0; 16]),
+            mint: Mint::new(id, key_of(&known.identity)),
+            identity: known.identity,
+            incarnation: rand::random_range(1..=u64::MAX),
             appender: Mutex::new(Vec::new()),
             maintainer: Mutex::new(()),
             recorder: Mutex::new(Vec::new()),
             state: Mutex::new(State::default()),
             reserve: Reserve::new(config.reserve()),
+            carried: Mutex::new(books.carried_file),
+            marks: Mutex::new(Marks { file: books.marks_file, last: books.mark.clone() }),
             health: Health::default(),
             age: Age::new(config.clock.clone(), None),
             watchers: Arc::default(),
@@ -78,7 +84,16 @@ impl Log {
             disk,
             config,
         };
-        log.open_segments(&names, &mut state)?;
+        let mut state = State { carried: books.carried, carried_bytes: log.carried.lock().size(), ..State::default() };
+        state.quarantined_bytes = size_of_quarantine(&*log.disk, &names)?;
+        state.next = state.carried.next.max(1);
+        let mut segments = Segments::new(heads, &log.identity, &books.mark, books.is_carried_lost);
+        segments.open_all(&log, &mut state)?;
+        if known.is_version_1 {
+            log.identity.gapless_from = state.next;
+            write_format(&*log.disk, &log.identity)?;
+        }
+        segments.close_the_books(&log, &mut state)?;
         state.epoch = state.epoch.max(first_epoch(&*log.disk, &names));
         state.durable = state.next - 1;
         state.count_unsettled();
@@ -86,146 +101,6 @@ impl Log {
         *log.state.lock() = state;
         log.reserve.fill(&*log.disk).what("set room aside")?;
         Ok(log)
-    }
-
-    fn open_segments(&self, names: &BTreeSet<String>, state: &mut State) -> Result<(), OpenError> {
-        let firsts: Vec<Sequence> = names.iter().filter_map(|name| first_of(name, ".webhooks")).collect();
-        for (at, first) in firsts.iter().enumerate() {
-            if state.carried.segments.contains(first) {
-                continue;
-            }
-            let following = firsts.get(at + 1).copied();
-            self.open_segment(*first, following, names, state).what(format!("segment {first:016x}"))?;
-        }
-        let stray = self.disk.list().what("list the directory")?.into_iter().filter(|name| {
-            let first = first_of(name, ".webhooks").or_else(|| first_of(name, ".records"));
-            first.is_some_and(|first| !state.segments.contains_key(&first))
-        });
-        for name in stray {
-            // Of a segment that was dropped, or that never held anything.
-            self.disk.remove(&name).what(format!("remove {name}"))?;
-        }
-        self.disk.sync_dir().what("sync the directory")?;
-        state.carried.segments.clear();
-        Ok(())
-    }
-
-    fn open_segment(
-        &self,
-        first: Sequence,
-        following: Option<Sequence>,
-        names: &BTreeSet<String>,
-        state: &mut State,
-    ) -> io::Result<()> {
-        let (webhooks, index) = match webhooks::open(&*self.disk, first, &mut state.lanes)? {
-            webhooks::Found::Empty => return self.skip_empty(first, names, state),
-            webhooks::Found::Unreadable => {
-                return self.set_aside(first, following.unwrap_or(first + 1), state);
-            }
-            // sealed as what it was: its first append failed
-            webhooks::Found::Whole(webhooks, index) if index.is_empty() && webhooks.rewritten.is_none() => {
-                state.next = state.next.max(first + 1);
-                return self.skip_empty(first, names, state);
-            }
-            webhooks::Found::Whole(webhooks, index) => (webhooks, index),
-            webhooks::Found::Recovered { mut webhooks, index, bad, unsynced_from } => {
-                for (from, until) in bad {
-                    state.quarantined_bytes += self.quarantine(&*webhooks.file, first, from, until);
-                }
-                // What was not synced may be in the cache of the operating system alone, marked as written.
-                copy_over(&*webhooks.file, unsynced_from, webhooks.end)?;
-                // The foot tells of them, so they are there before it.
-                webhooks.file.sync_data()?;
-                webhooks.size = webhooks.seal(&index.to_foot(&state.lanes))?;
-                webhooks.sealed = true;
-                tracing::info!(segment = %webhooks::name(first), entries = index.frames(), "recovered");
-                (webhooks, index)
-            }
-        };
-        let damaged = index.lost + index.damaged_sequences().count() as u64;
-        if damaged > 0 {
-            tracing::error!(segment = %webhooks::name(first), damaged, "webhooks of this segment cannot be read");
-        }
-        state.next = state.next.max(index.last + 1);
-        let segment = match names.contains(&records::name(first)) {
-            true => self.open_records(first, index, webhooks, state)?,
-            false => Segment::replayed(index, webhooks, None, records::Replay::default()),
-        };
-        state.segments.insert(first, segment);
-        Ok(())
-    }
-
-    fn open_records(
-        &self,
-        first: Sequence,
-        index: super::index::Index,
-        webhooks: webhooks::Webhooks,
-        state: &mut State,
-    ) -> io::Result<Segment> {
-        let mut found = records::open(&*self.disk, first)?;
-        if let records::Found::Open(records, replay) = &mut found {
-            // As with webhooks: what the process before did not sync may be in the cache alone, marked as written.
-            let synced = copy_over(&*records.file, replay.synced, records.end).and_then(|()| records.file.sync_data());
-            match synced {
-                Ok(()) => records.synced = records.end,
-                // What the process before did not sync is as if the power had failed: what is there now counts.
-                Err(error) => {
-                    tracing::warn!(error = %chain(&error), "records of the last second may be gone");
-                    found = records::open(&*self.disk, first)?;
-                    if let records::Found::Open(records, _) = &mut found {
-                        records.broken = true;
-                    }
-                }
-            }
-        }
-        match found {
-            records::Found::Sealed(records, foot) => {
-                state.epoch = state.epoch.max(foot.epoch);
-                Ok(Segment::sealed(index, webhooks, records, foot))
-            }
-            records::Found::Open(records, replay) => {
-                if !replay.bad.is_empty() {
-                    tracing::error!(records = %records::name(first), bad = ?replay.bad,
-                        "records are damaged: what they told is done again");
-                }
-                state.next = state.next.max(replay.highest() + 1);
-                state.epoch = state.epoch.max(replay.epoch);
-                Ok(Segment::replayed(index, webhooks, Some(records), replay))
-            }
-            records::Found::Unreadable => {
-                tracing::info!(records = %records::name(first), "no record of this file was synced");
-                Ok(Segment::replayed(index, webhooks, None, records::Replay::default()))
-            }
-        }
-    }
-
-    /// A segment of which only records may be left: their sequences are not given out again.
-    fn skip_empty(&self, first: Sequence, names: &BTreeSet<String>, state: &mut State) -> io::Result<()> {
-        state.next = state.next.max(first);
-        if names.contains(&records::name(first))
-            && let records::Found::Open(_, replay) = records::open(&*self.disk, first)?
-        {
-            state.next = state.next.max(replay.highest() + 1);
-        }
-        Ok(())
-    }
-
-    /// Keeps a file aside whose head is gone, and counts the sequences it can have held.
-    fn set_aside(&self, first: Sequence, following: Sequence, state: &mut State) -> io::Result<()> {
-        let name = webhooks::name(first);
-        tracing::error!(segment = %name, at_most = following - first, "a segment cannot be read; it is kept aside");
-        let mut carried = state.carried.clone();
-        let book = carried.book.get_or_insert_default();
-        book.taken += following - first;
-        book.damaged += following - first;
-        carried.segments.push(first);
-        state.next = state.next.max(following);
-        carried.next = state.next;
-        state.carried_bytes = format::write_small(&*self.disk, CARRIED, &carried)?;
-        state.carried = carried;
-        state.quarantined_bytes += self.disk.open(&name)?.len()?;
-        self.disk.rename(&name, &format!("{first:016x}.unreadable"))?;
-        self.disk.sync_dir()
     }
 
     /// Copies bytes that are not a frame where one was, for a person to look at.
@@ -237,7 +112,7 @@ impl Log {
         let copy = || -> io::Result<u64> {
             let mut bytes = vec![0; usize::try_from((until - from).min(MOST)).unwrap_or(0)];
             let filled = file.read_at(&mut bytes, from)?;
-            let copy = format::create_over(&*self.disk, &name)?;
+            let copy = create_over(&*self.disk, &name)?;
             copy.write_at(&bytes[..filled], 0)?;
             copy.sync_data()?;
             Ok(filled as u64)
@@ -267,18 +142,27 @@ fn fit(config: Config, disk: &dyn Disk) -> Result<Config, OpenError> {
     Ok(config)
 }
 
-/// Writes the bytes of a file anew, so that the next sync carries them.
-fn copy_over(file: &dyn File, from: u64, until: u64) -> io::Result<()> {
+/// Writes the bytes of a file anew, so that the next sync carries them. They are read until two reads say the same: what one
+/// read got wrong would be written.
+pub(super) fn copy_over(file: &dyn File, from: u64, until: u64) -> io::Result<()> {
     let mut offset = from;
-    let mut buffer = vec![0; AHEAD];
+    let read = |offset: u64| read_all(file, offset, until.min(offset + AHEAD as u64));
     while offset < until {
-        let length = usize::try_from(until - offset).unwrap_or(AHEAD).min(AHEAD);
-        let filled = file.read_at(&mut buffer[..length], offset)?;
-        if filled == 0 {
+        let (mut bytes, mut again) = (read(offset)?, read(offset)?);
+        for _ in 0..3 {
+            if bytes == again {
+                break;
+            }
+            (bytes, again) = (again, read(offset)?);
+        }
+        if bytes != again {
+            return Err(io::Error::other("no two reads of the same bytes agree"));
+        }
+        if bytes.is_empty() {
             break;
         }
-        file.write_at(&buffer[..filled], offset)?;
-        offset += filled as u64;
+        file.write_at(&bytes, offset)?;
+        offset += bytes.len() as u64;
     }
     Ok(())
 }
@@ -293,52 +177,27 @@ fn clean(disk: &dyn Disk) -> Result<BTreeSet<String>, OpenError> {
     Ok(names)
 }
 
-fn read_format(disk: &dyn Disk, names: &BTreeSet<String>) -> Result<JournalId, OpenError> {
-    if names.contains(FORMAT) {
-        let format: Option<Format> = format::read_small(disk, FORMAT).what("read format")?;
-        return match format {
-            Some(format) if format.version > VERSION => {
-                Err(OpenError::NewerFormat { found: format.version, known: VERSION })
-            }
-            Some(format) => Ok(JournalId(format.journal)),
-            None => Err(OpenError::NoFormat),
-        };
-    }
-    if names.iter().any(|name| first_of(name, ".webhooks").is_some()) {
-        return Err(OpenError::NoFormat);
-    }
-    let format = Format { version: VERSION, journal: rand::random() };
-    format::write_small(disk, FORMAT, &format).what("write format")?;
-    Ok(JournalId(format.journal))
-}
-
-fn read_carried(disk: &dyn Disk, names: &BTreeSet<String>, state: &mut State) -> Result<(), OpenError> {
-    if names.contains(CARRIED) {
-        match format::read_small::<Carried>(disk, CARRIED).what("read carried")? {
-            Some(carried) => state.carried = carried,
-            None => tracing::error!("the book of dropped segments is damaged; the ledger begins anew without them"),
-        }
-        state.carried_bytes = disk.open(CARRIED).and_then(|file| file.len()).what("open carried")?;
-    }
+/// Bytes of what was kept aside of damage.
+fn size_of_quarantine(disk: &dyn Disk, names: &BTreeSet<String>) -> Result<u64, OpenError> {
+    let mut bytes = 0;
     for name in names.iter().filter(|name| name.ends_with(".quarantine") || name.ends_with(".unreadable")) {
-        state.quarantined_bytes += disk.open(name).and_then(|file| file.len()).what(format!("open {name}"))?;
+        bytes += disk.open(name).and_then(|file| file.len()).what(format!("open {name}"))?;
     }
-    state.next = state.carried.next.max(1);
-    Ok(())
+    Ok(bytes)
 }
 
 /// Epochs of this process are above this, and above those of every process before.
 fn first_epoch(disk: &dyn Disk, names: &BTreeSet<String>) -> u64 {
-    let before = names.contains(OPENED).then(|| format::read_small::<Opened>(disk, OPENED).ok().flatten()).flatten();
+    let before = names.contains(OPENED).then(|| read_small::<Opened>(disk, OPENED).ok().flatten()).flatten();
     let opened = Opened { times: before.unwrap_or_default().times + 1 };
-    if let Err(error) = format::write_small(disk, OPENED, &opened) {
+    if let Err(error) = write_small(disk, OPENED, &opened) {
         // The lock of the directory alone keeps other processes away; the epoch tells claims of this one apart.
         tracing::warn!(error = %chain(&error), "the number of this start is not stored");
     }
     u64::from(opened.times) << 32
 }
 
-fn first_of(name: &str, suffix: &str) -> Option<Sequence> {
+pub(super) fn first_of(name: &str, suffix: &str) -> Option<Sequence> {
     let digits = name.strip_suffix(suffix).filter(|digits| digits.len() == 16)?;
     u64::from_str_radix(digits, 16).ok().filter(|first| *first > 0)
 }

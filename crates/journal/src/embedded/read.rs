@@ -3,14 +3,14 @@
 use std::{collections::HashMap, io, sync::Arc};
 
 use moehog_proto::{
-    Receipt, Sequence,
+    Incarnation, Receipt, Sequence,
     journal::{EntryHeader, EventState, Progress},
 };
 use prost::Message;
 
 use super::{
     Log,
-    frame::Frame,
+    frame::{Coding, Frame},
     records,
     segment::Segment,
     webhooks::{self, AHEAD},
@@ -26,6 +26,7 @@ const PAGE: usize = 100;
 /// An entry to be read, and where its block is.
 struct Target {
     sequence: Sequence,
+    incarnation: Incarnation,
     from: u64,
     until: u64,
     /// Where its record is.
@@ -38,9 +39,9 @@ struct Target {
 struct Plan {
     first: Sequence,
     file: Arc<dyn File>,
-    seed: u32,
+    coding: Coding,
     end: u64,
-    records: Option<(Window, u32)>,
+    records: Option<(Window, Coding)>,
     targets: Vec<Target>,
 }
 
@@ -50,9 +51,9 @@ impl Plan {
         Self {
             first: segment.index.first,
             file: segment.webhooks.file.clone(),
-            seed: segment.webhooks.seed,
+            coding: segment.webhooks.coding,
             end: segment.webhooks.end,
-            records: records.map(|records| (records.window(0), records.seed)),
+            records: records.map(|records| (records.window(0), records.coding)),
             targets: Vec::new(),
         }
     }
@@ -61,6 +62,7 @@ impl Plan {
         let Some((from, until)) = segment.index.block_of(sequence, self.end) else { return };
         self.targets.push(Target {
             sequence,
+            incarnation: Incarnation(segment.webhooks.incarnation_of(sequence)),
             from,
             until,
             record: segment.open.get(&sequence).map(|recorded| recorded.offset),
@@ -91,7 +93,7 @@ impl Log {
             let mut behind = 0;
             for target in std::mem::take(&mut plan.targets) {
                 let from = target.from.max(if behind < target.until { behind } else { 0 });
-                let found = webhooks::locate(&mut window, plan.seed, target.sequence, from, target.until);
+                let found = webhooks::locate(&mut window, plan.coding, target.sequence, from, target.until);
                 let Some(frame) = found.map_err(|source| plan.failed(source))? else {
                     self.damage(&*plan.file, plan.first, target.sequence, (target.from, target.until));
                     continue;
@@ -101,7 +103,7 @@ impl Log {
                     break 'plans;
                 }
                 bytes += frame.body.len();
-                behind = frame.end();
+                behind = frame.end;
                 entries.push(self.entry(&mut plan, &target, &frame)?);
             }
         }
@@ -142,7 +144,7 @@ impl Log {
 
     fn entry(&self, plan: &mut Plan, target: &Target, frame: &Frame) -> Result<Entry, ReadError> {
         Ok(Entry {
-            receipt: self.receipt(target.sequence),
+            receipt: self.mint.receipt(target.incarnation, target.sequence),
             header: EntryHeader::decode(frame.header.clone()).unwrap_or_default(),
             body: frame.body.clone(),
             progress: progress(plan, target).map_err(|source| plan.failed(source))?,
@@ -186,6 +188,10 @@ impl Log {
                 return Err(ReadError::Closed);
             }
             let segment = state.segment_of(sequence).filter(|segment| segment.index.contains(sequence));
+            let is_of = |segment: &Segment| segment.webhooks.incarnation_of(sequence) == receipt.incarnation.0;
+            if segment.is_some_and(|segment| !is_of(segment)) {
+                return Err(ReadError::OtherLife { receipt });
+            }
             segment.filter(|segment| !segment.cancelled.contains(&sequence)).map(|segment| {
                 let mut plan = Plan::of(segment);
                 plan.add(segment, sequence);
@@ -222,7 +228,7 @@ impl Log {
 
     fn fetch(&self, plan: &mut Plan, target: &Target) -> Result<Option<Entry>, ReadError> {
         let mut window = Window::new(plan.file.clone(), plan.end, 0);
-        let found = webhooks::locate(&mut window, plan.seed, target.sequence, target.from, target.until);
+        let found = webhooks::locate(&mut window, plan.coding, target.sequence, target.from, target.until);
         match found.map_err(|source| plan.failed(source))? {
             Some(frame) => self.entry(plan, target, &frame).map(Some),
             None => {
@@ -236,12 +242,12 @@ impl Log {
     fn find_record(&self, plan: &mut Plan, sequence: Sequence, table: Option<(u64, u64)>) -> io::Result<Option<u64>> {
         let segment = self.state.lock().segments.get(&plan.first).and_then(|segment| segment.records.clone());
         let (Some(records), Some(_)) = (segment, &plan.records) else { return Ok(None) };
-        plan.records = Some((records.window(0), records.seed));
+        plan.records = Some((records.window(0), records.coding));
         if let Some((table_at, number)) = table {
             let mut offset = [0; 4];
             let filled = records.file.read_at(&mut offset, table_at + 4 * number)?;
             let offset = u64::from(u32::from_le_bytes(offset));
-            if filled == 4 && records::read(&mut records.window(0), records.seed, offset, sequence)?.is_some() {
+            if filled == 4 && records::read(&mut records.window(0), records.coding, offset, sequence)?.is_some() {
                 return Ok(Some(offset));
             }
         }
@@ -321,15 +327,15 @@ impl Log {
     fn offsets(&self, plan: &mut Plan) -> io::Result<HashMap<Sequence, u64>> {
         let records = self.state.lock().segments.get(&plan.first).and_then(|segment| segment.records.clone());
         let Some(records) = records else { return Ok(HashMap::new()) };
-        plan.records = Some((records.window(0), records.seed));
+        plan.records = Some((records.window(0), records.coding));
         let entries = records.replay()?.entries.into_iter();
         Ok(entries.map(|(sequence, recorded)| (sequence, recorded.offset)).collect())
     }
 }
 
 fn progress(plan: &mut Plan, target: &Target) -> io::Result<Option<Progress>> {
-    let (Some((window, seed)), Some(offset)) = (&mut plan.records, target.record) else { return Ok(None) };
-    let record = records::read(window, *seed, offset, target.sequence)?;
+    let (Some((window, coding)), Some(offset)) = (&mut plan.records, target.record) else { return Ok(None) };
+    let record = records::read(window, *coding, offset, target.sequence)?;
     Ok(record.and_then(|record| record.progress))
 }
 

@@ -10,6 +10,7 @@ use moehog_runtime::chain;
 
 use super::{
     Log,
+    format::Head,
     records::{self, Content, Counts, Recorded, Records, end_transform},
     segment::Segment,
 };
@@ -174,7 +175,7 @@ impl Log {
                 let mut then = Vec::with_capacity(writes.len());
                 for write in writes {
                     let start = buffer.len() as u64;
-                    records::encode(buffer, records.seed, records.synced, write.sequence, &write.content);
+                    records::encode(buffer, records.coding, records.synced, write.sequence, &write.content);
                     let place = (records.end + start, buffer.len() as u64 - start);
                     then.push((write.sequence, place, write.then));
                 }
@@ -230,13 +231,23 @@ impl Log {
             Some(_) => self.rewrite_records(first),
             None => {
                 let name = records::name(first);
-                let records = self.reserve.with_room(|| Records::create(&*self.disk, &name, first))?;
+                let head = self.head_of_records(first);
+                let records = self.reserve.with_room(|| Records::create(&*self.disk, &name, &head))?;
                 if let Some(segment) = self.state.lock().segments.get_mut(&first) {
                     segment.records = Some(records.clone());
                 }
                 Ok(records)
             }
         }
+    }
+
+    /// Head of a new records file of the segment.
+    pub(super) fn head_of_records(&self, first: Sequence) -> Head {
+        let state = self.state.lock();
+        let segment = state.segments.get(&first);
+        let lives = segment.map(|segment| segment.webhooks.lives.clone()).unwrap_or_default();
+        let skipped = segment.map(|segment| segment.webhooks.skipped.to_pairs()).unwrap_or_default();
+        Head { skipped, ..Head::new(first, &self.identity, lives) }
     }
 
     /// Puts back what a failed sync may have dropped from the file, so that readers find it and a kill takes nothing.
@@ -266,6 +277,7 @@ impl Log {
             all.filter_map(|(first, segment)| Some((*first, segment.records.as_ref().filter(dirty)?.clone()))).collect()
         };
         let mut failed = self.mend_records().err();
+        failed = self.mark().err().or(failed);
         if dirty.iter().any(|(_, records)| records.new) {
             self.disk.sync_dir()?;
         }
@@ -274,7 +286,7 @@ impl Log {
             let mut state = self.state.lock();
             let Some(segment) = state.segments.get_mut(&first) else { continue };
             // it may have been written anew meanwhile
-            let Some(now) = segment.records.as_mut().filter(|now| now.seed == records.seed) else { continue };
+            let Some(now) = segment.records.as_mut().filter(|now| now.coding == records.coding) else { continue };
             match result {
                 Ok(()) => {
                     (now.synced, now.new) = (now.synced.max(records.end), false);

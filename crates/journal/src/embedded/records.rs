@@ -16,8 +16,9 @@ use moehog_proto::{
 use prost::{Message, encoding};
 
 use super::{
-    format::{self, FRAMES_AT, Foot, Head, RecordsFoot},
-    frame,
+    blocks::create_over,
+    format::{self, Foot, Head, RecordsFoot},
+    frame::{self, Coding},
     webhooks::AHEAD,
     window::Window,
 };
@@ -31,7 +32,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Records {
     pub(super) file: Arc<dyn File>,
-    pub(super) seed: u32,
+    pub(super) coding: Coding,
     /// Where the frames end.
     pub(super) end: u64,
     /// All below is synced.
@@ -150,6 +151,12 @@ impl Replay {
         }
     }
 
+    /// Highest sequence of which something was recorded: readers had seen it, so it was synced.
+    pub(super) fn read_up_to(&self) -> Sequence {
+        // a call that began may have held entries of other segments too
+        self.entries.keys().copied().max().unwrap_or(0)
+    }
+
     /// Highest sequence that anything was said of.
     pub(super) fn highest(&self) -> Sequence {
         let recorded = self.entries.keys().copied().max();
@@ -185,8 +192,8 @@ impl From<Kind> for Content {
 }
 
 /// Puts one frame into `buffer`.
-pub(super) fn encode(buffer: &mut Vec<u8>, seed: u32, synced: u64, sequence: Sequence, content: &Content) {
-    frame::encode(buffer, seed, sequence.max(1), synced, |buffer| {
+pub(super) fn encode(buffer: &mut Vec<u8>, coding: Coding, synced: u64, sequence: Sequence, content: &Content) {
+    frame::encode(buffer, coding, sequence.max(1), synced, |buffer| {
         let start = buffer.len();
         match content {
             Content::Note(note) => note.encode(buffer).unwrap_or_else(|_| unreachable!("a vector has room")),
@@ -228,12 +235,14 @@ fn begin(buffer: &mut Vec<u8>, tag: u32, bytes: usize) {
 }
 
 impl Records {
-    /// Makes a file under `name`. Its name is durable after the next sync of the directory.
-    pub(super) fn create(disk: &dyn Disk, name: &str, first: Sequence) -> io::Result<Self> {
-        let file = format::create_over(disk, name)?;
-        let head = Head::new(first, None);
+    /// Makes a file under `name`, with a durable head: one that cannot be read is damage then, and no torn beginning. Its
+    /// name is durable after the next sync of the directory.
+    pub(super) fn create(disk: &dyn Disk, name: &str, head: &Head) -> io::Result<Self> {
+        let file = create_over(disk, name)?;
         file.write_at(&head.to_bytes(), 0)?;
-        Ok(Self { file, seed: head.seed, end: FRAMES_AT, synced: 0, size: FRAMES_AT, new: true, broken: false })
+        file.sync_data()?;
+        let (coding, end) = (head.coding(), head.coding().frames_at());
+        Ok(Self { file, coding, end, synced: 0, size: end, new: true, broken: false })
     }
 
     pub(super) fn window(&self, ahead: usize) -> Window {
@@ -243,15 +252,15 @@ impl Records {
     /// The entries whose records name an event with this uuid, newest first. The bytes of a frame are searched before
     /// anything of it is decoded.
     pub(super) fn find(&self, uuid: &[u8; 16]) -> io::Result<BTreeSet<Reverse<Sequence>>> {
-        let (mut window, mut offset) = (self.window(AHEAD), FRAMES_AT);
+        let (mut window, mut offset) = (self.window(AHEAD), self.coding.frames_at());
         let (finder, mut found) = (memmem::Finder::new(uuid), BTreeSet::new());
         while offset < self.end {
-            let frame = match frame::read(&mut window, self.seed, offset)? {
+            let frame = match frame::read(&mut window, self.coding, offset)? {
                 Some(frame) => Some(frame),
-                None => frame::find(&mut window, self.seed, offset + 1, self.end, &(1..=u64::MAX))?,
+                None => frame::find(&mut window, self.coding, offset + 1, self.end, &(1..=u64::MAX))?,
             };
             let Some(frame) = frame else { break };
-            offset = frame.end();
+            offset = frame.end;
             if finder.find(&frame.header).is_none() {
                 continue;
             }
@@ -266,26 +275,26 @@ impl Records {
     /// Reads everything up to `end`.
     pub(super) fn replay(&self) -> io::Result<Replay> {
         let mut window = self.window(AHEAD);
-        let (mut offset, mut synced) = (FRAMES_AT, self.synced);
+        let (mut offset, mut synced) = (self.coding.frames_at(), self.synced);
         let mut good: Vec<(u64, u64, Sequence, RecordFrame)> = Vec::new();
-        let mut replay = Replay { end: FRAMES_AT, ..Replay::default() };
+        let mut replay = Replay { end: offset, ..Replay::default() };
         let mut gaps: Vec<(u64, u64)> = Vec::new();
         // Frames behind a gap count only once one of them says that the gap was synced.
         while offset < self.end {
-            let frame = match frame::read(&mut window, self.seed, offset)? {
+            let frame = match frame::read(&mut window, self.coding, offset)? {
                 Some(frame) => frame,
                 None => {
                     replay.torn = true;
-                    let found = frame::find(&mut window, self.seed, offset + 1, self.end, &(1..=u64::MAX))?;
+                    let found = frame::find(&mut window, self.coding, offset + 1, self.end, &(1..=u64::MAX))?;
                     gaps.push((offset, found.as_ref().map_or(self.end, |frame| frame.offset)));
                     let Some(frame) = found else { break };
                     frame
                 }
             };
-            offset = frame.end();
+            offset = frame.end;
             synced = synced.max(frame.synced);
             let decoded = RecordFrame::decode(frame.header.clone()).unwrap_or_default();
-            good.push((frame.offset, frame.end() - frame.offset, frame.sequence, decoded));
+            good.push((frame.offset, frame.end - frame.offset, frame.sequence, decoded));
             let settled = gaps.last().is_none_or(|gap| gap.0 < synced);
             if settled {
                 for (offset, length, sequence, frame) in good.drain(..) {
@@ -319,8 +328,8 @@ pub(super) fn open(disk: &dyn Disk, first: Sequence) -> io::Result<Found> {
     let file = disk.open(&name(first))?;
     let size = file.len()?;
     let Some(head) = Head::read(&*file)? else { return Ok(Found::Unreadable) };
-    let mut records = Records { file, seed: head.seed, end: size, synced: 0, size, new: false, broken: false };
-    match format::read_foot::<RecordsFoot>(&*records.file, records.seed)? {
+    let mut records = Records { file, coding: head.coding(), end: size, synced: 0, size, new: false, broken: false };
+    match format::read_foot::<RecordsFoot>(&*records.file, records.coding.seed)? {
         Foot::Whole { frames_end, foot } => {
             (records.end, records.synced) = (frames_end, frames_end);
             return Ok(Found::Sealed(records, foot));
@@ -335,8 +344,13 @@ pub(super) fn open(disk: &dyn Disk, first: Sequence) -> io::Result<Found> {
 }
 
 /// The stored record at `offset`, which is one of the entry `sequence`.
-pub(super) fn read(window: &mut Window, seed: u32, offset: u64, sequence: Sequence) -> io::Result<Option<EntryRecord>> {
-    let Some(frame) = frame::read(window, seed, offset)? else { return Ok(None) };
+pub(super) fn read(
+    window: &mut Window,
+    coding: Coding,
+    offset: u64,
+    sequence: Sequence,
+) -> io::Result<Option<EntryRecord>> {
+    let Some(frame) = frame::read(window, coding, offset)? else { return Ok(None) };
     let Some(Kind::Records(records)) = RecordFrame::decode(frame.header).unwrap_or_default().kind else {
         return Ok(None);
     };

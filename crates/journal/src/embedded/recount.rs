@@ -24,18 +24,18 @@ impl Log {
             let segments: Vec<_> = state
                 .segments
                 .values()
-                .map(|it| (it.index.first, it.webhooks.clone(), it.records.clone(), it.foot.clone()))
+                .map(|it| (it.index.clone(), it.webhooks.clone(), it.records.clone(), it.foot.clone()))
                 .collect();
             (ledger, segments, state.uncancelled.clone(), state.undamaged.clone())
         };
-        for (first, webhooks, records, foot) in segments {
-            let failed = |source| ReadError::Disk { segment: first, source };
+        for (index, webhooks, records, foot) in segments {
+            let failed = |source| ReadError::Disk { segment: index.first, source };
             if let Some(mut foot) = foot {
                 add(&mut ledger.book, &mem::take(&mut foot.book).unwrap_or_default());
                 ledger.in_flight += foot.in_flight;
                 continue;
             }
-            let index = webhooks::reread(&webhooks, first).map_err(failed)?;
+            let index = webhooks::reread(&webhooks, &index).map_err(failed)?;
             let mut replay = records.as_ref().map_or(Ok(Replay::default()), Records::replay).map_err(failed)?;
             replay.cancelled.extend(&cancelled);
             replay.damaged.extend(&damaged);

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::format::create_over;
+use super::blocks::create_over;
 use crate::disk::{Disk, File};
 
 pub(super) const NAME: &str = "reserve";

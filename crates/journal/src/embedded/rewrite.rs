@@ -11,7 +11,8 @@ use prost::Message;
 use super::{
     Log,
     bits::Bits,
-    format::{self, FRAMES_AT, Head, RecordsFoot, Rewritten},
+    blocks::create_over,
+    format::{self, Head, Identity, RecordsFoot, Rewritten},
     frame,
     index::Index,
     records::{self, Records, Replay},
@@ -58,9 +59,9 @@ impl Log {
         let kept = old.kept(dead_letters_go);
         old.check(&replay, &kept)?;
         let rewritten = old.rewritten(&replay, &kept);
-        let head = Head::new(first, Some(rewritten.clone()));
+        let head = old.head(first, rewritten.clone(), &self.identity);
         let (name, new) = (webhooks::name(first), format!("{}.new", webhooks::name(first)));
-        let file = self.reserve.with_room(|| format::create_over(&*self.disk, &new))?;
+        let file = self.reserve.with_room(|| create_over(&*self.disk, &new))?;
         let mut writer = Writer { log: self, file: &*file, end: 0, buffer: head.to_bytes() };
         let mut index = Index::new(first);
         let mut window = old.webhooks.window(AHEAD);
@@ -69,7 +70,7 @@ impl Log {
             let place = old.index.block_of(sequence, old.webhooks.end);
             let lane = old.index.lanes.iter().find(|lane| lane.present.contains(number));
             let (Some((from, until)), Some(lane)) = (place, lane) else { continue };
-            let found = webhooks::locate(&mut window, old.webhooks.seed, sequence, from, until)?;
+            let found = webhooks::locate(&mut window, old.webhooks.coding, sequence, from, until)?;
             let Some(frame) = found else {
                 self.lose(first, sequence, from, until);
                 self.disk.remove(&new)?;
@@ -78,7 +79,7 @@ impl Log {
             let header = moehog_proto::journal::EntryHeader::decode(frame.header.clone()).unwrap_or_default();
             index.push(sequence, writer.offset(), lane.lane, header.received_at_ms);
             let offset = writer.offset();
-            frame::encode(&mut writer.buffer, head.seed, sequence, offset, |buffer| {
+            frame::encode(&mut writer.buffer, head.coding(), sequence, offset, |buffer| {
                 buffer.extend_from_slice(&frame.header);
                 buffer.extend_from_slice(&frame.body);
                 frame.header.len()
@@ -90,8 +91,7 @@ impl Log {
         index.newest_at_ms = old.index.newest_at_ms;
         let end = writer.end;
         let foot = index.to_foot(&self.state.lock().lanes);
-        let webhooks =
-            Webhooks { file: file.clone(), seed: head.seed, end, size: end, sealed: true, rewritten: Some(rewritten) };
+        let webhooks = Webhooks { sealed: true, ..Webhooks::of(file.clone(), head, end) };
         let size = self.reserve.with_room(|| webhooks.seal(&foot))?;
         self.disk.rename(&new, &name)?;
         let gone = replay.entries.iter().filter(|(sequence, _)| !index.contains(**sequence));
@@ -183,24 +183,25 @@ impl Log {
         if sealed {
             // Nothing else can come back, once the name of the file is durable.
             self.disk.sync_dir()?;
-            let member = |sequence: &Sequence| index.contains(*sequence) || index.is_damaged(*sequence);
+            let member = |sequence: &Sequence| index.contains(*sequence) || index.damaged.contains(*sequence);
             replay.entries.retain(|sequence, _| member(sequence));
             replay.cancelled.retain(member);
             replay.damaged.retain(member);
             replay.started.retain(|sequences, _| sequences.iter().any(member));
         }
         let (name, new) = (records::name(first), format!("{}.new", records::name(first)));
-        let mut records = self.reserve.with_room(|| Records::create(&*self.disk, &new, first))?;
+        let head = self.head_of_records(first);
+        let mut records = self.reserve.with_room(|| Records::create(&*self.disk, &new, &head))?;
         let file = records.file.clone();
-        let mut writer = Writer { log: self, file: &*file, end: FRAMES_AT, buffer: Vec::new() };
+        let mut writer = Writer { log: self, file: &*file, end: records.end, buffer: Vec::new() };
         let mut offsets: Vec<_> = replay.entries.iter().map(|(sequence, known)| (known.offset, *sequence)).collect();
         offsets.sort_unstable();
         let mut moved = Vec::new();
         let mut window = old.window(AHEAD);
         for (offset, sequence) in offsets {
-            let Some(frame) = frame::read(&mut window, old.seed, offset)? else { continue };
+            let Some(frame) = frame::read(&mut window, old.coding, offset)? else { continue };
             let at = writer.offset();
-            frame::encode(&mut writer.buffer, records.seed, sequence, at, |buffer| {
+            frame::encode(&mut writer.buffer, records.coding, sequence, at, |buffer| {
                 buffer.extend_from_slice(&frame.header);
                 frame.header.len()
             });
@@ -209,7 +210,7 @@ impl Log {
         }
         for kind in others(&replay) {
             let at = writer.offset();
-            records::encode(&mut writer.buffer, records.seed, at, first, &kind.into());
+            records::encode(&mut writer.buffer, records.coding, at, first, &kind.into());
         }
         writer.flush_at(0)?;
         (records.end, records.size, records.synced, records.new) = (writer.end, writer.end, writer.end, true);
@@ -260,7 +261,7 @@ impl Log {
             epoch: replay.epoch,
         };
         let foot_at = records.end + table.len() as u64;
-        let trailer = format::foot_bytes(records.seed, records.end, &foot);
+        let trailer = format::foot_bytes(records.coding.seed, records.end, &foot);
         let size = foot_at + trailer.len() as u64;
         if !self.begin_seal(first, &records, book, foot) {
             return Ok(());
@@ -291,7 +292,7 @@ impl Log {
     fn begin_seal(&self, first: Sequence, records: &Records, book: Book, foot: RecordsFoot) -> bool {
         let _recorder = self.recorder.lock();
         let mut state = self.state.lock();
-        let still = |now: &Records| now.seed == records.seed && now.end == records.end && !now.broken;
+        let still = |now: &Records| now.coding == records.coding && now.end == records.end && !now.broken;
         let Some(segment) = state.segments.get_mut(&first) else { return false };
         if segment.waiting() > 0 || !segment.records.as_ref().is_some_and(still) {
             return false;
@@ -325,6 +326,12 @@ struct Snapshot {
 }
 
 impl Snapshot {
+    /// Head of the file that is written in place of this one.
+    fn head(&self, first: Sequence, rewritten: Rewritten, identity: &Identity) -> Head {
+        let (lives, skipped) = (self.webhooks.lives.clone(), self.webhooks.skipped.to_pairs());
+        Head { rewritten: Some(rewritten), skipped, ..Head::new(first, identity, lives) }
+    }
+
     /// Whether the records file says that every entry is settled which is not `kept`: memory alone is not enough to let
     /// it go.
     fn check(&self, replay: &Replay, kept: &Bits) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use moehog_proto::Sequence;
 use moehog_runtime::chain;
 
-use super::{Log, format::remove_if_there, webhooks};
+use super::{Log, blocks::remove_if_there, webhooks};
 
 impl Log {
     /// Seals the segment that is appended to. False where the disk failed: maintenance tries again.

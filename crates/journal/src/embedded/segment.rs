@@ -208,20 +208,21 @@ impl Members {
         let mut book = webhooks.rewritten.as_ref().and_then(|rewritten| rewritten.removed).unwrap_or_default();
         let mut in_flight = webhooks.rewritten.as_ref().map_or(0, |rewritten| rewritten.in_flight);
         let member = |sequence: &Sequence| {
-            (index.contains(*sequence) || index.is_damaged(*sequence)) && !replay.cancelled.contains(sequence)
+            (index.contains(*sequence) || index.damaged.contains(*sequence)) && !replay.cancelled.contains(sequence)
         };
         let cancelled = |sequence: &Sequence| replay.cancelled.contains(sequence);
         let gone = replay.cancelled.iter().filter(|sequence| index.contains(**sequence)).count() as u64;
         book.taken += index.frames() - gone + index.lost;
-        book.taken += index.damaged_sequences().filter(|sequence| !cancelled(sequence)).count() as u64;
+        book.taken += index.damaged.sequences().filter(|sequence| !cancelled(sequence)).count() as u64;
         for (_, recorded) in replay.entries.iter().filter(|(sequence, _)| member(sequence)) {
             recorded.counts.add_to(&mut book, &mut in_flight);
             book.settled += u64::from(recorded.settled);
         }
         let settled = |sequence: &Sequence| replay.entries.get(sequence).is_some_and(|known| known.settled);
-        let told = replay.damaged.iter().copied().filter(|sequence| !index.is_damaged(*sequence));
-        let damaged = index.damaged_sequences().chain(told).filter(|sequence| member(sequence) && !settled(sequence));
+        let told = replay.damaged.iter().copied().filter(|sequence| !index.damaged.contains(*sequence));
+        let damaged = index.damaged.sequences().chain(told).filter(|sequence| member(sequence) && !settled(sequence));
         book.damaged += index.lost + damaged.count() as u64;
+        book.unconfirmed += index.unconfirmed.sequences().filter(|sequence| !cancelled(sequence)).count() as u64;
         Self { book, in_flight }
     }
 }

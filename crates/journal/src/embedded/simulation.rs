@@ -18,6 +18,7 @@ mod damage;
 mod draw;
 mod history;
 mod lines;
+mod lost;
 mod model;
 mod restart;
 mod threaded;
@@ -101,7 +102,7 @@ fn histories_lose_nothing() {
 }
 
 fn history(seed: u64, verbose: bool) -> Coverage {
-    let lines = Lines::default();
+    let lines = Lines::new(verbose);
     tracing::subscriber::with_default(lines.clone(), || History::new(seed, lines, verbose).run(STEPS))
 }
 

@@ -20,6 +20,9 @@ pub(super) struct State {
     pub(super) active: Option<Sequence>,
     /// The next sequence to give out.
     pub(super) next: Sequence,
+    /// Up to here it is known of every sequence what became of it: those between it and the next were given to appends that
+    /// failed.
+    pub(super) accounted: Sequence,
     /// Highest sequence that readers may see.
     pub(super) durable: Sequence,
     pub(super) lanes: Lanes,
@@ -146,4 +149,5 @@ fn combine(total: &mut Book, part: &Book, with: impl Fn(&mut u64, u64)) {
     with(&mut total.filtered, part.filtered);
     with(&mut total.duplicate, part.duplicate);
     with(&mut total.dead, part.dead);
+    with(&mut total.unconfirmed, part.unconfirmed);
 }

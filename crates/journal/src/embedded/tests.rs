@@ -26,7 +26,16 @@ use crate::{
 const ALL: ReadLimit = ReadLimit { max_entries: NonZeroUsize::MAX, max_bytes: usize::MAX };
 
 fn config() -> Config {
-    Config { segment_bytes: 4096, budget_bytes: 64 * 4096, clock: Clock::new(|| 0), ..Config::default() }
+    Config { segment_bytes: 11_264, budget_bytes: 64 * 11_264, clock: Clock::new(|| 0), ..Config::default() }
+}
+
+/// Segments of which the heads are a small part.
+fn roomy() -> Config {
+    Config { segment_bytes: 65_536, budget_bytes: 24 * 65_536, ..config() }
+}
+
+fn open_roomy(disk: &SimulatedDisk) -> Log {
+    Log::open(Arc::new(disk.clone()), roomy()).unwrap()
 }
 
 fn open(disk: &SimulatedDisk) -> Log {

@@ -26,14 +26,19 @@ impl Window {
         self.end
     }
 
-    /// `length` bytes at `offset`; fewer only at the end.
+    /// What was read is read again when it is next asked for.
+    pub(super) fn forget(&mut self) {
+        self.bytes = Bytes::new();
+    }
+
+    /// `length` bytes at `offset`; fewer only at the end. A read that fails once is tried again.
     pub(super) fn at(&mut self, offset: u64, length: usize) -> io::Result<Bytes> {
         let left = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
         let length = length.min(left);
         let held = offset >= self.start && offset + length as u64 <= self.start + self.bytes.len() as u64;
         if !held {
             let mut buffer = vec![0; length.max(self.ahead).min(left)];
-            let filled = self.file.read_at(&mut buffer, offset)?;
+            let filled = self.file.read_at(&mut buffer, offset).or_else(|_| self.file.read_at(&mut buffer, offset))?;
             buffer.truncate(filled);
             (self.start, self.bytes) = (offset, buffer.into());
         }

@@ -51,7 +51,13 @@ impl File for SimulatedFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.call(Call::Read, |state| Ok(state.inode(self.inode).read(buffer, offset)))
+        self.call(Call::Read, |state| {
+            let filled = state.inode(self.inode).read(buffer, offset);
+            if filled > 0 && state.lies() {
+                buffer[state.random.random_range(0..filled)] ^= 1 << state.random.random_range(0..8);
+            }
+            Ok(filled)
+        })
     }
 
     fn len(&self) -> io::Result<u64> {

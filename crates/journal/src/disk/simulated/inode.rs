@@ -24,6 +24,11 @@ pub(super) struct Inode {
 }
 
 impl Inode {
+    /// A file that has been there for long.
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        Self { data: bytes.clone(), durable: bytes, ..Self::default() }
+    }
+
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
         let start = index(offset).min(self.data.len());
         let count = buffer.len().min(self.data.len() - start);

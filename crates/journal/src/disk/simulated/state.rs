@@ -69,6 +69,8 @@ pub(super) struct State {
     /// Kind, calls that still work, calls that then fail.
     pub(super) failures: Vec<(Call, u64, u64)>,
     pub(super) planned: Vec<(Call, Planned)>,
+    /// Reads until one that has a bit turned over.
+    pub(super) lies_in: Option<u64>,
     /// The most that may be in use now.
     pub(super) capacity: u64,
     /// What the disk has in all.
@@ -97,6 +99,7 @@ impl State {
             crashed: false,
             failures: Vec::new(),
             planned: Vec::new(),
+            lies_in: None,
             capacity: u64::MAX,
             size: None,
             hanging: BTreeSet::new(),
@@ -145,6 +148,7 @@ impl State {
         self.crash_in = None;
         self.failures.clear();
         self.planned.clear();
+        self.lies_in = None;
         self.hanging.clear();
         self.open_files = 0;
         if death == Death::PowerCut {
@@ -188,6 +192,13 @@ impl State {
 
     pub(super) fn may_open(&self) -> io::Result<()> {
         if self.open_files < self.most_open_files { Ok(()) } else { Err(too_many_files()) }
+    }
+
+    /// Whether the read that comes is the one that lies.
+    pub(super) fn lies(&mut self) -> bool {
+        let lies = self.lies_in == Some(0);
+        self.lies_in = self.lies_in.and_then(|left| left.checked_sub(1));
+        lies
     }
 
     pub(super) fn used(&self) -> u64 {

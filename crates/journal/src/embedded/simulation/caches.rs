@@ -16,7 +16,7 @@ use crate::{
 use super::draw;
 
 fn open(disk: &SimulatedDisk) -> Log {
-    let config = Config { segment_bytes: 16_384, budget_bytes: 4_000_000, ..Config::default() };
+    let config = Config { segment_bytes: 24_576, budget_bytes: 4_000_000, ..Config::default() };
     Log::open(Arc::new(disk.clone()), config).expect("opens")
 }
 

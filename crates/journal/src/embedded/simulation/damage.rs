@@ -1,42 +1,226 @@
-//! Bytes that change behind the log's back.
+//! What happens to files behind the log's back, and what must be said of it.
 
-use rand::Rng;
+use std::collections::BTreeMap;
 
-use super::history::History;
+use moehog_proto::{Receipt, Sequence};
+use rand::{
+    Rng,
+    seq::{IndexedRandom, IteratorRandom},
+};
 
-/// Least bytes of a body that can be found in a file beyond doubt.
-const FINDABLE: usize = 24;
+use crate::{
+    Ledger,
+    disk::simulated::{Death, Files},
+    embedded::Log,
+};
+
+use super::{draw, history::History, lost::Found};
+
+/// Copies of the directory that are kept to be put back.
+const COPIES: usize = 3;
+
+/// What may happen to one file.
+const KINDS: [Kind; 5] = [Kind::Flip, Kind::Zero, Kind::Cut, Kind::Remove, Kind::Older];
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Flip,
+    /// A sector, or a page.
+    Zero,
+    Cut,
+    Remove,
+    /// A copy made before is put back.
+    Older,
+}
 
 impl History {
-    /// Changes a byte in the body of a webhook that waits and that later groups of its file lie behind, so that it is damage
-    /// and no torn tail, whatever comes.
+    /// The process ends, and something happens to its files before the next one begins. All of one file is bad at most, or
+    /// any number of files are.
     pub(super) fn damage(&mut self) {
-        let files = self.disk.files();
-        let victims: Vec<_> =
-            self.model.waiting().map(|(sequence, known)| (sequence, known.entry.body.clone())).collect();
-        let findable = |body: &[u8]| body.len() >= FINDABLE && body.iter().any(|byte| *byte != 0);
-        for (name, _) in files.iter().filter(|(name, _)| name.ends_with(".webhooks")) {
-            let content = self.disk.content(name).expect("listed");
-            let places: Vec<_> = victims
-                .iter()
-                .filter(|(_, body)| findable(body))
-                .filter_map(|(sequence, body)| Some((*sequence, find(&content, body)?, body.len())))
-                .collect();
-            // Groups hold at most six, so one of the six behind it is of a later group, which tells that it was synced.
-            if places.len() < 7 || self.random.random_bool(0.5) {
-                continue;
+        let before = self.log().stats().ledger;
+        let death = self.end();
+        let count = if self.random.random_bool(0.7) { 1 } else { self.random.random_range(2..5) };
+        let kinds: Vec<_> = (0..count).filter_map(|_| self.spoil()).collect();
+        self.damaged = true;
+        let death = self.start(death);
+        let log = self.log.take().expect("started");
+        let only = if let [kind] = kinds[..] { Some((kind, &before)) } else { None };
+        self.compare_damaged(&log, death, only);
+        self.log = Some(log);
+        drop(self.lines.take());
+        kinds.into_iter().for_each(|kind| self.met(kind));
+        self.check_alive();
+    }
+
+    /// Keeps a copy of the files as they are while no process has them open.
+    pub(super) fn copy_files(&mut self) {
+        if self.profile.damage && self.random.random_bool(0.3) {
+            self.copies.push(self.disk.copy());
+            if self.copies.len() > COPIES {
+                self.copies.swap_remove(self.random.random_range(0..COPIES));
             }
-            let (sequence, at, length) = places[self.random.random_range(0..places.len() - 6)];
-            let offset = (at + self.random.random_range(0..length)) as u64;
-            self.say(|_| format!("damage {name} at {offset}, in entry {sequence}"));
-            assert!(self.disk.flip(name, offset, 1 << self.random.random_range(0..8)));
-            self.model.damage_done = true;
-            // Found by the recovery of a file that was not sealed, or by the readers of one that was.
-            return if self.random.random() { self.die() } else { self.stop() };
         }
+    }
+
+    /// Something happens to one file; what, where there is any it can happen to.
+    fn spoil(&mut self) -> Option<&'static str> {
+        let kind = *KINDS.choose(&mut self.random).expect("some");
+        let files = self.disk.copy();
+        let is_told = |name: &&String| !name.ends_with(".new") && *name != "reserve";
+        // a small file is hit as often as all segments together
+        let of_segments = self.random.random_bool(0.7);
+        let names = files.keys().filter(is_told).filter(|name| name.contains('.') == of_segments);
+        let name = names.choose(&mut self.random)?.clone();
+        let mut bytes = files[&name].clone();
+        let met = match kind {
+            Kind::Flip if !bytes.is_empty() => {
+                let at = self.place_in(&bytes);
+                bytes[at] ^= 1 << self.random.random_range(0..8);
+                "flipped bit"
+            }
+            Kind::Zero if !bytes.is_empty() => {
+                let size = if self.random.random() { 512 } else { 4096 };
+                let from = self.place_in(&bytes) / size * size;
+                let until = (from + size).min(bytes.len());
+                if bytes[from..until].iter().all(|byte| *byte == 0) {
+                    return None;
+                }
+                bytes[from..until].fill(0);
+                "zeroed sector"
+            }
+            Kind::Cut if !bytes.is_empty() => {
+                bytes.truncate(self.random.random_range(0..bytes.len()));
+                "file cut"
+            }
+            Kind::Remove => "file removed",
+            Kind::Older => {
+                let copies: Vec<&Files> = self.copies.iter().filter(|copy| copy.contains_key(&name)).collect();
+                bytes = copies.choose(&mut self.random)?[&name].clone();
+                if bytes == files[&name] {
+                    return None;
+                }
+                "older copy of a file"
+            }
+            _ => return None,
+        };
+        self.say(|_| format!("{met}: {name}, {} bytes, now {}", files[&name].len(), bytes.len()));
+        self.disk.put(&name, (met != "file removed").then_some(bytes));
+        Some(met)
+    }
+
+    /// A place in a file; half the time one that holds something.
+    fn place_in(&mut self, bytes: &[u8]) -> usize {
+        let at = self.random.random_range(0..bytes.len());
+        match self.random.random() {
+            true => at,
+            false => bytes[at..].iter().position(|byte| *byte != 0).map_or(at, |more| at + more),
+        }
+    }
+
+    /// The whole directory is put back to what it was, or a copy of it runs beside.
+    pub(super) fn copy_directory(&mut self) {
+        let Some(copy) = self.copies.choose(&mut self.random).cloned() else { return };
+        let death = self.end();
+        if self.random.random() {
+            self.say(|_| "a copy runs beside".into());
+            self.run_beside(&copy);
+            let death = self.start(death);
+            self.compare(death);
+            self.met("copy ran beside");
+        } else {
+            self.say(|_| "the directory is put back to what it was".into());
+            self.disk.put_all(&copy);
+            self.damaged = true;
+            let death = self.start(death);
+            let log = self.log.take().expect("started");
+            self.compare_damaged(&log, death, None);
+            self.log = Some(log);
+            drop(self.lines.take());
+            self.met("directory put back");
+            self.check_alive();
+        }
+    }
+
+    /// Another process takes webhooks over a copy: none of its receipts is one of this journal's.
+    fn run_beside(&mut self, copy: &Files) {
+        let disk = crate::disk::simulated::SimulatedDisk::new(self.random.random());
+        disk.put_all(copy);
+        let beside = Log::open(std::sync::Arc::new(disk), self.config.clone()).expect("a copy opens");
+        for _ in 0..self.random.random_range(1..4) {
+            let number = self.random.random_range(0..1000);
+            let now_ms = self.now_ms();
+            let entry = draw::webhook(&mut self.random, number, 1, self.config.segment(), now_ms);
+            let pending = crate::embedded::Pending {
+                entry,
+                decision: crate::embedded::Decision::default(),
+                watch: None,
+                chain: None,
+            };
+            if let Ok(receipt) = beside.append_group(&[pending]).remove(0) {
+                self.model.give_out(receipt);
+            }
+        }
+    }
+
+    /// What is there is right; where one file was damaged, what is not there is counted: all of it, and nothing else.
+    fn compare_damaged(&mut self, log: &Log, death: Option<Death>, only: Option<(&str, &Ledger)>) {
+        let waiting = self.read_everything(log).expect("no death is planned");
+        let ledger = log.stats().ledger;
+        self.say(|history| {
+            let read: Vec<_> = waiting.iter().map(|entry| (entry.sequence(), &entry.header.idempotency_key)).collect();
+            format!("after damage and {death:?}: {ledger:?}, {read:?}, files {:?}", history.disk.files())
+        });
+        let get = |receipt: Receipt| log.get(receipt).expect("readable");
+        let Found { missing, marked, unreadable } =
+            self.model.resynchronise(&waiting, |sequence: Sequence| get(log.receipt(sequence)));
+        let ledger_now = log.stats().ledger;
+        let book = ledger_now.book;
+        assert_eq!(book.taken, book.settled + ledger_now.waiting + book.damaged, "{ledger_now:?}");
+        assert_eq!(log.recount().expect("readable"), ledger_now, "the books counted anew");
+        if let Some((kind, before)) = only {
+            let damaged = book.damaged - before.book.damaged.min(book.damaged);
+            let unconfirmed = book.unconfirmed - before.book.unconfirmed.min(book.unconfirmed);
+            assert!(book.damaged >= before.book.damaged, "what was damaged stays so: {before:?}, {ledger_now:?}");
+            let (lost, known) = (missing.len() as u64, marked.len() as u64);
+            let is_flip = kind == "flipped bit";
+            // of what nothing is left, and nothing was marked of, nobody can tell
+            let told = if is_flip { lost } else { known };
+            assert!(
+                told <= damaged + unconfirmed,
+                "{missing:?} are missing: {damaged} damaged, {unconfirmed} unconfirmed"
+            );
+            assert!(known <= damaged, "{marked:?} were known to be synced and are missing: {damaged} damaged");
+            // the bit may have stood in the number of a group's members
+            assert!(is_flip || unconfirmed <= unreadable, "{unconfirmed} unconfirmed of {unreadable}");
+            assert!(damaged <= unreadable, "{damaged} damaged of {unreadable}");
+            let unmarked = lost - known;
+            assert!(
+                book.taken + unmarked >= before.book.taken,
+                "fewer were taken than before: {before:?}, {ledger_now:?}"
+            );
+            if lost > 0 {
+                self.met("webhook damaged");
+            }
+        }
+        self.rebase(log);
     }
 }
 
-fn find(content: &[u8], body: &[u8]) -> Option<usize> {
-    content.windows(FINDABLE).position(|window| window == &body[..FINDABLE])
+/// The counts of a ledger.
+pub(super) fn counts(ledger: &Ledger) -> BTreeMap<&'static str, i64> {
+    let Ledger { book, waiting, in_flight } = ledger;
+    let counts = [
+        ("taken", book.taken),
+        ("settled", book.settled),
+        ("damaged", book.damaged),
+        ("mapped", book.mapped),
+        ("delivered", book.delivered),
+        ("delivered_degraded", book.delivered_degraded),
+        ("filtered", book.filtered),
+        ("duplicate", book.duplicate),
+        ("dead", book.dead),
+        ("waiting", *waiting),
+        ("in_flight", *in_flight),
+    ];
+    counts.into_iter().map(|(name, count)| (name, i64::try_from(count).expect("small"))).collect()
 }

@@ -1,6 +1,7 @@
 //! One history: what is done to the log, step by step.
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::{
         Arc,
@@ -14,7 +15,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use crate::{
     AppendError, Record,
-    disk::simulated::{Call, SimulatedDisk},
+    disk::simulated::{Call, Files, SimulatedDisk},
     embedded::{Chain, Clock, Config, Decision, Log, Pending},
 };
 
@@ -64,7 +65,12 @@ pub(super) struct History {
     pub(super) lines: Lines,
     /// Transform calls under way, and what crashed ones add up to while nothing but kills happens.
     pub(super) transforms: Vec<Vec<Sequence>>,
-    pub(super) crashed: Option<std::collections::BTreeMap<Sequence, crate::Crashed>>,
+    pub(super) crashed: Option<BTreeMap<Sequence, crate::Crashed>>,
+    /// Copies of the directory, made while no process had it.
+    pub(super) copies: Vec<Files>,
+    /// Something has happened to files, and what the books have been above those of the model since.
+    pub(super) damaged: bool,
+    pub(super) above: BTreeMap<&'static str, i64>,
     verbose: bool,
 }
 
@@ -73,7 +79,7 @@ impl History {
         let mut random = StdRng::seed_from_u64(seed);
         let profile = Profile {
             faults: random.random_bool(0.75),
-            damage: random.random_bool(0.15),
+            damage: random.random_bool(0.4),
             roomy: random.random_bool(0.5),
             settles: random.random_bool(0.3),
             sources: random.random_range(1..=3),
@@ -90,7 +96,7 @@ impl History {
                 move || Duration::from_millis(now_ms.load(Ordering::Relaxed).unsigned_abs())
             },
         );
-        let segment_bytes = [8192, 16_384, 32_768][random.random_range(0..3)];
+        let segment_bytes = [16_384, 24_576, 40_960][random.random_range(0..3)];
         let config = Config {
             segment_bytes,
             budget_bytes: segment_bytes * if profile.roomy { 4000 } else { random.random_range(12..40) },
@@ -116,7 +122,10 @@ impl History {
             owes: false,
             lines,
             transforms: Vec::new(),
-            crashed: Some(std::collections::BTreeMap::new()),
+            crashed: Some(BTreeMap::new()),
+            copies: Vec::new(),
+            damaged: false,
+            above: BTreeMap::new(),
             verbose,
         };
         history.say(|history| format!("{:?}, segments of {segment_bytes}", history.profile));
@@ -160,7 +169,8 @@ impl History {
             985..990 => self.become_well(),
             990..992 => self.hand_all_on(),
             992..994 if self.profile.faults => self.fail_first_group(step),
-            994..1000 if self.profile.damage => self.damage(),
+            994..998 if self.profile.damage => self.damage(),
+            998..1000 if self.profile.damage => self.copy_directory(),
             _ => self.sync(),
         }
         self.note_failed_syncs();
@@ -176,7 +186,7 @@ impl History {
 
     /// Nothing has failed in this process, and nothing will.
     fn is_well(&self) -> bool {
-        let troubles = [self.faulty, self.limited, self.owes, self.model.damage_done, self.disk.crashed()];
+        let troubles = [self.faulty, self.limited, self.owes, self.damaged, self.disk.crashed()];
         troubles == [false; 5]
     }
 
@@ -245,7 +255,7 @@ impl History {
             match result {
                 Ok(receipt) => {
                     assert!(!before && !during, "webhook {id} was given up and is acknowledged");
-                    self.model.acknowledged(id, receipt.sequence);
+                    self.model.acknowledged(id, receipt);
                     self.met("append acknowledged");
                 }
                 Err(error) => self.refused(id, before, during, &error),
@@ -355,6 +365,7 @@ impl History {
             Ok(()) => {
                 self.note_failed_syncs();
                 self.model.records_are_durable();
+                self.model.is_marked();
                 if !self.faulty && !self.limited && !self.owes {
                     self.model.cancellations_are_durable();
                 }

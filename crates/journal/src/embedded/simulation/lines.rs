@@ -19,12 +19,20 @@ const TRUE: [&str; 4] = [
 
 /// The warnings and errors of one history so far.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Lines(Arc<Mutex<Vec<String>>>);
+pub(super) struct Lines {
+    said: Arc<Mutex<Vec<String>>>,
+    /// They are printed too.
+    is_aloud: bool,
+}
 
 impl Lines {
+    pub(super) fn new(is_aloud: bool) -> Self {
+        Self { is_aloud, ..Self::default() }
+    }
+
     /// What was said since the last call.
     pub(super) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock())
+        std::mem::take(&mut *self.said.lock())
     }
 }
 
@@ -50,7 +58,11 @@ impl Subscriber for Lines {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line::default();
         event.record(&mut line);
-        self.0.lock().push(format!("{}{}", line.message, line.fields));
+        let line = format!("{}{}", line.message, line.fields);
+        if self.is_aloud {
+            println!("    {line}");
+        }
+        self.said.lock().push(line);
     }
 
     fn enter(&self, _: &Id) {}

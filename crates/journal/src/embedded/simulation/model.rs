@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use moehog_proto::{
-    Sequence,
+    Receipt, Sequence,
     journal::{EventState, Progress},
 };
 
@@ -23,6 +23,8 @@ pub(super) enum Fate {
     Refused,
     /// It was refused and nothing can bring it back: it is absent from the disk, or its cancellation is durable.
     Absent,
+    /// It was taken, and the disk lost it.
+    Lost,
 }
 
 /// What was recorded of a webhook at one time.
@@ -41,16 +43,18 @@ pub(super) struct Known {
     pub(super) fate: Fate,
     /// It was answered 200.
     pub(super) acknowledged: bool,
+    /// A mark says so.
+    pub(super) marked: bool,
     pub(super) sequence: Option<Sequence>,
     /// What was recorded, oldest first; the first is nothing.
     pub(super) history: Vec<Recorded>,
     /// All before this one in `history` is certainly on the disk, and this one is the last of them.
-    durable: usize,
+    pub(super) durable: usize,
     /// A sync failed when `history` was this long: what is behind `durable` may be gone, and no later sync says so. Only a
     /// newer record, synced, is certain again.
-    shaky: Option<usize>,
+    pub(super) shaky: Option<usize>,
     /// Records whose call failed or died: they may be there after a restart.
-    attempted: Vec<Recorded>,
+    pub(super) attempted: Vec<Recorded>,
     /// Its bytes are gone, which is allowed once it is settled.
     pub(super) dropped: bool,
 }
@@ -113,10 +117,8 @@ pub(super) struct Model {
     pub(super) dropped: u64,
     /// Settled webhooks received from then on must still be there.
     pub(super) keeps_from_ms: i64,
-    /// Webhooks that are missing because they were damaged.
-    pub(super) damaged: BTreeSet<Id>,
-    /// Bytes were changed on the disk: what is missing must be counted as damaged.
-    pub(super) damage_done: bool,
+    /// Receipts that were given out, by this journal and by copies of it.
+    receipts: BTreeSet<String>,
 }
 
 impl Model {
@@ -127,6 +129,7 @@ impl Model {
             appended_at_ms: now_ms,
             fate: Fate::Unknown,
             acknowledged: false,
+            marked: false,
             sequence: None,
             history: vec![Recorded::default()],
             durable: 0,
@@ -137,9 +140,21 @@ impl Model {
         self.known.len() - 1
     }
 
-    pub(super) fn acknowledged(&mut self, id: Id, sequence: Sequence) {
+    pub(super) fn acknowledged(&mut self, id: Id, receipt: Receipt) {
         self.known[id].acknowledged = true;
-        self.present(id, sequence);
+        self.give_out(receipt);
+        self.present(id, receipt.sequence);
+    }
+
+    /// A receipt is given out once in the world.
+    pub(super) fn give_out(&mut self, receipt: Receipt) {
+        assert!(self.receipts.insert(receipt.to_string()), "receipt {receipt} was given out before");
+        assert!(self.receipts.insert(receipt.address()), "address {} was given out before", receipt.address());
+    }
+
+    /// All that was acknowledged is marked as synced.
+    pub(super) fn is_marked(&mut self) {
+        self.known.iter_mut().filter(|known| known.fate == Fate::Taken).for_each(|known| known.marked = true);
     }
 
     fn present(&mut self, id: Id, sequence: Sequence) {
@@ -203,9 +218,18 @@ impl Model {
         self.by_sequence.iter().map(|(sequence, id)| (*sequence, &self.known[*id])).filter(|(_, known)| known.waits())
     }
 
+    /// Webhooks that were not answered 200.
+    pub(super) fn never_acknowledged(&self) -> u64 {
+        self.known.iter().filter(|known| !known.acknowledged).count() as u64
+    }
+
+    pub(super) fn number_of(&self, entry: &Entry) -> Id {
+        entry.header.idempotency_key.parse().expect("a header that no history wrote")
+    }
+
     /// Whose webhook an entry is; its bytes and header must be what was appended.
     pub(super) fn identify(&self, entry: &Entry) -> Id {
-        let id: Id = entry.header.idempotency_key.parse().expect("a header that no history wrote");
+        let id = self.number_of(entry);
         let known = &self.known[id];
         assert_eq!(entry.header, known.entry.header, "the header of webhook {id} changed");
         assert!(entry.body == known.entry.body, "the body of webhook {id} changed");
@@ -238,6 +262,7 @@ impl Model {
         let known = &self.known[id];
         match known.fate {
             Fate::Taken => {}
+            Fate::Lost => panic!("webhook {id} was lost and is back"),
             Fate::Absent => panic!("webhook {id} was refused for good and came back as {}", entry.sequence()),
             Fate::Unknown | Fate::Refused => {
                 assert!(death.is_some(), "webhook {id} was refused and came back after a clean stop");
@@ -254,14 +279,13 @@ impl Model {
         self.undone += u64::from(*known.now() != found);
         self.present(id, entry.sequence());
         self.known[id].adopt(found, death);
-        self.damaged.remove(&id);
     }
 
     fn not_waiting(&mut self, id: Id, death: Option<Death>, settled: &impl Fn(Sequence) -> Option<Entry>) {
         let known = &mut self.known[id];
         if known.fate != Fate::Taken {
             // After a kill, what hides it may be a cancellation in the cache, which the power can still take.
-            if known.fate != Fate::Refused || death != Some(Death::Kill) {
+            if known.fate != Fate::Lost && (known.fate != Fate::Refused || death != Some(Death::Kill)) {
                 known.fate = Fate::Absent;
             }
             return;
@@ -282,20 +306,17 @@ impl Model {
                     found.unwrap_or_else(|| panic!("webhook {id} was recorded otherwise: {:?}", entry.progress));
                 self.known[id].adopt(found, death);
             }
-            // Damaged, what was recorded of it later went nowhere.
-            None if self.damaged.contains(&id) => {}
             None => match allowed.pop() {
                 // Settled, its bytes may have been dropped.
                 Some(found) => {
                     assert!(
-                        known.appended_at_ms < self.keeps_from_ms || self.damage_done,
+                        known.appended_at_ms < self.keeps_from_ms,
                         "settled webhook {id} ({sequence}) is gone too early"
                     );
                     known.adopt(found, death);
                     self.dropped += u64::from(!known.dropped);
                     known.dropped = true;
                 }
-                None if self.damage_done => drop(self.damaged.insert(id)),
                 // Nobody was told that it was taken.
                 None if !known.acknowledged && death == Some(Death::PowerCut) => {
                     known.fate = Fate::Absent;
@@ -309,12 +330,11 @@ impl Model {
     /// What the books must say.
     pub(super) fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::default();
-        for (id, known) in self.known.iter().enumerate().filter(|(_, known)| known.fate == Fate::Taken) {
+        for known in self.known.iter().filter(|known| known.fate == Fate::Taken) {
             ledger.book.taken += 1;
-            match (self.damaged.contains(&id), known.now().settled) {
-                (true, _) => ledger.book.damaged += 1,
-                (false, true) => ledger.book.settled += 1,
-                (false, false) => ledger.waiting += 1,
+            match known.now().settled {
+                true => ledger.book.settled += 1,
+                false => ledger.waiting += 1,
             }
             for event in known.now().progress.iter().flat_map(|progress| &progress.events) {
                 let book = &mut ledger.book;

@@ -28,6 +28,7 @@ impl History {
             self.met("clean stop");
             self.model.records_are_durable();
             self.model.cancellations_are_durable();
+            self.model.is_marked();
             self.note_crashes();
             // After a clean stop even a power cut takes nothing.
             let cut = self.random.random_bool(0.5);
@@ -53,6 +54,26 @@ impl History {
         self.reopen(Some(death));
     }
 
+    /// The process ends in some way; none is a clean stop.
+    pub(super) fn end(&mut self) -> Option<Death> {
+        self.crashed = None;
+        if self.random.random() && !self.faulty && !self.limited && !self.owes {
+            self.log().close();
+            if !self.disk.crashed() {
+                self.model.records_are_durable();
+                self.model.cancellations_are_durable();
+                self.model.is_marked();
+                self.disk.reboot(Death::Kill);
+                return None;
+            }
+        }
+        let death = if self.random.random_bool(0.5) { Death::PowerCut } else { Death::Kill };
+        self.say(|_| format!("{death:?}"));
+        self.note_failed_syncs();
+        self.disk.reboot(death);
+        Some(death)
+    }
+
     /// What the Transform calls under way add to what is told of their webhooks.
     fn note_crashes(&mut self) {
         let transforms = std::mem::take(&mut self.transforms);
@@ -66,6 +87,13 @@ impl History {
     }
 
     fn reopen(&mut self, death: Option<Death>) {
+        self.copy_files();
+        let death = self.start(death);
+        self.compare(death);
+    }
+
+    /// The next process begins; how the one before ended, deaths while opening included.
+    pub(super) fn start(&mut self, death: Option<Death>) -> Option<Death> {
         // Only now, that its disk calls are refused, does the old process's memory go.
         self.log = None;
         self.transforms.clear();
@@ -73,6 +101,9 @@ impl History {
         let log = loop {
             if self.profile.faults && self.random.random_bool(0.15) {
                 self.disk.crash_after(self.random.random_range(0..80));
+            }
+            if self.random.random_bool(0.1) {
+                self.disk.lie(self.random.random_range(0..60));
             }
             self.change_budget();
             match Log::open(std::sync::Arc::new(self.disk.clone()), self.config.clone()) {
@@ -102,11 +133,11 @@ impl History {
         self.faulty = false;
         self.log = Some(log);
         self.epoch += 1;
-        self.compare(death);
+        death
     }
 
     /// Holds what is there against what must be.
-    fn compare(&mut self, death: Option<Death>) {
+    pub(super) fn compare(&mut self, death: Option<Death>) {
         let log = self.log.take().expect("opened");
         let waiting = self.read_everything(&log).expect("no death is planned");
         self.say(|history| {
@@ -119,14 +150,13 @@ impl History {
             true => self.now_ms() - i64::try_from(self.config.retention.as_millis()).expect("small"),
             false => i64::MAX,
         };
-        let before = (self.model.resurfaced, self.model.undone, self.model.dropped, self.model.damaged.len() as u64);
+        let before = (self.model.resurfaced, self.model.undone, self.model.dropped);
         self.model.restarted(death, &waiting, get);
-        let after = (self.model.resurfaced, self.model.undone, self.model.dropped, self.model.damaged.len() as u64);
+        let after = (self.model.resurfaced, self.model.undone, self.model.dropped);
         for (what, more) in [
             ("refused webhook came back", after.0 > before.0),
             ("power cut undid a record", after.1 > before.1),
             ("raw of a settled webhook dropped", after.2 > before.2),
-            ("webhook damaged", after.3 > before.3),
         ] {
             if more {
                 self.met(what);

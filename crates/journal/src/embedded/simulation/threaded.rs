@@ -22,7 +22,7 @@ use super::draw;
 const ALL: ReadLimit = ReadLimit { max_entries: NonZeroUsize::MAX, max_bytes: usize::MAX };
 const ROUNDS: usize = 6;
 const SENDERS: usize = 12;
-const SEGMENT: u64 = 16 * 1024;
+const SEGMENT: u64 = 24 * 1024;
 
 /// What became of one append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -109,7 +109,7 @@ impl History {
             self.pass(31 * DAY_MS);
             self.maintain();
         }
-        if !self.disk.crashed() && self.model.waiting().count() == 0 && !self.model.damage_done {
+        if !self.disk.crashed() && self.model.waiting().count() == 0 && !self.damaged {
             let since = self.log().stats().retained_since_ms;
             assert_eq!(since, None, "settled webhooks are kept for ever: {:?}", self.disk.files());
             self.met("all that was settled expired");
@@ -124,7 +124,7 @@ impl History {
         } else {
             self.become_well();
         }
-        if self.disk.crashed() || self.model.damage_done {
+        if self.disk.crashed() || self.damaged {
             return;
         }
         for round in 0.. {
@@ -154,7 +154,7 @@ impl History {
             for ((id, (sequence, _)), result) in ids.into_iter().zip(some).zip(results) {
                 match result {
                     Ok(receipt) => {
-                        self.model.acknowledged(id, receipt.sequence);
+                        self.model.acknowledged(id, receipt);
                         self.settle(sequence);
                         self.met("handed on");
                         // its destination takes it at once
@@ -205,7 +205,7 @@ impl History {
         if self.profile.roomy || !self.random.random_bool(0.3) {
             return;
         }
-        self.config.segment_bytes = [8192, 16_384, 32_768][self.random.random_range(0..3)];
+        self.config.segment_bytes = [16_384, 24_576, 40_960][self.random.random_range(0..3)];
         self.config.budget_bytes = self.config.segment_bytes * self.random.random_range(8..40);
         self.say(|history| {
             format!("{} bytes in segments of {}", history.config.budget_bytes, history.config.segment_bytes)

@@ -76,7 +76,7 @@ fn a_full_disk_refuses_webhooks_takes_records_and_is_used_again_without_a_restar
     let disk = SimulatedDisk::new(1);
     let log = open(&disk);
     let mut taken = Vec::new();
-    disk.limit(Some(10_000));
+    disk.limit(Some(24_000));
     let refused = loop {
         match append(&log, "x".repeat(500)) {
             Ok(receipt) => taken.push(receipt.sequence),
@@ -84,7 +84,7 @@ fn a_full_disk_refuses_webhooks_takes_records_and_is_used_again_without_a_restar
         }
     };
     assert!(matches!(refused, AppendError::Write { .. }), "{refused}");
-    assert!(taken.len() > 10, "{}", taken.len());
+    assert!(taken.len() >= 10, "{}", taken.len());
     assert_eq!(sequences(&log), taken);
     settle(&log, taken.iter().copied().take(5));
     log.sync_records().unwrap();

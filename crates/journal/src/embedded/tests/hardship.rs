@@ -71,15 +71,15 @@ fn what_was_refused_stays_refused_whatever_fails_beside_it() {
 #[test]
 fn delivered_webhooks_give_way_to_a_neighbour_that_fills_the_disk() {
     let disk = SimulatedDisk::new(1);
-    let log = open(&disk);
+    let log = open_roomy(&disk);
     for _ in 0..20 {
-        let receipt = append(&log, "x".repeat(3000)).unwrap();
+        let receipt = append(&log, "x".repeat(50_000)).unwrap();
         settle(&log, [receipt.sequence]);
     }
     log.maintain();
     disk.limit(Some(0));
     for _ in 0..40 {
-        let receipt = append(&log, "x".repeat(3000)).unwrap();
+        let receipt = append(&log, "x".repeat(50_000)).unwrap();
         settle(&log, [receipt.sequence]);
         log.maintain();
     }
@@ -124,7 +124,7 @@ fn what_is_to_be_handed_on_is_on_a_full_disk_and_within_a_budget_that_has_become
 fn none_of_a_chain_is_ahead_of_one_that_found_no_room() {
     let disk = SimulatedDisk::new(1);
     let log = open(&disk);
-    disk.limit(Some(9000));
+    disk.limit(Some(20_000));
     let mut chain = Chain::default();
     let mut chained = |bytes: usize| Pending { chain: Some(chain.link()), ..pending("x".repeat(bytes)) };
     let results = log.append_group(&[chained(10), chained(60_000), chained(10)]);

@@ -1,0 +1,74 @@
+//! Which journal a directory holds, and of which version.
+
+use std::collections::BTreeSet;
+
+use super::{
+    OpenError,
+    blocks::{read_small, write_small},
+    format::{Format, Identity, VERSION, VERSION_1},
+    open::What,
+};
+use crate::disk::Disk;
+
+const FORMAT: &str = "format";
+
+const KEY: usize = 16;
+
+/// What is known of a directory.
+pub(super) struct Known {
+    pub(super) identity: Identity,
+    /// It is of version 1 until [`write_format`] has said otherwise.
+    pub(super) is_version_1: bool,
+}
+
+/// Which journal a directory with these names is; `said` are those of its other files, where they say it. An empty one
+/// becomes a journal.
+pub(super) fn identify(disk: &dyn Disk, names: &BTreeSet<String>, said: Option<Identity>) -> Result<Known, OpenError> {
+    let format = match names.contains(FORMAT) {
+        true => read_small::<Format>(disk, FORMAT).what("read format")?,
+        false => None,
+    };
+    let holds_something = names.iter().any(|name| name.contains('.') || name == super::open::CARRIED);
+    let is_of_this_version = |identity: Identity| Known { identity, is_version_1: false };
+    match (format, said) {
+        (Some(format), _) if format.version > VERSION => {
+            Err(OpenError::NewerFormat { found: format.version, known: VERSION })
+        }
+        (Some(Format { version: VERSION_1, journal, .. }), _) => {
+            Ok(Known { identity: drawn(journal, u64::MAX), is_version_1: true })
+        }
+        (Some(Format { identity: Some(identity), .. }), _) => Ok(is_of_this_version(identity)),
+        (_, Some(identity)) => {
+            tracing::warn!(
+                journal = format_args!("{:08x}", identity.journal),
+                "the file `format` is missing or damaged; it is made anew from what the other files say"
+            );
+            write_format(disk, &identity)?;
+            Ok(is_of_this_version(identity))
+        }
+        _ if holds_something => Err(OpenError::NoFormat),
+        _ => {
+            let identity = drawn(rand::random(), 1);
+            write_format(disk, &identity)?;
+            Ok(is_of_this_version(identity))
+        }
+    }
+}
+
+/// The key that hides the number in a receipt.
+pub(super) fn key_of(identity: &Identity) -> [u8; KEY] {
+    let mut key = [0; KEY];
+    let known = identity.key.len().min(KEY);
+    key[..known].copy_from_slice(&identity.key[..known]);
+    key
+}
+
+fn drawn(journal: u32, gapless_from: u64) -> Identity {
+    Identity { journal, key: rand::random::<[u8; KEY]>().to_vec().into(), gapless_from }
+}
+
+/// Says that the directory is of this version: no binary that knows only those before opens it any more.
+pub(super) fn write_format(disk: &dyn Disk, identity: &Identity) -> Result<(), OpenError> {
+    let format = Format { version: VERSION, journal: identity.journal, identity: Some(identity.clone()) };
+    write_small(disk, FORMAT, &format).what("write format")
+}

@@ -1,0 +1,270 @@
+//! The segments of a directory as they are found, and the account of what is missing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+};
+
+use moehog_proto::Sequence;
+use moehog_runtime::chain;
+
+use super::{
+    Log, OpenError,
+    format::{Carried, Head, Identity, Mark},
+    marks::MARKS,
+    open::{CARRIED, What, copy_over, first_of},
+    records::{self, Replay},
+    recover::Evidence,
+    runs::Runs,
+    segment::Segment,
+    slots::Slots,
+    state::State,
+    webhooks,
+};
+use crate::disk::{Disk, File};
+
+/// What the small files say.
+pub(super) struct Books {
+    pub(super) carried: Carried,
+    pub(super) carried_file: Slots<Carried>,
+    /// The book is not there, or older than another file says.
+    pub(super) is_carried_lost: bool,
+    pub(super) mark: Mark,
+    pub(super) marks_file: Slots<Mark>,
+}
+
+impl Books {
+    pub(super) fn read(disk: &dyn Disk, names: &BTreeSet<String>) -> Result<Self, OpenError> {
+        let (mut carried_file, mut marks_file) = (Slots::new(CARRIED), Slots::new(MARKS));
+        let (mut carried, mut mark) = (None, None);
+        if names.contains(CARRIED) {
+            (carried_file, carried) = Slots::open(disk, CARRIED).what("read carried")?;
+            if carried.is_none() {
+                // as version 1 wrote it
+                carried = super::blocks::read_small(disk, CARRIED).what("read carried")?;
+            }
+        }
+        if names.contains(MARKS) {
+            (marks_file, mark) = Slots::open(disk, MARKS).what("read marks")?;
+        }
+        let mark: Mark = mark.unwrap_or_default();
+        let is_carried_lost = carried.is_none() && names.contains(CARRIED) || carried_file.turn() < mark.carried_turn;
+        if is_carried_lost {
+            tracing::error!(
+                "the book of webhooks that were let go is lost or an older one: those are counted anew as settled"
+            );
+        }
+        carried_file.follow(mark.carried_turn);
+        Ok(Self { carried: carried.unwrap_or_default(), carried_file, is_carried_lost, mark, marks_file })
+    }
+
+    /// Which journal they are of.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.carried.identity.clone().or_else(|| self.mark.identity.clone())
+    }
+}
+
+/// Heads of all files of frames; none where it cannot be read.
+pub(super) struct Heads {
+    webhooks: BTreeMap<Sequence, (Arc<dyn File>, Option<Head>)>,
+    pub(super) records: BTreeMap<Sequence, Option<Head>>,
+}
+
+impl Heads {
+    pub(super) fn read(disk: &dyn Disk, names: &BTreeSet<String>) -> Result<Self, OpenError> {
+        let mut heads = Self { webhooks: BTreeMap::new(), records: BTreeMap::new() };
+        let read = |name: &str, first: Sequence| {
+            let file = disk.open(name)?;
+            let head = Head::read(&*file)?.filter(|head| head.first == first);
+            Ok::<_, io::Error>((file, head))
+        };
+        for name in names {
+            if let Some(first) = first_of(name, ".webhooks") {
+                heads.webhooks.insert(first, read(name, first).what(format!("read {name}"))?);
+            } else if let Some(first) = first_of(name, ".records") {
+                heads.records.insert(first, read(name, first).what(format!("read {name}"))?.1);
+            }
+        }
+        Ok(heads)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Head> {
+        self.webhooks.values().filter_map(|(_, head)| head.as_ref()).chain(self.records.values().flatten())
+    }
+
+    /// Which journal they are of.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.all().find_map(|head| head.identity.clone())
+    }
+}
+
+/// Segments being opened.
+pub(super) struct Segments {
+    pub(super) heads: Heads,
+    pub(super) mark: Mark,
+    /// Sequences of appends that failed.
+    pub(super) refused: Runs,
+    pub(super) is_carried_lost: bool,
+    /// Webhooks files whose head is gone.
+    pub(super) unreadable: BTreeSet<Sequence>,
+}
+
+impl Segments {
+    /// Those of the journal `identity`; a mark of another says nothing of them.
+    pub(super) fn new(heads: Heads, identity: &Identity, mark: &Mark, is_carried_lost: bool) -> Self {
+        let mut refused = Runs::default();
+        heads.all().for_each(|head| refused.extend(&head.skipped()));
+        let is_ours = mark.identity.as_ref().is_some_and(|marked| marked.journal == identity.journal);
+        let mark = if is_ours { mark.clone() } else { Mark::default() };
+        Self { heads, mark, refused, is_carried_lost, unreadable: BTreeSet::new() }
+    }
+
+    /// Opens those that were not let go.
+    pub(super) fn open_all(&mut self, log: &Log, state: &mut State) -> Result<(), OpenError> {
+        let firsts: Vec<_> = self.heads.webhooks.keys().copied().collect();
+        for first in firsts {
+            if state.carried.segments.contains(&first) {
+                continue;
+            }
+            self.open(log, first, state).what(format!("open segment {first:016x}"))?;
+        }
+        let highest = self.refused.last().unwrap_or(0).max(self.mark.synced).max(dropped(state).last().unwrap_or(0));
+        state.next = state.next.max(highest + 1);
+        Ok(())
+    }
+
+    /// Up to where others say that the segment was synced: a segment is begun when the one before it has ended.
+    fn synced_up_to(&self, first: Sequence, state: &State) -> Sequence {
+        let behind = first + 1;
+        // one of version 1 names no refused sequences
+        let begins = |(first, head): (&Sequence, Option<&Head>)| head?.identity.is_some().then_some(*first);
+        let next = [
+            self.heads.webhooks.range(behind..).map(|(first, (_, head))| (first, head.as_ref())).find_map(begins),
+            self.heads.records.range(behind..).map(|(first, head)| (first, head.as_ref())).find_map(begins),
+            dropped(state).next_from(behind),
+        ];
+        match next.into_iter().flatten().min() {
+            Some(next) => next - 1,
+            None if self.mark.segment > first => self.mark.synced.min(self.mark.segment - 1),
+            None => self.mark.synced,
+        }
+    }
+
+    fn open(&mut self, log: &Log, first: Sequence, state: &mut State) -> io::Result<()> {
+        let Some((file, head)) = self.heads.webhooks.get(&first).cloned() else { return Ok(()) };
+        let Some(head) = head else {
+            let is_blank = webhooks::is_blank(&*file, file.len()?)? || webhooks::is_blank(&*file, file.len()?)?;
+            if !is_blank {
+                self.unreadable.insert(first);
+            }
+            return Ok(());
+        };
+        let records = match self.heads.records.contains_key(&first) {
+            true => Some(self.open_records(log, first)?),
+            false => None,
+        };
+        let told = match &records {
+            Some(records::Found::Open(_, replay)) => replay.read_up_to(),
+            _ => 0,
+        };
+        let evidence = Evidence { synced: self.synced_up_to(first, state).max(told), refused: &self.refused };
+        let (webhooks, index) = match webhooks::open(file, head, &evidence, &mut state.lanes)? {
+            webhooks::Found::Empty => {
+                let said = if let Some(records::Found::Open(_, replay)) = &records { replay.highest() } else { 0 };
+                state.next = state.next.max(said + 1).max(first);
+                return Ok(());
+            }
+            webhooks::Found::Whole(webhooks, index) => (webhooks, index),
+            webhooks::Found::Recovered { mut webhooks, mut index, bad, unsynced_from } => {
+                for (from, until) in bad {
+                    state.quarantined_bytes += log.quarantine(&*webhooks.file, first, from, until);
+                }
+                // What was not synced may be in the cache of the operating system alone, marked as written.
+                copy_over(&*webhooks.file, unsynced_from, webhooks.end)?;
+                // The foot tells of them, so they are there before it.
+                webhooks.file.sync_data()?;
+                if self.mark.segment == first && self.mark.at_ms != 0 {
+                    index.newest_at_ms = self.mark.at_ms;
+                }
+                webhooks.size = webhooks.seal(&index.to_foot(&state.lanes))?;
+                webhooks.sealed = true;
+                tracing::info!(segment = %webhooks::name(first), entries = index.frames(), "recovered");
+                (webhooks, index)
+            }
+        };
+        let damaged = index.lost + index.damaged.sequences().count() as u64;
+        if damaged > 0 {
+            let segment = webhooks::name(first);
+            tracing::error!(%segment, damaged, sequences = ?index.damaged, "webhooks of this segment cannot be read");
+        }
+        state.next = state.next.max(index.last + 1);
+        let segment = match records {
+            None => Segment::replayed(index, webhooks, None, Replay::default()),
+            Some(records::Found::Sealed(records, foot)) => {
+                state.epoch = state.epoch.max(foot.epoch);
+                Segment::sealed(index, webhooks, records, foot)
+            }
+            Some(records::Found::Open(records, replay)) => {
+                state.next = state.next.max(replay.highest() + 1);
+                state.epoch = state.epoch.max(replay.epoch);
+                Segment::replayed(index, webhooks, Some(records), replay)
+            }
+            Some(records::Found::Unreadable) => Segment::replayed(index, webhooks, None, Replay::default()),
+        };
+        state.segments.insert(first, segment);
+        Ok(())
+    }
+}
+
+impl Segments {
+    fn open_records(&self, log: &Log, first: Sequence) -> io::Result<records::Found> {
+        let mut found = records::open(&*log.disk, first)?;
+        match &mut found {
+            records::Found::Open(records, replay) => {
+                // As with webhooks: what the process before did not sync may be in the cache alone, marked as written.
+                let synced =
+                    copy_over(&*records.file, replay.synced, records.end).and_then(|()| records.file.sync_data());
+                match synced {
+                    Ok(()) => records.synced = records.end,
+                    // What the process before did not sync is as if the power had failed: what is there now counts.
+                    Err(error) => {
+                        tracing::warn!(error = %chain(&error), "records of the last second may be gone");
+                        found = records::open(&*log.disk, first)?;
+                        if let records::Found::Open(records, _) = &mut found {
+                            records.broken = true;
+                        }
+                    }
+                }
+            }
+            records::Found::Unreadable => keep_records_aside(log, first)?,
+            records::Found::Sealed(..) => {}
+        }
+        if let records::Found::Open(_, replay) = &found
+            && !replay.bad.is_empty()
+        {
+            tracing::error!(records = %records::name(first), bad = ?replay.bad,
+                "records are damaged: what they told is done again");
+        }
+        Ok(found)
+    }
+}
+
+/// A records file whose head is gone stays for a person to look at.
+fn keep_records_aside(log: &Log, first: Sequence) -> io::Result<()> {
+    let name = records::name(first);
+    let file = log.disk.open(&name)?;
+    if webhooks::is_blank(&*file, file.len()?)? {
+        // no record of it was synced
+        return Ok(());
+    }
+    let kept = format!("{first:016x}-records.unreadable");
+    tracing::error!(records = %name, %kept, "records cannot be read: events that were delivered are sent again");
+    log.disk.rename(&name, &kept)?;
+    log.disk.sync_dir()
+}
+
+/// Sequences that were let go.
+pub(super) fn dropped(state: &State) -> Runs {
+    Runs::from_pairs(&state.carried.sequences)
+}
