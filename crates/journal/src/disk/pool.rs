@@ -4,6 +4,8 @@
 //! its name when it is next used: the one used longest ago first. One that loses its name (or gives it to another file) is
 //! opened before that and stays so, so that who holds it goes on reading the same bytes. One with writes that are not
 //! synced stays open too: what a failed write-back has to say is said to those who had the file open.
+//!
+//! A call that looks at a file or a name and fails is made a second time: one that fails for a moment is nobody's loss.
 
 use std::{
     collections::HashMap,
@@ -81,6 +83,14 @@ impl PooledDisk {
     }
 }
 
+/// Makes a call that changes nothing, and makes it again where it fails for no reason that stays.
+fn look<T>(call: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match call() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => call(),
+        result => result,
+    }
+}
+
 impl Shared {
     fn of(&self, name: &str) -> Vec<Arc<Pooled>> {
         let mut files = self.files.lock();
@@ -130,7 +140,7 @@ impl Pooled {
         if let Some(file) = &*held {
             return Ok(file.clone());
         }
-        let file = self.shared.disk.open(&self.name.lock())?;
+        let file = look(|| self.shared.disk.open(&self.name.lock()))?;
         *held = Some(file.clone());
         drop(held);
         self.shared.close_some();
@@ -152,11 +162,13 @@ impl File for Pooled {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.open_file()?.read_at(buffer, offset)
+        let file = self.open_file()?;
+        file.read_at(buffer, offset).or_else(|_| file.read_at(buffer, offset))
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.open_file()?.len()
+        let file = self.open_file()?;
+        look(|| file.len())
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
@@ -185,11 +197,11 @@ impl Disk for PooledDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.hold(name, self.shared.disk.open(name)?))
+        Ok(self.hold(name, look(|| self.shared.disk.open(name))?))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        self.shared.disk.list()
+        look(|| self.shared.disk.list())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -224,7 +236,7 @@ impl Disk for PooledDisk {
     }
 
     fn size(&self) -> io::Result<Option<u64>> {
-        self.shared.disk.size()
+        look(|| self.shared.disk.size())
     }
 
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {

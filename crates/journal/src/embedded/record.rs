@@ -19,6 +19,9 @@ use crate::{Record, RecordError, watch::Known};
 /// Most bytes of records that wait for their sync: they are kept in memory until then.
 pub(super) const UNSYNCED: usize = 4 * 1024 * 1024;
 
+/// Most files of records that wait for their sync: they are held open until then.
+const UNSYNCED_FILES: usize = 48;
+
 /// Frames for the records file of one segment.
 struct Write {
     sequence: Sequence,
@@ -79,7 +82,9 @@ impl Log {
         }
         drop(buffer);
         let state = self.state.lock();
-        if state.segments.values().map(|segment| segment.unsynced.len()).sum::<usize>() <= UNSYNCED {
+        let unsynced = state.segments.values().map(|segment| segment.unsynced.len()).filter(|bytes| *bytes > 0);
+        let (files, bytes) = unsynced.fold((0, 0), |(files, sum), bytes| (files + 1, sum + bytes));
+        if files <= UNSYNCED_FILES && bytes <= UNSYNCED {
             return Ok(());
         }
         drop(state);

@@ -31,14 +31,14 @@ impl Window {
         self.bytes = Bytes::new();
     }
 
-    /// `length` bytes at `offset`; fewer only at the end. A read that fails once is tried again.
+    /// `length` bytes at `offset`; fewer only at the end.
     pub(super) fn at(&mut self, offset: u64, length: usize) -> io::Result<Bytes> {
         let left = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
         let length = length.min(left);
         let held = offset >= self.start && offset + length as u64 <= self.start + self.bytes.len() as u64;
         if !held {
             let mut buffer = vec![0; length.max(self.ahead).min(left)];
-            let filled = self.file.read_at(&mut buffer, offset).or_else(|_| self.file.read_at(&mut buffer, offset))?;
+            let filled = self.file.read_at(&mut buffer, offset)?;
             buffer.truncate(filled);
             (self.start, self.bytes) = (offset, buffer.into());
         }

@@ -171,7 +171,7 @@ impl History {
             format!("after damage and {death:?}: {ledger:?}, {read:?}, files {:?}", history.disk.files())
         });
         let get = |receipt: Receipt| log.get(receipt).expect("readable");
-        let Found { missing, marked, unreadable } =
+        let Found { missing, marked, unmarked, unreadable } =
             self.model.resynchronise(&waiting, |sequence: Sequence| get(log.receipt(sequence)));
         let ledger_now = log.stats().ledger;
         let book = ledger_now.book;
@@ -193,7 +193,6 @@ impl History {
             // the bit may have stood in the number of a group's members
             assert!(is_flip || unconfirmed <= unreadable, "{unconfirmed} unconfirmed of {unreadable}");
             assert!(damaged <= unreadable, "{damaged} damaged of {unreadable}");
-            let unmarked = lost - known;
             assert!(
                 book.taken + unmarked >= before.book.taken,
                 "fewer were taken than before: {before:?}, {ledger_now:?}"

@@ -14,6 +14,8 @@ pub(super) struct Found {
     pub(super) missing: Vec<Id>,
     /// Those of them that were marked as synced.
     pub(super) marked: Vec<Id>,
+    /// Those that were taken and not marked, waiting or not, and are gone.
+    pub(super) unmarked: u64,
     /// Webhooks that cannot be read and might once have been, whatever was promised of them.
     pub(super) unreadable: u64,
 }
@@ -26,7 +28,7 @@ impl Model {
             let id = self.identify(entry);
             assert!(read.insert(id, entry).is_none(), "webhook {id} was read twice");
         }
-        let mut found = Found { missing: Vec::new(), marked: Vec::new(), unreadable: 0 };
+        let mut found = Found { missing: Vec::new(), marked: Vec::new(), unmarked: 0, unreadable: 0 };
         self.by_sequence.clear();
         for id in 0..self.known.len() {
             let there = match read.get(&id) {
@@ -46,6 +48,7 @@ impl Model {
                 }
                 None => {
                     let was_settled = known.history.iter().chain(&known.attempted).any(|recorded| recorded.settled);
+                    found.unmarked += u64::from(known.fate == Fate::Taken && !known.marked);
                     found.unreadable += u64::from(known.fate != Fate::Lost && !known.dropped);
                     if known.fate == Fate::Taken && known.acknowledged && !was_settled {
                         found.missing.push(id);

@@ -102,8 +102,8 @@ impl History {
             if self.profile.faults && self.random.random_bool(0.15) {
                 self.disk.crash_after(self.random.random_range(0..80));
             }
-            if self.random.random_bool(0.1) {
-                self.disk.lie(self.random.random_range(0..60));
+            if self.profile.faults && self.random.random_bool(0.1) {
+                self.plan_glitch();
             }
             self.change_budget();
             match Log::open(std::sync::Arc::new(self.disk.clone()), self.config.clone()) {

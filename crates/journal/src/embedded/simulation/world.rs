@@ -26,6 +26,9 @@ const CALLS: [Call; 8] = [
     Call::Allocate,
 ];
 
+/// Calls that fail once in a while and work when they are made again.
+const READS: [Call; 4] = [Call::Read, Call::Open, Call::Len, Call::List];
+
 /// Rounds of handing on within which a world that is well has nothing left to hand on.
 const ROUNDS: usize = 400;
 
@@ -38,6 +41,9 @@ impl History {
 
     /// One kind of call fails for a while, or several at once.
     pub(super) fn plan_failure(&mut self) {
+        if self.random.random_bool(0.2) {
+            return self.plan_glitch();
+        }
         let kinds = self.random.random_range(1..=3);
         for _ in 0..kinds {
             let call = *CALLS.choose(&mut self.random).expect("some");
@@ -46,6 +52,20 @@ impl History {
             self.disk.fail(call, after, times);
         }
         (self.faulty, self.crashed) = (true, None);
+    }
+
+    /// A read lies once, or one that would look at files fails: nobody is to notice.
+    pub(super) fn plan_glitch(&mut self) {
+        let after = self.random.random_range(0..40);
+        if self.random.random() {
+            self.say(|_| format!("a read lies after {after}"));
+            self.disk.lie(after);
+        } else {
+            let call = *READS.choose(&mut self.random).expect("some");
+            self.say(|_| format!("{call:?} fails once after {after}"));
+            self.disk.fail(call, after, 1);
+        }
+        self.met("glitch");
     }
 
     /// A neighbour takes nearly all of the disk, or gives it back.
