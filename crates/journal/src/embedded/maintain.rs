@@ -6,7 +6,8 @@ use moehog_proto::Sequence;
 use moehog_runtime::chain;
 
 use super::{
-    Log, blocks::remove_if_there, format::Carried, records, runs::Runs, segment::Segment, state::add, webhooks,
+    Log, blocks::remove_if_there, format::Carried, index::LaneId, records, runs::Runs, segment::Segment, state::add,
+    webhooks,
 };
 use crate::metrics;
 
@@ -120,31 +121,46 @@ impl Log {
             let result = self.drop_segments(&dropped);
             self.tell("let old webhooks go", result);
         }
-        let letters = self.those(|_, it, _| old(it, letters_before) && !it.dead.is_empty() && it.waiting() > 0);
+        let letters = self.those(|_, it, _| old(it, letters_before) && it.dead_bytes(|_| true) > 0 && it.waiting() > 0);
         for first in letters {
-            self.tell("let old dead letters go", self.rewrite_webhooks(first, true).map(drop));
+            self.tell("let old dead letters go", self.rewrite_webhooks(first, |_| true).map(drop));
         }
         let mostly_settled = |segment: &Segment| {
             let frames = segment.index.frames();
             (segment.waiting() + segment.dead.count()) * 2 <= frames && frames > 0
         };
         for first in self.those(|_, segment, _| old(segment, before) && mostly_settled(segment)) {
-            self.tell("let old webhooks go", self.rewrite_webhooks(first, false).map(drop));
+            self.tell("let old webhooks go", self.rewrite_webhooks(first, |_| false).map(drop));
         }
     }
 
-    /// Dead letters fill at most a quarter of the budget: beyond, the oldest go.
+    /// Dead letters fill at most a quarter of the budget: beyond, the oldest go of the source that has most of them, so that
+    /// one that sends nothing else pushes out its own.
     fn limit_dead_letters(&self) {
         let limit = self.config.budget_bytes / 4;
-        let with_letters = self.those(|_, segment, _| segment.webhooks.sealed && !segment.dead.is_empty());
-        for first in with_letters {
-            let bytes = self.state.lock().dead_bytes();
-            if bytes <= limit {
-                return;
-            }
-            tracing::warn!(bytes, limit, segment = %webhooks::name(first), "dead letters fill their share; the oldest go");
-            let done = self.state.lock().segments.get(&first).is_some_and(|segment| segment.waiting() == 0);
-            let gone = if done { self.drop_segments(&[first]) } else { self.rewrite_webhooks(first, true).map(drop) };
+        let mut tried = Vec::new();
+        loop {
+            let Some((source, bytes)) = self.state.lock().source_of_most_dead_letters(limit) else { return };
+            let oldest = {
+                let state = self.state.lock();
+                let is_of = |lane: LaneId| state.lanes.names(lane).0 == source;
+                let mut sealed = state.segments.iter().filter(|(_, segment)| segment.webhooks.sealed);
+                let oldest = sealed.find(|(first, it)| it.dead_bytes(is_of) > 0 && !tried.contains(*first));
+                oldest.map(|(first, it)| (*first, it.waiting() == 0 && it.dead_bytes(|lane| !is_of(lane)) == 0))
+            };
+            let Some((first, is_all)) = oldest else { return };
+            tried.push(first);
+            let segment = webhooks::name(first);
+            tracing::warn!(bytes, limit, %source, %segment, "dead letters fill their share; the oldest go");
+            let names: Vec<_> = {
+                let state = self.state.lock();
+                let lanes = state.segments.get(&first).map(|it| it.index.lanes.iter().map(|lane| lane.lane));
+                lanes.into_iter().flatten().filter(|lane| state.lanes.names(*lane).0 == source).collect()
+            };
+            let gone = match is_all {
+                true => self.drop_segments(&[first]),
+                false => self.rewrite_webhooks(first, |lane| names.contains(&lane)).map(drop),
+            };
             self.tell("let the oldest dead letters go", gone);
         }
     }
@@ -244,7 +260,7 @@ impl<'a> Freeing<'a> {
             self.tried.push((first, step));
             let freed = match step {
                 Step::Drop => self.log.drop_segments(&[first]).map(|()| true),
-                Step::Webhooks => self.log.rewrite_webhooks(first, false),
+                Step::Webhooks => self.log.rewrite_webhooks(first, |_| false),
                 Step::Records => self.log.compact_records(first).map(|()| true),
             };
             match freed {

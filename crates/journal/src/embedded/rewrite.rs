@@ -14,7 +14,7 @@ use super::{
     blocks::create_over,
     format::{self, Head, Identity, RecordsFoot, Rewritten},
     frame,
-    index::Index,
+    index::{Index, LaneId},
     records::{self, Records, Replay},
     segment::Members,
     state::subtract,
@@ -49,14 +49,14 @@ impl Writer<'_> {
 }
 
 impl Log {
-    /// Writes a sealed webhooks file without the settled entries, save those with dead letters (those too where
-    /// `dead_letters` go). False where something in the way changed and it is to be tried later.
+    /// Writes a sealed webhooks file without the settled entries, save those with dead letters that are not of a lane that
+    /// `goes`. False where something in the way changed and it is to be tried later.
     ///
     /// Called with `maintainer` held.
-    pub(super) fn rewrite_webhooks(&self, first: Sequence, dead_letters_go: bool) -> io::Result<bool> {
+    pub(super) fn rewrite_webhooks(&self, first: Sequence, goes: impl Fn(LaneId) -> bool) -> io::Result<bool> {
         let Some(old) = self.snapshot(first) else { return Ok(false) };
         let replay = self.replay_of(old.records.as_ref())?;
-        let kept = old.kept(dead_letters_go);
+        let kept = old.kept(goes);
         old.check(&replay, &kept)?;
         let rewritten = old.rewritten(&replay, &kept);
         let head = old.head(first, rewritten.clone(), &self.identity);
@@ -96,7 +96,7 @@ impl Log {
         self.disk.rename(&new, &name)?;
         let gone = replay.entries.iter().filter(|(sequence, _)| !index.contains(**sequence));
         let garbage = gone.map(|(_, recorded)| recorded.length).sum();
-        self.take_over(first, Webhooks { size, ..webhooks }, index, garbage, dead_letters_go);
+        self.take_over(first, Webhooks { size, ..webhooks }, index, garbage);
         // Where this fails the old file may come back after a power cut; it holds all that this one does.
         self.disk.sync_dir()?;
         Ok(true)
@@ -126,7 +126,7 @@ impl Log {
         })
     }
 
-    fn take_over(&self, first: Sequence, webhooks: Webhooks, mut index: Index, garbage: u64, dead_letters_go: bool) {
+    fn take_over(&self, first: Sequence, webhooks: Webhooks, mut index: Index, garbage: u64) {
         let mut state = self.state.lock();
         let Some(segment) = state.segments.get_mut(&first) else { return };
         for lane in &segment.index.lanes {
@@ -138,11 +138,8 @@ impl Log {
         segment.cancelled.clear();
         segment.damaged.clear();
         segment.garbage = garbage;
-        if dead_letters_go {
-            let settled = std::mem::take(&mut segment.dead);
-            let open = settled.from(0).filter(|number| segment.waits_in(first + number).is_some());
-            segment.dead = open.collect();
-        }
+        let dead = std::mem::take(&mut segment.dead);
+        segment.dead = dead.from(0).filter(|number| segment.index.contains(first + number)).collect();
     }
 
     /// An entry that a rewrite meant to keep cannot be read.
@@ -335,6 +332,10 @@ impl Snapshot {
     /// Whether the records file says that every entry is settled which is not `kept`: memory alone is not enough to let
     /// it go.
     fn check(&self, replay: &Replay, kept: &Bits) -> io::Result<()> {
+        if self.foot.is_some() {
+            // the foot says it of all of them
+            return Ok(());
+        }
         let lanes = self.index.lanes.iter();
         let settled = |sequence: Sequence| {
             replay.entries.get(&sequence).is_some_and(|known| known.settled)
@@ -351,9 +352,15 @@ impl Snapshot {
         })
     }
 
-    fn kept(&self, dead_letters_go: bool) -> Bits {
-        let dead = if dead_letters_go { None } else { Some(&self.dead) };
-        self.index.lanes.iter().map(|lane| &lane.waiting).chain(dead).flat_map(|bits| bits.from(0)).collect()
+    /// Entries that wait, and dead letters that do not go.
+    fn kept(&self, goes: impl Fn(LaneId) -> bool) -> Bits {
+        let lanes = self.index.lanes.iter();
+        let of_lane = lanes.flat_map(|lane| {
+            let stays = !goes(lane.lane);
+            let dead = self.dead.from(0).filter(move |number| stays && lane.present.contains(*number));
+            lane.waiting.from(0).chain(dead)
+        });
+        of_lane.collect()
     }
 
     /// What those that are not kept came to: all, less what the kept ones came to.

@@ -175,9 +175,15 @@ impl Segment {
         }
     }
 
-    /// Bytes of entries with dead letters.
-    pub(super) fn dead_bytes(&self) -> u64 {
-        self.index.bytes_of(self.webhooks.end, |block| self.dead.word(block))
+    /// Bytes of settled entries with dead letters, in the lanes that `of` takes.
+    pub(super) fn dead_bytes(&self, of: impl Fn(LaneId) -> bool) -> u64 {
+        if self.dead.is_empty() {
+            return 0;
+        }
+        let lanes: Vec<_> = self.index.lanes.iter().filter(|lane| of(lane.lane)).collect();
+        let settled =
+            |block| lanes.iter().fold(0, |word, lane| word | lane.present.word(block) & !lane.waiting.word(block));
+        self.index.bytes_of(self.webhooks.end, |block| self.dead.word(block) & settled(block))
     }
 
     /// Bytes that a rewrite would keep.

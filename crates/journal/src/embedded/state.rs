@@ -76,8 +76,18 @@ impl State {
         }
     }
 
-    pub(super) fn dead_bytes(&self) -> u64 {
-        self.segments.values().map(Segment::dead_bytes).sum()
+    /// The source whose dead letters take most, where those of all take more than `limit`.
+    pub(super) fn source_of_most_dead_letters(&self, limit: u64) -> Option<(String, u64)> {
+        let mut of_sources: BTreeMap<&str, u64> = BTreeMap::new();
+        for segment in self.segments.values().filter(|segment| !segment.dead.is_empty()) {
+            for lane in &segment.index.lanes {
+                *of_sources.entry(self.lanes.names(lane.lane).0).or_default() +=
+                    segment.dead_bytes(|id| id == lane.lane);
+            }
+        }
+        let all: u64 = of_sources.values().sum();
+        let most = of_sources.into_iter().max_by_key(|(_, bytes)| *bytes).filter(|_| all > limit);
+        most.map(|(source, _)| (source.to_owned(), all))
     }
 
     /// Counts the unsettled bytes of each source anew.

@@ -218,3 +218,50 @@ fn records_that_could_not_be_put_back_are_not_forgotten_by_a_sync_that_works() {
         assert_eq!(sequences(&open(&disk)), [2], "seed {seed}");
     }
 }
+
+/// One event of a webhook that waits is dead for so long that dead letters go.
+#[test]
+fn what_waits_beside_an_old_dead_letter_is_not_written_anew_again_and_again() {
+    let (disk, hand) = (SimulatedDisk::new(1), Hand::default());
+    let log = hand.open(&disk);
+    let receipt = append(&log, "x".repeat(500)).unwrap();
+    log.record(1, vec![record_of(receipt.sequence, EventState::Dead, false)]).unwrap();
+    log.close();
+    disk.reboot(Death::Kill);
+    let log = hand.open(&disk);
+    for _ in 0..2 {
+        hand.passes(40 * DAY_MS);
+        log.maintain();
+    }
+    let written = disk.calls_of(Call::Create);
+    for _ in 0..3 {
+        log.maintain();
+    }
+    assert_eq!(disk.calls_of(Call::Create), written);
+    assert_eq!(sequences(&log), [receipt.sequence]);
+}
+
+#[test]
+fn one_source_does_not_push_out_the_dead_letters_of_another() {
+    let disk = SimulatedDisk::new(1);
+    let log = open_roomy(&disk);
+    let dies = |source: &str, number: usize| {
+        let receipt = log.append_group(&[pending_of(source, format!("{number:0>400}"))]).remove(0).unwrap();
+        log.record(1, vec![record_of(receipt.sequence, EventState::Dead, true)]).unwrap();
+    };
+    (0..20).for_each(|number| dies("quiet", number));
+    for number in 0..2000 {
+        dies("loud", number);
+        if number % 100 == 0 {
+            log.maintain();
+        }
+    }
+    log.maintain();
+    let of = |source: &str| {
+        let query = DeadLetterQuery { source: Some(source.into()), limit: usize::MAX, ..DeadLetterQuery::default() };
+        log.dead_letters(&query).unwrap().len()
+    };
+    assert_eq!(of("quiet"), 20);
+    assert!((200..1500).contains(&of("loud")), "{}", of("loud"));
+    check_books(&log);
+}
