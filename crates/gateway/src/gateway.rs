@@ -189,7 +189,8 @@ fn ended_early(what: &str, ended: Result<std::io::Result<()>, tokio::task::JoinE
 }
 
 async fn open_journal(config: &Config) -> anyhow::Result<Arc<dyn Journal>> {
-    let config = config.journal.clone();
+    let sources = config.sources.keys().cloned().collect();
+    let config = moehog_journal::embedded::Config { sources, ..config.journal.clone() };
     let dir = config.dir.display().to_string();
     // replaying what is not sealed takes a moment
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<Embedded> {

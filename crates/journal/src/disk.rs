@@ -67,6 +67,13 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// As the operating system says.
     fn size(&self) -> io::Result<Option<u64>>;
 
+    /// Whether the directory still is where it was opened: it was not removed, and no other has its name.
+    ///
+    /// # Errors
+    ///
+    /// As the operating system says.
+    fn is_there(&self) -> io::Result<bool>;
+
     /// Takes the exclusive lock of the directory, held until the value is dropped (or the process dies).
     ///
     /// # Errors
@@ -119,6 +126,13 @@ pub trait File: Debug + Send + Sync + 'static {
     ///
     /// As the operating system says. After a failure nothing unsynced can be trusted, not even by syncing again.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// Whether the file still has a name: what is synced into one without is gone when it is closed.
+    ///
+    /// # Errors
+    ///
+    /// As the operating system says.
+    fn is_there(&self) -> io::Result<bool>;
 
     /// Whether the file is empty.
     ///

@@ -3,6 +3,7 @@
 use std::{future::Future, io, time::Duration};
 
 use anyhow::Context;
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +15,8 @@ use crate::Exit;
 ///
 /// The signals cannot be listened for.
 pub fn shutdown_on_signal() -> io::Result<CancellationToken> {
+    // a write beyond the limit of file sizes fails then, instead of ending the process without a word
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let token = CancellationToken::new();
     let cancelled = token.clone();

@@ -12,6 +12,7 @@ pub(super) fn keeps_the_promises_of_the_trait(disk: &dyn Disk) {
     assert_eq!(disk.remove("other").unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(disk.rename("other", "one").unwrap_err().kind(), ErrorKind::NotFound);
     assert!(file.is_empty().unwrap());
+    assert!(disk.is_there().unwrap());
 
     // A write beyond the end leaves zeros before it; a read stops at the end.
     file.write_at(b"hello", 1000).unwrap();
@@ -45,7 +46,9 @@ pub(super) fn keeps_the_promises_of_the_trait(disk: &dyn Disk) {
 
     // A removed file stays readable for those who hold it.
     let held = disk.open("one").unwrap();
+    assert!(held.is_there().unwrap());
     disk.remove("one").unwrap();
+    assert!(!held.is_there().unwrap());
     disk.sync_dir().unwrap();
     assert_eq!(disk.list().unwrap(), Vec::<String>::new());
     assert_eq!(held.read_at(&mut buffer, 0).unwrap(), 3);

@@ -171,6 +171,11 @@ impl File for Pooled {
         look(|| file.len())
     }
 
+    fn is_there(&self) -> io::Result<bool> {
+        let file = self.open_file()?;
+        look(|| file.is_there())
+    }
+
     fn allocate(&self, length: u64) -> io::Result<()> {
         self.change(|file| file.allocate(length))
     }
@@ -237,6 +242,10 @@ impl Disk for PooledDisk {
 
     fn size(&self) -> io::Result<Option<u64>> {
         look(|| self.shared.disk.size())
+    }
+
+    fn is_there(&self) -> io::Result<bool> {
+        look(|| self.shared.disk.is_there())
     }
 
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {

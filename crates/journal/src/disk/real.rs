@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions, TryLockError},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -99,6 +99,17 @@ impl Disk for RealDisk {
         Ok(Some(system.f_blocks.saturating_mul(system.f_frsize)).filter(|size| *size > 0))
     }
 
+    fn is_there(&self) -> io::Result<bool> {
+        let (ours, named) = (
+            self.directory.metadata()?,
+            match fs::metadata(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                named => named?,
+            },
+        );
+        Ok((ours.dev(), ours.ino()) == (named.dev(), named.ino()))
+    }
+
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.at(LOCK))?;
         match file.try_lock() {
@@ -151,6 +162,10 @@ impl File for RealFile {
         }
     }
 
+    fn is_there(&self) -> io::Result<bool> {
+        Ok(self.0.metadata()?.nlink() > 0)
+    }
+
     fn truncate(&self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
     }
@@ -193,6 +208,21 @@ mod tests {
         drop(lock);
         let _lock = other.lock().unwrap();
         assert_eq!(one.list().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_directory_that_was_moved_removed_or_replaced_is_not_there() {
+        let parent = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (parent.path().join("journal"), parent.path().join("elsewhere"));
+        let disk = RealDisk::open(&path).unwrap();
+        assert!(disk.is_there().unwrap());
+        fs::rename(&path, &elsewhere).unwrap();
+        assert!(!disk.is_there().unwrap());
+        fs::create_dir(&path).unwrap();
+        assert!(!disk.is_there().unwrap(), "another has its name");
+        fs::remove_dir(&path).unwrap();
+        fs::rename(&elsewhere, &path).unwrap();
+        assert!(disk.is_there().unwrap());
     }
 
     #[test]

@@ -318,6 +318,10 @@ impl Disk for SimulatedDisk {
         self.call(self.generation(), Call::Size, |state| Ok(state.size), |_| {})
     }
 
+    fn is_there(&self) -> io::Result<bool> {
+        Ok(!self.shared.state.lock().is_gone)
+    }
+
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
         let generation = self.generation();
         let works = |state: &mut State| {

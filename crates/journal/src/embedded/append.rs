@@ -234,7 +234,7 @@ impl Log {
         let limit = self.config.limit() / 2;
         let mut state = self.state.lock();
         let used = |state: &super::state::State| state.unsettled.get(source).copied().unwrap_or(0);
-        if state.lanes.sources() < 2 || used(&state) + bytes <= limit {
+        if state.lanes.sources(&self.config.sources) < 2 || used(&state) + bytes <= limit {
             return Ok(());
         }
         state.count_unsettled();
@@ -253,6 +253,7 @@ impl Log {
         let started = Instant::now();
         finish_frames(&mut run.buffer, webhooks, &run.members);
         let written = webhooks.file.write_at(&run.buffer, webhooks.end).and_then(|()| webhooks.file.sync_data());
+        let written = written.and_then(|()| self.is_there(&*webhooks.file));
         metrics::synced(run.members.len(), started.elapsed());
         match written {
             Ok(()) => {

@@ -35,6 +35,9 @@ pub struct Config {
     pub sync_records_every: Duration,
     /// Most bytes of webhooks that wait to be written at one moment.
     pub queue_bytes: usize,
+    /// Names of the sources that are configured: each has room for its share before it has sent anything.
+    #[serde(skip)]
+    pub sources: Vec<String>,
     /// Where the time comes from.
     #[serde(skip)]
     pub clock: Clock,
@@ -89,6 +92,7 @@ impl Default for Config {
             segment_bytes: 0,
             sync_records_every: Duration::from_secs(1),
             queue_bytes: 256 * 1024 * 1024,
+            sources: Vec::new(),
             clock: Clock::default(),
         }
     }

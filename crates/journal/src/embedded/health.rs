@@ -9,6 +9,7 @@ use moehog_runtime::chain;
 use parking_lot::Mutex;
 
 use super::{Log, blocks::create_over};
+use crate::disk::File;
 
 /// A group of appends that the disk has been at for this long: all of its webhooks were given up before.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
@@ -64,6 +65,17 @@ impl Log {
         self.health.is_well(Instant::now())
     }
 
+    /// Fails where what is synced would be gone with this process: somebody removed or replaced the directory or the file.
+    pub(super) fn is_there(&self, file: &dyn File) -> io::Result<()> {
+        match self.disk.is_there()? && file.is_there()? {
+            true => Ok(()),
+            false => Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the journal's directory, or a file of it, was removed or replaced",
+            )),
+        }
+    }
+
     /// Tries what the last append needed, where it failed: whoever asks for readiness sends nothing until the disk
     /// works again.
     pub(super) fn try_failed_disk(&self) {
@@ -73,7 +85,8 @@ impl Log {
             let written = file
                 .allocate(bytes.max(LEAST_TRIED))
                 .and_then(|()| file.write_at(&[0; LEAST_TRIED as usize], 0))
-                .and_then(|()| file.sync_data());
+                .and_then(|()| file.sync_data())
+                .and_then(|()| self.is_there(&*file));
             // the room is given back in any case
             self.disk.remove(TRIED).and(written)
         };

@@ -45,8 +45,9 @@ impl Lanes {
         (source, destination)
     }
 
-    pub(super) fn sources(&self) -> usize {
-        self.ids.len()
+    /// How many sources there are, with those `configured`.
+    pub(super) fn sources(&self, configured: &[String]) -> usize {
+        self.ids.len() + configured.iter().filter(|source| !self.ids.contains_key(*source)).count()
     }
 }
 

@@ -32,6 +32,11 @@ impl SimulatedDisk {
         state.sync_names();
     }
 
+    /// Another directory takes the place of this one, or gives it back.
+    pub fn move_away(&self, is_gone: bool) {
+        self.shared.state.lock().is_gone = is_gone;
+    }
+
     /// Makes these all files there are.
     pub fn put_all(&self, files: &Files) {
         let mut state = self.shared.state.lock();

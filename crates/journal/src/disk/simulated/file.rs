@@ -64,6 +64,10 @@ impl File for SimulatedFile {
         self.call(Call::Len, |state| Ok(state.inode(self.inode).data.len() as u64))
     }
 
+    fn is_there(&self) -> io::Result<bool> {
+        Ok(self.disk.shared.state.lock().names.values().any(|inode| *inode == self.inode))
+    }
+
     fn allocate(&self, length: u64) -> io::Result<()> {
         self.call(Call::Allocate, |state| {
             let more = length.saturating_sub(state.inode(self.inode).data.len() as u64);

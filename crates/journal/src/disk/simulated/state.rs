@@ -73,6 +73,8 @@ pub(super) struct State {
     pub(super) lies_in: Option<u64>,
     /// The most that may be in use now.
     pub(super) capacity: u64,
+    /// Another directory has its name.
+    pub(super) is_gone: bool,
     /// What the disk has in all.
     pub(super) size: Option<u64>,
     pub(super) hanging: BTreeSet<Call>,
@@ -101,6 +103,7 @@ impl State {
             planned: Vec::new(),
             lies_in: None,
             capacity: u64::MAX,
+            is_gone: false,
             size: None,
             hanging: BTreeSet::new(),
             waiting: 0,

@@ -265,3 +265,37 @@ fn one_source_does_not_push_out_the_dead_letters_of_another() {
     assert!((200..1500).contains(&of("loud")), "{}", of("loud"));
     check_books(&log);
 }
+
+#[test]
+fn nothing_is_acknowledged_into_a_directory_that_somebody_removed_or_replaced() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    let active = || disk.files().into_iter().map(|(name, _)| name).rfind(|name| name.ends_with(".webhooks"));
+    append(&log, "before").unwrap();
+    disk.put(&active().unwrap(), None);
+    append(&log, "into a file without a name").unwrap_err();
+    assert!(!log.disk_works());
+    append(&log, "into the next file").unwrap();
+    disk.move_away(true);
+    append(&log, "elsewhere").unwrap_err();
+    log.maintain();
+    assert!(!log.disk_works());
+    disk.move_away(false);
+    log.maintain();
+    assert!(log.disk_works());
+    append(&log, "back").unwrap();
+}
+
+#[test]
+fn a_source_that_is_configured_has_its_share_before_it_has_sent_anything() {
+    let disk = SimulatedDisk::new(1);
+    let config = Config { sources: vec!["s".into(), "fresh".into()], ..roomy() };
+    let log = Log::open(Arc::new(disk.clone()), config).unwrap();
+    let refused = loop {
+        if let Err(error) = append(&log, "x".repeat(5000)) {
+            break error;
+        }
+    };
+    assert!(matches!(refused, AppendError::SourceFull { .. }), "{refused}");
+    log.append_group(&[pending_of("fresh", "x".repeat(5000))]).remove(0).unwrap();
+}
