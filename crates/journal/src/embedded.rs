@@ -28,6 +28,7 @@ mod index;
 mod log;
 mod maintain;
 mod marks;
+mod merge;
 mod open;
 mod opening;
 mod pending;
@@ -51,6 +52,7 @@ mod test_disk;
 mod tests;
 mod webhooks;
 mod window;
+mod writer;
 
 use std::{collections::HashMap, sync::Arc};
 

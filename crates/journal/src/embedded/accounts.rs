@@ -8,7 +8,7 @@ use moehog_proto::{Sequence, journal::Book};
 use super::{
     Log, OpenError,
     open::{What, first_of},
-    opening::{Segments, dropped},
+    opening::{Segments, dropped, is_covered},
     records::{self, Replay},
     runs::Runs,
     state::{State, add},
@@ -40,7 +40,8 @@ impl Segments {
     fn orphans(&self, log: &Log, state: &State) -> io::Result<BTreeMap<Sequence, Replay>> {
         let mut orphans = BTreeMap::new();
         for first in self.heads.records.keys() {
-            if state.segments.contains_key(first) || state.carried.segments.contains(first) {
+            let is_live = state.segments.contains_key(first) || is_covered(state, *first);
+            if is_live || state.carried.segments.contains(first) {
                 continue;
             }
             match records::open(&*log.disk, *first) {

@@ -130,6 +130,11 @@ impl Index {
         sequence >= self.first && self.lanes.iter().any(|lane| lane.present.contains(sequence - self.first))
     }
 
+    /// It should be in the file, or may have been, and is not.
+    pub(super) fn is_missing(&self, sequence: Sequence) -> bool {
+        self.damaged.contains(sequence) || self.unconfirmed.contains(sequence)
+    }
+
     /// Frames in the file.
     pub(super) fn frames(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.present.count()).sum()

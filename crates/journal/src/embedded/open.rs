@@ -94,6 +94,7 @@ impl Log {
             write_format(&*log.disk, &log.identity)?;
         }
         segments.close_the_books(&log, &mut state)?;
+        log.merge_small(&mut state).what("merge small segments")?;
         state.epoch = state.epoch.max(first_epoch(&*log.disk, &names));
         state.durable = state.next - 1;
         state.count_unsettled();

@@ -12,6 +12,7 @@ use moehog_runtime::chain;
 use super::{
     Log, OpenError,
     format::{Carried, Head, Identity, Mark},
+    index::Index,
     marks::MARKS,
     open::{CARRIED, What, copy_over, first_of},
     records::{self, Replay},
@@ -124,7 +125,8 @@ impl Segments {
     pub(super) fn open_all(&mut self, log: &Log, state: &mut State) -> Result<(), OpenError> {
         let firsts: Vec<_> = self.heads.webhooks.keys().copied().collect();
         for first in firsts {
-            if state.carried.segments.contains(&first) {
+            // let go, or merged with those before it
+            if state.carried.segments.contains(&first) || is_covered(state, first) {
                 continue;
             }
             self.open(log, first, state).what(format!("open segment {first:016x}"))?;
@@ -134,8 +136,9 @@ impl Segments {
         Ok(())
     }
 
-    /// Up to where others say that the segment was synced: a segment is begun when the one before it has ended.
-    fn synced_up_to(&self, first: Sequence, state: &State) -> Sequence {
+    /// Up to where others say that the segment was synced, and where it ends at the latest: a segment is begun when the
+    /// one before it has ended.
+    fn synced_up_to(&self, first: Sequence, state: &State) -> (Sequence, Sequence) {
         let behind = first + 1;
         // one of version 1 names no refused sequences
         let begins = |(first, head): (&Sequence, Option<&Head>)| head?.identity.is_some().then_some(*first);
@@ -145,9 +148,9 @@ impl Segments {
             dropped(state).next_from(behind),
         ];
         match next.into_iter().flatten().min() {
-            Some(next) => next - 1,
-            None if self.mark.segment > first => self.mark.synced.min(self.mark.segment - 1),
-            None => self.mark.synced,
+            Some(next) => (next - 1, next - 1),
+            None if self.mark.segment > first => (self.mark.synced.min(self.mark.segment - 1), self.mark.segment - 1),
+            None => (self.mark.synced, Sequence::MAX),
         }
     }
 
@@ -168,7 +171,8 @@ impl Segments {
             Some(records::Found::Open(_, replay)) => replay.read_up_to(),
             _ => 0,
         };
-        let evidence = Evidence { synced: self.synced_up_to(first, state).max(told), refused: &self.refused };
+        let (synced, most) = self.synced_up_to(first, state);
+        let evidence = Evidence { synced: synced.max(told).min(most), most, refused: &self.refused };
         let (webhooks, index) = match webhooks::open(file, head, &evidence, &mut state.lanes)? {
             webhooks::Found::Empty => {
                 let said = if let Some(records::Found::Open(_, replay)) = &records { replay.highest() } else { 0 };
@@ -189,15 +193,10 @@ impl Segments {
                 }
                 webhooks.size = webhooks.seal(&index.to_foot(&state.lanes))?;
                 webhooks.sealed = true;
-                tracing::info!(segment = %webhooks::name(first), entries = index.frames(), "recovered");
+                tell(&index);
                 (webhooks, index)
             }
         };
-        let damaged = index.lost + index.damaged.sequences().count() as u64;
-        if damaged > 0 {
-            let segment = webhooks::name(first);
-            tracing::error!(%segment, damaged, sequences = ?index.damaged, "webhooks of this segment cannot be read");
-        }
         state.next = state.next.max(index.last + 1);
         let segment = match records {
             None => Segment::replayed(index, webhooks, None, Replay::default()),
@@ -250,6 +249,25 @@ impl Segments {
     }
 }
 
+/// Says what was found in a file that was not sealed, and what was not.
+fn tell(index: &Index) {
+    let segment = webhooks::name(index.first);
+    let damaged = index.lost + index.damaged.sequences().count() as u64;
+    let unconfirmed = index.unconfirmed.sequences().count();
+    if damaged > 0 {
+        tracing::error!(%segment, damaged, sequences = ?index.damaged, "webhooks of this segment cannot be read");
+    }
+    if unconfirmed > 0 {
+        tracing::warn!(
+            %segment,
+            unconfirmed,
+            sequences = ?index.unconfirmed,
+            "webhooks that were being written at the end are not whole: nothing says that they were taken"
+        );
+    }
+    tracing::info!(%segment, entries = index.frames(), "recovered");
+}
+
 /// A records file whose head is gone stays for a person to look at.
 fn keep_records_aside(log: &Log, first: Sequence) -> io::Result<()> {
     let name = records::name(first);
@@ -262,6 +280,13 @@ fn keep_records_aside(log: &Log, first: Sequence) -> io::Result<()> {
     tracing::error!(records = %name, %kept, "records cannot be read: events that were delivered are sent again");
     log.disk.rename(&name, &kept)?;
     log.disk.sync_dir()
+}
+
+/// Whether a segment before it reaches over it: it was merged with that one.
+pub(super) fn is_covered(state: &State, first: Sequence) -> bool {
+    let before = state.segments.range(..first).next_back();
+    let rewritten = before.and_then(|(_, segment)| segment.webhooks.rewritten.as_ref());
+    rewritten.is_some_and(|rewritten| rewritten.last >= first)
 }
 
 /// Sequences that were let go.

@@ -22,6 +22,8 @@ const PLAUSIBLE: u64 = 1 << 24;
 pub(super) struct Evidence<'a> {
     /// Every sequence of the segment up to this one was synced.
     pub(super) synced: Sequence,
+    /// The segment has none behind this one.
+    pub(super) most: Sequence,
     /// Sequences of appends that failed: they are no webhooks, whatever is found of them.
     pub(super) refused: &'a Runs,
 }
@@ -68,10 +70,12 @@ pub(super) fn recover(
     let found = frames.last().map_or(first - 1, |frame| frame.sequence);
     let in_groups = frames.iter().filter_map(|frame| frame.group).map(|(_, last)| last).max().unwrap_or(found);
     let mut proven = evidence.synced.max(proven_by(&frames, synced));
-    let mut last = found.max(in_groups).max(proven);
+    let mut last = found.max(in_groups).max(proven).min(evidence.most.max(found));
     if was_sealed {
         proven = proven.max(last);
-    } else if let Some(written) = written.filter(|_| last == found && webhooks.coding.version != VERSION_1) {
+    } else if let Some(written) = written.filter(|_| last == found && last < evidence.most)
+        && webhooks.coding.version != VERSION_1
+    {
         last = torn_group(&webhooks, (end_of_frames, written), found + 1, evidence)?;
     }
     let mut index = Index::new(first);

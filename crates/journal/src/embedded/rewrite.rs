@@ -2,51 +2,20 @@
 
 use std::io;
 
-use moehog_proto::{
-    Sequence,
-    journal::{Book, Cancelled, Damaged, TransformStarted, record_frame::Kind},
-};
-use prost::Message;
+use moehog_proto::{Sequence, journal::Book};
 
 use super::{
     Log,
     bits::Bits,
     blocks::create_over,
     format::{self, Head, Identity, RecordsFoot, Rewritten},
-    frame,
     index::{Index, LaneId},
     records::{self, Records, Replay},
-    segment::Members,
+    segment::{Members, Segment},
     state::subtract,
     webhooks::{self, AHEAD, Webhooks},
+    writer::Writer,
 };
-use crate::disk::File;
-
-/// Bytes that are gathered before they are written.
-const WRITE: usize = 1024 * 1024;
-
-/// Writes a file from front to back.
-struct Writer<'a> {
-    log: &'a Log,
-    file: &'a dyn File,
-    end: u64,
-    buffer: Vec<u8>,
-}
-
-impl Writer<'_> {
-    fn offset(&self) -> u64 {
-        self.end + self.buffer.len() as u64
-    }
-
-    fn flush_at(&mut self, least: usize) -> io::Result<()> {
-        if self.buffer.len() > least {
-            self.log.reserve.with_room(|| self.file.write_at(&self.buffer, self.end))?;
-            self.end += self.buffer.len() as u64;
-            self.buffer.clear();
-        }
-        Ok(())
-    }
-}
 
 impl Log {
     /// Writes a sealed webhooks file without the settled entries, save those with dead letters that are not of a lane that
@@ -76,15 +45,9 @@ impl Log {
                 self.disk.remove(&new)?;
                 return Ok(false);
             };
-            let header = moehog_proto::journal::EntryHeader::decode(frame.header.clone()).unwrap_or_default();
-            index.push(sequence, writer.offset(), lane.lane, header.received_at_ms);
-            let offset = writer.offset();
-            frame::encode(&mut writer.buffer, head.coding(), sequence, offset, |buffer| {
-                buffer.extend_from_slice(&frame.header);
-                buffer.extend_from_slice(&frame.body);
-                frame.header.len()
-            });
-            writer.flush_at(WRITE)?;
+            writer.copy(&frame, head.coding(), |offset, header| {
+                index.push(sequence, offset, lane.lane, header.received_at_ms);
+            })?;
         }
         writer.flush_at(0)?;
         index.last = rewritten.last;
@@ -117,13 +80,7 @@ impl Log {
     fn snapshot(&self, first: Sequence) -> Option<Snapshot> {
         let state = self.state.lock();
         let segment = state.segments.get(&first).filter(|segment| segment.webhooks.sealed)?;
-        Some(Snapshot {
-            webhooks: segment.webhooks.clone(),
-            index: segment.index.clone(),
-            records: segment.records.clone(),
-            dead: segment.dead.clone(),
-            foot: segment.foot.clone(),
-        })
+        Some(Snapshot::of(segment))
     }
 
     fn take_over(&self, first: Sequence, webhooks: Webhooks, mut index: Index, garbage: u64) {
@@ -180,7 +137,7 @@ impl Log {
         if sealed {
             // Nothing else can come back, once the name of the file is durable.
             self.disk.sync_dir()?;
-            let member = |sequence: &Sequence| index.contains(*sequence) || index.damaged.contains(*sequence);
+            let member = |sequence: &Sequence| index.contains(*sequence) || index.is_missing(*sequence);
             replay.entries.retain(|sequence, _| member(sequence));
             replay.cancelled.retain(member);
             replay.damaged.retain(member);
@@ -191,24 +148,8 @@ impl Log {
         let mut records = self.reserve.with_room(|| Records::create(&*self.disk, &new, &head))?;
         let file = records.file.clone();
         let mut writer = Writer { log: self, file: &*file, end: records.end, buffer: Vec::new() };
-        let mut offsets: Vec<_> = replay.entries.iter().map(|(sequence, known)| (known.offset, *sequence)).collect();
-        offsets.sort_unstable();
-        let mut moved = Vec::new();
-        let mut window = old.window(AHEAD);
-        for (offset, sequence) in offsets {
-            let Some(frame) = frame::read(&mut window, old.coding, offset)? else { continue };
-            let at = writer.offset();
-            frame::encode(&mut writer.buffer, records.coding, sequence, at, |buffer| {
-                buffer.extend_from_slice(&frame.header);
-                frame.header.len()
-            });
-            moved.push((sequence, at));
-            writer.flush_at(WRITE)?;
-        }
-        for kind in others(&replay) {
-            let at = writer.offset();
-            records::encode(&mut writer.buffer, records.coding, at, first, &kind.into());
-        }
+        let moved = writer.copy_records(&old, &replay, records.coding)?;
+        writer.copy_notes(&replay, records.coding, first);
         writer.flush_at(0)?;
         (records.end, records.size, records.synced, records.new) = (writer.end, writer.end, writer.end, true);
         file.sync_data()?;
@@ -302,27 +243,26 @@ impl Log {
     }
 }
 
-/// What a records file says beside the records of entries.
-fn others(replay: &Replay) -> impl Iterator<Item = Kind> {
-    let cancelled = Cancelled { sequences: replay.cancelled.iter().copied().collect() };
-    let damaged = Damaged { sequences: replay.damaged.iter().copied().collect() };
-    let started = replay.started.iter().flat_map(|(sequences, calls)| {
-        let started = TransformStarted { sequences: sequences.to_vec() };
-        (0..*calls).map(move |_| Kind::TransformStarted(started.clone()))
-    });
-    [Kind::Cancelled(cancelled), Kind::Damaged(damaged)].into_iter().chain(started)
-}
-
 /// A sealed segment as it is at one moment.
-struct Snapshot {
-    webhooks: Webhooks,
-    index: Index,
-    records: Option<Records>,
+pub(super) struct Snapshot {
+    pub(super) webhooks: Webhooks,
+    pub(super) index: Index,
+    pub(super) records: Option<Records>,
     dead: Bits,
     foot: Option<RecordsFoot>,
 }
 
 impl Snapshot {
+    pub(super) fn of(segment: &Segment) -> Self {
+        Self {
+            webhooks: segment.webhooks.clone(),
+            index: segment.index.clone(),
+            records: segment.records.clone(),
+            dead: segment.dead.clone(),
+            foot: segment.foot.clone(),
+        }
+    }
+
     /// Head of the file that is written in place of this one.
     fn head(&self, first: Sequence, rewritten: Rewritten, identity: &Identity) -> Head {
         let (lives, skipped) = (self.webhooks.lives.clone(), self.webhooks.skipped.to_pairs());
@@ -364,7 +304,7 @@ impl Snapshot {
     }
 
     /// What those that are not kept came to: all, less what the kept ones came to.
-    fn rewritten(&self, replay: &Replay, kept: &Bits) -> Rewritten {
+    pub(super) fn rewritten(&self, replay: &Replay, kept: &Bits) -> Rewritten {
         let Members { book: mut removed, mut in_flight } = Members::count(&self.index, &self.webhooks, replay);
         let mut dropped = 0;
         let mut stay = Book { taken: kept.count(), ..Book::default() };

@@ -1,12 +1,18 @@
 //! Runs of sequences.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use moehog_proto::Sequence;
 
 /// A set of sequences that are mostly neighbours: the first and last of each run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Runs(BTreeMap<Sequence, Sequence>);
+
+impl fmt::Debug for Runs {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.iter().map(|(first, last)| first..=last)).finish()
+    }
+}
 
 impl Runs {
     /// Runs as a file has them: first, last, first, last.

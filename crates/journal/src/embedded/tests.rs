@@ -3,6 +3,7 @@
 mod damage;
 mod failures;
 mod hardship;
+mod restarts;
 mod space;
 
 use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};

@@ -125,7 +125,7 @@ pub(super) fn reread(webhooks: &Webhooks, index: &Index) -> io::Result<Index> {
     {
         return Ok(Index::from_foot(index.first, foot, &mut lanes));
     }
-    let evidence = Evidence { synced: index.last, refused: &webhooks.skipped };
+    let evidence = Evidence { synced: index.last, most: index.last, refused: &webhooks.skipped };
     Ok(match recover(webhooks.clone(), index.first, webhooks.end, &evidence, &mut lanes)? {
         Found::Recovered { index, .. } | Found::Whole(_, index) => index,
         Found::Empty => Index::new(index.first),

@@ -149,7 +149,7 @@ impl History {
         for _ in 0..self.random.random_range(1..4) {
             let number = self.random.random_range(0..1000);
             let now_ms = self.now_ms();
-            let entry = draw::webhook(&mut self.random, number, 1, self.config.segment(), now_ms);
+            let entry = draw::webhook(&mut self.random, number, 1, self.config.segment().min(40_960), now_ms);
             let pending = crate::embedded::Pending {
                 entry,
                 decision: crate::embedded::Decision::default(),

@@ -96,7 +96,7 @@ impl History {
                 move || Duration::from_millis(now_ms.load(Ordering::Relaxed).unsigned_abs())
             },
         );
-        let segment_bytes = [16_384, 24_576, 40_960][random.random_range(0..3)];
+        let segment_bytes = [16_384, 24_576, 40_960, 262_144][random.random_range(0..4)];
         let config = Config {
             segment_bytes,
             budget_bytes: segment_bytes * if profile.roomy { 4000 } else { random.random_range(12..40) },
@@ -223,7 +223,8 @@ impl History {
         let mut chain = self.random.random_bool(0.3).then(Chain::default);
         for _ in 0..self.random.random_range(1..=6) {
             let (id, now) = (self.model.known.len(), self.now_ms() + self.jumped_ms.load(Ordering::Relaxed));
-            let entry = draw::webhook(&mut self.random, id, self.profile.sources, self.config.segment(), now);
+            let segment = self.config.segment().min(40_960);
+            let entry = draw::webhook(&mut self.random, id, self.profile.sources, segment, now);
             if entry.body.len() as u64 > self.config.segment() {
                 self.met("oversized body");
             }

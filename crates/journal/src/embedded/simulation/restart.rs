@@ -163,6 +163,9 @@ impl History {
             }
         }
         self.compare_crashes(&waiting);
+        if log.holds_merged() {
+            self.met("segments merged");
+        }
         self.log = Some(log);
         self.check_alive();
     }

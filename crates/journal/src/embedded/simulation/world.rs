@@ -245,7 +245,7 @@ impl History {
         if self.profile.roomy || !self.random.random_bool(0.3) {
             return;
         }
-        self.config.segment_bytes = [16_384, 24_576, 40_960][self.random.random_range(0..3)];
+        self.config.segment_bytes = [16_384, 24_576, 40_960, 262_144][self.random.random_range(0..4)];
         self.config.budget_bytes = self.config.segment_bytes * self.random.random_range(8..40);
         self.say(|history| {
             format!("{} bytes in segments of {}", history.config.budget_bytes, history.config.segment_bytes)
