@@ -29,6 +29,7 @@ mod end_to_end {
     mod secrets_are_read_again;
     mod the_disk_fills_and_recovers;
     mod the_examples_work;
+    mod the_pages_lead_somewhere;
     mod the_readmes_commands_work;
     mod the_runbooks_name_what_is_there;
     mod the_tutorials_bodies_arrive;

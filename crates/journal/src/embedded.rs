@@ -8,6 +8,8 @@
 //! What is appended is never overwritten: after a failed write or sync the segment is sealed at its last good frame, and
 //! the next append begins a new one. A segment that crossed a crash is sealed when it is opened.
 //!
+//! `FORMAT.md` beside the crate's `src` has the files byte by byte, and what an opening makes of each that is damaged.
+//!
 //! [`Log`] is the log, on the caller's thread; [`Embedded`] is the [`Journal`] over it, with a thread that commits groups
 //! and one that maintains.
 

@@ -1,5 +1,7 @@
 //! Seeded histories of the log on a disk that forgets, tears, fills and fails, held against independent books.
 //!
+//! `SIMULATION.md` beside the crate's `src` has its plan: what is drawn, what is checked, what is not.
+//!
 //! `MOEHOG_SIM_SEED` runs one history and says what it does; `MOEHOG_SIM_HISTORIES` says how many are run instead of the
 //! default slice, and `MOEHOG_SIM_FIRST` from which seed on.
 
