@@ -13,6 +13,7 @@ use super::{
     runs::Runs,
     state::{State, add},
 };
+use crate::metrics;
 
 impl Segments {
     /// Counts what is missing, keeps aside what is left of it, and removes the files of which nothing counts.
@@ -81,6 +82,7 @@ impl Segments {
         }
         if book.damaged > 0 {
             let damaged = book.damaged;
+            metrics::damaged(damaged);
             tracing::error!(damaged, sequences = ?missing, "webhooks are lost: no file holds them any more");
         }
         carried.dead_letters_dropped += book.dead;

@@ -161,7 +161,9 @@ impl Log {
         let lives = vec![Life { from: first, incarnation: self.incarnation }];
         let mut skipped = Runs::default();
         skipped.insert(state.accounted + 1, first - 1);
-        Head { skipped: skipped.to_pairs(), ..Head::new(first, &self.identity, lives) }
+        drop(state);
+        let carried_turn = self.carried.lock().turn();
+        Head { skipped: skipped.to_pairs(), carried_turn, ..Head::new(first, &self.identity, lives) }
     }
 
     /// What is to be handed on leaves a segment free. What is handed on passes the limit where nothing gives way, and takes of

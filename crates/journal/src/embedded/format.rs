@@ -32,6 +32,7 @@ pub(super) const FRAMES_AT_1: u64 = 1024;
 const COPY_AT_1: usize = 512;
 const TRAILER: usize = 16;
 const TRAILER_MARK: u32 = 0x6d6f_6567;
+const FOOT_MARK: u32 = 0x666f_6f74;
 
 /// The file `format`.
 #[derive(Clone, PartialEq, Message)]
@@ -90,6 +91,9 @@ pub(super) struct Head {
     /// are no webhooks, whatever may be found of them.
     #[prost(uint64, repeated, tag = "6")]
     pub(super) skipped: Vec<u64>,
+    /// How often `carried` had been written when the segment was begun.
+    #[prost(uint64, tag = "7")]
+    pub(super) carried_turn: u64,
 }
 
 /// What a rewrite left out.
@@ -270,6 +274,36 @@ pub(super) enum Foot<M> {
     Damaged { frames_end: u64 },
     /// It was sealed.
     Whole { frames_end: u64, foot: M },
+}
+
+/// Bytes of [`foot_mark`].
+pub(super) const FOOT_MARK_BYTES: u64 = 8;
+
+/// What stands between the frames of a sealed webhooks file and its foot: no frame begins so, so that what is left of a foot
+/// is not taken for what is left of a webhook.
+pub(super) fn foot_mark(seed: u32) -> [u8; FOOT_MARK_BYTES as usize] {
+    let word = (seed ^ FOOT_MARK).to_le_bytes();
+    let mut mark = [0xff; FOOT_MARK_BYTES as usize];
+    // a length that no frame has, and what is this file's own
+    mark[4..].copy_from_slice(&word);
+    mark
+}
+
+/// Whether a foot was begun at `offset`, and the foot where it is whole.
+pub(super) fn foot_at<M: Message + Default>(file: &dyn File, seed: u32, offset: u64) -> io::Result<Option<Option<M>>> {
+    let begun = twice(|| {
+        let mark = read_all(file, offset, offset + FOOT_MARK_BYTES)?;
+        // shorter only where the file was cut within it
+        Ok((!mark.is_empty() && foot_mark(seed).starts_with(&mark)).then_some(()))
+    })?;
+    let whole = || {
+        let bytes = read_all(file, offset + FOOT_MARK_BYTES, file.len()?)?;
+        Ok(unblock(seed, &bytes))
+    };
+    Ok(match begun {
+        Some(()) => Some(twice(whole)?),
+        None => None,
+    })
 }
 
 /// The last bytes of a file whose frames end at `frames_end`.

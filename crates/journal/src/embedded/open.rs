@@ -61,8 +61,9 @@ impl Log {
         // What is named now stays: files are removed below because of what others say.
         disk.sync_dir().what("sync the directory")?;
         let names = clean(&*disk)?;
-        let books = Books::read(&*disk, &names)?;
+        let mut books = Books::read(&*disk, &names)?;
         let heads = Heads::read(&*disk, &names)?;
+        books.compare_with(&heads);
         let known = identify(&*disk, &names, books.identity().or_else(|| heads.identity()))?;
         let id = JournalId(known.identity.journal);
         let mut log = Self {

@@ -23,7 +23,10 @@ use super::{
     state::State,
     webhooks,
 };
-use crate::disk::{Disk, File};
+use crate::{
+    disk::{Disk, File},
+    metrics,
+};
 
 /// What the small files say.
 pub(super) struct Books {
@@ -50,14 +53,20 @@ impl Books {
             (marks_file, mark) = Slots::open(disk, MARKS).what("read marks")?;
         }
         let mark: Mark = mark.unwrap_or_default();
-        let is_carried_lost = carried.is_none() && names.contains(CARRIED) || carried_file.turn() < mark.carried_turn;
-        if is_carried_lost {
+        let is_carried_lost = carried.is_none() && names.contains(CARRIED);
+        Ok(Self { carried: carried.unwrap_or_default(), carried_file, is_carried_lost, mark, marks_file })
+    }
+
+    /// Looks whether others know of a newer book of what was let go than is there.
+    pub(super) fn compare_with(&mut self, heads: &Heads) {
+        let known = heads.all().map(|head| head.carried_turn).max().unwrap_or(0).max(self.mark.carried_turn);
+        self.is_carried_lost |= self.carried_file.turn() < known;
+        if self.is_carried_lost {
             tracing::error!(
                 "the book of webhooks that were let go is lost or an older one: those are counted anew as settled"
             );
         }
-        carried_file.follow(mark.carried_turn);
-        Ok(Self { carried: carried.unwrap_or_default(), carried_file, is_carried_lost, mark, marks_file })
+        self.carried_file.follow(known);
     }
 
     /// Which journal they are of.
@@ -255,6 +264,7 @@ fn tell(index: &Index) {
     let damaged = index.lost + index.damaged.sequences().count() as u64;
     let unconfirmed = index.unconfirmed.sequences().count();
     if damaged > 0 {
+        metrics::damaged(damaged);
         tracing::error!(%segment, damaged, sequences = ?index.damaged, "webhooks of this segment cannot be read");
     }
     if unconfirmed > 0 {

@@ -6,7 +6,7 @@ use moehog_proto::{Sequence, journal::EntryHeader};
 use prost::Message;
 
 use super::{
-    format::VERSION_1,
+    format::{self, VERSION_1, WebhooksFoot},
     frame::{self, Frame},
     index::{Index, LaneId, Lanes},
     runs::Runs,
@@ -63,9 +63,22 @@ pub(super) fn recover(
     lanes: &mut Lanes,
 ) -> io::Result<Found> {
     let was_sealed = synced == webhooks.end;
-    let Walk { frames, gaps, synced } = walk(&webhooks, first, synced, evidence, lanes)?;
+    let Walk { frames, mut gaps, synced } = walk(&webhooks, first, synced, evidence, lanes)?;
     let frames_at = webhooks.coding.frames_at();
     let end_of_frames = frames.last().map_or(frames_at, |frame| frame.end);
+    let foot = match webhooks.coding.version {
+        VERSION_1 => None,
+        _ => format::foot_at::<WebhooksFoot>(&*webhooks.file, webhooks.coding.seed, end_of_frames)?,
+    };
+    if let Some(whole) = foot {
+        // a foot is written behind the last frame, so none is missing there
+        webhooks.end = end_of_frames;
+        gaps.retain(|gap| gap.from < end_of_frames);
+        if let Some(foot) = whole {
+            let index = Index::from_foot(first, foot, lanes);
+            return Ok(Found::Recovered { webhooks, index, bad: Vec::new(), unsynced_from: end_of_frames });
+        }
+    }
     let written = last_written(&*webhooks.file, end_of_frames, webhooks.end)?;
     let found = frames.last().map_or(first - 1, |frame| frame.sequence);
     let in_groups = frames.iter().filter_map(|frame| frame.group).map(|(_, last)| last).max().unwrap_or(found);

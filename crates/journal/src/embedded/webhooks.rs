@@ -6,7 +6,7 @@ use moehog_proto::Sequence;
 
 use super::{
     blocks::{COPY_AT, create_over},
-    format::{self, Foot, Head, Life, Rewritten, WebhooksFoot},
+    format::{self, Foot, Head, Life, Rewritten, VERSION_1, WebhooksFoot},
     frame::{self, Coding, Frame},
     index::{Index, Lanes},
     recover::{Evidence, recover},
@@ -76,7 +76,9 @@ impl Webhooks {
     /// Cuts the file behind its last good frame and writes the foot, durably. Safe to repeat.
     pub(super) fn seal(&self, foot: &WebhooksFoot) -> io::Result<u64> {
         self.file.truncate(self.end)?;
-        let foot = format::foot_bytes(self.coding.seed, self.end, foot);
+        let mark = format::foot_mark(self.coding.seed);
+        let mark = if self.coding.version == VERSION_1 { &[][..] } else { &mark };
+        let foot = [mark, &format::foot_bytes(self.coding.seed, self.end, foot)].concat();
         self.file.write_at(&foot, self.end)?;
         self.file.sync_data()?;
         Ok(self.end + foot.len() as u64)

@@ -193,6 +193,8 @@ impl History {
             // the bit may have stood in the number of a group's members
             assert!(is_flip || unconfirmed <= unreadable, "{unconfirmed} unconfirmed of {unreadable}");
             assert!(damaged <= unreadable, "{damaged} damaged of {unreadable}");
+            // after a clean stop all that was taken is marked, and nothing was being written
+            assert!(death.is_some() || unconfirmed == 0, "{unconfirmed} unconfirmed after a clean stop");
             assert!(
                 book.taken + unmarked >= before.book.taken,
                 "fewer were taken than before: {before:?}, {ledger_now:?}"

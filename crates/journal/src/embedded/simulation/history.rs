@@ -128,7 +128,6 @@ impl History {
             above: BTreeMap::new(),
             verbose,
         };
-        // those that may be closed, and those being written
         history.disk.limit_open_files(200);
         history.say(|history| format!("{:?}, segments of {segment_bytes}", history.profile));
         history.log = Some(history.open_log());

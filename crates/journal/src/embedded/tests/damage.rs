@@ -156,3 +156,65 @@ fn a_newer_format_is_refused_by_its_number_and_a_second_process_too() {
     // what a process is started over in the end-to-end test
     assert!(disk.content("format").unwrap() == include_bytes!("../../../testdata/newer/format"));
 }
+
+/// What is left of a foot is no webhook.
+#[test]
+fn a_foot_that_is_damaged_or_half_written_hides_and_adds_nothing() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    append(&log, "a").unwrap();
+    append(&log, "b").unwrap();
+    log.close();
+    disk.reboot(Death::Kill);
+    let name = "0000000000000001.webhooks";
+    let whole = disk.content(name).unwrap();
+    let end = whole.windows(4).rposition(|bytes| bytes == [0xff; 4]).unwrap();
+    for length in end..whole.len() {
+        disk.put(name, Some(whole[..length].to_vec()));
+        assert_unharmed(&disk, &format!("cut at {length}"));
+    }
+    for at in end + 8..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        disk.put(name, Some(flipped));
+        assert_unharmed(&disk, &format!("flipped at {at}"));
+    }
+}
+
+fn assert_unharmed(disk: &SimulatedDisk, what: &str) {
+    let log = open(disk);
+    let book = log.stats().ledger.book;
+    assert_eq!(sequences(&log), [1, 2], "{what}");
+    assert_eq!((book.taken, book.damaged, book.unconfirmed), (2, 0, 0), "{what}");
+    check_books(&log);
+    drop(log);
+    disk.reboot(Death::Kill);
+}
+
+/// Everything of `name` from an older copy on, as those who restore single files do.
+#[test]
+fn a_lost_book_of_what_was_let_go_is_no_loss_of_webhooks() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    for number in 0..30 {
+        let receipt = append(&log, format!("{number:0>900}")).unwrap();
+        settle(&log, [receipt.sequence]);
+    }
+    log.close();
+    disk.reboot(Death::Kill);
+    let clock = Clock::new(|| 40 * 86_400_000);
+    let later = || Log::open(Arc::new(disk.clone()), Config { clock: clock.clone(), ..config() }).unwrap();
+    let log = later();
+    for _ in 0..3 {
+        log.maintain();
+    }
+    append(&log, "waits").unwrap();
+    log.close();
+    disk.reboot(Death::Kill);
+    for lost in [&["carried"][..], &["carried", "marks"]] {
+        lost.iter().for_each(|name| disk.put(name, None));
+        let book = later().stats().ledger.book;
+        assert_eq!((book.taken, book.settled, book.damaged), (31, 30, 0), "without {lost:?}");
+        disk.reboot(Death::Kill);
+    }
+}
