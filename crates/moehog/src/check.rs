@@ -22,6 +22,9 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<()> {
     for contradiction in gateway.iter().flat_map(moehog_gateway::Config::contradictions) {
         report("gateway", anyhow!(contradiction));
     }
+    if let Some(note) = gateway.as_ref().and_then(small_file_system) {
+        println!("{note}");
+    }
     if let Err(error) = load::<moehog_delivery::Config>(file, moehog_delivery::Config::DEFAULTS) {
         report("delivery", error);
     }
@@ -58,6 +61,17 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<()> {
         many => bail!("{many} mistakes"),
     }
     Ok(())
+}
+
+/// What this machine cannot hold; the one that the gateway will run on may.
+fn small_file_system(gateway: &moehog_gateway::Config) -> Option<String> {
+    let journal = &gateway.journal;
+    let in_force = journal.smaller_budget().ok()??;
+    Some(format!(
+        "journal.budget_bytes: {} is more than the file system of {} on this machine could ever hold: {in_force} would be used",
+        journal.budget_bytes,
+        journal.dir.display()
+    ))
 }
 
 /// Destinations that rules name and events of a source cannot go to.
@@ -101,4 +115,20 @@ pub(crate) fn usable(path: &Path, mapping: &Mapping) -> anyhow::Result<Rules> {
 /// The mapping section of a configuration.
 pub(crate) fn mapping(file: Option<&Path>) -> anyhow::Result<Mapping> {
     Ok(load::<moehog_transformer::Config>(file, moehog_transformer::DEFAULTS)?.mapping)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_that_cannot_fit_is_said() {
+        let config = |bytes: &str| {
+            let variables = [("MOEHOG__JOURNAL__BUDGET_BYTES".to_string(), bytes.to_string())];
+            moehog_runtime::load(moehog_gateway::Config::DEFAULTS, None, variables).unwrap()
+        };
+        assert_eq!(small_file_system(&config("100000000")), None);
+        let note = small_file_system(&config("9000000000000000000")).unwrap();
+        assert!(note.starts_with("journal.budget_bytes: 9000000000000000000 is more"), "{note}");
+    }
 }

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use super::{Disk, File};
 
@@ -34,6 +34,17 @@ impl RealDisk {
     pub fn open(path: &Path) -> io::Result<Self> {
         make_durably(path)?;
         Ok(Self { path: path.to_path_buf(), directory: fs::File::open(path)? })
+    }
+
+    /// Bytes that the file system of `path` has in all, used or not; none where it does not say.
+    ///
+    /// # Errors
+    ///
+    /// As the operating system says.
+    pub fn file_system_size(path: &Path) -> io::Result<Option<u64>> {
+        let system = statvfs(path)?;
+        // some of the network and some of memory say nothing
+        Ok(Some(system.f_blocks.saturating_mul(system.f_frsize)).filter(|size| *size > 0))
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -94,9 +105,7 @@ impl Disk for RealDisk {
     }
 
     fn size(&self) -> io::Result<Option<u64>> {
-        let system = fstatvfs(&self.directory)?;
-        // some of the network and some of memory say nothing
-        Ok(Some(system.f_blocks.saturating_mul(system.f_frsize)).filter(|size| *size > 0))
+        Self::file_system_size(&self.path)
     }
 
     fn is_there(&self) -> io::Result<bool> {

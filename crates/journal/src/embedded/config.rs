@@ -1,13 +1,15 @@
 //! What the embedded journal is told.
 
 use std::{
-    fmt,
-    path::PathBuf,
+    fmt, io,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use serde::Deserialize;
+
+use crate::disk::RealDisk;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -67,6 +69,18 @@ impl Config {
         }
         let smaller = Self { budget_bytes: most, ..self };
         Self { segment_bytes: smaller.segment().min(most / MIN_SEGMENTS), ..smaller }
+    }
+
+    /// The budget that would be in force on this machine, where the file system of `dir` could not hold the configured one.
+    ///
+    /// # Errors
+    ///
+    /// The file system does not say what it holds.
+    pub fn smaller_budget(&self) -> io::Result<Option<u64>> {
+        let there = self.dir.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+        let size = RealDisk::file_system_size(there)?;
+        let within = size.map(|size| self.clone().within(size).budget_bytes);
+        Ok(within.filter(|bytes| *bytes < self.budget_bytes))
     }
 
     /// Bytes that are kept for records, cancellations and rewrites.
@@ -157,6 +171,17 @@ mod tests {
     #[derive(Deserialize)]
     struct Whole {
         journal: Config,
+    }
+
+    #[test]
+    fn a_budget_that_the_file_system_cannot_hold_is_told_before_the_directory_is_there() {
+        let there = tempfile::tempdir().unwrap();
+        let config =
+            |budget_bytes: u64| Config { dir: there.path().join("not/yet"), budget_bytes, ..Config::default() };
+        assert_eq!(config(64 * MIB).smaller_budget().unwrap(), None);
+        let smaller = config(u64::MAX / 2).smaller_budget().unwrap().unwrap();
+        let size = RealDisk::file_system_size(there.path()).unwrap().unwrap();
+        assert_eq!(smaller, size - size / 20);
     }
 
     #[test]

@@ -124,6 +124,8 @@ impl History {
         if self.random.random() {
             self.say(|_| "a copy runs beside".into());
             self.run_beside(&copy);
+            // what the copy has to say is of its own past
+            drop(self.lines.take());
             let death = self.start(death);
             self.compare(death);
             self.met("copy ran beside");

@@ -13,6 +13,11 @@ const SOURCES: [&str; 3] = ["streams", "connector", "c"];
 /// The second is of webhooks whose events are still to be routed.
 const DESTINATIONS: [&str; 2] = ["eu", "rule:us,eu"];
 
+/// Every source that a history may use.
+pub(super) fn sources() -> impl Iterator<Item = &'static str> {
+    SOURCES.into_iter()
+}
+
 /// Every lane that a history uses.
 pub(super) fn lanes() -> impl Iterator<Item = (&'static str, &'static str)> {
     SOURCES.into_iter().flat_map(|source| DESTINATIONS.map(|destination| (source, destination)))

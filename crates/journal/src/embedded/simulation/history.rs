@@ -49,6 +49,7 @@ pub(super) struct History {
     pub(super) log: Option<Log>,
     pub(super) model: Model,
     pub(super) config: Config,
+    pub(super) shortest_retention: Duration,
     pub(super) profile: Profile,
     pub(super) coverage: Coverage,
     pub(super) epoch: u64,
@@ -110,6 +111,7 @@ impl History {
             random,
             log: None,
             model: Model::default(),
+            shortest_retention: config.retention,
             config,
             profile,
             coverage: Coverage::new(),
@@ -279,7 +281,9 @@ impl History {
         match error {
             AppendError::Full { .. } => self.check_full(bytes),
             AppendError::SourceFull { .. } => {
-                assert!(self.profile.sources > 1, "one source alone may fill the budget");
+                let others = draw::sources().skip(self.profile.sources);
+                let configured = others.filter(|source| self.config.sources.iter().any(|name| name == source));
+                assert!(self.profile.sources + configured.count() > 1, "one source alone may fill the budget");
                 self.check_full(bytes);
             }
             AppendError::Write { source, .. } => {
@@ -385,16 +389,5 @@ impl History {
         if self.disk.crashed() {
             self.met("death during maintenance");
         }
-    }
-
-    pub(super) fn pass_days(&mut self) {
-        self.jumped_ms.store(0, Ordering::Relaxed);
-        // the clock has stood for an hour before more of it passes
-        for _ in 0..2 {
-            self.maintain();
-            self.pass(HOUR_MS + 1);
-        }
-        self.now_ms.fetch_add(self.random.random_range(1..9) * DAY_MS, Ordering::Relaxed);
-        self.maintain();
     }
 }

@@ -105,7 +105,7 @@ impl History {
             if self.profile.faults && self.random.random_bool(0.1) {
                 self.plan_glitch();
             }
-            self.change_budget();
+            self.change_config();
             match Log::open(std::sync::Arc::new(self.disk.clone()), self.config.clone()) {
                 Ok(log) if !self.disk.crashed() => break log,
                 Ok(_) | Err(_) if self.disk.crashed() => {
@@ -147,7 +147,7 @@ impl History {
         let get = |sequence: Sequence| log.get(log.receipt(sequence)).expect("readable");
         // a full disk takes what is settled sooner
         self.model.keeps_from_ms = match self.profile.roomy && !self.coverage.contains_key("full disk") {
-            true => self.now_ms() - i64::try_from(self.config.retention.as_millis()).expect("small"),
+            true => self.now_ms() - i64::try_from(self.shortest_retention.as_millis()).expect("small"),
             false => i64::MAX,
         };
         let before = (self.model.resurfaced, self.model.undone, self.model.dropped);

@@ -1,6 +1,6 @@
 //! What befalls the disk in a history, and how it becomes well again.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use moehog_proto::journal::{EntryHeader, EventPlace, Progress};
@@ -12,7 +12,10 @@ use crate::{
     embedded::{Chain, Decision, Pending},
 };
 
-use super::history::{DAY_MS, HOUR_MS, History};
+use super::{
+    draw,
+    history::{DAY_MS, HOUR_MS, History},
+};
 
 /// Calls that are told to fail.
 const CALLS: [Call; 8] = [
@@ -141,6 +144,17 @@ impl History {
         self.maintain();
     }
 
+    pub(super) fn pass_days(&mut self) {
+        self.jumped_ms.store(0, Ordering::Relaxed);
+        // the clock has stood for an hour before more of it passes
+        for _ in 0..2 {
+            self.maintain();
+            self.pass(HOUR_MS + 1);
+        }
+        self.now_ms.fetch_add(self.random.random_range(1..9) * DAY_MS, Ordering::Relaxed);
+        self.maintain();
+    }
+
     /// Nothing that is settled is kept for ever, whatever the clock has shown.
     pub(super) fn expire_all(&mut self) {
         self.become_well();
@@ -240,8 +254,16 @@ impl History {
         self.model.recorded(sequence, Progress::default(), true);
     }
 
-    /// Somebody changes what the journal may use before the next start.
-    pub(super) fn change_budget(&mut self) {
+    /// Somebody changes the configuration before the next start.
+    pub(super) fn change_config(&mut self) {
+        if self.random.random_bool(0.2) {
+            let days = [1, 7, 14][self.random.random_range(0..3)];
+            self.config.retention = Duration::from_secs(days * 86_400);
+            self.shortest_retention = self.shortest_retention.min(self.config.retention);
+            self.config.sources = draw::sources().filter(|_| self.random.random()).map(str::to_owned).collect();
+            self.say(|history| format!("{days} days, sources {:?}", history.config.sources));
+            self.met("retention and sources changed");
+        }
         if self.profile.roomy || !self.random.random_bool(0.3) {
             return;
         }
