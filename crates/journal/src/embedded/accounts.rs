@@ -1,7 +1,10 @@
 //! The account of every sequence that was given out, made when a journal is opened: what is in no segment, was not let go
 //! and not refused is lost.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use moehog_proto::{Sequence, journal::Book};
 
@@ -69,7 +72,9 @@ impl Segments {
         let mut carried = state.carried.clone();
         let mut book = Book::default();
         let cancelled = |sequence: &Sequence| orphans.values().any(|replay| replay.cancelled.contains(sequence));
-        book.taken = missing.sequences().filter(|sequence| !cancelled(sequence)).count() as u64;
+        let all_cancelled = orphans.values().flat_map(|replay| &replay.cancelled).filter(|it| missing.contains(**it));
+        let gone = all_cancelled.collect::<BTreeSet<_>>().len() as u64;
+        book.taken = missing.count() - gone;
         for (sequence, recorded) in orphans.values().flat_map(|replay| &replay.entries) {
             if missing.contains(*sequence) && !cancelled(sequence) {
                 recorded.counts.add_to(&mut book, &mut carried.in_flight);

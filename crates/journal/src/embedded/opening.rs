@@ -261,8 +261,8 @@ impl Segments {
 /// Says what was found in a file that was not sealed, and what was not.
 fn tell(index: &Index) {
     let segment = webhooks::name(index.first);
-    let damaged = index.lost + index.damaged.sequences().count() as u64;
-    let unconfirmed = index.unconfirmed.sequences().count();
+    let damaged = index.lost + index.damaged.count();
+    let unconfirmed = index.unconfirmed.count();
     if damaged > 0 {
         metrics::damaged(damaged);
         tracing::error!(%segment, damaged, sequences = ?index.damaged, "webhooks of this segment cannot be read");

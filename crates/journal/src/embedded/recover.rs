@@ -62,7 +62,7 @@ pub(super) fn recover(
     evidence: &Evidence<'_>,
     lanes: &mut Lanes,
 ) -> io::Result<Found> {
-    let was_sealed = synced == webhooks.end;
+    let mut was_sealed = synced == webhooks.end;
     let Walk { frames, mut gaps, synced } = walk(&webhooks, first, synced, evidence, lanes)?;
     let frames_at = webhooks.coding.frames_at();
     let end_of_frames = frames.last().map_or(frames_at, |frame| frame.end);
@@ -72,7 +72,7 @@ pub(super) fn recover(
     };
     if let Some(whole) = foot {
         // a foot is written behind the last frame, so none is missing there
-        webhooks.end = end_of_frames;
+        (webhooks.end, was_sealed) = (end_of_frames, true);
         gaps.retain(|gap| gap.from < end_of_frames);
         if let Some(foot) = whole {
             let index = Index::from_foot(first, foot, lanes);

@@ -59,6 +59,11 @@ impl Runs {
         self.iter().flat_map(|(first, last)| first..=last)
     }
 
+    /// How many sequences there are.
+    pub(super) fn count(&self) -> u64 {
+        self.iter().map(|(first, last)| last - first + 1).sum()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -112,6 +117,7 @@ mod tests {
             prop_assert_eq!(runs.next_from(at), model.range(at..).next().copied());
             prop_assert_eq!(runs.last(), model.last().copied());
             prop_assert_eq!(runs.is_empty(), model.is_empty());
+            prop_assert_eq!(runs.count(), model.len() as u64);
             let missing: Vec<_> = (at..=at + length).filter(|sequence| !model.contains(sequence)).collect();
             prop_assert_eq!(runs.missing(at, at + length).sequences().collect::<Vec<_>>(), missing);
             prop_assert_eq!(Runs::from_pairs(&runs.to_pairs()), runs);
