@@ -198,7 +198,8 @@ pub struct LaneStats {
     pub oldest_received_at_ms: i64,
 }
 
-/// The two books. Webhooks: `taken = settled + waiting + damaged`; a cancelled append was not taken. Events, from their
+/// The two books. Webhooks: `taken = settled + waiting + damaged`; a cancelled append was not taken. `unconfirmed` ones
+/// are in none of these: a crash left no frame of them, and nothing says that they were ever synced. Events, from their
 /// entry's first record on: `mapped = delivered + delivered_degraded + filtered + duplicate + dead + in_flight`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ledger {

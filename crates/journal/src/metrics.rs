@@ -57,6 +57,7 @@ pub(crate) fn space(stats: &Stats, now_ms: i64, lanes: &[LaneStats]) {
     gauge!("moehog_journal_dead_letters").set(stats.dead_letters as f64);
     gauge!("moehog_journal_dead_letters_dropped").set(stats.dead_letters_dropped as f64);
     gauge!("moehog_journal_damaged").set(stats.ledger.book.damaged as f64);
+    gauge!("moehog_journal_unconfirmed").set(stats.ledger.book.unconfirmed as f64);
     let seconds_since = |at: Option<i64>| at.map_or(0.0, |at| (now_ms - at).max(0) as f64 / 1000.0);
     gauge!("moehog_journal_retained_seconds").set(seconds_since(stats.retained_since_ms));
     let oldest = lanes.iter().map(|lane| lane.oldest_received_at_ms).min();

@@ -56,7 +56,7 @@ impl JournalView {
     }
 }
 
-/// `taken = settled + waiting + damaged`;
+/// `taken = settled + waiting + damaged`, and `unconfirmed` beside it;
 /// `mapped = delivered + delivered_degraded + filtered + duplicate + dead + in_flight`.
 #[derive(Debug, Serialize)]
 struct LedgerView {
@@ -70,6 +70,7 @@ struct Webhooks {
     settled: u64,
     waiting: u64,
     damaged: u64,
+    unconfirmed: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,6 +93,7 @@ impl LedgerView {
                 settled: book.settled,
                 waiting: ledger.waiting,
                 damaged: book.damaged,
+                unconfirmed: book.unconfirmed,
             },
             events: Events {
                 mapped: book.mapped,
