@@ -15,6 +15,7 @@ mod binaries;
 mod bodies;
 mod chart;
 mod collector;
+mod damage;
 mod deployment;
 mod disk;
 mod dns;
@@ -38,12 +39,13 @@ pub use self::{
     bodies::{connector, purchase, streams, tutorial},
     chart::{Chart, Install},
     collector::{Collector, Span, tree},
+    damage::{Damage, Harm},
     deployment::{Deployment, FurtherGateway, Replica, delivered, known},
     disk::SmallDisk,
     dns::Dns,
     fleet::{Fleet, Fleets, Move},
     log::{Line, Log},
-    oracle::{Judgement, Sent, by_person, judge},
+    oracle::{Judgement, Sent, by_person, judge, repeated_receipts, shared_uuids},
     process::Process,
     projected::project,
     proxy::Proxy,
