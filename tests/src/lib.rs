@@ -19,6 +19,7 @@ mod damage;
 mod deployment;
 mod disk;
 mod dns;
+mod fake_clock;
 mod fleet;
 mod log;
 mod oracle;
@@ -43,6 +44,7 @@ pub use self::{
     deployment::{Deployment, FurtherGateway, Replica, delivered, known},
     disk::SmallDisk,
     dns::Dns,
+    fake_clock::FakeClock,
     fleet::{Fleet, Fleets, Move},
     log::{Line, Log},
     oracle::{Judgement, Sent, by_person, judge, repeated_receipts, shared_uuids},

@@ -31,7 +31,7 @@ enum Kind {
     Rolls,
     /// Every workload that the chart renders replaced at once under load, as an upgrade does.
     Upgrades,
-    /// Files of a journal damaged between kills, copied under load and put back; a full file system.
+    /// Files of a journal damaged between kills, copied under load and put back; a full file system, a clock that jumps.
     Disks,
     /// Damaged bodies through the mapping.
     Bodies,
@@ -93,6 +93,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         let (tests, [first, number]) = kind.tests();
         let mut cargo = workspace::cargo();
         cargo.arg("test").args(tests).args(["--", "--nocapture", "--test-threads=1"]);
+        if *kind == Kind::Disks {
+            // those that take too long for every test run
+            cargo.arg("--include-ignored");
+        }
         cargo.env(first, arguments.seed.to_string()).env(number, rounds.to_string());
         ends.push((kind, rounds, succeeds(cargo)?));
     }
