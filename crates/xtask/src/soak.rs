@@ -31,7 +31,8 @@ enum Kind {
     Rolls,
     /// Every workload that the chart renders replaced at once under load, as an upgrade does.
     Upgrades,
-    /// Files of a journal damaged between kills, copied under load and put back; a full file system, a clock that jumps.
+    /// Files of a journal damaged between kills, copied under load and put back; a full file system, a clock that jumps,
+    /// 2,000 starts.
     Disks,
     /// Damaged bodies through the mapping.
     Bodies,

@@ -1,4 +1,4 @@
-//! One file of a journal is damaged between the end of a process and the next start: what is lost is counted, and no more.
+//! One file of a journal is damaged between the end of a process and the next start: what is lost is counted, no more.
 
 use std::{
     collections::HashSet,
@@ -262,8 +262,9 @@ impl Books {
 }
 
 impl Tally {
-    /// What was lost is counted: below the mark as damaged, above it at least as unconfirmed unless so much is gone that
-    /// they are `hidden`. Nothing is counted that was not lost, but for `slack` webhooks: not answered, or not yet recorded.
+    /// What was lost is counted: below the mark as damaged, above it at least as unconfirmed unless so much is gone
+    /// that they are `hidden`. Nothing is counted that was not lost, but for `slack` webhooks: not answered, or not yet
+    /// recorded.
     fn adds_up(&self, hidden: bool, slack: i64) -> anyhow::Result<()> {
         let (lost, counted) = (self.lost_below + self.lost_above, self.damaged + self.unconfirmed);
         ensure!(self.damaged >= self.lost_below, "{self:?}: lost below the mark and not counted");
