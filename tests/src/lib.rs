@@ -15,9 +15,11 @@ mod binaries;
 mod bodies;
 mod chart;
 mod collector;
+mod damage;
 mod deployment;
 mod disk;
 mod dns;
+mod fake_clock;
 mod fleet;
 mod log;
 mod oracle;
@@ -38,12 +40,14 @@ pub use self::{
     bodies::{connector, purchase, streams, tutorial},
     chart::{Chart, Install},
     collector::{Collector, Span, tree},
+    damage::{Damage, Harm},
     deployment::{Deployment, FurtherGateway, Replica, delivered, known},
     disk::SmallDisk,
     dns::Dns,
+    fake_clock::FakeClock,
     fleet::{Fleet, Fleets, Move},
     log::{Line, Log},
-    oracle::{Judgement, Sent, by_person, judge},
+    oracle::{Judgement, Sent, by_person, judge, repeated_receipts, shared_uuids},
     process::Process,
     projected::project,
     proxy::Proxy,

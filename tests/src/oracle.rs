@@ -77,6 +77,21 @@ pub fn by_person(posthog: &Running) -> HashMap<String, usize> {
     persons
 }
 
+/// Receipts that were given out more than once.
+#[must_use]
+pub fn repeated_receipts<'a>(sent: impl IntoIterator<Item = &'a Sent>) -> Vec<&'a str> {
+    let mut known = HashSet::new();
+    sent.into_iter().filter_map(|sent| sent.receipt.as_deref()).filter(|receipt| !known.insert(*receipt)).collect()
+}
+
+/// UUIDs that more than one event at PostHog has: two different events, or one under two of PostHog's keys.
+#[must_use]
+pub fn shared_uuids(posthog: &Running) -> Vec<String> {
+    let mut known = HashSet::new();
+    let events = posthog.books().events();
+    events.iter().filter(|event| !known.insert(event.uuid)).map(|event| event.uuid.to_string()).collect()
+}
+
 /// Judges `sent` by how many events PostHog has of each person (`stored`, by its own key), the `receipts` with a dead letter, and when
 /// the process that answers was killed.
 #[must_use]
@@ -172,6 +187,14 @@ mod tests {
         };
         assert_eq!(judgement, expected);
         assert!(judgement.keep().is_err());
+    }
+
+    #[test]
+    fn a_receipt_given_out_twice_is_named() {
+        let start = Instant::now();
+        let book = ["one", "two", "one"].map(|person| sent(person, Some(200), start));
+        assert_eq!(repeated_receipts(&book), ["receipt of one"]);
+        assert_eq!(repeated_receipts(&book[..2]), [""; 0]);
     }
 
     #[test]

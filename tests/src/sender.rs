@@ -13,7 +13,7 @@ use anyhow::Context;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
-use crate::{Sent, connector, post, setup, streams};
+use crate::{Sent, connector, post, setup, streams, tutorial};
 
 /// After no answer or a refusal; a dead process is not hammered.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -39,6 +39,16 @@ pub struct Load {
     pub pause: Duration,
     /// Whether one webhook of fifty has an event that nobody can deliver: a body that is no JSON, or a person with [`BAD`].
     pub bad: bool,
+    /// Whether the bodies carry an id of their own; where not, moehog derives the UUIDs.
+    pub own_ids: bool,
+}
+
+impl Load {
+    /// Webhooks with ids and nothing bad, one after the other.
+    #[must_use]
+    pub fn new(connections: u64, seed: u64) -> Self {
+        Self { connections, seed, pause: Duration::ZERO, bad: false, own_ids: true }
+    }
 }
 
 /// Running senders.
@@ -53,7 +63,7 @@ impl Sender {
     /// Starts `connections` senders. Every fourth webhook is a Streams batch of ten events, the others are Connector bodies.
     #[must_use]
     pub fn start(target: SocketAddr, key: &str, connections: u64, seed: u64) -> Self {
-        Self::load(target, key, Load { connections, seed, pause: Duration::ZERO, bad: false })
+        Self::load(target, key, Load::new(connections, seed))
     }
 
     /// Starts senders of this load.
@@ -66,7 +76,7 @@ impl Sender {
             let mut chance = StdRng::seed_from_u64(load.seed.wrapping_mul(1_000).wrapping_add(connection));
             tasks.spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
-                    let sent = one(target, Webhook::draw(&key, load.bad, &mut chance)).await;
+                    let sent = one(target, Webhook::draw(&key, load, &mut chance)).await;
                     let pause = if sent.status == Some(200) { load.pause } else { PAUSE };
                     book.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
                     if !pause.is_zero() {
@@ -109,10 +119,10 @@ struct Webhook {
 }
 
 impl Webhook {
-    fn draw(key: &str, may_be_bad: bool, chance: &mut StdRng) -> Self {
+    fn draw(key: &str, load: Load, chance: &mut StdRng) -> Self {
         let mut ids: Vec<String> = (0..10).map(|_| id(chance)).collect();
-        let is_batch = ids[0].starts_with(['0', '1', '2', '3']);
-        let is_bad = may_be_bad && chance.random_ratio(1, BAD_ONE_OF);
+        let is_batch = load.own_ids && ids[0].starts_with(['0', '1', '2', '3']);
+        let is_bad = load.bad && chance.random_ratio(1, BAD_ONE_OF);
         if is_bad && is_batch && chance.random_ratio(1, 4) {
             return Self::stream(ids.split_off(9), Vec::new()).unreadable();
         }
@@ -123,7 +133,7 @@ impl Webhook {
             ids[at].insert_str(0, BAD);
             bad.push(ids[at].clone());
         }
-        if is_batch { Self::stream(ids, bad) } else { Self::connector(key, ids, bad) }
+        if is_batch { Self::stream(ids, bad) } else { Self::connector(key, load.own_ids, ids, bad) }
     }
 
     fn stream(persons: Vec<String>, bad: Vec<String>) -> Self {
@@ -131,9 +141,14 @@ impl Webhook {
         Self { path: "/v1/in/default", token, persons, bad, body }
     }
 
-    fn connector(key: &str, persons: Vec<String>, bad: Vec<String>) -> Self {
-        let uuid = persons[0].trim_start_matches(BAD);
-        let body = connector(key, &persons[0], uuid);
+    fn connector(key: &str, own_ids: bool, persons: Vec<String>, bad: Vec<String>) -> Self {
+        let body = match own_ids {
+            true => connector(key, &persons[0], persons[0].trim_start_matches(BAD)),
+            false => {
+                let [campaign, ..] = tutorial(key, &persons[0]);
+                campaign
+            }
+        };
         Self { path: "/capture/", token: None, persons, bad, body }
     }
 

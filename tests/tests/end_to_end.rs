@@ -18,6 +18,7 @@ mod end_to_end {
     mod a_start_waits_for_a_file_to_be_right;
     mod a_test_event_is_followed;
     mod dead_letters_are_listed_and_shown;
+    mod disks;
     mod every_mutated_body_is_kept;
     mod kill_9_loses_nothing;
     mod kills_rolls_and_scaling_lose_nothing;

@@ -14,7 +14,8 @@ pub(crate) struct Arguments {
     /// Seed of the first round of each kind; each further one takes the next.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Rounds of each kind, instead of 10,000 histories, 20 kills, 50 rolls, 20 upgrades and 1,000,000 bodies.
+    /// Rounds of each kind, instead of 10,000 histories, 20 kills, 50 rolls, 20 upgrades, 300 disks and
+    /// 1,000,000 bodies.
     #[arg(long)]
     rounds: Option<u64>,
 }
@@ -30,12 +31,15 @@ enum Kind {
     Rolls,
     /// Every workload that the chart renders replaced at once under load, as an upgrade does.
     Upgrades,
+    /// Files of a journal damaged between kills, copied under load and put back; a full file system, a clock that jumps,
+    /// 2,000 starts.
+    Disks,
     /// Damaged bodies through the mapping.
     Bodies,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Histories, Self::Kills, Self::Rolls, Self::Upgrades, Self::Bodies];
+    const ALL: [Self; 6] = [Self::Histories, Self::Kills, Self::Rolls, Self::Upgrades, Self::Disks, Self::Bodies];
 
     fn words(self) -> &'static str {
         match self {
@@ -43,6 +47,7 @@ impl Kind {
             Self::Kills => "rounds of kill -9 under load",
             Self::Rolls => "rounds of kill, roll and scale under load",
             Self::Upgrades => "upgrades of what the chart renders, under load",
+            Self::Disks => "rounds of damage to the files of a journal",
             Self::Bodies => "damaged bodies",
         }
     }
@@ -53,6 +58,7 @@ impl Kind {
             Self::Kills => 20,
             Self::Rolls => 50,
             Self::Upgrades => 20,
+            Self::Disks => 300,
             Self::Bodies => 1_000_000,
         }
     }
@@ -69,6 +75,7 @@ impl Kind {
             Self::Rolls => {
                 (&["--package", "moehog-tests", "--test", "end_to_end", "kills_rolls_and_scaling"], END_TO_END)
             }
+            Self::Disks => (&["--package", "moehog-tests", "--test", "end_to_end", "disks::"], END_TO_END),
             Self::Bodies => (
                 &["--package", "moehog-transformer", "--test", "mutated_bodies"],
                 ["MOEHOG_BODIES_FIRST", "MOEHOG_BODIES"],
@@ -87,6 +94,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         let (tests, [first, number]) = kind.tests();
         let mut cargo = workspace::cargo();
         cargo.arg("test").args(tests).args(["--", "--nocapture", "--test-threads=1"]);
+        if *kind == Kind::Disks {
+            // those that take too long for every test run
+            cargo.arg("--include-ignored");
+        }
         cargo.env(first, arguments.seed.to_string()).env(number, rounds.to_string());
         ends.push((kind, rounds, succeeds(cargo)?));
     }

@@ -120,7 +120,7 @@ async fn round(seed: u64) -> anyhow::Result<Tally> {
     let adapt = |setup: Setup| setup.expect("torn").expect("recover");
     let fleets = Fleets::start((&posthog.url(), KEY), (TRANSFORMERS, DELIVERIES), adapt).await?;
     let Fleets { moehog, mut transformers, mut deliveries } = fleets;
-    let load = Load { connections: SENDERS, seed, pause: Duration::from_millis(2), bad: true };
+    let load = Load { pause: Duration::from_millis(2), bad: true, ..Load::new(SENDERS, seed) };
     let sender = Sender::load(moehog.http()?, KEY, load);
     within(SOON, "the load is under way", async || (sender.taken() > 50).then_some(())).await?;
 

@@ -38,7 +38,7 @@ impl World {
         let adapt = |setup| Setup { binaries_of, ..setup };
         let fleets = Fleets::start((&posthog.url(), KEY), (SIZE, SIZE), adapt).await?;
         let Fleets { moehog, transformers, deliveries } = fleets;
-        let load = Load { connections: 6, seed, pause: Duration::from_millis(5), bad: true };
+        let load = Load { pause: Duration::from_millis(5), bad: true, ..Load::new(6, seed) };
         let sender = Sender::load(moehog.http()?, KEY, load);
         let mut world =
             Self { posthog, moehog: Mutex::new(moehog), transformers, deliveries, sender, old, upgrades: 0 };
