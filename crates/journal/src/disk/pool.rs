@@ -6,6 +6,7 @@
 //! synced stays open too: what a failed write-back has to say is said to those who had the file open.
 //!
 //! A call that looks at a file or a name and fails is made a second time: one that fails for a moment is nobody's loss.
+//! Where the process may open no more, all that may be closed is closed before: connections need some too.
 
 use std::{
     collections::HashMap,
@@ -68,7 +69,7 @@ impl PooledDisk {
         let mut files = self.shared.files.lock();
         files.entry(name.to_owned()).or_default().push(Arc::downgrade(&pooled));
         drop(files);
-        self.shared.close_some();
+        self.shared.close_some(self.shared.most);
         pooled
     }
 
@@ -99,8 +100,19 @@ impl Shared {
         named.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Closes those used longest ago, down to the most that may be open.
-    fn close_some(&self) {
+    /// Opens a file; where no more may be open, all that may be closed is closed first.
+    fn open(&self, open: impl Fn() -> io::Result<Arc<dyn File>>) -> io::Result<Arc<dyn File>> {
+        open().or_else(|error| match rustix::io::Errno::from_io_error(&error) {
+            Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
+                self.close_some(0);
+                open()
+            }
+            _ => Err(error),
+        })
+    }
+
+    /// Closes those used longest ago, down to the `most` that may be open.
+    fn close_some(&self, most: usize) {
         let mut open: Vec<_> = {
             let mut files = self.files.lock();
             files.retain(|_, named| {
@@ -109,15 +121,16 @@ impl Shared {
             });
             files.values().flatten().filter_map(Weak::upgrade).filter(|file| file.may_close()).collect()
         };
-        if open.len() <= self.most {
+        if open.len() <= most {
             return;
         }
         open.sort_by_key(|file| file.used.load(Ordering::Relaxed));
         // a few more, so that this is not done at each use
-        let surplus = open.len() - self.most + self.most / 8;
+        let surplus = open.len() - most + most / 8;
         for file in open.into_iter().take(surplus) {
-            let mut held = file.open.lock();
-            if file.is_closable() {
+            if let Some(mut held) = file.open.try_lock()
+                && file.is_closable()
+            {
                 *held = None;
             }
         }
@@ -130,7 +143,8 @@ impl Pooled {
     }
 
     fn may_close(&self) -> bool {
-        self.is_closable() && self.open.lock().is_some()
+        // one that is locked is being opened, maybe by who wants others closed
+        self.is_closable() && self.open.try_lock().is_some_and(|held| held.is_some())
     }
 
     /// The file, opened where it was not.
@@ -140,10 +154,10 @@ impl Pooled {
         if let Some(file) = &*held {
             return Ok(file.clone());
         }
-        let file = look(|| self.shared.disk.open(&self.name.lock()))?;
+        let file = self.shared.open(|| look(|| self.shared.disk.open(&self.name.lock())))?;
         *held = Some(file.clone());
         drop(held);
-        self.shared.close_some();
+        self.shared.close_some(self.shared.most);
         Ok(file)
     }
 
@@ -198,11 +212,11 @@ impl File for Pooled {
 
 impl Disk for PooledDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.hold(name, self.shared.disk.create(name)?))
+        Ok(self.hold(name, self.shared.open(|| self.shared.disk.create(name))?))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.hold(name, look(|| self.shared.disk.open(name))?))
+        Ok(self.hold(name, self.shared.open(|| look(|| self.shared.disk.open(name)))?))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -287,6 +301,20 @@ mod tests {
         assert!(disk.open_files() <= 9, "{}", disk.open_files());
         drop(files);
         assert_eq!(disk.open_files(), 0);
+    }
+
+    #[test]
+    fn where_no_more_may_be_open_what_may_be_closed_is() {
+        let (disk, pool) = pooled(1000);
+        let files: Vec<_> = (0..20).map(|number| pool.create(&number.to_string()).unwrap()).collect();
+        files.iter().for_each(|file| file.write_at(b"x", 0).unwrap());
+        disk.limit_open_files(20);
+        pool.create("one more").unwrap_err();
+        files.iter().for_each(|file| file.sync_data().unwrap());
+        let _another = pool.create("another").unwrap();
+        assert_eq!(disk.open_files(), 1);
+        assert!(files.iter().all(|file| content(&**file) == b"x"));
+        pool.open("0").unwrap();
     }
 
     #[test]

@@ -11,7 +11,7 @@ use moehog_runtime::chain;
 use super::{
     Log,
     format::Head,
-    records::{self, Content, Counts, Recorded, Records, end_transform},
+    records::{self, Content, Counts, ENDED, Recorded, Records, end_transform},
     segment::Segment,
 };
 use crate::{Record, RecordError, watch::Known};
@@ -81,14 +81,21 @@ impl Log {
             self.watchers.tell(sequence, &known);
         }
         drop(buffer);
+        self.bound_unsynced();
+        Ok(())
+    }
+
+    /// Syncs before the second is over where much waits for it.
+    fn bound_unsynced(&self) {
         let state = self.state.lock();
         let unsynced = state.segments.values().map(|segment| segment.unsynced.len()).filter(|bytes| *bytes > 0);
         let (files, bytes) = unsynced.fold((0, 0), |(files, sum), bytes| (files + 1, sum + bytes));
-        if files <= UNSYNCED_FILES && bytes <= UNSYNCED {
-            return Ok(());
-        }
         drop(state);
-        self.sync_records().inspect_err(warn_unsynced).or(Ok(()))
+        if (files > UNSYNCED_FILES || bytes > UNSYNCED)
+            && let Err(error) = self.sync_records()
+        {
+            warn_unsynced(&error);
+        }
     }
 
     /// Notes that a Transform call begins with these entries.
@@ -98,7 +105,7 @@ impl Log {
     /// The disk failed.
     pub fn transform_started(&self, sequences: &[Sequence]) -> Result<(), RecordError> {
         let note = TransformStarted { sequences: sequences.to_vec() };
-        self.note_transform(sequences, &Kind::TransformStarted(note), |segment| {
+        self.note_transform(sequences, &Kind::TransformStarted(note), |segment, _| {
             *segment.started.entry(sequences.into()).or_default() += 1;
         })
     }
@@ -110,8 +117,9 @@ impl Log {
     /// The disk failed.
     pub fn transform_ended(&self, sequences: &[Sequence]) -> Result<(), RecordError> {
         let note = TransformEnded { sequences: sequences.to_vec() };
-        self.note_transform(sequences, &Kind::TransformEnded(note), |segment| {
+        self.note_transform(sequences, &Kind::TransformEnded(note), |segment, length| {
             end_transform(&mut segment.started, sequences);
+            segment.garbage += ENDED * length;
         })
     }
 
@@ -119,7 +127,7 @@ impl Log {
         &self,
         sequences: &[Sequence],
         kind: &Kind,
-        apply: impl Fn(&mut Segment),
+        apply: impl Fn(&mut Segment, u64),
     ) -> Result<(), RecordError> {
         let mut buffer = self.recorder.lock();
         let mut writes = Writes::new();
@@ -135,7 +143,10 @@ impl Log {
                 writes.entry(segment.index.first).or_insert_with(|| vec![note(*sequence, kind.clone())]);
             }
         }
-        self.write(&mut buffer, writes, |segment, _, _, _| apply(segment))
+        self.write(&mut buffer, writes, |segment, _, (_, length), _| apply(segment, length))?;
+        drop(buffer);
+        self.bound_unsynced();
+        Ok(())
     }
 
     /// Writes down which entries were cancelled or found damaged since the last time. What cannot be written now is kept.

@@ -104,6 +104,9 @@ pub(super) struct Recorded {
     pub(super) counts: Counts,
 }
 
+/// A call that has ended is of no interest any more, nor is its beginning, which takes as much.
+pub(super) const ENDED: u64 = 2;
+
 /// Transform calls begun and not ended, by the entries they held.
 pub(super) type Started = HashMap<Box<[Sequence]>, u32>;
 
@@ -146,7 +149,10 @@ impl Replay {
             Some(Kind::Cancelled(cancelled)) => self.cancelled.extend(cancelled.sequences),
             Some(Kind::Damaged(damaged)) => self.damaged.extend(damaged.sequences),
             Some(Kind::TransformStarted(started)) => *self.started.entry(started.sequences.into()).or_default() += 1,
-            Some(Kind::TransformEnded(ended)) => end_transform(&mut self.started, &ended.sequences),
+            Some(Kind::TransformEnded(ended)) => {
+                end_transform(&mut self.started, &ended.sequences);
+                self.garbage += ENDED * length;
+            }
             None => tracing::warn!(sequence, "a record of a kind this version does not know is passed over"),
         }
     }
