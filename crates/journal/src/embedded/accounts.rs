@@ -11,7 +11,7 @@ use moehog_proto::{Sequence, journal::Book};
 use super::{
     Log, OpenError,
     open::{What, first_of},
-    opening::{Segments, dropped, is_covered},
+    opening::{Segments, is_covered},
     records::{self, Replay},
     runs::Runs,
     state::{State, add},
@@ -21,7 +21,7 @@ use crate::metrics;
 impl Segments {
     /// Counts what is missing, keeps aside what is left of it, and removes the files of which nothing counts.
     pub(super) fn close_the_books(self, log: &Log, state: &mut State) -> Result<(), OpenError> {
-        let mut known = dropped(state);
+        let mut known = self.dropped.clone();
         state.segments.iter().for_each(|(first, segment)| known.insert(*first, segment.index.last));
         let orphans = self.orphans(log, state).what("read records without webhooks")?;
         let read_up_to = orphans.values().map(Replay::read_up_to).max().unwrap_or(0);
@@ -91,7 +91,7 @@ impl Segments {
             tracing::error!(damaged, sequences = ?missing, "webhooks are lost: no file holds them any more");
         }
         carried.dead_letters_dropped += book.dead;
-        let mut sequences = dropped(state);
+        let mut sequences = self.dropped.clone();
         sequences.extend(missing);
         // they may be named in what is kept aside from now on
         sequences.extend(&self.refused);

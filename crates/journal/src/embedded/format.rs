@@ -202,6 +202,13 @@ pub(super) struct Carried {
     pub(super) sequences: Vec<u64>,
 }
 
+impl Carried {
+    /// See [`Carried::sequences`].
+    pub(super) fn runs(&self) -> Runs {
+        Runs::from_pairs(&self.sequences)
+    }
+}
+
 /// The file `marks`: what is known to be synced. Written after the sync returned, each second in which there was one.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Mark {

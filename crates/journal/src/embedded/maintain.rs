@@ -6,8 +6,7 @@ use moehog_proto::Sequence;
 use moehog_runtime::chain;
 
 use super::{
-    Log, blocks::remove_if_there, format::Carried, index::LaneId, records, runs::Runs, segment::Segment, state::add,
-    webhooks,
+    Log, blocks::remove_if_there, format::Carried, index::LaneId, records, segment::Segment, state::add, webhooks,
 };
 use crate::metrics;
 
@@ -171,7 +170,7 @@ impl Log {
             let state = self.state.lock();
             // Those of before whose removal is not durable stay named: they may come back after a power cut.
             let mut carried = Carried { next: state.next, ..state.carried.clone() };
-            let (mut book, mut sequences) = (carried.book.unwrap_or_default(), Runs::from_pairs(&carried.sequences));
+            let (mut book, mut sequences) = (carried.book.unwrap_or_default(), carried.runs());
             for (first, segment) in firsts.iter().filter_map(|first| state.segments.get_key_value(first)) {
                 carried.segments.push(*first);
                 sequences.extend(&segment.webhooks.skipped);

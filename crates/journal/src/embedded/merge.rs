@@ -19,7 +19,7 @@ use super::{
     runs::Runs,
     segment::{Members, Segment},
     state::{State, add},
-    webhooks::{self, AHEAD, Webhooks},
+    webhooks::{self, Webhooks},
     writer::Writer,
 };
 
@@ -95,8 +95,7 @@ impl Log {
             parts.push(Part { segment: snapshot, replay, kept });
         }
         let head = self.merged_head(&parts);
-        let Some(index_and_webhooks) = self.write_merged_webhooks(&parts, &head, state)? else { return Ok(None) };
-        let (index, webhooks) = index_and_webhooks;
+        let Some((index, webhooks)) = self.write_merged_webhooks(&parts, &head, state)? else { return Ok(None) };
         let records = self.write_merged_records(&parts, &head)?;
         Ok(Some(Merged { webhooks, index, records }))
     }
@@ -137,21 +136,16 @@ impl Log {
         let mut writer = Writer { log: self, file: &*file, end: 0, buffer: head.to_bytes() };
         let mut index = Index::new(head.first);
         for Part { segment, kept, .. } in parts {
-            let mut window = segment.webhooks.window(AHEAD);
-            for number in kept.from(0) {
-                let sequence = segment.index.first + number;
-                let place = segment.index.block_of(sequence, segment.webhooks.end);
-                let lane = segment.index.lanes.iter().find(|lane| lane.present.contains(number));
-                let (Some((from, until)), Some(lane)) = (place, lane) else { return Ok(None) };
-                let found = webhooks::locate(&mut window, segment.webhooks.coding, sequence, from, until)?;
-                let Some(frame) = found else { return Ok(None) };
-                writer.copy(&frame, head.coding(), |offset, header| {
-                    index.push(sequence, offset, lane.lane, header.received_at_ms);
-                })?;
+            if segment.copy_kept(kept, &mut writer, head.coding(), &mut index)?.is_some() {
+                return Ok(None);
             }
         }
         writer.flush_at(0)?;
-        index.last = head.rewritten.as_ref().map_or(index.last, |rewritten| rewritten.last);
+        let Some(Rewritten { kept, last, .. }) = &head.rewritten else { return Ok(None) };
+        if index.frames() != *kept {
+            return Ok(None);
+        }
+        index.last = *last;
         index.newest_at_ms = parts.iter().map(|part| part.segment.index.newest_at_ms).max().unwrap_or(UNKNOWN);
         let end = writer.end;
         let webhooks = Webhooks { sealed: true, ..Webhooks::of(file.clone(), head.clone(), end) };
@@ -160,7 +154,8 @@ impl Log {
     }
 
     fn write_merged_records(&self, parts: &[Part], head: &Head) -> io::Result<Records> {
-        let head = Head { rewritten: None, ..Head::new(head.first, &self.identity, head.lives.clone()) };
+        let skipped = head.skipped.clone();
+        let head = Head { skipped, ..Head::new(head.first, &self.identity, head.lives.clone()) };
         let mut records = Records::create(&*self.disk, &format!("{}.new", records::name(head.first)), &head)?;
         let file = records.file.clone();
         let mut writer = Writer { log: self, file: &*file, end: records.end, buffer: Vec::new() };

@@ -88,7 +88,7 @@ impl Log {
         let mut state = State { carried: books.carried, carried_bytes: log.carried.lock().size(), ..State::default() };
         state.quarantined_bytes = size_of_quarantine(&*log.disk, &names)?;
         state.next = state.carried.next.max(1);
-        let mut segments = Segments::new(heads, &log.identity, &books.mark, books.is_carried_lost);
+        let mut segments = Segments::new(heads, &log.identity, &books.mark, &state.carried, books.is_carried_lost);
         segments.open_all(&log, &mut state)?;
         if known.is_version_1 {
             log.identity.gapless_from = state.next;

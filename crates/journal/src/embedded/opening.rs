@@ -115,6 +115,8 @@ pub(super) struct Segments {
     pub(super) mark: Mark,
     /// Sequences of appends that failed.
     pub(super) refused: Runs,
+    /// Sequences that were let go.
+    pub(super) dropped: Runs,
     pub(super) is_carried_lost: bool,
     /// Webhooks files whose head is gone.
     pub(super) unreadable: BTreeSet<Sequence>,
@@ -122,12 +124,18 @@ pub(super) struct Segments {
 
 impl Segments {
     /// Those of the journal `identity`; a mark of another says nothing of them.
-    pub(super) fn new(heads: Heads, identity: &Identity, mark: &Mark, is_carried_lost: bool) -> Self {
+    pub(super) fn new(
+        heads: Heads,
+        identity: &Identity,
+        mark: &Mark,
+        carried: &Carried,
+        is_carried_lost: bool,
+    ) -> Self {
         let mut refused = Runs::default();
         heads.all().for_each(|head| refused.extend(&head.skipped()));
         let is_ours = mark.identity.as_ref().is_some_and(|marked| marked.journal == identity.journal);
         let mark = if is_ours { mark.clone() } else { Mark::default() };
-        Self { heads, mark, refused, is_carried_lost, unreadable: BTreeSet::new() }
+        Self { heads, mark, refused, dropped: carried.runs(), is_carried_lost, unreadable: BTreeSet::new() }
     }
 
     /// Opens those that were not let go.
@@ -140,21 +148,21 @@ impl Segments {
             }
             self.open(log, first, state).what(format!("open segment {first:016x}"))?;
         }
-        let highest = self.refused.last().unwrap_or(0).max(self.mark.synced).max(dropped(state).last().unwrap_or(0));
+        let highest = self.refused.last().unwrap_or(0).max(self.mark.synced).max(self.dropped.last().unwrap_or(0));
         state.next = state.next.max(highest + 1);
         Ok(())
     }
 
     /// Up to where others say that the segment was synced, and where it ends at the latest: a segment is begun when the
     /// one before it has ended.
-    fn synced_up_to(&self, first: Sequence, state: &State) -> (Sequence, Sequence) {
+    fn synced_up_to(&self, first: Sequence) -> (Sequence, Sequence) {
         let behind = first + 1;
         // one of version 1 names no refused sequences
         let begins = |(first, head): (&Sequence, Option<&Head>)| head?.identity.is_some().then_some(*first);
         let next = [
             self.heads.webhooks.range(behind..).map(|(first, (_, head))| (first, head.as_ref())).find_map(begins),
             self.heads.records.range(behind..).map(|(first, head)| (first, head.as_ref())).find_map(begins),
-            dropped(state).next_from(behind),
+            self.dropped.next_from(behind),
         ];
         match next.into_iter().flatten().min() {
             Some(next) => (next - 1, next - 1),
@@ -180,7 +188,7 @@ impl Segments {
             Some(records::Found::Open(_, replay)) => replay.read_up_to(),
             _ => 0,
         };
-        let (synced, most) = self.synced_up_to(first, state);
+        let (synced, most) = self.synced_up_to(first);
         let evidence = Evidence { synced: synced.max(told).min(most), most, refused: &self.refused };
         let (webhooks, index) = match webhooks::open(file, head, &evidence, &mut state.lanes)? {
             webhooks::Found::Empty => {
@@ -208,7 +216,7 @@ impl Segments {
         };
         state.next = state.next.max(index.last + 1);
         let segment = match records {
-            None => Segment::replayed(index, webhooks, None, Replay::default()),
+            None | Some(records::Found::Unreadable) => Segment::replayed(index, webhooks, None, Replay::default()),
             Some(records::Found::Sealed(records, foot)) => {
                 state.epoch = state.epoch.max(foot.epoch);
                 Segment::sealed(index, webhooks, records, foot)
@@ -218,7 +226,6 @@ impl Segments {
                 state.epoch = state.epoch.max(replay.epoch);
                 Segment::replayed(index, webhooks, Some(records), replay)
             }
-            Some(records::Found::Unreadable) => Segment::replayed(index, webhooks, None, Replay::default()),
         };
         state.segments.insert(first, segment);
         Ok(())
@@ -297,9 +304,4 @@ pub(super) fn is_covered(state: &State, first: Sequence) -> bool {
     let before = state.segments.range(..first).next_back();
     let rewritten = before.and_then(|(_, segment)| segment.webhooks.rewritten.as_ref());
     rewritten.is_some_and(|rewritten| rewritten.last >= first)
-}
-
-/// Sequences that were let go.
-pub(super) fn dropped(state: &State) -> Runs {
-    Runs::from_pairs(&state.carried.sequences)
 }

@@ -9,6 +9,7 @@ use super::{
     bits::Bits,
     blocks::create_over,
     format::{self, Head, Identity, RecordsFoot, Rewritten},
+    frame::Coding,
     index::{Index, LaneId},
     records::{self, Records, Replay},
     segment::{Members, Segment},
@@ -33,21 +34,12 @@ impl Log {
         let file = self.reserve.with_room(|| create_over(&*self.disk, &new))?;
         let mut writer = Writer { log: self, file: &*file, end: 0, buffer: head.to_bytes() };
         let mut index = Index::new(first);
-        let mut window = old.webhooks.window(AHEAD);
-        for number in kept.from(0) {
-            let sequence = first + number;
-            let place = old.index.block_of(sequence, old.webhooks.end);
-            let lane = old.index.lanes.iter().find(|lane| lane.present.contains(number));
-            let (Some((from, until)), Some(lane)) = (place, lane) else { continue };
-            let found = webhooks::locate(&mut window, old.webhooks.coding, sequence, from, until)?;
-            let Some(frame) = found else {
-                self.lose(first, sequence, from, until);
-                self.disk.remove(&new)?;
-                return Ok(false);
-            };
-            writer.copy(&frame, head.coding(), |offset, header| {
-                index.push(sequence, offset, lane.lane, header.received_at_ms);
-            })?;
+        if let Some(Unreadable { sequence, block: (from, until) }) =
+            old.copy_kept(&kept, &mut writer, head.coding(), &mut index)?
+        {
+            self.lose(first, sequence, from, until);
+            self.disk.remove(&new)?;
+            return Ok(false);
         }
         writer.flush_at(0)?;
         index.last = rewritten.last;
@@ -243,6 +235,12 @@ impl Log {
     }
 }
 
+/// A webhook that cannot be read, and where its block is.
+pub(super) struct Unreadable {
+    sequence: Sequence,
+    block: (u64, u64),
+}
+
 /// A sealed segment as it is at one moment.
 pub(super) struct Snapshot {
     pub(super) webhooks: Webhooks,
@@ -261,6 +259,30 @@ impl Snapshot {
             dead: segment.dead.clone(),
             foot: segment.foot.clone(),
         }
+    }
+
+    /// Writes the webhooks that are `kept` behind what `writer` has, and notes them in `index`; the first that cannot be read
+    /// ends it.
+    pub(super) fn copy_kept(
+        &self,
+        kept: &Bits,
+        writer: &mut Writer<'_>,
+        coding: Coding,
+        index: &mut Index,
+    ) -> io::Result<Option<Unreadable>> {
+        let mut window = self.webhooks.window(AHEAD);
+        for number in kept.from(0) {
+            let sequence = self.index.first + number;
+            let place = self.index.block_of(sequence, self.webhooks.end);
+            let lane = self.index.lanes.iter().find(|lane| lane.present.contains(number));
+            let (Some(block), Some(lane)) = (place, lane) else { continue };
+            let found = webhooks::locate(&mut window, self.webhooks.coding, sequence, block.0, block.1)?;
+            let Some(frame) = found else { return Ok(Some(Unreadable { sequence, block })) };
+            writer.copy(&frame, coding, |offset, header| {
+                index.push(sequence, offset, lane.lane, header.received_at_ms);
+            })?;
+        }
+        Ok(None)
     }
 
     /// Head of the file that is written in place of this one.
