@@ -123,13 +123,7 @@ impl Segments {
                 log.disk.remove(&name).what(format!("remove {name}"))?;
                 continue;
             }
-            let kept = match webhooks {
-                Some(_) => format!("{first:016x}.unreadable"),
-                None => format!("{first:016x}-records.unreadable"),
-            };
-            tracing::error!(file = %name, %kept, "what is left of webhooks that are lost is kept aside");
-            state.quarantined_bytes += log.disk.open(&name).and_then(|file| file.len()).what(format!("open {name}"))?;
-            log.disk.rename(&name, &kept).what(format!("rename {name}"))?;
+            log.keep_aside(&name, state).what(format!("keep {name} aside"))?;
         }
         log.disk.sync_dir().what("sync the directory")?;
         state.carried.segments.clear();

@@ -70,6 +70,11 @@ pub(super) struct Life {
     pub(super) incarnation: u64,
 }
 
+/// Which opening of the journal gave out the sequence; 0 is one of version 1.
+pub(super) fn incarnation_of(lives: &[Life], sequence: Sequence) -> u64 {
+    lives.iter().rev().find(|life| life.from <= sequence).map_or(0, |life| life.incarnation)
+}
+
 /// Head of a webhooks or records file.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Head {

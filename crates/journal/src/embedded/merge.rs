@@ -3,7 +3,7 @@
 //! The merged files take the names of the first segment, records before webhooks, and only then the others go. A crash in
 //! between leaves the others beside a first one that reaches over them: those are passed over and removed.
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use moehog_proto::Sequence;
 use moehog_runtime::chain;
@@ -61,17 +61,25 @@ impl Log {
         let small = (self.config.segment() / 16).clamp(SMALL[0], SMALL[1]);
         let most = self.config.segment();
         let apart_ms = i64::try_from(self.config.retention.as_millis() / 8).unwrap_or(i64::MAX);
-        while let Some(firsts) = small_neighbours(state, (small, most), apart_ms) {
-            let merged = match self.write_merged(&firsts, state) {
-                Ok(Some(merged)) => merged,
-                Ok(None) => return Ok(()),
-                Err(error) => {
-                    tracing::warn!(error = %chain(&error), segments = firsts.len(), "small segments are merged at a later start");
-                    return Ok(());
+        let mut stay = BTreeSet::new();
+        while let Some(firsts) = small_neighbours(state, &stay, (small, most), apart_ms) {
+            let segment = webhooks::name(firsts[0]);
+            match self.write_merged(&firsts, state) {
+                Ok(Some(merged)) => {
+                    self.put_in_place(&firsts, merged, state)?;
+                    tracing::info!(%segment, segments = firsts.len(), "small segments are one now");
+                    continue;
                 }
-            };
-            self.put_in_place(&firsts, merged, state)?;
-            tracing::info!(segment = %webhooks::name(firsts[0]), segments = firsts.len(), "small segments are one now");
+                Ok(None) => tracing::debug!(%segment, segments = firsts.len(), "small segments stay as they are"),
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), %segment, "small segments are merged at a later start");
+                }
+            }
+            for name in [records::name(firsts[0]), webhooks::name(firsts[0])] {
+                // what stays is removed by the next start
+                drop(remove_if_there(&*self.disk, &format!("{name}.new")));
+            }
+            stay.extend(firsts);
         }
         Ok(())
     }
@@ -199,8 +207,13 @@ impl Log {
     }
 }
 
-/// Some small neighbours that together make a small file.
-fn small_neighbours(state: &State, (small, most): (u64, u64), apart_ms: i64) -> Option<Vec<Sequence>> {
+/// Some small neighbours that together make a small file, but for those that are to stay.
+fn small_neighbours(
+    state: &State,
+    stay: &BTreeSet<Sequence>,
+    (small, most): (u64, u64),
+    apart_ms: i64,
+) -> Option<Vec<Sequence>> {
     let mut run: Vec<(Sequence, &Segment)> = Vec::new();
     for (first, segment) in &state.segments {
         let fits = run.last().is_none_or(|(_, before)| {
@@ -213,7 +226,7 @@ fn small_neighbours(state: &State, (small, most): (u64, u64), apart_ms: i64) -> 
                 && bytes + segment.size() <= most
                 && lives + segment.webhooks.lives.len().max(1) <= LIVES
         });
-        let is_small = segment.size() <= small && segment.webhooks.sealed;
+        let is_small = segment.size() <= small && segment.webhooks.sealed && !stay.contains(first);
         if !fits || !is_small {
             run.clear();
         }

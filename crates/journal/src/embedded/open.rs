@@ -105,6 +105,14 @@ impl Log {
         Ok(log)
     }
 
+    /// Gives a file that cannot be used another name, for a person to look at.
+    pub(super) fn keep_aside(&self, name: &str, state: &mut State) -> io::Result<()> {
+        let kept = name.strip_suffix(".webhooks").map_or_else(|| name.replace('.', "-"), str::to_owned) + ".unreadable";
+        tracing::error!(file = %name, %kept, "what is left of it is kept aside");
+        state.quarantined_bytes += self.disk.open(name)?.len()?;
+        self.disk.rename(name, &kept)
+    }
+
     /// Copies bytes that are not a frame where one was, for a person to look at.
     pub(super) fn quarantine(&self, file: &dyn File, first: Sequence, from: u64, until: u64) -> u64 {
         /// No more than this is kept aside of one damage.

@@ -11,7 +11,7 @@ use moehog_runtime::chain;
 
 use super::{
     Log, OpenError,
-    format::{Carried, Head, Identity, Mark},
+    format::{Carried, Head, Identity, Mark, incarnation_of},
     index::Index,
     marks::MARKS,
     open::{CARRIED, What, copy_over, first_of},
@@ -181,7 +181,7 @@ impl Segments {
             return Ok(());
         };
         let records = match self.heads.records.contains_key(&first) {
-            true => Some(self.open_records(log, first)?),
+            true => Some(self.open_records(log, &head, state)?),
             false => None,
         };
         let told = match &records {
@@ -233,8 +233,29 @@ impl Segments {
 }
 
 impl Segments {
-    fn open_records(&self, log: &Log, first: Sequence) -> io::Result<records::Found> {
+    /// Whether they speak of the webhooks with this head: an older copy may speak of those of another opening, which had
+    /// the same sequences and are gone.
+    fn are_of(&self, found: &records::Found, webhooks: &Head) -> bool {
+        let Some(Some(head)) = self.heads.records.get(&webhooks.first) else { return true };
+        let is_same_life =
+            |sequence| incarnation_of(&head.lives, sequence) == incarnation_of(&webhooks.lives, sequence);
+        match found {
+            records::Found::Sealed(..) => head.lives == webhooks.lives,
+            // merged records are there before the merged webhooks
+            records::Found::Open(_, replay) => {
+                head.lives.starts_with(&webhooks.lives) || replay.sequences().all(is_same_life)
+            }
+            records::Found::Unreadable => true,
+        }
+    }
+
+    /// Records of the segment with this head.
+    fn open_records(&self, log: &Log, webhooks: &Head, state: &mut State) -> io::Result<records::Found> {
+        let first = webhooks.first;
         let mut found = records::open(&*log.disk, first)?;
+        if !self.are_of(&found, webhooks) {
+            found = records::Found::Unreadable;
+        }
         match &mut found {
             records::Found::Open(records, replay) => {
                 // As with webhooks: what the process before did not sync may be in the cache alone, marked as written.
@@ -252,7 +273,18 @@ impl Segments {
                     }
                 }
             }
-            records::Found::Unreadable => keep_records_aside(log, first)?,
+            records::Found::Unreadable => {
+                let (name, file) = (records::name(first), log.disk.open(&records::name(first))?);
+                // where it is blank, no record was synced
+                if !webhooks::is_blank(&*file, file.len()?)? {
+                    tracing::error!(
+                        records = %name,
+                        "records cannot be read, or are an older copy, of other webhooks: what they settled is done again"
+                    );
+                    log.keep_aside(&name, state)?;
+                    log.disk.sync_dir()?;
+                }
+            }
             records::Found::Sealed(..) => {}
         }
         if let records::Found::Open(_, replay) = &found
@@ -283,20 +315,6 @@ fn tell(index: &Index) {
         );
     }
     tracing::info!(%segment, entries = index.frames(), "recovered");
-}
-
-/// A records file whose head is gone stays for a person to look at.
-fn keep_records_aside(log: &Log, first: Sequence) -> io::Result<()> {
-    let name = records::name(first);
-    let file = log.disk.open(&name)?;
-    if webhooks::is_blank(&*file, file.len()?)? {
-        // no record of it was synced
-        return Ok(());
-    }
-    let kept = format!("{first:016x}-records.unreadable");
-    tracing::error!(records = %name, %kept, "records cannot be read: events that were delivered are sent again");
-    log.disk.rename(&name, &kept)?;
-    log.disk.sync_dir()
 }
 
 /// Whether a segment before it reaches over it: it was merged with that one.

@@ -266,7 +266,7 @@ impl Log {
         Head { skipped, ..Head::new(first, &self.identity, lives) }
     }
 
-    /// Puts back what a failed sync may have dropped from the file, so that readers find it and a kill takes nothing.
+    /// Puts back what a failed sync may have dropped from the file, so that a kill takes nothing.
     pub(super) fn restore(&self, first: Sequence) {
         let _recorder = self.recorder.lock();
         let state = self.state.lock();
@@ -311,7 +311,7 @@ impl Log {
                     segment.unsynced.shrink_to(1024 * 1024);
                 }
                 Err(error) => {
-                    now.broken = true;
+                    segment.break_records();
                     failed = Some(error);
                     drop(state);
                     self.restore(first);

@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use memchr::memmem;
 use moehog_proto::{
     Sequence,
@@ -43,6 +44,8 @@ pub(super) struct Records {
     pub(super) new: bool,
     /// A write or a sync failed: it is to be written anew before anything is appended.
     pub(super) broken: bool,
+    /// Of a broken one its last bytes, where a failed sync may have dropped them from the file.
+    pub(super) tail: Bytes,
 }
 
 pub(super) fn name(first: Sequence) -> String {
@@ -165,12 +168,12 @@ impl Replay {
 
     /// Highest sequence that anything was said of.
     pub(super) fn highest(&self) -> Sequence {
-        let recorded = self.entries.keys().copied().max();
-        [recorded, self.cancelled.last().copied(), self.damaged.last().copied()]
-            .into_iter()
-            .flatten()
-            .max()
-            .unwrap_or(0)
+        self.sequences().max().unwrap_or(0)
+    }
+
+    /// Those that anything was said of.
+    pub(super) fn sequences(&self) -> impl Iterator<Item = Sequence> {
+        self.entries.keys().chain(&self.cancelled).chain(&self.damaged).copied()
     }
 }
 
@@ -248,11 +251,11 @@ impl Records {
         file.write_at(&head.to_bytes(), 0)?;
         file.sync_data()?;
         let (coding, end) = (head.coding(), head.coding().frames_at());
-        Ok(Self { file, coding, end, synced: 0, size: end, new: true, broken: false })
+        Ok(Self { file, coding, end, synced: 0, size: end, new: true, broken: false, tail: Bytes::new() })
     }
 
     pub(super) fn window(&self, ahead: usize) -> Window {
-        Window::new(self.file.clone(), self.end, ahead)
+        Window::new(self.file.clone(), self.end, ahead).with_tail(self.tail.clone())
     }
 
     /// The entries whose records name an event with this uuid, newest first. The bytes of a frame are searched before
@@ -334,7 +337,8 @@ pub(super) fn open(disk: &dyn Disk, first: Sequence) -> io::Result<Found> {
     let file = disk.open(&name(first))?;
     let size = file.len()?;
     let Some(head) = Head::read(&*file)? else { return Ok(Found::Unreadable) };
-    let mut records = Records { file, coding: head.coding(), end: size, synced: 0, size, new: false, broken: false };
+    let (coding, tail) = (head.coding(), Bytes::new());
+    let mut records = Records { file, coding, end: size, synced: 0, size, new: false, broken: false, tail };
     match format::read_foot::<RecordsFoot>(&*records.file, records.coding.seed)? {
         Foot::Whole { frames_end, foot } => {
             (records.end, records.synced) = (frames_end, frames_end);

@@ -117,14 +117,12 @@ impl Log {
     /// Writes a records file with only what counts: the last record of each entry that the webhooks file holds. Called
     /// with `recorder` held.
     pub(super) fn rewrite_records(&self, first: Sequence) -> io::Result<Records> {
-        let (old, index, sealed, unsynced) = {
+        let (old, index, sealed) = {
             let state = self.state.lock();
             let segment = state.segments.get(&first).ok_or(io::ErrorKind::NotFound)?;
             let records = segment.records.clone().ok_or(io::ErrorKind::NotFound)?;
-            (records, segment.index.clone(), segment.webhooks.sealed, segment.unsynced.clone())
+            (records, segment.index.clone(), segment.webhooks.sealed)
         };
-        // A failed sync may have dropped them from the file, and putting them back may have failed then.
-        self.reserve.with_room(|| old.file.write_at(&unsynced, old.end - unsynced.len() as u64))?;
         let mut replay = self.replay_of(Some(&old))?;
         if sealed {
             // Nothing else can come back, once the name of the file is durable.
@@ -207,11 +205,13 @@ impl Log {
             .and_then(|()| file.sync_data());
         let mut state = self.state.lock();
         let Some(segment) = state.segments.get_mut(&first) else { return sealed };
-        let Some(records) = &mut segment.records else { return sealed };
-        if sealed.is_ok() {
+        if sealed.is_ok()
+            && let Some(records) = &mut segment.records
+        {
             (records.size, records.synced, segment.unsynced) = (size, records.end, Vec::new());
         } else {
-            (records.broken, segment.foot) = (true, None);
+            segment.foot = None;
+            segment.break_records();
             drop(state);
             self.restore(first);
         }

@@ -102,6 +102,13 @@ impl Segment {
         segment
     }
 
+    /// A write or sync of the records file failed that may have dropped from it what was not synced.
+    pub(super) fn break_records(&mut self) {
+        if let Some(records) = &mut self.records {
+            (records.broken, records.tail) = (true, self.unsynced.clone().into());
+        }
+    }
+
     /// A segment whose records file is sealed.
     pub(super) fn sealed(index: Index, webhooks: Webhooks, records: Records, foot: RecordsFoot) -> Self {
         let mut segment = Self::new(index, webhooks);

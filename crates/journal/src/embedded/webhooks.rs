@@ -70,7 +70,7 @@ impl Webhooks {
 
     /// Which opening of the journal took the entry; 0 is one of version 1.
     pub(super) fn incarnation_of(&self, sequence: Sequence) -> u64 {
-        self.lives.iter().rev().find(|life| life.from <= sequence).map_or(0, |life| life.incarnation)
+        format::incarnation_of(&self.lives, sequence)
     }
 
     /// Cuts the file behind its last good frame and writes the foot, durably. Safe to repeat.

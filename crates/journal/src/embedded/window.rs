@@ -11,6 +11,8 @@ use crate::disk::File;
 pub(super) struct Window {
     file: Arc<dyn File>,
     end: u64,
+    /// The last bytes before the end, where the file may have lost them.
+    tail: Bytes,
     ahead: usize,
     start: u64,
     bytes: Bytes,
@@ -19,7 +21,12 @@ pub(super) struct Window {
 impl Window {
     /// Reads `file` up to `end`, at least `ahead` bytes at a time where there are that many.
     pub(super) fn new(file: Arc<dyn File>, end: u64, ahead: usize) -> Self {
-        Self { file, end, ahead, start: 0, bytes: Bytes::new() }
+        Self { file, end, tail: Bytes::new(), ahead, start: 0, bytes: Bytes::new() }
+    }
+
+    /// The same, with the last bytes before the end taken from memory.
+    pub(super) fn with_tail(self, tail: Bytes) -> Self {
+        Self { tail, ..self }
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -39,7 +46,14 @@ impl Window {
         if !held {
             let mut buffer = vec![0; length.max(self.ahead).min(left)];
             let filled = self.file.read_at(&mut buffer, offset)?;
-            buffer.truncate(filled);
+            let tail_at = self.end - self.tail.len() as u64;
+            let of_tail = (offset + buffer.len() as u64).saturating_sub(tail_at.max(offset)) as usize;
+            if of_tail == 0 {
+                buffer.truncate(filled);
+            } else {
+                let (at, from) = (buffer.len() - of_tail, offset.saturating_sub(tail_at) as usize);
+                buffer[at..].copy_from_slice(&self.tail[from..from + of_tail]);
+            }
             (self.start, self.bytes) = (offset, buffer.into());
         }
         let from = (offset - self.start) as usize;

@@ -113,7 +113,11 @@ impl History {
             return;
         }
         let (stats, dropped) = (log.stats().dead_letters, log.stats().dead_letters_dropped);
-        assert_eq!(stats, listed.len() as u64, "dead letters as counted: {listed:?}");
+        assert_eq!(
+            stats,
+            listed.len() as u64,
+            "dead letters as counted: {listed:?} of {expected:?}, {dropped} dropped"
+        );
         if dropped == 0 {
             assert_eq!(listed, expected, "dead letters");
         } else {

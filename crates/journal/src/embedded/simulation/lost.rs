@@ -14,7 +14,8 @@ pub(super) struct Found {
     pub(super) missing: Vec<Id>,
     /// Those of them that were marked as synced.
     pub(super) marked: Vec<Id>,
-    /// Those that were taken and not marked, waiting or not, and are gone.
+    /// Those that were taken, waiting or not, and are gone, and were not marked, or were refused until damage took the note
+    /// of that.
     pub(super) unmarked: u64,
     /// Webhooks that cannot be read and might once have been, whatever was promised of them.
     pub(super) unreadable: u64,
@@ -48,7 +49,7 @@ impl Model {
                 }
                 None => {
                     let was_settled = known.history.iter().chain(&known.attempted).any(|recorded| recorded.settled);
-                    found.unmarked += u64::from(known.fate == Fate::Taken && !known.marked);
+                    found.unmarked += u64::from(known.fate == Fate::Taken && !(known.marked && known.acknowledged));
                     found.unreadable += u64::from(known.fate != Fate::Lost && !known.dropped);
                     if known.fate == Fate::Taken && known.acknowledged && !was_settled {
                         found.missing.push(id);

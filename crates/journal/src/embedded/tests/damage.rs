@@ -218,3 +218,44 @@ fn a_lost_book_of_what_was_let_go_is_no_loss_of_webhooks() {
         disk.reboot(Death::Kill);
     }
 }
+
+#[test]
+fn an_older_copy_of_records_says_nothing_of_webhooks_that_another_opening_took() {
+    let open = |disk: &SimulatedDisk| Log::open(Arc::new(disk.clone()), roomy()).unwrap();
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    append(&log, "a").unwrap();
+    // neither sealed nor synced: the records say that 2 was refused
+    disk.fail(Call::SyncData, 0, 1);
+    disk.fail(Call::Truncate, 0, 1);
+    append(&log, "refused").unwrap_err();
+    let records = "0000000000000001.records";
+    let older = disk.content(records).unwrap();
+    disk.reboot(Death::PowerCut);
+    // of which the power cut left nothing, nor of these
+    let disk = copy(&disk, |name, bytes| {
+        if name == records {
+            bytes.clear();
+        }
+    });
+    for body in ["b", "c", "d", "e"] {
+        append(&open(&disk), body).unwrap();
+        disk.reboot(Death::PowerCut);
+    }
+    let log = open(&disk);
+    assert!(log.holds_merged());
+    let expected = read(&log);
+    assert_eq!(expected.len(), 5, "{expected:?}");
+    assert_eq!(expected[1], (2, "b".to_owned()));
+    log.close();
+    let disk = copy(&disk, |name, bytes| {
+        if name == records {
+            *bytes = older.clone();
+        }
+    });
+    let log = open(&disk);
+    assert_eq!(read(&log), expected);
+    assert_eq!(log.stats().ledger.book.taken, 5);
+    assert!(disk.content("0000000000000001-records.unreadable").is_some(), "{:?}", disk.files());
+    check_books(&log);
+}

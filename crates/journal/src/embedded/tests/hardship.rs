@@ -299,3 +299,27 @@ fn a_source_that_is_configured_has_its_share_before_it_has_sent_anything() {
     assert!(matches!(refused, AppendError::SourceFull { .. }), "{refused}");
     log.append_group(&[pending_of("fresh", "x".repeat(5000))]).remove(0).unwrap();
 }
+
+#[test]
+fn what_a_failed_sync_dropped_of_records_is_read_from_memory() {
+    for settled in [false, true] {
+        let disk = SimulatedDisk::new(1);
+        let log = open(&disk);
+        let receipt = append(&log, "a").unwrap();
+        log.record(1, vec![record_of(receipt.sequence, EventState::Dead, settled)]).unwrap();
+        // the sync, and the write that puts back what it dropped
+        disk.fail(Call::SyncData, 0, 1);
+        disk.fail(Call::Write, 0, 1000);
+        log.sync_records().unwrap_err();
+        let entry = log.get(receipt).unwrap().unwrap();
+        assert_eq!(entry.progress.expect("known").events.len(), 1, "{settled}");
+        assert_eq!(log.find(&[7; 16]).unwrap(), [1]);
+        assert_eq!(log.dead_letters(&crate::DeadLetterQuery::default()).unwrap().len(), 1);
+        disk.heal();
+        log.sync_records().unwrap();
+        disk.reboot(Death::PowerCut);
+        let log = open(&disk);
+        assert_eq!(log.get(receipt).unwrap().unwrap().progress.expect("known").events.len(), 1, "{settled}");
+        check_books(&log);
+    }
+}
