@@ -65,42 +65,12 @@ impl Entry {
 
     /// The webhook first taken: this one, unless it is a replay or was routed.
     #[must_use]
-    pub fn origin(&self) -> FirstTaken {
-        let Some(origin) = &self.header.origin else {
-            return FirstTaken {
-                address: self.receipt.address(),
-                shown: self.receipt.to_string(),
-                received_at_ms: self.header.received_at_ms,
-            };
-        };
-        let shown = if origin.shown.is_empty() { &origin.receipt } else { &origin.shown };
-        FirstTaken { address: origin.receipt.clone(), shown: shown.clone(), received_at_ms: origin.received_at_ms }
-    }
-}
-
-/// The webhook that an entry comes from, as it was first taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FirstTaken {
-    /// What the UUIDs of its events are made from; nobody outside is shown it.
-    pub address: String,
-    /// Its receipt, as its sender and other people know it.
-    pub shown: String,
-    /// Milliseconds since the epoch.
-    pub received_at_ms: i64,
-}
-
-impl FirstTaken {
-    /// The receipt where it is not the address, else nothing: how the protos hold the two.
-    #[must_use]
-    pub fn shown_apart(&self) -> &str {
-        if self.shown == self.address { "" } else { &self.shown }
-    }
-}
-
-impl From<FirstTaken> for Origin {
-    fn from(first: FirstTaken) -> Self {
-        let shown = first.shown_apart().to_string();
-        Self { receipt: first.address, received_at_ms: first.received_at_ms, shown }
+    pub fn origin(&self) -> Origin {
+        self.header.origin.clone().unwrap_or_else(|| Origin {
+            receipt: self.receipt.address(),
+            received_at_ms: self.header.received_at_ms,
+            shown: if self.receipt.is_plain() { String::new() } else { self.receipt.to_string() },
+        })
     }
 }
 

@@ -14,8 +14,8 @@ mod metrics;
 mod watch;
 
 pub use entry::{
-    AppendError, BY_RULE, Batch, ClaimError, Crashed, DeadLetter, Entry, FirstTaken, NewEntry, ReadError, ReadLimit,
-    Record, RecordError,
+    AppendError, BY_RULE, Batch, ClaimError, Crashed, DeadLetter, Entry, NewEntry, ReadError, ReadLimit, Record,
+    RecordError,
 };
 pub use journal::{Claim, DeadLetterQuery, Journal, LaneStats, Ledger, Stats, count};
 pub use watch::{Known, Ticket, Watch};

@@ -64,10 +64,16 @@ impl Receipt {
         Self { journal, incarnation: Incarnation::NONE, sequence, block: 0 }
     }
 
+    /// Whether moehog 0.1 gave it.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.incarnation == Incarnation::NONE
+    }
+
     /// What the UUIDs of the entry's events are made from. It tells the volume: nobody outside is shown it.
     #[must_use]
     pub fn address(&self) -> String {
-        if self.incarnation == Incarnation::NONE {
+        if self.is_plain() {
             return self.to_string();
         }
         format!("{:016x}-{:x}", self.incarnation.0, self.sequence)
@@ -77,7 +83,7 @@ impl Receipt {
         let mut bytes = [0; 20];
         let (journal, rest) = bytes.split_at_mut(4);
         journal.copy_from_slice(&self.journal.0.to_be_bytes());
-        let length = if self.incarnation == Incarnation::NONE {
+        let length = if self.is_plain() {
             rest[..8].copy_from_slice(&self.sequence.to_be_bytes());
             12
         } else {
@@ -94,10 +100,11 @@ impl fmt::Display for Receipt {
         let mut text = [0; MAX_TEXT_BYTES];
         let mut rest = &mut text[..];
         let (journal, check) = (self.journal, self.check());
-        let written = if self.incarnation == Incarnation::NONE {
+        let written = if self.is_plain() {
             write!(rest, "{journal}-{:x}-{check:04x}", self.sequence)
         } else {
-            write!(rest, "{journal}-{:032x}-{check:04x}", self.block)
+            // as one number of 128 bits it takes longer
+            write!(rest, "{journal}-{:016x}{:016x}-{check:04x}", (self.block >> 64) as u64, self.block as u64)
         };
         written.map_err(|_| fmt::Error)?;
         let length = MAX_TEXT_BYTES - rest.len();

@@ -343,8 +343,8 @@ pub fn webhook_of(entry: Entry, trace: Option<TraceContext>) -> Webhook {
     let (receipt, header) = (entry.receipt.to_string(), entry.header);
     Webhook {
         receipt,
-        origin_shown: origin.shown_apart().to_string(),
-        origin_receipt: origin.address,
+        origin_shown: origin.shown,
+        origin_receipt: origin.receipt,
         received_at_ms: origin.received_at_ms,
         source: header.source,
         route: header.route,

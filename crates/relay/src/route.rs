@@ -93,7 +93,7 @@ fn routed(entry: &Entry, parcel: Parcel) -> NewEntry {
     let header = EntryHeader {
         kind: Kind::Routed.into(),
         destination: parcel.destination,
-        origin: Some(entry.origin().into()),
+        origin: Some(entry.origin()),
         routed: parcel.events,
         ..entry.header.clone()
     };

@@ -189,10 +189,10 @@ impl TextView {
 
 impl EntryView {
     pub(super) fn new(entry: &Entry, mapped: Option<TransformedWebhook>) -> Self {
-        let progress = entry.progress.clone().unwrap_or_default();
+        let (progress, origin) = (entry.progress.clone().unwrap_or_default(), entry.origin());
         Self {
             receipt: entry.receipt.to_string(),
-            origin: entry.origin().shown,
+            origin: if origin.shown.is_empty() { origin.receipt } else { origin.shown },
             settled: entry.settled,
             header: HeaderView::new(&entry.header),
             body: BodyView {

@@ -23,6 +23,8 @@ static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 pub struct RealDisk {
     path: PathBuf,
     directory: fs::File,
+    /// Device and inode: a path may come to name another directory.
+    place: (u64, u64),
 }
 
 impl RealDisk {
@@ -33,7 +35,9 @@ impl RealDisk {
     /// As the operating system says.
     pub fn open(path: &Path) -> io::Result<Self> {
         make_durably(path)?;
-        Ok(Self { path: path.to_path_buf(), directory: fs::File::open(path)? })
+        let directory = fs::File::open(path)?;
+        let found = directory.metadata()?;
+        Ok(Self { path: path.to_path_buf(), directory, place: (found.dev(), found.ino()) })
     }
 
     /// Bytes that the file system of `path` has in all, used or not; none where it does not say.
@@ -109,14 +113,10 @@ impl Disk for RealDisk {
     }
 
     fn is_there(&self) -> io::Result<bool> {
-        let (ours, named) = (
-            self.directory.metadata()?,
-            match fs::metadata(&self.path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-                named => named?,
-            },
-        );
-        Ok((ours.dev(), ours.ino()) == (named.dev(), named.ino()))
+        match fs::metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            named => named.map(|named| (named.dev(), named.ino()) == self.place),
+        }
     }
 
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {

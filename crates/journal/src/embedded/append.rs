@@ -236,7 +236,7 @@ impl Log {
         let limit = self.config.limit() / 2;
         let mut state = self.state.lock();
         let used = |state: &super::state::State| state.unsettled.get(source).copied().unwrap_or(0);
-        if state.lanes.sources(&self.config.sources) < 2 || used(&state) + bytes <= limit {
+        if used(&state) + bytes <= limit || state.lanes.sources(&self.config.sources) < 2 {
             return Ok(());
         }
         state.count_unsettled();

@@ -59,7 +59,7 @@ fn the_transformer_is_told_the_address_of_the_webhook_first_taken_and_its_receip
     {
         let header = EntryHeader { received_at_ms: 5, ..EntryHeader::default() };
         let origin = Entry { receipt: first, header, ..entry(None) }.origin();
-        assert_eq!(told(elsewhere, Some(origin.into())), expected);
+        assert_eq!(told(elsewhere, Some(origin)), expected);
     }
     // routed by moehog 0.1
     let by_0_1 = Origin { receipt: of_0_1.to_string(), received_at_ms: 4, shown: String::new() };

@@ -3,10 +3,10 @@
 use std::{collections::HashSet, time::Duration};
 
 use moehog_journal::{
-    FirstTaken, Journal,
+    Journal,
     memory::{Appends, Memory},
 };
-use moehog_proto::journal::{EventOutcome, EventState, Kind};
+use moehog_proto::journal::{EventOutcome, EventState, Kind, Origin};
 use moehog_relay::Config;
 use tokio::time::Instant;
 
@@ -52,7 +52,7 @@ async fn each_event_goes_to_the_destination_of_its_rule_and_the_others_to_the_fi
     let entry = rig.handed_to(&events[0]).await;
     let first = rig.journal.receipt_of(sequence);
     let origin =
-        FirstTaken { address: first.address(), shown: first.to_string(), received_at_ms: entry.header.received_at_ms };
+        Origin { receipt: first.address(), shown: first.to_string(), received_at_ms: entry.header.received_at_ms };
     assert_eq!((entry.origin(), entry.header.kind()), (origin, Kind::Routed));
     assert_eq!((entry.header.destination.as_str(), entry.settled), ("eu", true));
     let outcomes = entry.progress.unwrap().events;
