@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 pub(crate) use self::properties::{MAX_NAME_BYTES, Properties, Rank};
-use self::{ids::Ids, placeholder::Policy, time::Moment};
+use self::{placeholder::Policy, time::Moment};
 use crate::{
     fault::Fault,
     item::{Item, Kind},
@@ -110,16 +110,15 @@ pub(crate) struct Context<'w> {
     pub(crate) keep_push_tokens: bool,
     /// The body holds something like a placeholder.
     pub(crate) markers: bool,
-    pub(crate) ids: Ids,
     pub(crate) notes: Notes,
 }
 
 impl Context<'_> {
-    fn uuid(&mut self, id: &Id<'_>, position: u32) -> Uuid {
+    fn uuid(&self, id: &Id<'_>, position: u32) -> Uuid {
         match id {
             Id::Given(uuid) => *uuid,
-            Id::Own(id) => self.ids.of_id(&self.webhook.source, id),
-            Id::None => self.ids.of_place(&self.webhook.source, output::origin_address(self.webhook), position),
+            Id::Own(id) => ids::of_id(&self.webhook.source, id),
+            Id::None => ids::of_place(&self.webhook.source, output::origin_address(self.webhook), position),
         }
     }
 

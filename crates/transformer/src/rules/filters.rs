@@ -6,7 +6,6 @@ use minijinja::{
     value::{Kwargs, Rest},
 };
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use super::{expression, names::Secret, read};
 use crate::{
@@ -138,7 +137,7 @@ fn hash(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
 
 /// A UUID of the text, the same for the same text.
 fn uuid5(value: Value) -> Result<String, Error> {
-    Ok(Uuid::new_v5(&ids::NAMESPACE, text(&value)?.as_bytes()).to_string())
+    Ok(ids::of_name(&[text(&value)?.as_bytes()]).to_string())
 }
 
 /// Words of small letters and digits, joined by `_`: a name for a property.
