@@ -68,7 +68,7 @@ impl Kind {
         const END_TO_END: [&str; 2] = ["MOEHOG_SOAK_SEED", "MOEHOG_SOAK_ROUNDS"];
         match self {
             Self::Histories => (
-                &["--package", "moehog-journal", "histories_lose_nothing"],
+                &["--profile", "soak", "--package", "moehog-journal", "histories_lose_nothing"],
                 ["MOEHOG_SIM_FIRST", "MOEHOG_SIM_HISTORIES"],
             ),
             Self::Kills => (&["--package", "moehog-tests", "--test", "end_to_end", "kill_9_loses_nothing"], END_TO_END),

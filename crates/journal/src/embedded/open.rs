@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::{
     Config, Log, OpenError,
     age::Age,
-    blocks::{create_over, read_all, read_small, write_small},
+    blocks::{create_over, read_small, read_surely, write_small},
     config::MIN_SEGMENTS,
     format::Opened,
     health::Health,
@@ -152,22 +152,12 @@ fn fit(config: Config, disk: &dyn Disk) -> Result<Config, OpenError> {
     Ok(config)
 }
 
-/// Writes the bytes of a file anew, so that the next sync carries them. They are read until two reads say the same: what one
-/// read got wrong would be written.
+/// Writes the bytes of a file anew, so that the next sync carries them. What one read got wrong would be written: they are
+/// read surely.
 pub(super) fn copy_over(file: &dyn File, from: u64, until: u64) -> io::Result<()> {
     let mut offset = from;
-    let read = |offset: u64| read_all(file, offset, until.min(offset + AHEAD as u64));
     while offset < until {
-        let (mut bytes, mut again) = (read(offset)?, read(offset)?);
-        for _ in 0..3 {
-            if bytes == again {
-                break;
-            }
-            (bytes, again) = (again, read(offset)?);
-        }
-        if bytes != again {
-            return Err(io::Error::other("no two reads of the same bytes agree"));
-        }
+        let bytes = read_surely(file, offset, until.min(offset + AHEAD as u64))?;
         if bytes.is_empty() {
             break;
         }

@@ -174,8 +174,7 @@ impl Segments {
     fn open(&mut self, log: &Log, first: Sequence, state: &mut State) -> io::Result<()> {
         let Some((file, head)) = self.heads.webhooks.get(&first).cloned() else { return Ok(()) };
         let Some(head) = head else {
-            let is_blank = webhooks::is_blank(&*file, file.len()?)? || webhooks::is_blank(&*file, file.len()?)?;
-            if !is_blank {
+            if !webhooks::is_blank(&*file, file.len()?)? {
                 self.unreadable.insert(first);
             }
             return Ok(());

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use moehog_proto::Sequence;
 
 use super::{
-    blocks::{COPY_AT, create_over},
+    blocks::{COPY_AT, create_over, read_surely},
     format::{self, Foot, Head, Life, Rewritten, VERSION_1, WebhooksFoot},
     frame::{self, Coding, Frame},
     index::{Index, Lanes},
@@ -76,6 +76,9 @@ impl Webhooks {
     /// Cuts the file behind its last good frame and writes the foot, durably. Safe to repeat.
     pub(super) fn seal(&self, foot: &WebhooksFoot) -> io::Result<u64> {
         self.file.truncate(self.end)?;
+        // A foot may be read from the cache of a killed process: what it ends at is durable before, else what a failed
+        // append left behind could come back.
+        self.file.sync_data()?;
         let mark = format::foot_mark(self.coding.seed);
         let mark = if self.coding.version == VERSION_1 { &[][..] } else { &mark };
         let foot = [mark, &format::foot_bytes(self.coding.seed, self.end, foot)].concat();
@@ -142,18 +145,16 @@ pub(super) fn is_blank(file: &dyn File, size: u64) -> io::Result<bool> {
 
 /// Where the last byte between two offsets that is not zero ends.
 pub(super) fn last_written(file: &dyn File, from: u64, until: u64) -> io::Result<Option<u64>> {
-    let mut buffer = vec![0; 64 * 1024];
     let (mut offset, mut last) = (from, None);
     while offset < until {
-        let length = usize::try_from(until - offset).unwrap_or(usize::MAX).min(buffer.len());
-        let filled = file.read_at(&mut buffer[..length], offset)?;
-        if filled == 0 {
+        let bytes = read_surely(file, offset, until.min(offset + 64 * 1024))?;
+        if bytes.is_empty() {
             break;
         }
-        if let Some(at) = buffer[..filled].iter().rposition(|byte| *byte != 0) {
+        if let Some(at) = bytes.iter().rposition(|byte| *byte != 0) {
             last = Some(offset + at as u64 + 1);
         }
-        offset += filled as u64;
+        offset += bytes.len() as u64;
     }
     Ok(last)
 }

@@ -259,3 +259,16 @@ fn an_older_copy_of_records_says_nothing_of_webhooks_that_another_opening_took()
     assert!(disk.content("0000000000000001-records.unreadable").is_some(), "{:?}", disk.files());
     check_books(&log);
 }
+
+#[test]
+fn a_read_that_lies_once_while_opening_counts_nothing() {
+    let (disk, _) = five();
+    for after in 0..300 {
+        let disk = copy(&disk, |_, _| {});
+        disk.lie(after);
+        let log = open(&disk);
+        let book = log.stats().ledger.book;
+        assert_eq!((book.taken, book.damaged, book.unconfirmed), (5, 0, 0), "read {after}");
+        assert_eq!(sequences(&log), [1, 2, 3, 4, 5], "read {after}");
+    }
+}

@@ -220,3 +220,23 @@ fn what_a_process_finds_after_a_failed_sync_and_a_kill_is_durable_before_it_is_u
     }
     assert!(found > 0, "no failed append was ever found: this shows nothing");
 }
+
+#[test]
+fn what_was_refused_stays_away_though_the_cache_of_a_killed_process_forgot_it() {
+    for seed in 0..100 {
+        let disk = SimulatedDisk::new(seed);
+        let log = open(&disk);
+        append(&log, "a").unwrap();
+        // the append, the foot behind what is left, and the note of the refusal
+        disk.fail(Call::SyncData, 0, 3);
+        append(&log, "refused").unwrap_err();
+        disk.reboot(Death::Kill);
+        let log = open(&disk);
+        append(&log, "b").unwrap();
+        let expected = read(&log);
+        disk.reboot(Death::PowerCut);
+        let log = open(&disk);
+        assert_eq!(read(&log), expected, "seed {seed}");
+        check_books(&log);
+    }
+}
