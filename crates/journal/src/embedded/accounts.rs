@@ -22,7 +22,9 @@ impl Segments {
     /// Counts what is missing, keeps aside what is left of it, and removes the files of which nothing counts.
     pub(super) fn close_the_books(self, log: &Log, state: &mut State) -> Result<(), OpenError> {
         let mut known = self.dropped.clone();
-        state.segments.iter().for_each(|(first, segment)| known.insert(*first, segment.index.last));
+        for (first, segment) in &state.segments {
+            known.extend(&segment.webhooks.apart.missing(*first, segment.index.last));
+        }
         let orphans = self.orphans(log, state).what("read records without webhooks")?;
         let read_up_to = orphans.values().map(Replay::read_up_to).max().unwrap_or(0);
         // what was refused behind it is named in the next head

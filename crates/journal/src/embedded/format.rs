@@ -99,6 +99,9 @@ pub(super) struct Head {
     /// How often `carried` had been written when the segment was begun.
     #[prost(uint64, tag = "7")]
     pub(super) carried_turn: u64,
+    /// Where several segments were merged, runs of sequences between them that belong to none: they were let go, or lost.
+    #[prost(uint64, repeated, tag = "8")]
+    pub(super) apart: Vec<u64>,
 }
 
 /// What a rewrite left out.

@@ -115,7 +115,7 @@ impl Log {
     }
 
     fn merged_head(&self, parts: &[Part]) -> Head {
-        let (mut lives, mut skipped) = (Vec::new(), Runs::default());
+        let (mut lives, mut skipped, mut members) = (Vec::new(), Runs::default(), Runs::default());
         let mut all = Rewritten::default();
         for Part { segment, replay, kept } in parts {
             match &segment.webhooks.lives[..] {
@@ -123,6 +123,7 @@ impl Log {
                 known => lives.extend_from_slice(known),
             }
             skipped.extend(&segment.webhooks.skipped);
+            members.extend(&segment.webhooks.apart.missing(segment.index.first, segment.index.last));
             let Rewritten { last, kept, removed, dead_letters_dropped, in_flight } = segment.rewritten(replay, kept);
             add(all.removed.get_or_insert_default(), &removed.unwrap_or_default());
             all.last = last;
@@ -131,7 +132,9 @@ impl Log {
             all.in_flight += in_flight;
         }
         let first = parts.first().map_or(0, |part| part.segment.index.first);
-        Head { rewritten: Some(all), skipped: skipped.to_pairs(), ..Head::new(first, &self.identity, lives) }
+        members.extend(&skipped);
+        let apart = members.missing(first, all.last).to_pairs();
+        Head { rewritten: Some(all), skipped: skipped.to_pairs(), apart, ..Head::new(first, &self.identity, lives) }
     }
 
     fn write_merged_webhooks(

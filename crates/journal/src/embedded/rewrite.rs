@@ -287,8 +287,9 @@ impl Snapshot {
 
     /// Head of the file that is written in place of this one.
     fn head(&self, first: Sequence, rewritten: Rewritten, identity: &Identity) -> Head {
-        let (lives, skipped) = (self.webhooks.lives.clone(), self.webhooks.skipped.to_pairs());
-        Head { rewritten: Some(rewritten), skipped, ..Head::new(first, identity, lives) }
+        let Webhooks { lives, skipped, apart, .. } = &self.webhooks;
+        let (skipped, apart) = (skipped.to_pairs(), apart.to_pairs());
+        Head { rewritten: Some(rewritten), skipped, apart, ..Head::new(first, identity, lives.clone()) }
     }
 
     /// Whether the records file says that every entry is settled which is not `kept`: memory alone is not enough to let

@@ -33,6 +33,8 @@ pub(super) struct Webhooks {
     pub(super) lives: Vec<Life>,
     /// See [`Head::skipped`].
     pub(super) skipped: Runs,
+    /// See [`Head::apart`].
+    pub(super) apart: Runs,
 }
 
 pub(super) fn name(first: Sequence) -> String {
@@ -63,9 +65,9 @@ impl Webhooks {
 
     /// A file of `size` bytes with this head.
     pub(super) fn of(file: Arc<dyn File>, head: Head, size: u64) -> Self {
-        let (coding, skipped) = (head.coding(), head.skipped());
+        let (coding, skipped, apart) = (head.coding(), head.skipped(), Runs::from_pairs(&head.apart));
         let Head { rewritten, lives, .. } = head;
-        Self { file, coding, end: size, size, sealed: false, rewritten, lives, skipped }
+        Self { file, coding, end: size, size, sealed: false, rewritten, lives, skipped, apart }
     }
 
     /// Which opening of the journal took the entry; 0 is one of version 1.

@@ -132,6 +132,8 @@ impl History {
         } else {
             self.say(|_| "the directory is put back to what it was".into());
             self.disk.put_all(&copy);
+            // a file of what came after it is of another journal's life
+            self.copies = vec![copy];
             self.damaged = true;
             let death = self.start(death);
             let log = self.log.take().expect("started");

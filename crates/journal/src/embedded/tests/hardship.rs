@@ -19,12 +19,16 @@ struct Hand {
 
 impl Hand {
     fn open(&self, disk: &SimulatedDisk) -> Log {
+        self.open_with(disk, config())
+    }
+
+    fn open_with(&self, disk: &SimulatedDisk, config: Config) -> Log {
         let (shown, passes) = (self.clone(), self.passed_ms.clone());
         let clock = Clock::set_by_hand(
             move || 400 * DAY_MS + shown.passed_ms.load(Ordering::Relaxed) + shown.jumped_ms.load(Ordering::Relaxed),
             move || Duration::from_millis(passes.load(Ordering::Relaxed).unsigned_abs()),
         );
-        Log::open(Arc::new(disk.clone()), Config { clock, ..config() }).unwrap()
+        Log::open(Arc::new(disk.clone()), Config { clock, ..config }).unwrap()
     }
 
     fn passes(&self, ms: i64) {
@@ -322,4 +326,42 @@ fn what_a_failed_sync_dropped_of_records_is_read_from_memory() {
         assert_eq!(log.get(receipt).unwrap().unwrap().progress.expect("known").events.len(), 1, "{settled}");
         check_books(&log);
     }
+}
+
+#[test]
+fn what_was_let_go_between_merged_segments_stays_counted_where_its_book_is_lost() {
+    let (disk, hand) = (SimulatedDisk::new(1), Hand::default());
+    let open_for = |retention| {
+        let config = Config { segment_bytes: 1 << 20, budget_bytes: 1 << 28, retention, ..config() };
+        hand.open_with(&disk, config)
+    };
+    let open = || open_for(Duration::from_secs(3600));
+    for (body, goes) in [("a", false), ("goes", true), ("b", false)] {
+        let log = open();
+        let receipt = append(&log, body).unwrap();
+        settle(&log, goes.then_some(receipt.sequence));
+        log.close();
+        disk.reboot(Death::Kill);
+    }
+    // it goes before there are enough of them to be merged
+    let log = open_for(Duration::ZERO);
+    for _ in 0..4 {
+        hand.passes(HOUR_MS);
+        log.maintain();
+    }
+    assert_eq!(log.stats().segments, 2);
+    log.close();
+    disk.reboot(Death::Kill);
+    for body in ["c", "d"] {
+        append(&open(), body).unwrap();
+        disk.reboot(Death::Kill);
+    }
+    assert!(open().holds_merged());
+    disk.reboot(Death::Kill);
+    disk.remove("carried").unwrap();
+    let log = open();
+    assert_eq!(sequences(&log), [1, 3, 4, 5]);
+    let book = log.stats().ledger.book;
+    assert_eq!((book.taken, book.settled, book.damaged), (5, 1, 0));
+    check_books(&log);
 }
