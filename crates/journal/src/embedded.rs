@@ -47,6 +47,7 @@ mod segment;
 #[cfg(test)]
 mod simulation;
 mod slots;
+mod snapshot;
 mod state;
 #[cfg(test)]
 mod test_disk;

@@ -208,15 +208,19 @@ impl Log {
             let used = self.state.lock().kept_bytes();
             return Err(AppendError::Full { used, limit });
         }
+        let failed = |source| AppendError::Write { segment, source };
+        if !is_handed_on && self.reserve.fill_for_appends(&*self.disk).is_err() {
+            self.allocate_on_full_disk(|| self.reserve.fill_for_appends(&*self.disk)).map_err(failed)?;
+        }
         match allocate(wanted) {
             Err(error) if is_full(&error) => self.allocate_on_full_disk(|| allocate(needed)),
             other => other,
         }
         .or_else(|error| match is_handed_on && is_full(&error) {
-            true => self.reserve.with_room(|| allocate(needed)),
+            true => self.reserve.with_much_room(|| allocate(needed)),
             false => Err(error),
         })
-        .map_err(|source| AppendError::Write { segment, source })
+        .map_err(failed)
     }
 
     /// What is settled gives way to a neighbour that fills the disk as it does to a full budget.

@@ -177,6 +177,13 @@ fn look(window: &mut Window, coding: Coding, offset: u64) -> io::Result<Option<F
     if bytes.len() < length || coding.checksum(&bytes) != head.crc {
         return Ok(None);
     }
+    // the first read may have lied of it: what was checked is what counts
+    let Some(head) = Head::parse(coding, &bytes).filter(|checked| checked.length == head.length) else {
+        return Ok(None);
+    };
+    if !head.is_plausible(coding, offset, window.end()) {
+        return Ok(None);
+    }
     let body_at = fixed + head.header_length as usize;
     Ok(Some(Frame {
         offset,

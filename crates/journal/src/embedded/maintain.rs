@@ -240,17 +240,19 @@ pub(super) struct Freeing<'a> {
     /// They take at least one part in this many of a file that is written anew without them; a share after the other.
     shares: &'static [u64],
     tried: Vec<(Sequence, Step)>,
+    /// That one did not go.
+    is_told: bool,
 }
 
 impl<'a> Freeing<'a> {
     /// From files of which they are a good part.
     fn of_good_parts(log: &'a Log) -> Self {
-        Self { log, shares: &[8], tried: Vec::new() }
+        Self { log, shares: &[8], tried: Vec::new(), is_told: false }
     }
 
     /// From these first, and then from any.
     pub(super) fn down_to_all(log: &'a Log) -> Self {
-        Self { log, shares: &[8, u64::MAX], tried: Vec::new() }
+        Self { log, shares: &[8, u64::MAX], tried: Vec::new(), is_told: true }
     }
 
     /// Frees something; false where nothing is left that could give way.
@@ -265,7 +267,14 @@ impl<'a> Freeing<'a> {
             match freed {
                 Ok(true) => return true,
                 Ok(false) => {}
-                Err(error) => self.log.tell("let settled webhooks go", Err(error)),
+                // one line a pass: what fails does for each of them, and appends are many
+                Err(error) if self.is_told => {
+                    tracing::debug!(error = %chain(&error), segment = first, "it does not go")
+                }
+                Err(error) => {
+                    self.is_told = true;
+                    self.log.tell("let settled webhooks go", Err(error));
+                }
             }
         }
         false

@@ -15,9 +15,9 @@ use super::{
     format::{FRAMES_AT, Head, Life, Rewritten},
     index::{Index, UNKNOWN},
     records::{self, Records, Replay},
-    rewrite::Snapshot,
     runs::Runs,
-    segment::{Members, Segment},
+    segment::Segment,
+    snapshot::Snapshot,
     state::{State, add},
     webhooks::{self, Webhooks},
     writer::Writer,
@@ -90,8 +90,7 @@ impl Log {
         for segment in firsts.iter().filter_map(|first| state.segments.get(first)) {
             let snapshot = Snapshot::of(segment);
             let replay = snapshot.records.as_ref().map_or(Ok(Replay::default()), Records::replay)?;
-            let counted = Members::count(&snapshot.index, &snapshot.webhooks, &replay);
-            if (counted.book, counted.in_flight) != (segment.book, segment.in_flight) {
+            if !snapshot.agrees_with(&replay) {
                 return Ok(None);
             }
             let is_kept = |number: &u64| {

@@ -204,7 +204,8 @@ impl Segments {
                 copy_over(&*webhooks.file, unsynced_from, webhooks.end)?;
                 // The foot tells of them, so they are there before it.
                 webhooks.file.sync_data()?;
-                if self.mark.segment == first && self.mark.at_ms != 0 {
+                // of those behind the mark it does not say when they came
+                if self.mark.segment == first && self.mark.at_ms != 0 && self.mark.synced >= index.last {
                     index.newest_at_ms = self.mark.at_ms;
                 }
                 webhooks.size = webhooks.seal(&index.to_foot(&state.lanes))?;
@@ -255,8 +256,11 @@ impl Segments {
         if !self.are_of(&found, webhooks) {
             found = records::Found::Unreadable;
         }
+        let head = self.heads.records.get(&first).and_then(Option::as_ref);
         match &mut found {
             records::Found::Open(records, replay) => {
+                // the merged records of webhooks that are not merged: they are written anew as those of the first
+                records.broken |= head.is_some_and(|head| head.lives != webhooks.lives);
                 // As with webhooks: what the process before did not sync may be in the cache alone, marked as written.
                 let synced =
                     copy_over(&*records.file, replay.synced, records.end).and_then(|()| records.file.sync_data());

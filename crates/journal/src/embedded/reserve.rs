@@ -12,7 +12,7 @@ pub(super) const NAME: &str = "reserve";
 /// The least that is worth setting aside.
 const LEAST: u64 = 64 * 1024;
 
-/// What is kept for writing down what is let go: without that nothing can be. Of a small reserve, a quarter.
+/// What is kept for writing down what is let go: without that nothing can be. Of a small reserve, an eighth.
 const LAST: u64 = 8 * 1024;
 
 /// A file of nothing, given back piece by piece when the disk is full.
@@ -50,14 +50,33 @@ impl Reserve {
         Ok(())
     }
 
+    /// The same for an append, which leaves half of it: what is given back and not used up is not for webhooks.
+    pub(super) fn fill_for_appends(&self, disk: &dyn Disk) -> io::Result<()> {
+        if self.holds(2) {
+            return Ok(());
+        }
+        self.fill(disk)?;
+        if self.holds(2) { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+    }
+
+    /// One part in `share` of what is wanted is set aside.
+    fn holds(&self, share: u64) -> bool {
+        self.held.lock().1 >= self.wanted / share
+    }
+
     /// All that is wanted is set aside.
     pub(super) fn is_whole(&self) -> bool {
-        self.held.lock().1 >= self.wanted
+        self.holds(1)
     }
 
     /// Does `work`, giving back a piece of the reserve each time it finds the disk full.
     pub(super) fn with_room<T>(&self, work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-        self.with_room_down_to(LAST.min(self.wanted / 4), work)
+        self.with_room_down_to(LAST.min(self.wanted / 8), work)
+    }
+
+    /// The same for what is large, which leaves a quarter for records: without them nothing more is settled.
+    pub(super) fn with_much_room<T>(&self, work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        self.with_room_down_to(self.wanted / 4, work)
     }
 
     /// The same for what makes room: it may take all of the reserve.

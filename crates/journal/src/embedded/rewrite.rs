@@ -3,18 +3,18 @@
 use std::io;
 
 use moehog_proto::{Sequence, journal::Book};
+use moehog_runtime::chain;
 
 use super::{
     Log,
     bits::Bits,
-    blocks::create_over,
-    format::{self, Head, Identity, RecordsFoot, Rewritten},
-    frame::Coding,
+    blocks::{create_over, remove_if_there},
+    format::{self, RecordsFoot},
     index::{Index, LaneId},
     records::{self, Records, Replay},
-    segment::{Members, Segment},
-    state::subtract,
-    webhooks::{self, AHEAD, Webhooks},
+    segment::Members,
+    snapshot::{Snapshot, Unreadable},
+    webhooks::{self, Webhooks},
     writer::Writer,
 };
 
@@ -24,21 +24,34 @@ impl Log {
     ///
     /// Called with `maintainer` held.
     pub(super) fn rewrite_webhooks(&self, first: Sequence, goes: impl Fn(LaneId) -> bool) -> io::Result<bool> {
+        let new = format!("{}.new", webhooks::name(first));
+        self.write_webhooks_anew(first, &new, goes).or_else(|error| self.clear_away(&new, error))
+    }
+
+    /// What was begun takes room that others want.
+    fn clear_away<T>(&self, new: &str, error: io::Error) -> io::Result<T> {
+        if let Err(error) = remove_if_there(&*self.disk, new) {
+            tracing::debug!(error = %chain(&error), new, "remove a file that could not be finished");
+        }
+        Err(error)
+    }
+
+    fn write_webhooks_anew(&self, first: Sequence, new: &str, goes: impl Fn(LaneId) -> bool) -> io::Result<bool> {
         let Some(old) = self.snapshot(first) else { return Ok(false) };
         let replay = self.replay_of(old.records.as_ref())?;
         let kept = old.kept(goes);
         old.check(&replay, &kept)?;
         let rewritten = old.rewritten(&replay, &kept);
         let head = old.head(first, rewritten.clone(), &self.identity);
-        let (name, new) = (webhooks::name(first), format!("{}.new", webhooks::name(first)));
-        let file = self.reserve.with_room(|| create_over(&*self.disk, &new))?;
+        let name = webhooks::name(first);
+        let file = self.reserve.with_room(|| create_over(&*self.disk, new))?;
         let mut writer = Writer { log: self, file: &*file, end: 0, buffer: head.to_bytes() };
         let mut index = Index::new(first);
         if let Some(Unreadable { sequence, block: (from, until) }) =
             old.copy_kept(&kept, &mut writer, head.coding(), &mut index)?
         {
             self.lose(first, sequence, from, until);
-            self.disk.remove(&new)?;
+            self.disk.remove(new)?;
             return Ok(false);
         }
         writer.flush_at(0)?;
@@ -48,7 +61,7 @@ impl Log {
         let foot = index.to_foot(&self.state.lock().lanes);
         let webhooks = Webhooks { sealed: true, ..Webhooks::of(file.clone(), head, end) };
         let size = self.reserve.with_room(|| webhooks.seal(&foot))?;
-        self.disk.rename(&new, &name)?;
+        self.disk.rename(new, &name)?;
         let gone = replay.entries.iter().filter(|(sequence, _)| !index.contains(**sequence));
         let garbage = gone.map(|(_, recorded)| recorded.length).sum();
         self.take_over(first, Webhooks { size, ..webhooks }, index, garbage);
@@ -105,9 +118,18 @@ impl Log {
         self.damage(&*file, first, sequence, (from, until));
     }
 
-    /// Writes a records file anew, sealed again where it was. Called with `maintainer` held.
+    /// Writes a records file anew, sealed again where it was. Of one that is sealed and damaged the foot knows more than what is
+    /// left: it stays. Called with `maintainer` held.
     pub(super) fn compact_records(&self, first: Sequence) -> io::Result<()> {
         let recorder = self.recorder.lock();
+        if let Some(sealed) = self.snapshot(first).filter(|it| it.foot.is_some())
+            && !sealed.agrees_with(&self.replay_of(sealed.records.as_ref())?)
+        {
+            if let Some(segment) = self.state.lock().segments.get_mut(&first) {
+                segment.garbage = 0;
+            }
+            return Ok(());
+        }
         self.rewrite_records(first)?;
         drop(recorder);
         let settled = self.state.lock().segments.get(&first).is_some_and(|segment| segment.waiting() == 0);
@@ -117,6 +139,11 @@ impl Log {
     /// Writes a records file with only what counts: the last record of each entry that the webhooks file holds. Called
     /// with `recorder` held.
     pub(super) fn rewrite_records(&self, first: Sequence) -> io::Result<Records> {
+        let new = format!("{}.new", records::name(first));
+        self.write_records_anew(first, &new).or_else(|error| self.clear_away(&new, error))
+    }
+
+    fn write_records_anew(&self, first: Sequence, new: &str) -> io::Result<Records> {
         let (old, index, sealed) = {
             let state = self.state.lock();
             let segment = state.segments.get(&first).ok_or(io::ErrorKind::NotFound)?;
@@ -133,9 +160,8 @@ impl Log {
             replay.damaged.retain(member);
             replay.started.retain(|sequences, _| sequences.iter().any(member));
         }
-        let (name, new) = (records::name(first), format!("{}.new", records::name(first)));
         let head = self.head_of_records(first);
-        let mut records = self.reserve.with_room(|| Records::create(&*self.disk, &new, &head))?;
+        let mut records = self.reserve.with_room(|| Records::create(&*self.disk, new, &head))?;
         let file = records.file.clone();
         let mut writer = Writer { log: self, file: &*file, end: records.end, buffer: Vec::new() };
         let moved = writer.copy_records(&old, &replay, records.coding)?;
@@ -143,7 +169,7 @@ impl Log {
         writer.flush_at(0)?;
         (records.end, records.size, records.synced, records.new) = (writer.end, writer.end, writer.end, true);
         file.sync_data()?;
-        self.disk.rename(&new, &name)?;
+        self.disk.rename(new, &records::name(first))?;
         let mut state = self.state.lock();
         if let Some(segment) = state.segments.get_mut(&first) {
             for (sequence, offset) in moved {
@@ -152,6 +178,7 @@ impl Log {
                 }
             }
             (segment.records, segment.garbage, segment.unsynced) = (Some(records.clone()), 0, Vec::new());
+            segment.foot = None;
         }
         drop(state);
         self.disk.sync_dir()?;
@@ -232,124 +259,5 @@ impl Log {
         }
         segment.seal_records(foot);
         true
-    }
-}
-
-/// A webhook that cannot be read, and where its block is.
-pub(super) struct Unreadable {
-    sequence: Sequence,
-    block: (u64, u64),
-}
-
-/// A sealed segment as it is at one moment.
-pub(super) struct Snapshot {
-    pub(super) webhooks: Webhooks,
-    pub(super) index: Index,
-    pub(super) records: Option<Records>,
-    dead: Bits,
-    foot: Option<RecordsFoot>,
-}
-
-impl Snapshot {
-    pub(super) fn of(segment: &Segment) -> Self {
-        Self {
-            webhooks: segment.webhooks.clone(),
-            index: segment.index.clone(),
-            records: segment.records.clone(),
-            dead: segment.dead.clone(),
-            foot: segment.foot.clone(),
-        }
-    }
-
-    /// Writes the webhooks that are `kept` behind what `writer` has, and notes them in `index`; the first that cannot be read
-    /// ends it.
-    pub(super) fn copy_kept(
-        &self,
-        kept: &Bits,
-        writer: &mut Writer<'_>,
-        coding: Coding,
-        index: &mut Index,
-    ) -> io::Result<Option<Unreadable>> {
-        let mut window = self.webhooks.window(AHEAD);
-        for number in kept.from(0) {
-            let sequence = self.index.first + number;
-            let place = self.index.block_of(sequence, self.webhooks.end);
-            let lane = self.index.lanes.iter().find(|lane| lane.present.contains(number));
-            let (Some(block), Some(lane)) = (place, lane) else { continue };
-            let found = webhooks::locate(&mut window, self.webhooks.coding, sequence, block.0, block.1)?;
-            let Some(frame) = found else { return Ok(Some(Unreadable { sequence, block })) };
-            writer.copy(&frame, coding, |offset, header| {
-                index.push(sequence, offset, lane.lane, header.received_at_ms);
-            })?;
-        }
-        Ok(None)
-    }
-
-    /// Head of the file that is written in place of this one.
-    fn head(&self, first: Sequence, rewritten: Rewritten, identity: &Identity) -> Head {
-        let Webhooks { lives, skipped, apart, .. } = &self.webhooks;
-        let (skipped, apart) = (skipped.to_pairs(), apart.to_pairs());
-        Head { rewritten: Some(rewritten), skipped, apart, ..Head::new(first, identity, lives.clone()) }
-    }
-
-    /// Whether the records file says that every entry is settled which is not `kept`: memory alone is not enough to let
-    /// it go.
-    fn check(&self, replay: &Replay, kept: &Bits) -> io::Result<()> {
-        if self.foot.is_some() {
-            // the foot says it of all of them
-            return Ok(());
-        }
-        let lanes = self.index.lanes.iter();
-        let settled = |sequence: Sequence| {
-            replay.entries.get(&sequence).is_some_and(|known| known.settled)
-                || replay.cancelled.contains(&sequence)
-                || replay.damaged.contains(&sequence)
-        };
-        let missing = lanes
-            .flat_map(|lane| lane.present.from(0))
-            .filter(|number| !kept.contains(*number))
-            .find(|number| !settled(self.index.first + number));
-        missing.map_or(Ok(()), |number| {
-            let sequence = self.index.first + number;
-            Err(io::Error::other(format!("entry {sequence} is settled, and its records file does not say so")))
-        })
-    }
-
-    /// Entries that wait, and dead letters that do not go.
-    fn kept(&self, goes: impl Fn(LaneId) -> bool) -> Bits {
-        let lanes = self.index.lanes.iter();
-        let of_lane = lanes.flat_map(|lane| {
-            let stays = !goes(lane.lane);
-            let dead = self.dead.from(0).filter(move |number| stays && lane.present.contains(*number));
-            lane.waiting.from(0).chain(dead)
-        });
-        of_lane.collect()
-    }
-
-    /// What those that are not kept came to: all, less what the kept ones came to.
-    pub(super) fn rewritten(&self, replay: &Replay, kept: &Bits) -> Rewritten {
-        let Members { book: mut removed, mut in_flight } = Members::count(&self.index, &self.webhooks, replay);
-        let mut dropped = 0;
-        let mut stay = Book { taken: kept.count(), ..Book::default() };
-        let mut stay_in_flight = 0;
-        for (sequence, recorded) in &replay.entries {
-            let Some(number) = sequence.checked_sub(self.index.first) else { continue };
-            if kept.contains(number) {
-                recorded.counts.add_to(&mut stay, &mut stay_in_flight);
-                stay.settled += u64::from(recorded.settled);
-            } else if self.dead.contains(number) {
-                dropped += u64::from(recorded.counts.dead);
-            }
-        }
-        subtract(&mut removed, &stay);
-        in_flight = in_flight.saturating_sub(stay_in_flight);
-        let before = self.webhooks.rewritten.as_ref().map_or(0, |rewritten| rewritten.dead_letters_dropped);
-        Rewritten {
-            last: self.index.last,
-            kept: kept.count(),
-            removed: Some(removed),
-            dead_letters_dropped: before + dropped,
-            in_flight,
-        }
     }
 }

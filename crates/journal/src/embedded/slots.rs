@@ -6,7 +6,7 @@ use std::{io, marker::PhantomData, sync::Arc};
 use bytes::Bytes;
 use prost::Message;
 
-use super::blocks::{COPY_AT, block, read_all, replace, twice, unblock};
+use super::blocks::{COPY_AT, block, read_surely, replace, twice, unblock};
 use crate::disk::{Disk, File};
 
 const SEED: u32 = 0x736c_6f74;
@@ -45,7 +45,8 @@ impl<M: Message + Default> Slots<M> {
         let file = disk.open(name)?;
         let slot = file.len()? / 2;
         let found = twice(|| {
-            let bytes = read_all(&*file, 0, 2 * slot)?;
+            // what a read got wrong of the newest would make the one before count
+            let bytes = read_surely(&*file, 0, 2 * slot)?;
             let (one, other) = bytes.split_at(bytes.len().min(slot as usize));
             let slots = [one, other].map(|bytes| unblock::<Slot>(SEED, bytes));
             Ok(slots

@@ -35,7 +35,7 @@ impl Writer<'_> {
     /// Writes what has gathered, where it is more than `least`.
     pub(super) fn flush_at(&mut self, least: usize) -> io::Result<()> {
         if self.buffer.len() > least {
-            self.log.reserve.with_room(|| self.file.write_at(&self.buffer, self.end))?;
+            self.log.reserve.with_much_room(|| self.file.write_at(&self.buffer, self.end))?;
             self.end += self.buffer.len() as u64;
             self.buffer.clear();
         }

@@ -52,6 +52,8 @@ impl History {
         }
         self.disk.reboot(death);
         self.reopen(Some(death));
+        // what a start says of a death is true
+        drop(self.lines.take());
     }
 
     /// The process ends in some way; none is a clean stop.

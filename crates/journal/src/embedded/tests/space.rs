@@ -305,3 +305,31 @@ fn what_a_source_hands_on_is_not_asked_for_its_share() {
     log.append_group(&[handed_on]).remove(0).unwrap();
     check_books(&log);
 }
+
+#[test]
+fn webhooks_on_a_full_disk_take_nothing_of_what_is_for_records() {
+    let disk = SimulatedDisk::new(1);
+    let config = Config { segment_bytes: 1 << 20, budget_bytes: 64 << 20, ..config() };
+    let log = Log::open(Arc::new(disk.clone()), config).unwrap();
+    let mut taken: Vec<_> = (0..100).map(|_| append(&log, "x".repeat(1000)).unwrap().sequence).collect();
+    // a neighbour leaves this
+    disk.limit(Some(300_000));
+    // the relay goes on meanwhile
+    while let Ok(receipt) = append(&log, "x".repeat(1000)) {
+        taken.push(receipt.sequence);
+        for sequence in taken.iter().rev().take(10) {
+            log.transform_started(&[*sequence]).unwrap();
+            log.transform_ended(&[*sequence]).unwrap();
+        }
+        log.maintain();
+        assert!(taken.len() < 10_000);
+    }
+    for sequence in &taken {
+        log.transform_started(&[*sequence]).unwrap();
+        log.transform_ended(&[*sequence]).unwrap();
+        settle(&log, [*sequence]);
+    }
+    log.sync_records().unwrap();
+    assert_eq!(sequences(&log), Vec::<Sequence>::new());
+    check_books(&log);
+}
