@@ -243,7 +243,10 @@ pub(super) fn find(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embedded::{format::VERSION, test_disk::file_of};
+    use crate::{
+        disk::{Disk, simulated::SimulatedDisk},
+        embedded::{format::VERSION, test_disk::file_of},
+    };
 
     const CODING: Coding = Coding { seed: 0x5eed, version: VERSION };
     const CODING_1: Coding = Coding { seed: 0x5eed, version: VERSION_1 };
@@ -278,6 +281,21 @@ mod tests {
             for length in 0..bytes.len() {
                 assert!(read(&mut window(&bytes[..length]), coding, 0).unwrap().is_none(), "cut at {length}");
             }
+        }
+    }
+
+    #[test]
+    fn what_one_read_got_wrong_is_not_believed() {
+        let bytes = one(CODING, 7, b"header", b"body");
+        for seed in 0..2000 {
+            let disk = SimulatedDisk::new(seed);
+            let file = disk.create("frames").unwrap();
+            file.write_at(&bytes, 0).unwrap();
+            disk.lie(seed % 2);
+            let mut window = Window::new(file, bytes.len() as u64, 0);
+            let frame = read(&mut window, CODING, 0).unwrap().unwrap();
+            let found = (frame.sequence, frame.synced, frame.group, &frame.header[..], &frame.body[..]);
+            assert_eq!(found, (7, 0, Some((5, 9)), &b"header"[..], &b"body"[..]), "seed {seed}");
         }
     }
 
