@@ -194,7 +194,9 @@ async fn open_journal(config: &Config) -> anyhow::Result<Arc<dyn Journal>> {
     let dir = config.dir.display().to_string();
     // replaying what is not sealed takes a moment
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<Embedded> {
-        let disk = RealDisk::open(&config.dir)?;
+        let disk = RealDisk::open(&config.dir).context(
+            "journal.dir is to be a directory that this process may write to, or make: look at it, or name another",
+        )?;
         Ok(Embedded::open(Arc::new(disk), config)?)
     });
     Ok(Arc::new(opened.await?.with_context(|| format!("journal in {dir}"))?))

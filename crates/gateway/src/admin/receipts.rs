@@ -31,7 +31,7 @@ pub(super) async fn show(State(admin): State<Admin>, Path(text): Path<String>) -
         return Err(Failure {
             status: StatusCode::NOT_FOUND,
             error: "unknown_receipt",
-            message: "no webhook has this receipt: it was not taken, or is no longer kept".to_string(),
+            message: "no webhook has this receipt: it was not taken, is no longer kept, or its bytes are damaged (the log names those)".to_string(),
         });
     };
     let mapped = map(&admin, &entry).await;

@@ -21,6 +21,20 @@ pub(super) struct Known {
     pub(super) is_version_1: bool,
 }
 
+/// A directory that a newer moehog wrote stays as it is.
+pub(super) fn refuse_newer(disk: &dyn Disk) -> Result<(), OpenError> {
+    let format = match read_small::<Format>(disk, FORMAT) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        format => format.what("read format")?,
+    };
+    match format {
+        Some(format) if format.version > VERSION => {
+            Err(OpenError::NewerFormat { found: format.version, known: VERSION })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Which journal a directory with these names is; `said` are those of its other files, where they say it. An empty one
 /// becomes a journal.
 pub(super) fn identify(disk: &dyn Disk, names: &BTreeSet<String>, said: Option<Identity>) -> Result<Known, OpenError> {
@@ -31,9 +45,6 @@ pub(super) fn identify(disk: &dyn Disk, names: &BTreeSet<String>, said: Option<I
     let holds_something = names.iter().any(|name| name.contains('.') || name == super::open::CARRIED);
     let is_of_this_version = |identity: Identity| Known { identity, is_version_1: false };
     match (format, said) {
-        (Some(format), _) if format.version > VERSION => {
-            Err(OpenError::NewerFormat { found: format.version, known: VERSION })
-        }
         (Some(Format { version: VERSION_1, journal, .. }), _) => {
             Ok(Known { identity: drawn(journal, u64::MAX), is_version_1: true })
         }

@@ -13,7 +13,7 @@ use super::{
     config::MIN_SEGMENTS,
     format::Opened,
     health::Health,
-    identity::{identify, key_of, write_format},
+    identity::{identify, key_of, refuse_newer, write_format},
     marks::Marks,
     opening::{Books, Heads, Segments},
     reserve::{self, Reserve},
@@ -60,6 +60,7 @@ impl Log {
         let disk: Arc<dyn Disk> = Arc::new(PooledDisk::new(disk, OPEN_FILES));
         // What is named now stays: files are removed below because of what others say.
         disk.sync_dir().what("sync the directory")?;
+        refuse_newer(&*disk)?;
         let names = clean(&*disk)?;
         let mut books = Books::read(&*disk, &names)?;
         let heads = Heads::read(&*disk, &names)?;
@@ -102,6 +103,10 @@ impl Log {
         log.age = Age::new(log.config.clock.clone(), state.newest_at_ms());
         *log.state.lock() = state;
         log.reserve.fill(&*log.disk).what("set room aside")?;
+        // what was recovered is synced now
+        if let Err(error) = log.mark() {
+            tracing::warn!(error = %chain(&error), "what is synced is marked later");
+        }
         Ok(log)
     }
 
@@ -118,6 +123,10 @@ impl Log {
         /// No more than this is kept aside of one damage.
         const MOST: u64 = 64 * 1024 * 1024;
         let name = format!("{first:016x}-{from:x}.quarantine");
+        if self.disk.open(&name).is_ok_and(|kept| kept.len().is_ok_and(|bytes| bytes > 0)) {
+            // another webhook of the same bytes
+            return 0;
+        }
         tracing::error!(segment = %webhooks::name(first), from, until, kept = %name, "webhooks are damaged");
         let copy = || -> io::Result<u64> {
             let mut bytes = vec![0; usize::try_from((until - from).min(MOST)).unwrap_or(0)];

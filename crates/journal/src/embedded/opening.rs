@@ -21,7 +21,7 @@ use super::{
     segment::Segment,
     slots::Slots,
     state::State,
-    webhooks,
+    webhooks::{self, Webhooks},
 };
 use crate::{
     disk::{Disk, File},
@@ -146,7 +146,7 @@ impl Segments {
             if state.carried.segments.contains(&first) || is_covered(state, first) {
                 continue;
             }
-            self.open(log, first, state).what(format!("open segment {first:016x}"))?;
+            self.open(log, first, state)?;
         }
         let highest = self.refused.last().unwrap_or(0).max(self.mark.synced).max(self.dropped.last().unwrap_or(0));
         state.next = state.next.max(highest + 1);
@@ -171,48 +171,24 @@ impl Segments {
         }
     }
 
-    fn open(&mut self, log: &Log, first: Sequence, state: &mut State) -> io::Result<()> {
+    fn open(&mut self, log: &Log, first: Sequence, state: &mut State) -> Result<(), OpenError> {
         let Some((file, head)) = self.heads.webhooks.get(&first).cloned() else { return Ok(()) };
+        let read_webhooks = || format!("read {}", webhooks::name(first));
         let Some(head) = head else {
-            if !webhooks::is_blank(&*file, file.len()?)? {
+            if !file.len().and_then(|size| webhooks::is_blank(&*file, size)).what(read_webhooks())? {
                 self.unreadable.insert(first);
             }
             return Ok(());
         };
         let records = match self.heads.records.contains_key(&first) {
-            true => Some(self.open_records(log, &head, state)?),
+            true => Some(self.open_records(log, &head, state).what(format!("read {}", records::name(first)))?),
             false => None,
         };
-        let told = match &records {
-            Some(records::Found::Open(_, replay)) => replay.read_up_to(),
-            _ => 0,
-        };
-        let (synced, most) = self.synced_up_to(first);
-        let evidence = Evidence { synced: synced.max(told).min(most), most, refused: &self.refused };
-        let (webhooks, index) = match webhooks::open(file, head, &evidence, &mut state.lanes)? {
-            webhooks::Found::Empty => {
-                let said = if let Some(records::Found::Open(_, replay)) = &records { replay.highest() } else { 0 };
-                state.next = state.next.max(said + 1).max(first);
-                return Ok(());
-            }
-            webhooks::Found::Whole(webhooks, index) => (webhooks, index),
-            webhooks::Found::Recovered { mut webhooks, mut index, bad, unsynced_from } => {
-                for (from, until) in bad {
-                    state.quarantined_bytes += log.quarantine(&*webhooks.file, first, from, until);
-                }
-                // What was not synced may be in the cache of the operating system alone, marked as written.
-                copy_over(&*webhooks.file, unsynced_from, webhooks.end)?;
-                // The foot tells of them, so they are there before it.
-                webhooks.file.sync_data()?;
-                // of those behind the mark it does not say when they came
-                if self.mark.segment == first && self.mark.at_ms != 0 && self.mark.synced >= index.last {
-                    index.newest_at_ms = self.mark.at_ms;
-                }
-                webhooks.size = webhooks.seal(&index.to_foot(&state.lanes))?;
-                webhooks.sealed = true;
-                tell(&index);
-                (webhooks, index)
-            }
+        let found = self.open_webhooks(log, (file, head), records.as_ref(), state).what(read_webhooks())?;
+        let Some((webhooks, index)) = found else {
+            let said = if let Some(records::Found::Open(_, replay)) = &records { replay.highest() } else { 0 };
+            state.next = state.next.max(said + 1).max(first);
+            return Ok(());
         };
         state.next = state.next.max(index.last + 1);
         let segment = match records {
@@ -229,6 +205,47 @@ impl Segments {
         };
         state.segments.insert(first, segment);
         Ok(())
+    }
+
+    /// The webhooks of a segment, sealed; none where it never held any.
+    fn open_webhooks(
+        &self,
+        log: &Log,
+        (file, head): (Arc<dyn File>, Head),
+        records: Option<&records::Found>,
+        state: &mut State,
+    ) -> io::Result<Option<(Webhooks, Index)>> {
+        let first = head.first;
+        let replay = if let Some(records::Found::Open(_, replay)) = records { Some(replay) } else { None };
+        let (synced, most) = self.synced_up_to(first);
+        let synced = synced.max(replay.map_or(0, Replay::read_up_to)).min(most);
+        let evidence = Evidence { synced, most, refused: &self.refused };
+        let (mut webhooks, mut index, bad, unsynced_from) =
+            match webhooks::open(file, head, &evidence, &mut state.lanes)? {
+                webhooks::Found::Empty => return Ok(None),
+                webhooks::Found::Whole(webhooks, index) => return Ok(Some((webhooks, index))),
+                webhooks::Found::Recovered { webhooks, index, bad, unsynced_from } => {
+                    (webhooks, index, bad, unsynced_from)
+                }
+            };
+        for (from, until) in bad {
+            state.quarantined_bytes += log.quarantine(&*webhooks.file, first, from, until);
+        }
+        // What was not synced may be in the cache of the operating system alone, marked as written.
+        copy_over(&*webhooks.file, unsynced_from, webhooks.end)?;
+        // The foot tells of them, so they are there before it.
+        webhooks.file.sync_data()?;
+        // of those behind the mark it does not say when they came
+        if self.mark.segment == first && self.mark.at_ms != 0 && self.mark.synced >= index.last {
+            index.newest_at_ms = self.mark.at_ms;
+        }
+        webhooks.size = webhooks.seal(&index.to_foot(&state.lanes))?;
+        webhooks.sealed = true;
+        tell(&index, |sequence| match records {
+            Some(records::Found::Sealed(..)) => true,
+            _ => replay.is_some_and(|replay| replay.entries.get(&sequence).is_some_and(|known| known.settled)),
+        });
+        Ok(Some((webhooks, index)))
     }
 }
 
@@ -300,14 +317,16 @@ impl Segments {
     }
 }
 
-/// Says what was found in a file that was not sealed, and what was not.
-fn tell(index: &Index) {
+/// Says what was found in a file that was not sealed, and what was not. Nothing is lost of a webhook that is settled.
+fn tell(index: &Index, is_settled: impl Fn(Sequence) -> bool) {
     let segment = webhooks::name(index.first);
-    let damaged = index.lost + index.damaged.count();
+    let mut sequences = Runs::default();
+    index.damaged.sequences().filter(|it| !is_settled(*it)).for_each(|sequence| sequences.insert(sequence, sequence));
+    let damaged = index.lost + sequences.count();
     let unconfirmed = index.unconfirmed.count();
     if damaged > 0 {
         metrics::damaged(damaged);
-        tracing::error!(%segment, damaged, sequences = ?index.damaged, "webhooks of this segment cannot be read");
+        tracing::error!(%segment, damaged, ?sequences, "webhooks of this segment cannot be read");
     }
     if unconfirmed > 0 {
         tracing::warn!(

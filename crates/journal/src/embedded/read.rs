@@ -167,6 +167,7 @@ impl Log {
         state.undamaged.push(sequence);
         drop(state);
         metrics::damaged(1);
+        tracing::error!(segment = %webhooks::name(first), sequence, "a webhook that waited cannot be read");
         let kept = self.quarantine(file, first, block.0, block.1);
         self.state.lock().quarantined_bytes += kept;
         self.note_losses();

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::blocks::create_over;
+use super::{blocks::create_over, format::FRAMES_AT};
 use crate::disk::{Disk, File};
 
 pub(super) const NAME: &str = "reserve";
@@ -74,9 +74,10 @@ impl Reserve {
         self.with_room_down_to(LAST.min(self.wanted / 8), work)
     }
 
-    /// The same for what is large, which leaves a quarter for records: without them nothing more is settled.
+    /// The same for what is large, which leaves a quarter for records, and for one file of them at least: without them
+    /// nothing more is settled.
     pub(super) fn with_much_room<T>(&self, work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-        self.with_room_down_to(self.wanted / 4, work)
+        self.with_room_down_to((self.wanted / 4).max(2 * FRAMES_AT).min(self.wanted / 2), work)
     }
 
     /// The same for what makes room: it may take all of the reserve.

@@ -225,7 +225,9 @@ impl History {
     fn has_reserve(&self) -> bool {
         let reserve = self.disk.files().into_iter().find(|(name, _)| name == "reserve").map_or(0, |(_, bytes)| bytes);
         let waiting = self.model.waiting().map(|(_, known)| known.entry.body.len() as u64);
-        self.limited && !self.faulty && reserve >= self.config.reserve() && waiting.max().unwrap_or(0) < reserve / 4
+        // each segment concerned may want a file of records: heads of 8 KiB
+        let is_roomy = reserve >= self.config.reserve().max(64 * 1024);
+        self.limited && !self.faulty && is_roomy && waiting.max().unwrap_or(0) < reserve / 4
     }
 
     /// The first group of a new segment fails, and so does what tidies up after it; then the disk is well, the process ends as
