@@ -51,7 +51,7 @@ struct Pooled {
 }
 
 impl PooledDisk {
-    /// `disk`, with at most `most` files open that could be closed.
+    /// `disk`, with at most `most` files open, as far as some could be closed.
     pub fn new(disk: Arc<dyn Disk>, most: usize) -> Self {
         let shared = Shared { disk, most: most.max(1), uses: AtomicU64::new(0), files: Mutex::new(HashMap::new()) };
         Self { shared: Arc::new(shared) }
@@ -111,23 +111,26 @@ impl Shared {
         })
     }
 
-    /// Closes those used longest ago, down to the `most` that may be open.
+    /// Closes those used longest ago, down to the `most` that may be open. Those that must stay open count too; a few of
+    /// the others stay beside them.
     fn close_some(&self, most: usize) {
-        let mut open: Vec<_> = {
+        let open: Vec<_> = {
             let mut files = self.files.lock();
             files.retain(|_, named| {
                 named.retain(|file| file.strong_count() > 0);
                 !named.is_empty()
             });
-            files.values().flatten().filter_map(Weak::upgrade).filter(|file| file.may_close()).collect()
+            files.values().flatten().filter_map(Weak::upgrade).filter(|file| file.is_open()).collect()
         };
         if open.len() <= most {
             return;
         }
-        open.sort_by_key(|file| file.used.load(Ordering::Relaxed));
         // a few more, so that this is not done at each use
         let surplus = open.len() - most + most / 8;
-        for file in open.into_iter().take(surplus) {
+        let mut closable: Vec<_> = open.into_iter().filter(|file| file.is_closable()).collect();
+        closable.sort_by_key(|file| file.used.load(Ordering::Relaxed));
+        let surplus = surplus.min(closable.len().saturating_sub(most.div_ceil(8)));
+        for file in closable.into_iter().take(surplus) {
             if let Some(mut held) = file.open.try_lock()
                 && file.is_closable()
             {
@@ -142,9 +145,9 @@ impl Pooled {
         !self.dirty.load(Ordering::Acquire) && !self.pinned.load(Ordering::Acquire)
     }
 
-    fn may_close(&self) -> bool {
+    fn is_open(&self) -> bool {
         // one that is locked is being opened, maybe by who wants others closed
-        self.is_closable() && self.open.try_lock().is_some_and(|held| held.is_some())
+        self.open.try_lock().is_some_and(|held| held.is_some())
     }
 
     /// The file, opened where it was not.
@@ -327,6 +330,18 @@ mod tests {
         content(&*files[0]);
         pool.create("another").unwrap();
         assert!(disk.open_files() <= 2, "{}", disk.open_files());
+    }
+
+    #[test]
+    fn those_that_must_stay_open_take_the_room_of_others() {
+        let (disk, pool) = pooled(16);
+        let names: Vec<_> = (0..40).map(|number| number.to_string()).collect();
+        let files: Vec<_> = names.iter().map(|name| pool.create(name).unwrap()).collect();
+        files[..12].iter().for_each(|file| file.write_at(b"x", 0).unwrap());
+        for _ in 0..3 {
+            files[12..].iter().for_each(|file| assert_eq!(file.len().unwrap(), 0));
+            assert!(disk.open_files() <= 17, "{}", disk.open_files());
+        }
     }
 
     #[test]
