@@ -42,17 +42,15 @@ pub(super) fn read_all(file: &dyn File, from: u64, until: u64) -> io::Result<Vec
 
 /// The same where no checksum tells whether they are right: read until two reads agree.
 pub(super) fn read_surely(file: &dyn File, from: u64, until: u64) -> io::Result<Vec<u8>> {
-    let (mut bytes, mut again) = (read_all(file, from, until)?, read_all(file, from, until)?);
-    for _ in 0..3 {
+    let mut bytes = read_all(file, from, until)?;
+    for _ in 0..4 {
+        let again = read_all(file, from, until)?;
         if bytes == again {
             return Ok(bytes);
         }
-        (bytes, again) = (again, read_all(file, from, until)?);
+        bytes = again;
     }
-    match bytes == again {
-        true => Ok(bytes),
-        false => Err(io::Error::other("no two reads of the same bytes agree")),
-    }
+    Err(io::Error::other("no two reads of the same bytes agree"))
 }
 
 /// Looks a second time before the verdict: a bit that turned over in memory or on a wire is not on the disk.

@@ -168,20 +168,15 @@ pub(super) fn read(window: &mut Window, coding: Coding, offset: u64) -> io::Resu
 
 fn look(window: &mut Window, coding: Coding, offset: u64) -> io::Result<Option<Frame>> {
     let fixed = coding.head();
-    let Some(head) = Head::parse(coding, &window.at(offset, fixed)?) else { return Ok(None) };
+    let first = window.at(offset, fixed)?;
+    let Some(head) = Head::parse(coding, &first) else { return Ok(None) };
     if !head.is_plausible(coding, offset, window.end()) {
         return Ok(None);
     }
     let length = fixed + head.length as usize;
     let bytes = window.at(offset, length)?;
-    if bytes.len() < length || coding.checksum(&bytes) != head.crc {
-        return Ok(None);
-    }
-    // the first read may have lied of it: what was checked is what counts
-    let Some(head) = Head::parse(coding, &bytes).filter(|checked| checked.length == head.length) else {
-        return Ok(None);
-    };
-    if !head.is_plausible(coding, offset, window.end()) {
+    // the head that is taken for it is the one that is checked: the first read may have got it wrong
+    if bytes.len() < length || bytes[..fixed] != first || coding.checksum(&bytes) != head.crc {
         return Ok(None);
     }
     let body_at = fixed + head.header_length as usize;

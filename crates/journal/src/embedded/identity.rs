@@ -1,6 +1,6 @@
 //! Which journal a directory holds, and of which version.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io};
 
 use super::{
     OpenError,
@@ -21,27 +21,26 @@ pub(super) struct Known {
     pub(super) is_version_1: bool,
 }
 
-/// A directory that a newer moehog wrote stays as it is.
-pub(super) fn refuse_newer(disk: &dyn Disk) -> Result<(), OpenError> {
-    let format = match read_small::<Format>(disk, FORMAT) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+/// What `format` says; none where it is missing or damaged. A directory that a newer moehog wrote stays as it is.
+pub(super) fn read_format(disk: &dyn Disk) -> Result<Option<Format>, OpenError> {
+    let format: Option<Format> = match read_small(disk, FORMAT) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         format => format.what("read format")?,
     };
     match format {
-        Some(format) if format.version > VERSION => {
-            Err(OpenError::NewerFormat { found: format.version, known: VERSION })
-        }
-        _ => Ok(()),
+        Some(Format { version: found, .. }) if found > VERSION => Err(OpenError::NewerFormat { found, known: VERSION }),
+        format => Ok(format),
     }
 }
 
-/// Which journal a directory with these names is; `said` are those of its other files, where they say it. An empty one
-/// becomes a journal.
-pub(super) fn identify(disk: &dyn Disk, names: &BTreeSet<String>, said: Option<Identity>) -> Result<Known, OpenError> {
-    let format = match names.contains(FORMAT) {
-        true => read_small::<Format>(disk, FORMAT).what("read format")?,
-        false => None,
-    };
+/// Which journal a directory with these names and this `format` is; `said` are those of its other files, where they say
+/// it. An empty one becomes a journal.
+pub(super) fn identify(
+    disk: &dyn Disk,
+    names: &BTreeSet<String>,
+    format: Option<Format>,
+    said: Option<Identity>,
+) -> Result<Known, OpenError> {
     let holds_something = names.iter().any(|name| name.contains('.') || name == super::open::CARRIED);
     let is_of_this_version = |identity: Identity| Known { identity, is_version_1: false };
     match (format, said) {

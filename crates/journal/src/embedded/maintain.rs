@@ -240,7 +240,7 @@ pub(super) struct Freeing<'a> {
     /// They take at least one part in this many of a file that is written anew without them; a share after the other.
     shares: &'static [u64],
     tried: Vec<(Sequence, Step)>,
-    /// That one did not go.
+    /// That one did not go was said, or is left to maintenance to say.
     is_told: bool,
 }
 

@@ -76,8 +76,7 @@ impl Log {
                 }
             }
             for name in [records::name(firsts[0]), webhooks::name(firsts[0])] {
-                // what stays is removed by the next start
-                drop(remove_if_there(&*self.disk, &format!("{name}.new")));
+                self.clear_away(&format!("{name}.new"));
             }
             stay.extend(firsts);
         }

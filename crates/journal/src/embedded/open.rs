@@ -13,7 +13,7 @@ use super::{
     config::MIN_SEGMENTS,
     format::Opened,
     health::Health,
-    identity::{identify, key_of, refuse_newer, write_format},
+    identity::{identify, key_of, read_format, write_format},
     marks::Marks,
     opening::{Books, Heads, Segments},
     reserve::{self, Reserve},
@@ -60,12 +60,12 @@ impl Log {
         let disk: Arc<dyn Disk> = Arc::new(PooledDisk::new(disk, OPEN_FILES));
         // What is named now stays: files are removed below because of what others say.
         disk.sync_dir().what("sync the directory")?;
-        refuse_newer(&*disk)?;
+        let format = read_format(&*disk)?;
         let names = clean(&*disk)?;
         let mut books = Books::read(&*disk, &names)?;
         let heads = Heads::read(&*disk, &names)?;
         books.compare_with(&heads);
-        let known = identify(&*disk, &names, books.identity().or_else(|| heads.identity()))?;
+        let known = identify(&*disk, &names, format, books.identity().or_else(|| heads.identity()))?;
         let id = JournalId(known.identity.journal);
         let mut log = Self {
             id,

@@ -11,7 +11,7 @@ use moehog_runtime::chain;
 
 use super::{
     Log, OpenError,
-    format::{Carried, Head, Identity, Mark, incarnation_of},
+    format::{Carried, Head, Identity, Life, Mark, incarnation_of},
     index::Index,
     marks::MARKS,
     open::{CARRIED, What, copy_over, first_of},
@@ -250,34 +250,18 @@ impl Segments {
 }
 
 impl Segments {
-    /// Whether they speak of the webhooks with this head: an older copy may speak of those of another opening, which had
-    /// the same sequences and are gone.
-    fn are_of(&self, found: &records::Found, webhooks: &Head) -> bool {
-        let Some(Some(head)) = self.heads.records.get(&webhooks.first) else { return true };
-        let is_same_life =
-            |sequence| incarnation_of(&head.lives, sequence) == incarnation_of(&webhooks.lives, sequence);
-        match found {
-            records::Found::Sealed(..) => head.lives == webhooks.lives,
-            // merged records are there before the merged webhooks
-            records::Found::Open(_, replay) => {
-                head.lives.starts_with(&webhooks.lives) || replay.sequences().all(is_same_life)
-            }
-            records::Found::Unreadable => true,
-        }
-    }
-
     /// Records of the segment with this head.
     fn open_records(&self, log: &Log, webhooks: &Head, state: &mut State) -> io::Result<records::Found> {
         let first = webhooks.first;
         let mut found = records::open(&*log.disk, first)?;
-        if !self.are_of(&found, webhooks) {
+        let lives = self.heads.records.get(&first).and_then(|head| head.as_ref().map(|head| &head.lives[..]));
+        if lives.is_some_and(|lives| !are_of(&found, lives, &webhooks.lives)) {
             found = records::Found::Unreadable;
         }
-        let head = self.heads.records.get(&first).and_then(Option::as_ref);
         match &mut found {
             records::Found::Open(records, replay) => {
                 // the merged records of webhooks that are not merged: they are written anew as those of the first
-                records.broken |= head.is_some_and(|head| head.lives != webhooks.lives);
+                records.broken |= lives.is_some_and(|lives| lives != webhooks.lives);
                 // As with webhooks: what the process before did not sync may be in the cache alone, marked as written.
                 let synced =
                     copy_over(&*records.file, replay.synced, records.end).and_then(|()| records.file.sync_data());
@@ -314,6 +298,20 @@ impl Segments {
                 "records are damaged: what they told is done again");
         }
         Ok(found)
+    }
+}
+
+/// Whether records of these `lives` speak of webhooks of those: an older copy may speak of those of another opening, which had
+/// the same sequences and are gone.
+fn are_of(found: &records::Found, lives: &[Life], of: &[Life]) -> bool {
+    match found {
+        records::Found::Sealed(..) => lives == of,
+        // merged records are there before the merged webhooks
+        records::Found::Open(_, replay) => {
+            let is_same_life = |sequence| incarnation_of(lives, sequence) == incarnation_of(of, sequence);
+            lives.starts_with(of) || replay.sequences().all(is_same_life)
+        }
+        records::Found::Unreadable => true,
     }
 }
 

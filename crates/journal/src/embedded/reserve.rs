@@ -50,7 +50,8 @@ impl Reserve {
         Ok(())
     }
 
-    /// The same for an append, which leaves half of it: what is given back and not used up is not for webhooks.
+    /// Takes room where less than half of it is set aside, which is an error where that is not to be had: a webhook would take
+    /// what was given back for records and not used up.
     pub(super) fn fill_for_appends(&self, disk: &dyn Disk) -> io::Result<()> {
         if self.holds(2) {
             return Ok(());

@@ -25,15 +25,14 @@ impl Log {
     /// Called with `maintainer` held.
     pub(super) fn rewrite_webhooks(&self, first: Sequence, goes: impl Fn(LaneId) -> bool) -> io::Result<bool> {
         let new = format!("{}.new", webhooks::name(first));
-        self.write_webhooks_anew(first, &new, goes).or_else(|error| self.clear_away(&new, error))
+        self.write_webhooks_anew(first, &new, goes).inspect_err(|_| self.clear_away(&new))
     }
 
-    /// What was begun takes room that others want.
-    fn clear_away<T>(&self, new: &str, error: io::Error) -> io::Result<T> {
+    /// Removes a file that was begun and is not finished: it takes room that others want. What stays the next start removes.
+    pub(super) fn clear_away(&self, new: &str) {
         if let Err(error) = remove_if_there(&*self.disk, new) {
             tracing::debug!(error = %chain(&error), new, "remove a file that could not be finished");
         }
-        Err(error)
     }
 
     fn write_webhooks_anew(&self, first: Sequence, new: &str, goes: impl Fn(LaneId) -> bool) -> io::Result<bool> {
@@ -140,7 +139,7 @@ impl Log {
     /// with `recorder` held.
     pub(super) fn rewrite_records(&self, first: Sequence) -> io::Result<Records> {
         let new = format!("{}.new", records::name(first));
-        self.write_records_anew(first, &new).or_else(|error| self.clear_away(&new, error))
+        self.write_records_anew(first, &new).inspect_err(|_| self.clear_away(&new))
     }
 
     fn write_records_anew(&self, first: Sequence, new: &str) -> io::Result<Records> {

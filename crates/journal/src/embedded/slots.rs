@@ -139,6 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn what_one_read_got_wrong_is_not_taken_for_an_older_content() {
+        for seed in 0..4000 {
+            let disk = SimulatedDisk::new(seed);
+            let mut slots = Slots::<Opened>::new("slots");
+            (1..=5).for_each(|times| slots.write(&disk, &Opened { times }).unwrap());
+            disk.lie(0);
+            assert_eq!(Slots::<Opened>::open(&disk, "slots").unwrap().1, Some(Opened { times: 5 }), "seed {seed}");
+        }
+    }
+
+    #[test]
     fn it_is_written_on_a_full_disk() {
         let disk = SimulatedDisk::new(1);
         let mut slots = Slots::<Opened>::new("slots");

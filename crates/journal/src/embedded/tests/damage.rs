@@ -1,7 +1,10 @@
 //! Files that are not as they were written.
 
 use super::{super::OpenError, *};
-use crate::embedded::format::FRAMES_AT;
+use crate::embedded::{
+    blocks::write_small,
+    format::{FRAMES_AT, Format, VERSION},
+};
 
 const ACTIVE: &str = "0000000000000001.webhooks";
 
@@ -271,4 +274,60 @@ fn a_read_that_lies_once_while_opening_counts_nothing() {
         assert_eq!((book.taken, book.damaged, book.unconfirmed), (5, 0, 0), "read {after}");
         assert_eq!(sequences(&log), [1, 2, 3, 4, 5], "read {after}");
     }
+}
+
+#[test]
+fn what_an_opening_recovered_is_marked_at_once() {
+    let (disk, _) = five();
+    drop(open(&disk));
+    disk.reboot(Death::Kill);
+    let disk = copy(&disk, |name, bytes| {
+        if name == ACTIVE {
+            bytes.truncate(FRAMES_AT as usize);
+        }
+    });
+    let log = open(&disk);
+    assert_eq!((sequences(&log).len(), log.stats().ledger.book.damaged), (0, 5));
+    check_books(&log);
+}
+
+#[test]
+fn a_sealed_file_with_a_damaged_record_keeps_its_book_when_it_would_be_written_anew() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    append(&log, "a").unwrap();
+    append(&log, "b").unwrap();
+    settle(&log, [1, 2]);
+    log.close();
+    disk.reboot(Death::Kill);
+    let log = open(&disk);
+    log.maintain();
+    log.close();
+    disk.reboot(Death::Kill);
+    let disk = copy(&disk, |name, bytes| {
+        if name == "0000000000000001.records" {
+            bytes[FRAMES_AT as usize + 40] ^= 1;
+        }
+    });
+    let log = open(&disk);
+    let ledger = log.stats().ledger;
+    assert_eq!((ledger.book.settled, ledger.waiting), (2, 0));
+    log.compact_records(1).unwrap();
+    assert_eq!(log.stats().ledger, ledger);
+    log.close();
+    disk.reboot(Death::Kill);
+    assert_eq!(open(&disk).stats().ledger, ledger);
+}
+
+#[test]
+fn a_directory_of_a_newer_format_stays_as_it_is() {
+    let (disk, _) = five();
+    let newer = Format { version: VERSION + 1, ..Format::default() };
+    write_small(&disk, "format", &newer).unwrap();
+    disk.create("left.new").unwrap();
+    let before = disk.files();
+    assert!(before.iter().any(|(name, _)| name == "reserve"), "{before:?}");
+    let opened = Log::open(Arc::new(disk.clone()), config());
+    assert!(matches!(opened, Err(OpenError::NewerFormat { .. })));
+    assert_eq!(disk.files(), before);
 }

@@ -333,3 +333,17 @@ fn webhooks_on_a_full_disk_take_nothing_of_what_is_for_records() {
     assert_eq!(sequences(&log), Vec::<Sequence>::new());
     check_books(&log);
 }
+
+#[test]
+fn a_file_that_could_not_be_written_anew_is_cleared_away() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    append(&log, "a").unwrap();
+    settle(&log, [1]);
+    log.sync_records().unwrap();
+    disk.fail(Call::Rename, 0, 1);
+    log.compact_records(1).unwrap_err();
+    assert!(disk.files().iter().all(|(name, _)| !name.ends_with(".new")), "{:?}", disk.files());
+    log.compact_records(1).unwrap();
+    check_books(&log);
+}
