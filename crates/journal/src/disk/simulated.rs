@@ -132,6 +132,13 @@ impl SimulatedDisk {
         self.shared.state.lock().lies_in = Some(reads);
     }
 
+    /// Whether a failure or a lie has not come yet.
+    #[must_use]
+    pub fn is_to_fail(&self) -> bool {
+        let state = self.shared.state.lock();
+        state.lies_in.is_some() || state.failures.iter().any(|(.., times)| *times > 0)
+    }
+
     /// Forgets planned failures and crashes that have not come yet.
     pub fn heal(&self) {
         let mut state = self.shared.state.lock();

@@ -43,6 +43,16 @@ struct Part {
     kept: Bits,
 }
 
+impl Part {
+    fn keeps(&self, sequence: Sequence) -> bool {
+        sequence.checked_sub(self.segment.index.first).is_some_and(|number| self.kept.contains(number))
+    }
+
+    fn waits(&self, sequence: Sequence) -> bool {
+        self.keeps(sequence) && !self.replay.entries.get(&sequence).is_some_and(|recorded| recorded.settled)
+    }
+}
+
 /// The new files, complete and under names of their own.
 struct Merged {
     webhooks: Webhooks,
@@ -169,16 +179,19 @@ impl Log {
         let file = records.file.clone();
         let mut writer = Writer { log: self, file: &*file, end: records.end, buffer: Vec::new() };
         let mut notes = Replay::default();
-        for Part { segment, replay, kept } in parts {
+        for part in parts {
+            let Part { segment, replay, .. } = part;
             for (sequences, calls) in &replay.started {
+                if !sequences.iter().any(|sequence| part.waits(*sequence)) {
+                    // its end is not noted in records that were sealed before
+                    continue;
+                }
                 // a call that held entries of several segments is noted in each
                 let noted = notes.started.entry(sequences.clone()).or_default();
                 *noted = (*noted).max(*calls);
             }
             let Some(old) = &segment.records else { continue };
-            let is_kept =
-                |sequence: &Sequence| sequence.checked_sub(segment.index.first).is_some_and(|it| kept.contains(it));
-            let entries = replay.entries.iter().filter(|(sequence, _)| is_kept(sequence));
+            let entries = replay.entries.iter().filter(|(sequence, _)| part.keeps(**sequence));
             let entries = entries.map(|(sequence, recorded)| (*sequence, *recorded)).collect();
             writer.copy_records(old, &Replay { entries, ..Replay::default() }, records.coding)?;
         }

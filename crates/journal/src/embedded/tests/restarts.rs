@@ -57,6 +57,35 @@ fn starts_leave_few_segments_and_all_that_was_in_them() {
 }
 
 #[test]
+fn a_call_that_ended_after_a_segment_was_sealed_is_not_one_that_died() {
+    let disk = SimulatedDisk::new(1);
+    let start = || {
+        let log = open_large(&disk);
+        append(&log, "x").unwrap();
+        log
+    };
+    drop(start());
+    disk.reboot(Death::Kill);
+    start().transform_started(&[1, 2]).unwrap();
+    disk.reboot(Death::Kill);
+    let log = start();
+    log.transform_started(&[1, 2]).unwrap();
+    settle(&log, [1]);
+    log.sync_records().unwrap();
+    log.maintain();
+    log.transform_ended(&[1, 2]).unwrap();
+    drop(log);
+    disk.reboot(Death::Kill);
+    drop(start());
+    disk.reboot(Death::Kill);
+    let log = open_large(&disk);
+    assert!(log.holds_merged());
+    let batch = log.read("s", "d", 0, ALL).unwrap();
+    let crashed: Vec<_> = batch.entries.iter().map(|it| (it.crashed.alone, it.crashed.together)).collect();
+    assert_eq!(crashed, [(0, 1), (0, 0), (0, 0)]);
+}
+
+#[test]
 fn segments_are_merged_whatever_call_dies() {
     let (files, expected) = after_starts(5);
     for at in 0.. {
