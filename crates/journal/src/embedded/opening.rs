@@ -190,7 +190,8 @@ impl Segments {
             state.next = state.next.max(said + 1).max(first);
             return Ok(());
         };
-        state.next = state.next.max(index.last + 1);
+        // where nothing says how many there were, no other segment gets its name
+        state.next = state.next.max(index.last + 1).max(first + 1);
         let segment = match records {
             None | Some(records::Found::Unreadable) => Segment::replayed(index, webhooks, None, Replay::default()),
             Some(records::Found::Sealed(records, foot)) => {

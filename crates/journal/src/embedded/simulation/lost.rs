@@ -50,7 +50,9 @@ impl Model {
                 None => {
                     let was_settled = known.history.iter().chain(&known.attempted).any(|recorded| recorded.settled);
                     found.unmarked += u64::from(known.fate == Fate::Taken && !(known.marked && known.acknowledged));
-                    found.unreadable += u64::from(known.fate != Fate::Lost && !known.dropped);
+                    let might_be = known.fate != Fate::Lost || known.is_uncounted;
+                    found.unreadable += u64::from(might_be && !known.dropped);
+                    known.is_uncounted = might_be && was_settled;
                     if known.fate == Fate::Taken && known.acknowledged && !was_settled {
                         found.missing.push(id);
                         found.marked.extend(known.marked.then_some(id));

@@ -57,6 +57,8 @@ pub(super) struct Known {
     pub(super) attempted: Vec<Recorded>,
     /// Its bytes are gone, which is allowed once it is settled.
     pub(super) dropped: bool,
+    /// Damage took it when it was settled, and was not counted: it is where damage takes the record of that too.
+    pub(super) is_uncounted: bool,
 }
 
 impl Known {
@@ -136,6 +138,7 @@ impl Model {
             shaky: None,
             attempted: Vec::new(),
             dropped: false,
+            is_uncounted: false,
         });
         self.known.len() - 1
     }

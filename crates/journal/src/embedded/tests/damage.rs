@@ -184,6 +184,32 @@ fn a_foot_that_is_damaged_or_half_written_hides_and_adds_nothing() {
     }
 }
 
+#[test]
+fn a_segment_of_which_only_the_end_of_its_frames_is_known_stays_counted_when_more_is_appended() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    append(&log, "a").unwrap();
+    log.close();
+    disk.reboot(Death::Kill);
+    let name = "0000000000000001.webhooks";
+    let mut bytes = disk.content(name).unwrap();
+    let foot = bytes.windows(4).rposition(|bytes| bytes == [0xff; 4]).unwrap();
+    bytes[8192..foot + 12].fill(0);
+    disk.put(name, Some(bytes));
+    disk.put("marks", None);
+    for more in 0..3 {
+        let log = open(&disk);
+        let book = log.stats().ledger.book;
+        assert_eq!((book.taken, book.damaged, book.unconfirmed), (1 + more, 1, 0));
+        append(&log, "more").unwrap();
+        let book = log.stats().ledger.book;
+        assert_eq!((book.taken, book.damaged, book.unconfirmed), (2 + more, 1, 0));
+        check_books(&log);
+        drop(log);
+        disk.reboot(Death::Kill);
+    }
+}
+
 fn assert_unharmed(disk: &SimulatedDisk, what: &str) {
     let log = open(disk);
     let book = log.stats().ledger.book;
