@@ -9,11 +9,15 @@ use moehog_proto::{
 
 use crate::posthog::{self, Outcome};
 
+/// Events refused alone, with none taken, after which nothing more is tried: it is not these events that are at fault.
+const MOST_REFUSED: usize = 8;
+
 /// One call's events on their way to a verdict each. Pure: asks for a request at a time and is told what came of it.
 ///
 /// A request holds no uuid twice and, unless it is one event, at most so many bytes. A refused one is halved until the
 /// guilty event stands alone: at most 2·log2(n)+1 requests for one guilty event among n. Events stay in their order,
-/// and nothing of a person is sent behind an event of that person which is to be tried again.
+/// and nothing of a person is sent behind an event of that person which is to be tried again. Where everything is refused,
+/// no more than the first few are tried alone, and the rest gets no verdict.
 #[derive(Debug)]
 pub(crate) struct Split<'a> {
     events: &'a [Event],
@@ -24,6 +28,8 @@ pub(crate) struct Split<'a> {
     parts: Vec<Part>,
     /// Persons one of whose events is to be tried again.
     waiting: HashSet<&'a str>,
+    /// Events that were refused alone while none was taken; none once one was.
+    refused: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -53,6 +59,7 @@ impl<'a> Split<'a> {
             verdicts: vec![EventVerdict::default(); events.len()],
             parts: Vec::new(),
             waiting: HashSet::new(),
+            refused: Some(0),
         };
         let (mut part, mut bytes, mut uuids) = (Vec::new(), 0, HashSet::new());
         for (index, event) in events.iter().enumerate() {
@@ -104,6 +111,7 @@ impl<'a> Split<'a> {
         }
         match outcome {
             Outcome::Taken => {
+                self.refused = None;
                 let taken = self.taken.clone();
                 self.give(&events, &taken);
                 if let (true, Some(second_half)) = (first_half, self.parts.last_mut()) {
@@ -112,6 +120,10 @@ impl<'a> Split<'a> {
             }
             Outcome::Refused { reason } if events.len() == 1 => {
                 self.give(&events, &Verdict::Rejected(Rejected { reason }));
+                self.refused = self.refused.map(|refused| refused + 1);
+                if self.refused >= Some(MOST_REFUSED) {
+                    self.parts.clear();
+                }
             }
             Outcome::Refused { .. } => {
                 // the smaller half first: the other may then be known guilty without a request

@@ -6,15 +6,15 @@
 use std::{fmt, time::Duration};
 
 use http::{HeaderMap, StatusCode, header};
-use jiff::{Timestamp, fmt::rfc2822};
+use jiff::Timestamp;
 
 use crate::concurrency::Ended;
 
 /// A body this large that is cut off while it is written counts as too large: a capture server over its cap resets the
 /// connection instead of saying 413. The smallest known cap is nginx's 1 MiB.
 pub(crate) const LARGE_BODY_BYTES: usize = 512 * 1024;
-/// Longest `Retry-After` that is passed on.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Longest `Retry-After` that is passed on: a maintenance page may say a day, and PostHog be well a second later.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 /// How much of an answer's body is kept.
 const MAX_ANSWER_BYTES: usize = 200;
 
@@ -188,13 +188,14 @@ pub(crate) fn judge_load(ended: &Result<Answer, Failure>, full_time: bool) -> En
     }
 }
 
-/// Reads `Retry-After`: seconds, or an HTTP date.
+/// Reads `Retry-After`: seconds, with decimals or without, or a date in any of HTTP's three forms (RFC 9110, 5.6.7).
 fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
-    let wait = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
+    let wait = match text.parse::<f64>() {
+        Ok(seconds) if seconds >= 0.0 => Duration::try_from_secs_f64(seconds).unwrap_or(MAX_RETRY_AFTER),
+        Ok(_) => return None,
         Err(_) => {
-            let at = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+            let at = Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()?;
             Duration::try_from(at.duration_since(now)).unwrap_or_default()
         }
     };
@@ -258,13 +259,21 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_read_as_seconds_and_as_a_date_and_bounded() {
+    fn retry_after_is_read_as_seconds_and_as_any_date_and_bounded() {
         for (header, expected) in [
             ("7", 7_000),
             (" 0 ", 0),
             ("Sat, 22 Aug 2026 10:00:30 GMT", 30_000),
             ("Sat, 22 Aug 2026 09:00:00 GMT", 0),
-            ("99999999999999", 24 * 3600 * 1000),
+            ("Saturday, 22-Aug-26 10:00:30 GMT", 30_000),
+            ("Sat Aug 22 10:00:30 2026", 30_000),
+            ("0.5", 500),
+            ("86400", 300_000),
+            ("Sun, 23 Aug 2026 10:00:00 GMT", 300_000),
+            ("99999999999999", 300_000),
+            ("1e300", 300_000),
+            ("inf", 300_000),
+            ("NaN", 0),
             ("soon", 0),
             ("-5", 0),
         ] {

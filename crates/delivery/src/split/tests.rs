@@ -64,6 +64,22 @@ fn words(verdicts: &[EventVerdict]) -> Vec<&'static str> {
 }
 
 #[test]
+fn where_everything_is_refused_few_are_tried_alone_and_the_rest_is_given_back() {
+    for count in [1, 8, 9, 16, 500] {
+        let events = strangers(count);
+        let mut split = Split::new(&events, usize::MAX, Verdict::Delivered(Delivered {}));
+        let requests = run(&mut split, &(0..count).collect());
+        let bound = (2 * MOST_REFUSED).min(2 * count - 1) + count.ilog2() as usize;
+        assert!(requests.len() <= bound, "{count} events: {} requests", requests.len());
+        let verdicts = split.into_verdicts();
+        assert!(verdicts.iter().all(|verdict| verdict.sent), "all were in a request that may have been read");
+        let words = words(&verdicts);
+        assert_eq!(words.iter().filter(|word| **word == "rejected").count(), count.min(MOST_REFUSED));
+        assert_eq!(words.iter().filter(|word| **word == "none").count(), count.saturating_sub(MOST_REFUSED));
+    }
+}
+
+#[test]
 fn one_guilty_event_is_found_within_twice_the_logarithm_and_costs_itself() {
     for count in (1..=130).chain([255, 256, 257, 300, 499, 500]) {
         let events = strangers(count);
