@@ -22,7 +22,6 @@ mod backoff;
 mod barrier;
 mod calls;
 mod config;
-mod evidence;
 mod gate;
 mod lane;
 mod limits;

@@ -11,7 +11,6 @@ mod limits;
 mod mapper;
 mod order;
 mod poison;
-mod refusals;
 mod rig;
 mod routes;
 mod scale;
