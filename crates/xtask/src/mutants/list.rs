@@ -86,7 +86,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "recovery: sequences are not given out twice",
         file: "crates/journal/src/embedded/opening.rs",
-        old: "        state.next = state.next.max(index.last + 1);\n        let segment = match",
+        old: "        state.next = state.next.max(index.last + 1).max(first + 1);\n        let segment = match",
         new: "        let segment = match",
         package: "moehog-journal",
         test: &[],
