@@ -169,17 +169,16 @@ fn a_foot_that_is_damaged_or_half_written_hides_and_adds_nothing() {
     append(&log, "b").unwrap();
     log.close();
     disk.reboot(Death::Kill);
-    let name = "0000000000000001.webhooks";
-    let whole = disk.content(name).unwrap();
+    let whole = disk.content(ACTIVE).unwrap();
     let end = whole.windows(4).rposition(|bytes| bytes == [0xff; 4]).unwrap();
     for length in end..whole.len() {
-        disk.put(name, Some(whole[..length].to_vec()));
+        disk.put(ACTIVE, Some(whole[..length].to_vec()));
         assert_unharmed(&disk, &format!("cut at {length}"));
     }
     for at in end + 8..whole.len() {
         let mut flipped = whole.clone();
         flipped[at] ^= 1;
-        disk.put(name, Some(flipped));
+        disk.put(ACTIVE, Some(flipped));
         assert_unharmed(&disk, &format!("flipped at {at}"));
     }
 }
@@ -191,11 +190,10 @@ fn a_segment_of_which_only_the_end_of_its_frames_is_known_stays_counted_when_mor
     append(&log, "a").unwrap();
     log.close();
     disk.reboot(Death::Kill);
-    let name = "0000000000000001.webhooks";
-    let mut bytes = disk.content(name).unwrap();
+    let mut bytes = disk.content(ACTIVE).unwrap();
     let foot = bytes.windows(4).rposition(|bytes| bytes == [0xff; 4]).unwrap();
-    bytes[8192..foot + 12].fill(0);
-    disk.put(name, Some(bytes));
+    bytes[FRAMES_AT as usize..foot + 12].fill(0);
+    disk.put(ACTIVE, Some(bytes));
     disk.put("marks", None);
     for more in 0..3 {
         let log = open(&disk);
