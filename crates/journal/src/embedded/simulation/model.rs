@@ -221,9 +221,14 @@ impl Model {
         self.by_sequence.iter().map(|(sequence, id)| (*sequence, &self.known[*id])).filter(|(_, known)| known.waits())
     }
 
+    /// Webhooks that were answered 200, whatever became of them.
+    pub(super) fn acknowledged_ever(&self) -> u64 {
+        self.known.iter().filter(|known| known.acknowledged).count() as u64
+    }
+
     /// Webhooks that were not answered 200.
     pub(super) fn never_acknowledged(&self) -> u64 {
-        self.known.iter().filter(|known| !known.acknowledged).count() as u64
+        self.known.len() as u64 - self.acknowledged_ever()
     }
 
     pub(super) fn number_of(&self, entry: &Entry) -> Id {
