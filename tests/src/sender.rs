@@ -13,10 +13,12 @@ use anyhow::Context;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
-use crate::{Sent, connector, post, setup, streams, tutorial};
+use crate::{Deployment, Sent, connector, post, setup, streams, tutorial};
 
 /// After no answer or a refusal; a dead process is not hammered.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Time between webhooks that are posted only so that something is taken.
+const BETWEEN: Duration = Duration::from_secs(1);
 /// MoEngage gives a Connector request up after five seconds.
 /// Source: MoEngage, "Connector Campaigns", errors (read 2026-11-24).
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -54,6 +56,9 @@ impl Load {
 /// Running senders.
 #[derive(Debug)]
 pub struct Sender {
+    target: SocketAddr,
+    key: String,
+    load: Load,
     book: Arc<Mutex<Vec<Sent>>>,
     stop: Arc<AtomicBool>,
     tasks: JoinSet<()>,
@@ -85,7 +90,7 @@ impl Sender {
                 }
             });
         }
-        Self { book, stop, tasks }
+        Self { target, key: key.to_string(), load, book, stop, tasks }
     }
 
     /// How many webhooks were answered 200 so far.
@@ -93,6 +98,27 @@ impl Sender {
     pub fn taken(&self) -> usize {
         let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         book.iter().filter(|sent| sent.status == Some(200)).count()
+    }
+
+    /// Lets each sender finish its request, and waits until nothing waits any more and the books close. Meanwhile a webhook
+    /// with nothing bad is posted each second: what was refused is dead only beside what is taken.
+    ///
+    /// # Errors
+    ///
+    /// A sender panicked, webhooks still wait after `deadline`, or the books do not close.
+    pub async fn drain(self, moehog: &Deployment, deadline: Duration) -> anyhow::Result<Vec<Sent>> {
+        let (target, key, begun) = (self.target, self.key.clone(), Instant::now());
+        let good = Load { bad: false, ..self.load };
+        let mut chance = StdRng::seed_from_u64(good.seed.wrapping_mul(1_000).wrapping_add(good.connections));
+        let mut sent = self.stop().await?;
+        while let Err(waits) = moehog.settled(BETWEEN).await {
+            if begun.elapsed() > deadline {
+                return Err(waits.context(format!("{deadline:?} after the last")));
+            }
+            sent.push(one(target, Webhook::draw(&key, good, &mut chance)).await);
+        }
+        moehog.balanced().await?;
+        Ok(sent)
     }
 
     /// Lets each sender finish its request, and gives the book.

@@ -148,9 +148,8 @@ async fn round(seed: u64) -> anyhow::Result<Tally> {
     )?;
     let taken = sender.taken();
     within(SOON, "webhooks are taken", async || (sender.taken() > taken + 50).then_some(())).await?;
-    let sent = sender.stop().await?;
     let moehog = moehog.into_inner();
-    moehog.drained(Duration::from_secs(60)).await?;
+    let sent = sender.drain(&moehog, Duration::from_secs(60)).await?;
 
     let mut tally = compare(&posthog, &moehog, &sent, down).await?;
     tally.kills = usize::from(down.is_some());

@@ -153,9 +153,8 @@ impl World {
     }
 
     async fn finish(self) -> anyhow::Result<()> {
-        let sent = self.sender.stop().await?;
         let moehog = self.moehog.into_inner();
-        moehog.drained(Duration::from_secs(60)).await?;
+        let sent = self.sender.drain(&moehog, Duration::from_secs(60)).await?;
         judge(&sent, &by_person(&self.posthog), &dead_receipts(&moehog).await?, &[]).keep()?;
         ensure!(sent.iter().any(|sent| sent.status == Some(200) && !sent.bad.is_empty()), "no bad event was sent");
         let refused: Vec<_> = sent.iter().filter(|sent| sent.status != Some(200)).map(|sent| sent.status).collect();

@@ -69,9 +69,7 @@ async fn round(seed: u64) -> anyhow::Result<()> {
     }
     let taken = sender.taken();
     within(SOON, "webhooks are taken", async || (sender.taken() > taken + 50).then_some(())).await?;
-    let sent = sender.stop().await?;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    moehog.drained(Duration::from_secs(90)).await?;
+    let sent = sender.drain(&moehog, Duration::from_secs(90)).await?;
 
     let receipts = dead_receipts(&moehog).await?;
     let judgement = judge(&sent, &by_person(&posthog), &receipts, &kills);
