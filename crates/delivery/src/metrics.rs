@@ -13,6 +13,7 @@ pub(crate) struct Metrics {
     delivered: Counter,
     degraded: Counter,
     rejected: Counter,
+    refused: Counter,
     retry: Counter,
     overloaded: Counter,
     hold: Counter,
@@ -32,6 +33,7 @@ impl Metrics {
             delivered: events("delivered"),
             degraded: events("degraded"),
             rejected: events("rejected"),
+            refused: events("refused"),
             retry: events("retry"),
             overloaded: events("overloaded"),
             hold: events("hold"),
@@ -48,9 +50,17 @@ impl Metrics {
 
     /// Counts a call's verdicts.
     pub(crate) fn verdicts(&self, verdicts: &[EventVerdict]) {
-        let mut counts = [0_u64; 7];
-        let counters =
-            [&self.delivered, &self.degraded, &self.rejected, &self.retry, &self.overloaded, &self.hold, &self.none];
+        let mut counts = [0_u64; 8];
+        let counters = [
+            &self.delivered,
+            &self.degraded,
+            &self.rejected,
+            &self.retry,
+            &self.overloaded,
+            &self.hold,
+            &self.none,
+            &self.refused,
+        ];
         for verdict in verdicts {
             counts[match &verdict.verdict {
                 Some(Verdict::Delivered(_)) => 0,
@@ -60,6 +70,7 @@ impl Metrics {
                 Some(Verdict::Retry(_)) => 4,
                 Some(Verdict::Hold(_)) => 5,
                 None => 6,
+                Some(Verdict::Refused(_)) => 7,
             }] += 1;
         }
         for (counter, count) in counters.into_iter().zip(counts).filter(|(_, count)| *count > 0) {

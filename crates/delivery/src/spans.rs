@@ -90,6 +90,7 @@ impl Spans {
                 Some(Verdict::Delivered(_)) => ("delivered", None),
                 Some(Verdict::Degraded(degraded)) => ("degraded", Some(&degraded.reason)),
                 Some(Verdict::Rejected(rejected)) => ("rejected", Some(&rejected.reason)),
+                Some(Verdict::Refused(refused)) => ("refused", Some(&refused.reason)),
                 Some(Verdict::Retry(retry)) => ("retry", Some(&retry.reason)),
                 Some(Verdict::Hold(hold)) => ("hold", Some(&hold.reason)),
                 None => ("none", None),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use moehog_proto::{
-    delivery::{EventVerdict, Hold, Rejected, Retry, Verdict},
+    delivery::{EventVerdict, Hold, Refused, Rejected, Retry, Verdict},
     event::Event,
 };
 
@@ -119,7 +119,7 @@ impl<'a> Split<'a> {
                 }
             }
             Outcome::Refused { reason } if events.len() == 1 => {
-                self.give(&events, &Verdict::Rejected(Rejected { reason }));
+                self.give(&events, &Verdict::Refused(Refused { reason }));
                 self.refused = self.refused.map(|refused| refused + 1);
                 if self.refused >= Some(MOST_REFUSED) {
                     self.parts.clear();

@@ -42,7 +42,7 @@ async fn one_bad_event_in_300_costs_itself_within_20_requests() {
         sent[guilty] = event(guilty, "user_x", r#","bad":1"#);
         let response = deliver(&client(&config(&posthog.url())), "shop", &sent).await;
         for (number, verdict) in response.verdicts.iter().enumerate() {
-            assert_eq!(word(verdict), if number == guilty { "rejected" } else { "delivered" }, "event {number}");
+            assert_eq!(word(verdict), if number == guilty { "refused" } else { "delivered" }, "event {number}");
         }
         assert_eq!(reason(&response.verdicts[guilty]), "refused: PostHog said `failed to parse request: invalid uuid`");
         assert!(response.answers.len() <= 20, "{} requests", response.answers.len());
@@ -58,8 +58,8 @@ async fn what_posthogs_own_rules_refuse_is_found_and_the_rest_is_stored_once() {
     sent[7].json = sent[7].json.to_vec().replace(b"user_7", b"");
     sent[31].json = sent[31].json.to_vec().replace(b"\"n\":31", b"\"n\":NaN");
     let response = deliver(&client(&config(&posthog.url())), "shop", &sent).await;
-    let rejected: Vec<_> = (0..40).filter(|index| word(&response.verdicts[*index]) == "rejected").collect();
-    assert_eq!(rejected, [7, 31]);
+    let refused: Vec<_> = (0..40).filter(|index| word(&response.verdicts[*index]) == "refused").collect();
+    assert_eq!(refused, [7, 31]);
     assert!(reason(&response.verdicts[7]).contains("distinct_id"), "{}", reason(&response.verdicts[7]));
     assert!(posthog.books().copies().values().all(|copies| *copies == 1));
     assert_eq!(posthog.books().unique(), 38);

@@ -13,7 +13,10 @@ use std::{
 use moehog_proto::{Sequence, event::Event};
 use tokio::time::Instant;
 
-use crate::slab::{Key, Slab};
+use crate::{
+    evidence::Refusal,
+    slab::{Key, Slab},
+};
 
 /// No event.
 const NONE: Key = Key::MAX;
@@ -36,7 +39,9 @@ pub(crate) struct Waiting {
     pub(crate) limit: u16,
     /// Tries that count.
     pub(crate) attempts: u32,
-    /// Times it was sent alone to see whether its destination works.
+    /// When it was last refused alone.
+    pub(crate) refusal: Option<Refusal>,
+    /// Times it was sent to see whether its destination works.
     pub(crate) probes: u32,
     /// Its bytes are its own.
     pub(crate) owned: bool,
@@ -96,6 +101,7 @@ impl Barrier {
             event,
             limit: if attempts == 0 { u16::MAX } else { (TRIED >> attempts.min(15)).max(1) },
             attempts,
+            refusal: None,
             probes: 0,
             owned: attempts > 0,
             person,
@@ -188,19 +194,43 @@ impl Barrier {
         taken
     }
 
-    /// Takes one event alone, to see whether the destination works: one that was sent for that the fewest times.
-    pub(crate) fn take_probe(&mut self) -> Option<Key> {
+    /// Takes up to `count` events, each of its own person, to see whether the destination works. One is that which was sent
+    /// for that the fewest times; of several a third are the newest, a third the oldest and the rest any, as `draw` (0 to 1)
+    /// says: the bad events of a stranger, however many, do not hide a good one.
+    pub(crate) fn take_probe(&mut self, count: usize, mut draw: impl FnMut() -> f64) -> Vec<Key> {
         let first = |person: &u64| self.events.get(self.lines.get(person)?.first);
-        let ready =
-            self.ready.iter().enumerate().flat_map(|(size, queue)| queue.iter().map(move |person| (size, person)));
-        let ready = ready.filter_map(|(size, person)| Some((size, *person, first(person)?)));
-        let (size, person, _) = ready.min_by_key(|(_, _, waiting)| (waiting.probes, waiting.sequence))?;
-        self.ready[size].retain(|ready| *ready != person);
-        let mut call = Call::new(1, usize::MAX);
-        self.take_line(person, &mut call);
-        let key = call.taken.pop()?;
-        self.events.get_mut(key)?.probes += 1;
-        Some(key)
+        let ready = self.ready.iter().flatten();
+        let mut ready: Vec<_> =
+            ready.filter_map(|person| first(person).map(|it| (it.probes, it.sequence, *person))).collect();
+        ready.sort_unstable();
+        let mut chosen = Vec::with_capacity(count);
+        while chosen.len() < count && !ready.is_empty() {
+            let at = match chosen.len() % 3 {
+                0 => 0,
+                1 => (0..ready.len()).max_by_key(|at| ready[*at].1).unwrap_or(0),
+                _ => (draw() * ready.len() as f64) as usize,
+            };
+            chosen.push(ready.remove(at.min(ready.len() - 1)).2);
+        }
+        let (mut taken, mut uuids) = (Vec::with_capacity(count), HashSet::new());
+        for person in chosen {
+            let Some(waiting) = self.lines.get(&person).and_then(|line| self.events.get(line.first)) else { continue };
+            let size = waiting.limit.max(1).ilog2() as usize;
+            if !uuids.insert(waiting.event.uuid.clone()) {
+                continue;
+            }
+            self.ready[size].retain(|ready| *ready != person);
+            let mut call = Call::new(1, usize::MAX);
+            self.take_line(person, &mut call);
+            taken.extend(call.taken);
+        }
+        for key in &taken {
+            if let Some(waiting) = self.events.get_mut(*key) {
+                waiting.probes += 1;
+            }
+        }
+        taken.sort_unstable_by_key(|key| self.events.get(*key).map(|waiting| (waiting.sequence, waiting.index)));
+        taken
     }
 
     /// Takes the first events of a ready person as far as they fit, and marks it under way if any did.

@@ -1,6 +1,6 @@
 //! Whether a lane may send: open, held by its destination, or with an open circuit.
 //!
-//! A hold (wrong key, quota) and a circuit (successive calls without one final event) let single events through, slowly,
+//! A hold (wrong key, quota) and a circuit (successive calls without one event taken) let single events through, slowly,
 //! to see whether the destination works. Both stop the lane's trying clock, which the horizon is measured by.
 
 use std::time::Duration;
@@ -19,12 +19,15 @@ pub enum GateState {
         /// What delivery says is wrong, and the remedy.
         reason: String,
     },
-    /// Successive calls ended without one final event; single events probe the destination.
+    /// Successive calls ended without one event taken; single events probe the destination.
     CircuitOpen {
         /// How the last call ended.
         reason: String,
     },
 }
+
+/// Events of a probe of a destination that refuses everything, and the lone refusals of a call that count twice.
+const REFUSED_PROBE: usize = 8;
 
 /// What a lane may send now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +44,14 @@ pub(crate) enum Permit {
 pub(crate) struct Ended {
     /// It was a probe.
     pub(crate) probe: bool,
-    /// Events that became final.
-    pub(crate) finals: usize,
+    /// Events that were taken.
+    pub(crate) taken: usize,
+    /// Events that were refused alone.
+    pub(crate) refused: usize,
+    /// The events of several persons were refused since the destination, in any lane, took one.
+    pub(crate) refuses_everything: bool,
+    /// Nothing was sent, or nothing came of it but what is final without the destination.
+    pub(crate) says_nothing: bool,
     /// The destination refuses everything.
     pub(crate) hold: Option<String>,
     /// Delivery had no room for any of it: this says nothing of the destination.
@@ -65,11 +74,13 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) struct Gate {
     state: GateState,
-    /// Successive calls without one final event.
+    /// Successive calls without one event taken.
     failures: u32,
     probes: u32,
     probe_at: Instant,
     probing: bool,
+    /// It is held since it refuses everything.
+    refuses_everything: bool,
     clock: Duration,
     /// Since when the clock runs; none while it stands.
     running_since: Option<Instant>,
@@ -86,6 +97,7 @@ impl Gate {
             probes: 0,
             probe_at: now,
             probing: false,
+            refuses_everything: false,
             clock: Duration::ZERO,
             running_since: Some(now),
             circuit_after: config.circuit_after.max(1),
@@ -102,7 +114,7 @@ impl Gate {
         self.state == GateState::Open
     }
 
-    /// Successive calls that ended without one final event.
+    /// Successive calls that ended without one event taken.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
@@ -121,6 +133,12 @@ impl Gate {
         }
     }
 
+    /// Events of a probe. Where everything is refused they are several: all of one may be bad events of a stranger. They are
+    /// as many as delivery tries alone before it gives up.
+    pub(crate) fn probe_events(&self) -> usize {
+        if self.refuses_everything { REFUSED_PROBE } else { 1 }
+    }
+
     /// A probe begins.
     pub(crate) fn probing(&mut self) {
         self.probing = true;
@@ -132,9 +150,10 @@ impl Gate {
             self.probing = false;
         }
         if let Some(reason) = &call.hold {
+            self.refuses_everything = false;
             return self.held(call, reason, now, jitter);
         }
-        if call.finals > 0 {
+        if call.taken > 0 {
             self.failures = 0;
             // while held only a probe is proof: a call that began before the hold says nothing of now
             return match self.state {
@@ -146,18 +165,38 @@ impl Gate {
         if call.probe {
             self.probe_later(call.least, now, jitter);
         }
-        if call.overloaded || !self.is_open() {
+        let refuses_everything = call.refused > 0 && call.refuses_everything;
+        if refuses_everything && matches!(self.state, GateState::CircuitOpen { .. }) {
+            return self.held_for_all(call, now, jitter);
+        }
+        // of a few persons' refused events nobody can tell whose fault it is
+        let is_undecided = call.refused > 0 && !call.refuses_everything;
+        if call.overloaded || call.says_nothing || is_undecided || !self.is_open() {
             return None;
         }
-        self.failures += 1;
+        self.failures += if call.refused >= REFUSED_PROBE { 2 } else { 1 };
         if self.failures < self.circuit_after {
             return None;
+        }
+        if refuses_everything {
+            return self.held_for_all(call, now, jitter);
         }
         self.state = GateState::CircuitOpen { reason: call.reason.clone() };
         self.stop_clock(now);
         self.probes = 0;
         self.probe_later(call.least, now, jitter);
         Some(Change::CircuitOpened(call.reason.clone()))
+    }
+
+    /// The destination refuses everything.
+    fn held_for_all(&mut self, call: &Ended, now: Instant, jitter: f64) -> Option<Change> {
+        self.refuses_everything = true;
+        let reason = format!(
+            "refuses_everything: the events of different persons are refused and none is taken, so the fault is not theirs; the \
+                 last answer was {}; look at PostHog and at what stands before it (proxy, firewall)",
+            call.reason
+        );
+        self.held(call, &reason, now, jitter)
     }
 
     fn held(&mut self, call: &Ended, reason: &str, now: Instant, jitter: f64) -> Option<Change> {
@@ -175,7 +214,7 @@ impl Gate {
     }
 
     fn open(&mut self, now: Instant, change: Change) -> Change {
-        self.state = GateState::Open;
+        (self.state, self.refuses_everything) = (GateState::Open, false);
         self.failures = 0;
         self.running_since.get_or_insert(now);
         change
@@ -216,7 +255,7 @@ mod tests {
         for _ in 0..4 {
             assert_eq!(gate.ended(&failed(), now, 1.0), None);
         }
-        assert_eq!(gate.ended(&Ended { finals: 1, ..failed() }, now, 1.0), None);
+        assert_eq!(gate.ended(&Ended { taken: 1, ..failed() }, now, 1.0), None);
         for _ in 0..4 {
             assert_eq!(gate.ended(&failed(), now, 1.0), None);
         }
@@ -227,7 +266,7 @@ mod tests {
         assert_eq!(gate.permit(now + SECOND), Permit::Probe);
         gate.probing();
         assert_eq!(gate.permit(now + SECOND), Permit::Nothing(None));
-        let proof = Ended { probe: true, finals: 1, ..failed() };
+        let proof = Ended { probe: true, taken: 1, ..failed() };
         assert_eq!(gate.ended(&proof, now + SECOND, 1.0), Some(Change::CircuitClosed));
         assert_eq!(gate.permit(now + SECOND), Permit::Calls);
     }
@@ -238,7 +277,7 @@ mod tests {
         let mut gate = Gate::new(&Config::default(), now);
         assert_eq!(gate.ended(&held(false), now, 1.0), Some(Change::Held("wrong key".to_string())));
         assert_eq!(gate.ended(&held(false), now, 1.0), None);
-        assert_eq!(gate.ended(&Ended { finals: 9, ..Ended::default() }, now, 1.0), None);
+        assert_eq!(gate.ended(&Ended { taken: 9, ..Ended::default() }, now, 1.0), None);
         assert!(!gate.is_open());
         gate.probing();
         assert_eq!(gate.ended(&held(true), now, 1.0), None);
@@ -248,8 +287,43 @@ mod tests {
             "the second probe waits longer"
         );
         gate.probing();
-        let proof = Ended { probe: true, finals: 1, ..Ended::default() };
+        let proof = Ended { probe: true, taken: 1, ..Ended::default() };
         assert_eq!(gate.ended(&proof, now, 1.0), Some(Change::HoldEnded));
+    }
+
+    #[test]
+    fn what_refuses_everything_is_held_and_a_few_persons_refused_events_hold_nothing() {
+        let now = Instant::now();
+        let mut gate = Gate::new(&Config::default(), now);
+        let refused = |refused, refuses_everything| Ended { refused, refuses_everything, ..failed() };
+        for _ in 0..20 {
+            assert_eq!(gate.ended(&refused(2, false), now, 1.0), None);
+        }
+        assert!(gate.is_open() && gate.probe_events() == 1);
+        for _ in 0..2 {
+            assert_eq!(gate.ended(&refused(8, true), now, 1.0), None);
+        }
+        let change = gate.ended(&refused(8, true), now, 1.0);
+        assert!(
+            matches!(&change, Some(Change::Held(reason)) if reason.starts_with("refuses_everything: ")),
+            "{change:?}"
+        );
+        assert_eq!(gate.permit(now + 2 * SECOND), Permit::Probe);
+        assert_eq!(gate.probe_events(), 8);
+        gate.probing();
+        let proof = Ended { probe: true, taken: 1, refused: 7, ..Ended::default() };
+        assert_eq!(gate.ended(&proof, now, 1.0), Some(Change::HoldEnded));
+        assert_eq!(gate.probe_events(), 1);
+    }
+
+    #[test]
+    fn an_open_circuit_becomes_a_hold_where_everything_is_refused() {
+        let now = Instant::now();
+        let mut gate = Gate::new(&Config { circuit_after: 1, ..Config::default() }, now);
+        gate.ended(&failed(), now, 1.0);
+        gate.probing();
+        let refused = Ended { probe: true, refused: 1, refuses_everything: true, ..failed() };
+        assert!(matches!(gate.ended(&refused, now, 1.0), Some(Change::Held(_))));
     }
 
     #[test]
@@ -266,7 +340,7 @@ mod tests {
         let mut gate = Gate::new(&Config { circuit_after: 1, ..Config::default() }, now);
         gate.ended(&held(false), now + 5 * SECOND, 1.0);
         assert_eq!(gate.clock(now + 1000 * SECOND), 5 * SECOND);
-        gate.ended(&Ended { probe: true, finals: 1, ..Ended::default() }, now + 1000 * SECOND, 1.0);
+        gate.ended(&Ended { probe: true, taken: 1, ..Ended::default() }, now + 1000 * SECOND, 1.0);
         gate.ended(&failed(), now + 1002 * SECOND, 1.0);
         assert_eq!(gate.clock(now + 5000 * SECOND), 7 * SECOND);
     }
@@ -290,7 +364,7 @@ mod tests {
                     gate.probing();
                 }
                 let call = match kind {
-                    0 => Ended { finals: 1, ..Ended::default() },
+                    0 => Ended { taken: 1, ..Ended::default() },
                     1 => held(false),
                     2 => Ended { overloaded: true, ..failed() },
                     _ => failed(),

@@ -4,7 +4,7 @@
 //! In memory are the entries within the lane's share of bytes and nothing else: a lane that is held, or full, stops
 //! reading, and what waits behind stays in the journal.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use moehog_journal::{ReadLimit, Record};
 use moehog_proto::{Sequence, delivery::DeliverRequest, journal::Book, transformer::TransformRequest};
@@ -14,6 +14,7 @@ use crate::{
     Config,
     backoff::{Backoff, Chance},
     barrier::Barrier,
+    evidence::{self, Evidence},
     gate::{Change, Gate, GateState, Permit},
     limits::Limits,
     poison::{Taken, TransformQueue},
@@ -94,6 +95,7 @@ pub(crate) struct RecordCall {
 #[derive(Debug)]
 pub(crate) struct Lane {
     config: Config,
+    evidence: Arc<Evidence>,
     outlet: Outlet,
     entries: Slab<Carried>,
     /// Entries whose events have not entered the barrier.
@@ -109,6 +111,8 @@ pub(crate) struct Lane {
     gathers_until: Option<Instant>,
     chance: Chance,
     retry: Backoff,
+    /// For what was refused alone.
+    suspects: Backoff,
     /// For waits that are nobody's fault: delivery has no room or is not there.
     short: Backoff,
     /// Successive calls that delivery had no room for.
@@ -142,8 +146,15 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(destination: &str, config: &Config, limits: Limits, seed: u64, now: Instant) -> Self {
+    pub(crate) fn new(
+        destination: &str,
+        config: &Config,
+        (limits, evidence): (Limits, Arc<Evidence>),
+        seed: u64,
+        now: Instant,
+    ) -> Self {
         Self {
+            evidence,
             outlet: Outlet::new(destination),
             entries: Slab::new(),
             order: BTreeMap::new(),
@@ -156,6 +167,7 @@ impl Lane {
             gathers_until: None,
             chance: Chance::new(seed),
             retry: Backoff::new(config.retry_first, config.retry_max),
+            suspects: Backoff::new(config.retry_first, evidence::RETRY_MAX.min(config.retry_max)),
             short: Backoff::new(config.retry_first / 5, config.circuit_probe_max),
             overloads: 0,
             unrecorded: RecordCall::default(),
@@ -274,7 +286,10 @@ impl Lane {
             Permit::Calls if self.window.has_room() && !self.gathers(now.instant) => {
                 (self.barrier.take(self.config.deliver_max_events, self.config.deliver_max_bytes), false)
             }
-            Permit::Probe => (Vec::from_iter(self.barrier.take_probe()), true),
+            Permit::Probe => {
+                let chance = &mut self.chance;
+                (self.barrier.take_probe(self.gate.probe_events(), || chance.draw()), true)
+            }
             Permit::Calls | Permit::Nothing(_) => return None,
         };
         if events.is_empty() {

@@ -22,6 +22,7 @@ mod backoff;
 mod barrier;
 mod calls;
 mod config;
+mod evidence;
 mod gate;
 mod lane;
 mod limits;

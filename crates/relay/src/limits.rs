@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Config,
+    evidence::Evidence,
     pool::{Membership, Pool},
 };
 
@@ -45,8 +46,14 @@ pub(crate) struct Bounds {
     transformers: Replicas,
     deliveries: Replicas,
     bytes: Arc<Pool>,
-    /// Deliver calls, by destination.
-    calls: Mutex<HashMap<String, Arc<Pool>>>,
+    destinations: Mutex<HashMap<String, Shared>>,
+}
+
+/// What all lanes of a destination share: its Deliver calls, and what came of them.
+#[derive(Debug)]
+struct Shared {
+    calls: Arc<Pool>,
+    evidence: Arc<Evidence>,
 }
 
 /// A lane's part of it.
@@ -55,24 +62,31 @@ pub(crate) struct Room {
     bounds: Arc<Bounds>,
     bytes: Membership,
     calls: Membership,
+    evidence: Arc<Evidence>,
 }
 
 impl Bounds {
     pub(crate) fn new(config: Arc<Config>, transformers: Replicas, deliveries: Replicas) -> Arc<Self> {
-        Arc::new(Self { config, transformers, deliveries, bytes: Pool::new(), calls: Mutex::default() })
+        Arc::new(Self { config, transformers, deliveries, bytes: Pool::new(), destinations: Mutex::default() })
     }
 
     /// A place for one more lane of this destination.
     pub(crate) fn join(self: &Arc<Self>, destination: &str) -> Room {
-        let mut pools = self.calls.lock();
-        // a pool without lanes is of a destination that nothing waits for
-        pools.retain(|_, pool| Arc::strong_count(pool) > 1);
-        let calls = pools.entry(destination.to_string()).or_insert_with(Pool::new).join();
-        Room { bounds: self.clone(), bytes: self.bytes.join(), calls }
+        let mut destinations = self.destinations.lock();
+        // one without lanes is one that nothing waits for
+        destinations.retain(|_, shared| Arc::strong_count(&shared.calls) > 1);
+        let new = || Shared { calls: Pool::new(), evidence: Evidence::new() };
+        let Shared { calls, evidence } = destinations.entry(destination.to_string()).or_insert_with(new);
+        Room { bounds: self.clone(), bytes: self.bytes.join(), calls: calls.join(), evidence: evidence.clone() }
     }
 }
 
 impl Room {
+    /// What the destination does with events, in all lanes.
+    pub(crate) fn evidence(&self) -> Arc<Evidence> {
+        self.evidence.clone()
+    }
+
     /// What the lane may use, now that it uses and wants this.
     pub(crate) fn limits(&self, lane: Use) -> Limits {
         let Bounds { config, transformers, deliveries, .. } = &*self.bounds;
@@ -115,7 +129,7 @@ mod tests {
         assert_eq!(second.limits(busy(10)).deliver_calls, 10, "20 are divided");
         drop((first, second));
         let again = bounds.join("key:phc_1");
-        assert_eq!(bounds.calls.lock().len(), 2, "us and the new one");
+        assert_eq!(bounds.destinations.lock().len(), 2, "us and the new one");
         drop((other, again));
     }
 }

@@ -59,7 +59,8 @@ impl Walk {
     /// Walks the lane until `shutdown`; then finishes what is under way and records it.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> WalkEnd {
         let limits = self.room.limits(Use::default());
-        let mut lane = Lane::new(&self.name.1, &self.calls.config, limits, self.seed, Instant::now());
+        let evidence = self.room.evidence();
+        let mut lane = Lane::new(&self.name.1, &self.calls.config, (limits, evidence), self.seed, Instant::now());
         let mut under_way = JoinSet::new();
         let mut growth: Option<Growth> = None;
         let mut seen = 0;

@@ -115,15 +115,17 @@ async fn and_a_key_that_posthog_does_not_know_is_told_at_once() -> anyhow::Resul
 #[tokio::test]
 async fn and_what_posthog_says_of_the_event_is_told() -> anyhow::Result<()> {
     let posthog = posthog()?;
-    let setup = Setup::new(Shape::One, &posthog.url(), KEY).expect("moehog_relay").expect("moehog_delivery");
-    let moehog = Deployment::start(setup).await?;
+    let setup = || Setup::new(Shape::One, &posthog.url(), KEY).expect("moehog_relay").expect("moehog_delivery");
+    let moehog = Deployment::start(setup()).await?;
     let refuse = Action::Answer { status: 400, body: "no such thing".to_string(), retry_after: None };
     posthog.faults().add(Rule::always(refuse).on("/batch").named("refuses"));
     complains(
-        &to(&moehog, "/v1/in/default", &["--token", TOKEN]).await?,
-        &["it is a dead letter", "no such thing", "moehog receipt"],
+        &to(&moehog, "/v1/in/default", &["--token", TOKEN, "--timeout", "3s"]).await?,
+        &["not delivered after 3s", "no such thing", "moehog receipt"],
     )?;
     posthog.faults().remove("refuses");
+    moehog.finish().await?;
+    let moehog = Deployment::start(setup()).await?;
     posthog.faults().add(Rule::status(503).on("/batch"));
     let output = to(&moehog, "/v1/in/default", &["--token", TOKEN, "--timeout", "2s"]).await?;
     complains(&output, &["not delivered after 2s", "503"])?;

@@ -56,6 +56,7 @@ fn words(verdicts: &[EventVerdict]) -> Vec<&'static str> {
             Some(Verdict::Delivered(_)) => "delivered",
             Some(Verdict::Degraded(_)) => "degraded",
             Some(Verdict::Rejected(_)) => "rejected",
+            Some(Verdict::Refused(_)) => "refused",
             Some(Verdict::Retry(_)) => "retry",
             Some(Verdict::Hold(_)) => "hold",
             None => "none",
@@ -74,7 +75,7 @@ fn where_everything_is_refused_few_are_tried_alone_and_the_rest_is_given_back() 
         let verdicts = split.into_verdicts();
         assert!(verdicts.iter().all(|verdict| verdict.sent), "all were in a request that may have been read");
         let words = words(&verdicts);
-        assert_eq!(words.iter().filter(|word| **word == "rejected").count(), count.min(MOST_REFUSED));
+        assert_eq!(words.iter().filter(|word| **word == "refused").count(), count.min(MOST_REFUSED));
         assert_eq!(words.iter().filter(|word| **word == "none").count(), count.saturating_sub(MOST_REFUSED));
     }
 }
@@ -90,18 +91,18 @@ fn one_guilty_event_is_found_within_twice_the_logarithm_and_costs_itself() {
             assert!(requests.len() as f64 <= bound, "{count} events, number {guilty}: {} requests", requests.len());
             let verdicts = words(&split.into_verdicts());
             assert_eq!(verdicts.iter().filter(|word| **word == "delivered").count(), count - 1);
-            assert_eq!(verdicts[guilty], "rejected");
+            assert_eq!(verdicts[guilty], "refused");
         }
     }
 }
 
 #[test]
-fn a_rejected_event_has_posthogs_words_and_its_last_request() {
+fn a_refused_event_has_posthogs_words_and_its_last_request() {
     let events = strangers(2);
     let mut split = split(&events);
     run(&mut split, &BTreeSet::from([1]));
     let verdicts = split.into_verdicts();
-    assert_eq!(verdicts[1].verdict, Some(Verdict::Rejected(Rejected { reason: "refused: words".to_string() })));
+    assert_eq!(verdicts[1].verdict, Some(Verdict::Refused(Refused { reason: "refused: words".to_string() })));
     assert_eq!((verdicts[0].answer, verdicts[1].answer), (2, 3));
 }
 

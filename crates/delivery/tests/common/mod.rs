@@ -83,6 +83,7 @@ pub fn word(verdict: &EventVerdict) -> &'static str {
         Some(Verdict::Delivered(_)) => "delivered",
         Some(Verdict::Degraded(_)) => "degraded",
         Some(Verdict::Rejected(_)) => "rejected",
+        Some(Verdict::Refused(_)) => "refused",
         Some(Verdict::Retry(retry)) if retry.overloaded => "overloaded",
         Some(Verdict::Retry(_)) => "retry",
         Some(Verdict::Hold(_)) => "hold",
@@ -98,6 +99,7 @@ pub fn reason(verdict: &EventVerdict) -> &str {
     match &verdict.verdict {
         Some(Verdict::Degraded(degraded)) => &degraded.reason,
         Some(Verdict::Rejected(rejected)) => &rejected.reason,
+        Some(Verdict::Refused(refused)) => &refused.reason,
         Some(Verdict::Retry(retry)) => &retry.reason,
         Some(Verdict::Hold(hold)) => &hold.reason,
         Some(Verdict::Delivered(_)) | None => "",

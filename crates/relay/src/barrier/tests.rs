@@ -135,7 +135,7 @@ fn a_probe_is_another_persons_event_each_time() {
     (1..=3).for_each(|sequence| enter(&mut barrier, sequence, &format!("person{sequence}")));
     let mut probed = Vec::new();
     for _ in 0..6 {
-        let key = barrier.take_probe().unwrap();
+        let key = barrier.take_probe(1, || 0.0)[0];
         probed.push(barrier.get(key).unwrap().sequence);
         let person = barrier.person(key).unwrap();
         barrier.put_back(key, now);
@@ -202,7 +202,7 @@ proptest! {
                 Act::Take(_) | Act::Probe => {
                     let call = match act {
                         Act::Take(most) => barrier.take(most as usize, 1000),
-                        _ => Vec::from_iter(barrier.take_probe()),
+                        _ => barrier.take_probe(1, || 0.0),
                     };
                     let mut of_call: HashMap<String, Vec<u64>> = HashMap::new();
                     for key in &call {

@@ -23,7 +23,7 @@ impl Rig {
 
     fn of(destination: &str, config: &Config) -> Self {
         let now = Now { instant: Instant::now(), epoch_ms: 1 };
-        Self { lane: Lane::new(destination, config, Limits::alone(config), 7, now.instant), now }
+        Self { lane: Lane::new(destination, config, (Limits::alone(config), Evidence::new()), 7, now.instant), now }
     }
 
     fn steps(&mut self) -> Vec<Step> {

@@ -9,6 +9,7 @@ use moehog_proto::{
 
 use super::{DeliverCall, Lane, Now};
 use crate::{
+    evidence::Judgement,
     gate::{Change, Ended},
     progress::{Carried, event_cost, owned},
     slab::Key,
@@ -39,16 +40,33 @@ pub(crate) enum DeliverEnd {
     },
 }
 
+/// Of an event that an answer says nothing of.
+const NO_VERDICT: &str = "no verdict";
+
 /// What becomes of one event.
 #[derive(Debug, PartialEq)]
 enum Fate {
-    Final { state: EventState, reason: String },
-    Again { reason: String, why: Why, least: Duration, sent: bool },
+    Final {
+        state: EventState,
+        reason: String,
+    },
+    /// PostHog refused it alone.
+    Refused {
+        reason: String,
+    },
+    Again {
+        reason: String,
+        why: Why,
+        least: Duration,
+        sent: bool,
+    },
 }
 
 /// Why an event is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
+    /// It was refused alone, and nothing says yet whose fault that is.
+    Suspect,
     /// It was tried and not taken, or nobody knows: this counts as an attempt.
     Failed,
     /// Delivery had no room.
@@ -71,10 +89,11 @@ fn judge(verdict: EventVerdict) -> Fate {
             Fate::Final { state: EventState::DeliveredDegraded, reason: degraded.reason }
         }
         Some(Verdict::Rejected(rejected)) => Fate::Final { state: EventState::Dead, reason: rejected.reason },
+        Some(Verdict::Refused(refused)) => Fate::Refused { reason: refused.reason },
         Some(Verdict::Retry(retry)) if retry.overloaded => again(retry.reason, Why::Overloaded, retry.after_ms),
         Some(Verdict::Retry(retry)) => again(retry.reason, Why::Failed, retry.after_ms),
         Some(Verdict::Hold(hold)) => again(hold.reason, Why::Held, 0),
-        None if sent => again("no verdict".to_string(), Why::Failed, 0),
+        None if sent => again(NO_VERDICT.to_string(), Why::Failed, 0),
         None => again(String::new(), Why::Untried, 0),
     }
 }
@@ -110,7 +129,9 @@ impl Lane {
         self.load.hear(&end);
         let (fates, requests, answers) = judge_all(end, events.len());
         self.note_attempts(events, &requests, &answers, now);
-        let ended = summarize(&fates, call.probe);
+        let mut ended = summarize(&fates, call.probe);
+        let fates = self.judge_refusals(events, fates, &requests, now);
+        ended.refuses_everything = self.evidence.refuses_everything();
         self.overloads = if ended.overloaded { self.overloads + 1 } else { 0 };
         let jitter = self.chance.draw();
         // the last first: an event goes back before those of its person that follow it
@@ -123,6 +144,9 @@ impl Lane {
                 Fate::Final { state, reason } => {
                     self.finish(*key, state, &reason);
                 }
+                Fate::Refused { reason } => {
+                    self.again(*key, (&reason, Why::Suspect, Duration::ZERO, true), call, (now, jitter));
+                }
                 Fate::Again { reason, why, least, sent } => {
                     self.again(*key, (&reason, why, least, sent), call, (now, jitter));
                 }
@@ -130,7 +154,7 @@ impl Lane {
         }
         let call = CallEnd {
             overloaded: ended.overloaded,
-            worked: ended.finals > 0,
+            worked: ended.taken > 0,
             full_waits: self.full_waits(),
             waited: self.load.waited(),
         };
@@ -140,6 +164,47 @@ impl Lane {
             self.barrier.hurry();
         }
         self.changes.extend(change);
+    }
+
+    /// Tells what the destination took and refused, in the order in which it did, and what of that is the events' own fault.
+    fn judge_refusals(
+        &mut self,
+        events: &[Key],
+        mut fates: Vec<Fate>,
+        requests: &[(u32, bool)],
+        now: Now,
+    ) -> Vec<Fate> {
+        let mut order: Vec<usize> = (0..fates.len().min(requests.len())).collect();
+        order.sort_by_key(|at| requests[*at].0);
+        let took = |fate: &Fate| {
+            matches!(fate, Fate::Final { state: EventState::Delivered | EventState::DeliveredDegraded, .. })
+        };
+        let gives_back = fates.iter().any(|fate| matches!(fate, Fate::Refused { .. })) && !fates.iter().any(took);
+        let mut taken_in = 0;
+        for at in order {
+            let request = requests[at].0;
+            match &fates[at] {
+                fate if took(fate) && request != taken_in => {
+                    taken_in = request;
+                    self.evidence.took();
+                }
+                Fate::Again { why: Why::Failed, reason, .. } if gives_back && reason == NO_VERDICT => {
+                    let reason = "given back: others of its call were refused and none was taken".to_string();
+                    fates[at] = Fate::Again { reason, why: Why::Untried, least: Duration::ZERO, sent: true };
+                }
+                Fate::Refused { reason } => {
+                    let Some(waiting) = self.barrier.get_mut(events[at]) else { continue };
+                    match self.evidence.refused(&waiting.event.distinct_id, waiting.refusal, now.instant) {
+                        Judgement::Suspect(refusal) => waiting.refusal = Some(refusal),
+                        Judgement::Guilty => {
+                            fates[at] = Fate::Final { state: EventState::Dead, reason: reason.clone() };
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        fates
     }
 
     /// Past the horizon of trying, what would be tried again is dead.
@@ -175,8 +240,11 @@ impl Lane {
         if !waiting.owned {
             (waiting.event, waiting.owned) = (owned(&waiting.event), true);
         }
-        if why == Why::Failed {
+        if matches!(why, Why::Failed | Why::Suspect) {
             waiting.attempts += 1;
+        }
+        if why == Why::Suspect {
+            waiting.limit = 1;
         }
         if delivering && matches!(why, Why::Failed | Why::Held) {
             let half = u16::try_from(call.events.len() / 2).unwrap_or(u16::MAX);
@@ -184,6 +252,7 @@ impl Lane {
         }
         let delay = match why {
             Why::Failed => self.retry.delay(waiting.attempts, least, jitter),
+            Why::Suspect => self.suspects.delay(waiting.attempts, least, jitter),
             Why::Overloaded => self.short.delay(self.overloads, least, jitter),
             Why::Untried | Why::NeverLeft => self.short.delay(self.gate.failures() + 1, least, jitter),
             Why::Held => Duration::ZERO,
@@ -191,7 +260,8 @@ impl Lane {
         if let Some(entry) = self.entries.get_mut(waiting.entry)
             && !matches!(why, Why::Untried | Why::NeverLeft | Why::Overloaded)
         {
-            entry.keep_open(waiting.index, reason, why == Why::Failed, sent.then_some(&waiting.event));
+            let counts = matches!(why, Why::Failed | Why::Suspect);
+            entry.keep_open(waiting.index, reason, counts, sent.then_some(&waiting.event));
         } else if sent && let Some(entry) = self.entries.get_mut(waiting.entry) {
             entry.keep_open(waiting.index, reason, false, Some(&waiting.event));
         }
@@ -243,10 +313,18 @@ impl Lane {
 
 /// What the call says of its destination.
 fn summarize(fates: &[Fate], probe: bool) -> Ended {
-    let mut ended = Ended { probe, overloaded: true, ..Ended::default() };
+    let says_nothing = fates.iter().all(|fate| matches!(fate, Fate::Final { state: EventState::Dead, .. }));
+    let mut ended = Ended { probe, says_nothing, overloaded: true, ..Ended::default() };
     for fate in fates {
         match fate {
-            Fate::Final { .. } => (ended.finals, ended.overloaded) = (ended.finals + 1, false),
+            Fate::Final { state, .. } => {
+                ended.taken += usize::from(*state != EventState::Dead);
+                ended.overloaded = false;
+            }
+            Fate::Refused { reason } => {
+                (ended.refused, ended.overloaded) = (ended.refused + 1, false);
+                ended.reason.clone_from(reason);
+            }
             Fate::Again { reason, why, least, .. } => {
                 ended.overloaded &= matches!(why, Why::Overloaded | Why::Untried);
                 ended.least = ended.least.max(*least);

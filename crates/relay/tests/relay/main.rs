@@ -11,6 +11,7 @@ mod limits;
 mod mapper;
 mod order;
 mod poison;
+mod refusals;
 mod rig;
 mod routes;
 mod scale;

@@ -15,8 +15,8 @@ use bytes::Bytes;
 use moehog_journal::{Journal, memory::Memory};
 use moehog_proto::{
     delivery::{
-        Answer, DeliverRequest, DeliverResponse, Delivered, DeliveryService, EventVerdict, Hold, Load, Rejected, Retry,
-        Verdict,
+        Answer, DeliverRequest, DeliverResponse, Delivered, DeliveryService, EventVerdict, Hold, Load, Refused,
+        Rejected, Retry, Verdict,
     },
     event::Event,
     journal::{EventOutcome, EventState},
@@ -77,6 +77,11 @@ pub(crate) fn rejected() -> EventVerdict {
     verdict(Verdict::Rejected(Rejected { reason: "refused: PostHog said no".into() }))
 }
 
+/// PostHog refused it alone.
+pub(crate) fn refused() -> EventVerdict {
+    verdict(Verdict::Refused(Refused { reason: "refused: PostHog said no".into() }))
+}
+
 pub(crate) fn retry(after_ms: u64) -> EventVerdict {
     verdict(Verdict::Retry(Retry { after_ms, reason: "status 503".into(), overloaded: false }))
 }
@@ -101,6 +106,14 @@ fn verdict(verdict: Verdict) -> EventVerdict {
 impl Plan {
     pub(crate) fn all(request: &DeliverRequest, verdict: fn() -> EventVerdict) -> Self {
         let verdicts = std::iter::repeat_with(verdict).take(request.events.len()).collect();
+        Self { after: Duration::from_millis(20), verdicts, dies: false, load: None }
+    }
+
+    /// Everything is refused: a few events alone, and the rest is given back, as delivery does.
+    pub(crate) fn refusing(request: &DeliverRequest) -> Self {
+        let given_back = EventVerdict { sent: true, answer: 1, verdict: None };
+        let mut verdicts = vec![given_back; request.events.len()];
+        verdicts.iter_mut().take(8).for_each(|verdict| *verdict = refused());
         Self { after: Duration::from_millis(20), verdicts, dies: false, load: None }
     }
 

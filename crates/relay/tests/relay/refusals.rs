@@ -1,0 +1,106 @@
+//! A destination that refuses: an event is dead where the fault is its own, and not of another's.
+
+use std::time::Duration;
+
+use moehog_journal::Journal;
+use moehog_proto::{event::Event, journal::EventState};
+use moehog_relay::GateState;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    rig::Rig,
+    sink::{Plan, delivered, refused},
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn is_bad(event: &Event) -> bool {
+    event.distinct_id.starts_with("bad")
+}
+
+fn verdict_of(event: &Event) -> moehog_proto::delivery::EventVerdict {
+    if is_bad(event) { refused() } else { delivered() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_refuses_everything_for_a_minute_costs_no_event() {
+    let rig = Rig::started();
+    let began = Instant::now();
+    rig.sink.script(move |request| match began.elapsed() < MINUTE {
+        true => Plan::refusing(request),
+        false => Plan::each(request, verdict_of),
+    });
+    for second in 0..60 {
+        for part in 0..5 {
+            let persons: Vec<_> = (0..20).map(|person| format!("person{second}-{part}-{person}")).collect();
+            let bad = if second % 10 == 3 && part == 0 { format!("\nbad{second}") } else { String::new() };
+            rig.append(persons.join("\n") + &bad).await;
+            sleep(Duration::from_millis(200)).await;
+        }
+        if second == 40 {
+            assert_eq!(rig.journal.stats().ledger.book.dead, 0);
+            let state = rig.status().lanes()[0].state.clone();
+            assert!(
+                matches!(&state, GateState::Held { reason } if reason.starts_with("refuses_everything: ")),
+                "{state:?}"
+            );
+        }
+    }
+    let calls = rig.sink.state().calls.len();
+    assert!(calls < 20, "{calls} calls in a minute of which each was refused");
+    // what is taken now decides
+    for webhook in 0..100 {
+        rig.append(format!("later{webhook}")).await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    rig.settled(MINUTE).await;
+    let ledger = rig.journal.stats().ledger;
+    assert_eq!((ledger.book.delivered, ledger.book.dead), (6000 + 100, 6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_event_is_dead_once_another_was_taken_between_its_refusals() {
+    let rig = Rig::started();
+    rig.sink.script(|request| Plan::each(request, verdict_of));
+    let sequence = rig.append("anna\nbad").await;
+    let after = rig.append("bad").await;
+    sleep(5 * MINUTE).await;
+    let bad = rig.outcome(sequence, 1).await;
+    assert_eq!(bad.state(), EventState::Pending, "nothing was taken since it was refused first");
+    assert_eq!(bad.reason, "refused: PostHog said no");
+    assert_eq!(rig.outcome(sequence, 0).await.state(), EventState::Delivered, "only its person waits");
+    rig.append("bob").await;
+    sleep(MINUTE).await;
+    let bad = rig.outcome(sequence, 1).await;
+    let told = (bad.state(), bad.reason.as_str(), bad.detail.as_str());
+    assert_eq!(told, (EventState::Dead, "refused", "PostHog said no"));
+    let next = rig.outcome(after, 0).await;
+    assert_eq!(next.state(), EventState::Pending, "its person's next one is judged for itself");
+    rig.append("bob").await;
+    rig.settled(MINUTE).await;
+    assert_eq!(rig.status().lanes()[0].state, GateState::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_who_posts_only_bad_events_delays_nobody() {
+    let rig = Rig::started();
+    // delivery tries no more than the first eight alone where none is taken
+    rig.sink.script(|request| match request.events.iter().all(is_bad) {
+        true => Plan::refusing(request),
+        false => Plan::each(request, verdict_of),
+    });
+    for webhook in 0..2000 {
+        rig.append(format!("bad{webhook}")).await;
+    }
+    sleep(10 * MINUTE).await;
+    assert!(matches!(rig.status().lanes()[0].state, GateState::Held { .. }));
+    for webhook in 0..20 {
+        let sequence = rig.append(format!("good{webhook}")).await;
+        let began = Instant::now();
+        while rig.outcome(sequence, 0).await.state() != EventState::Delivered {
+            assert!(began.elapsed() < MINUTE, "good event {webhook} waits");
+            sleep(Duration::from_secs(1)).await;
+        }
+        sleep(MINUTE / 2).await;
+    }
+}
