@@ -73,6 +73,29 @@ fn a_changed_byte_costs_one_webhook_and_is_told() {
 }
 
 #[test]
+fn what_only_a_foot_tells_is_durable_before_it_is_used() {
+    let (disk, ends) = five();
+    let files = copy(&disk, |name, bytes| {
+        if name == ACTIVE {
+            bytes[ends[4] as usize - 1] ^= 0x55;
+        }
+    });
+    for seed in 0..40 {
+        for sync in 0..4 {
+            let disk = SimulatedDisk::new(seed);
+            disk.put_all(&files.copy());
+            disk.fail(Call::SyncData, sync, 1);
+            drop(Log::open(Arc::new(disk.clone()), config()));
+            for _ in 0..3 {
+                disk.reboot(Death::Kill);
+                let book = open(&disk).stats().ledger.book;
+                assert_eq!((book.taken, book.damaged, book.unconfirmed), (4, 0, 1), "seed {seed}, sync {sync}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_changed_byte_of_a_sealed_file_costs_one_webhook_at_most() {
     let (disk, ends) = five();
     open(&disk).close();
