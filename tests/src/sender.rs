@@ -18,7 +18,7 @@ use crate::{Deployment, Sent, connector, post, setup, streams, tutorial};
 /// After no answer or a refusal; a dead process is not hammered.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Time between webhooks that are posted only so that something is taken.
-const BETWEEN: Duration = Duration::from_secs(1);
+const BETWEEN: Duration = Duration::from_millis(100);
 /// MoEngage gives a Connector request up after five seconds.
 /// Source: MoEngage, "Connector Campaigns", errors (read 2026-11-24).
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -100,8 +100,8 @@ impl Sender {
         book.iter().filter(|sent| sent.status == Some(200)).count()
     }
 
-    /// Lets each sender finish its request, and waits until nothing waits any more and the books close. Meanwhile a webhook
-    /// with nothing bad is posted each second: what was refused is dead only beside what is taken.
+    /// Lets each sender finish its request, and waits until nothing waits any more and the books close. Meanwhile webhooks
+    /// with nothing bad are posted, ten a second: what was refused is dead only beside what is taken.
     ///
     /// # Errors
     ///

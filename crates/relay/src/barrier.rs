@@ -41,6 +41,8 @@ pub(crate) struct Waiting {
     pub(crate) attempts: u32,
     /// When it was last refused alone.
     pub(crate) refusal: Option<Refusal>,
+    /// Times it was refused alone, in this process.
+    pub(crate) refusals: u32,
     /// Times it was sent to see whether its destination works.
     pub(crate) probes: u32,
     /// Its bytes are its own.
@@ -101,7 +103,8 @@ impl Barrier {
             event,
             limit: if attempts == 0 { u16::MAX } else { (TRIED >> attempts.min(15)).max(1) },
             attempts,
-            refusal: None,
+            refusal: (attempts > 0).then(|| Refusal::unknown(Instant::now())),
+            refusals: 0,
             probes: 0,
             owned: attempts > 0,
             person,

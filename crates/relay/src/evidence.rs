@@ -2,7 +2,9 @@
 //!
 //! An event that is refused alone is suspect. It is at fault where it is refused alone again after the destination took
 //! another event in between, the two refusals at most a minute apart. Where the events of several persons are refused and
-//! none is taken, the destination refuses everything: what was refused until it takes events again says nothing of them.
+//! none is taken, the destination may refuse everything, and one such pair proves nothing; nor does it at a destination that
+//! took an event which it had refused. There an event is at fault once it was refused many times, each shortly after another
+//! was taken that had not been when it was refused before.
 
 use std::{
     collections::HashSet,
@@ -14,10 +16,23 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Persons whose events are refused alone with none taken, from which on it is the destination that refuses.
-const EVERYTHING: usize = 3;
+/// Persons whose events are refused for the first time with none taken, from which on it may be the destination that refuses.
+const SEVERAL: usize = 3;
+/// The same of persons whose events are refused again: what is at fault is refused again and again where all is well.
+const SEVERAL_AGAIN: usize = 20;
 /// Longest time between the two refusals.
 const APART: Duration = Duration::from_secs(60);
+/// Longest time between what was taken and a refusal of which that is evidence where the destination may be at fault.
+const NEAR: Duration = Duration::from_secs(10);
+/// Refusals near what was taken that it takes where the destination may refuse everything for some seconds.
+const IN_DOUBT: u8 = 3;
+/// The same where it refused what it took later: of an event that is refused with even odds one in 8,000 dies.
+const CAPRICIOUS: u8 = 12;
+/// How long a destination counts as one that refuses what it takes later.
+const CAPRICIOUS_FOR: Duration = Duration::from_secs(300);
+
+/// Longest wait of a suspect: what is taken meanwhile is to lie between two of its refusals.
+pub(crate) const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -28,23 +43,33 @@ pub(crate) struct Evidence {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Requests with events that were taken, but for the first after it refused everything.
+    /// Requests with events that were taken.
     taken: u64,
-    /// Times that it refused everything.
-    blankets: u64,
-    /// Some of the persons whose events were refused alone since the last was taken.
-    refused: HashSet<u64>,
+    taken_at: Option<Instant>,
+    /// Times that several were refused before one was taken.
+    crowds: u64,
+    /// Some of the persons whose events were refused alone since the last was taken: for the first time, and again.
+    first: HashSet<u64>,
+    again: HashSet<u64>,
+    /// When an event was taken that had been refused.
+    acquitted_at: Option<Instant>,
 }
-
-/// Longest wait of a suspect: what is taken meanwhile is to lie between two of its refusals.
-pub(crate) const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// When an event was last refused alone, and what the destination had done until then.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Refusal {
     at: Instant,
     taken: u64,
-    blankets: u64,
+    crowds: u64,
+    /// Refusals near what was taken.
+    near: u8,
+}
+
+impl Refusal {
+    /// Of an event that a former process tried, and may have seen refused.
+    pub(crate) fn unknown(now: Instant) -> Self {
+        Self { at: now, taken: u64::MAX, crowds: 0, near: 0 }
+    }
 }
 
 /// What a lone refusal says.
@@ -61,41 +86,52 @@ impl Evidence {
         Arc::default()
     }
 
-    /// A request was taken.
-    pub(crate) fn took(&self) {
+    /// A request was taken; `was_refused` says that an event of it had been refused alone.
+    pub(crate) fn took(&self, was_refused: bool, now: Instant) {
         let mut seen = self.seen.lock();
-        match seen.refuses_everything() {
-            true => seen.blankets += 1,
-            false => seen.taken += 1,
+        seen.crowds += u64::from(seen.is_crowded());
+        (seen.taken, seen.taken_at) = (seen.taken + 1, Some(now));
+        if was_refused {
+            seen.acquitted_at = Some(now);
         }
-        seen.refused.clear();
+        seen.first.clear();
+        seen.again.clear();
     }
 
     /// An event of `person` was refused alone, and `before` the last time.
     pub(crate) fn refused(&self, person: &str, before: Option<Refusal>, now: Instant) -> Judgement {
         let mut seen = self.seen.lock();
-        let (taken, blankets) = (seen.taken, seen.blankets);
-        let is_guilty = before.is_some_and(|before| {
-            before.blankets == blankets && before.taken < taken && now.saturating_duration_since(before.at) <= APART
-        });
-        if is_guilty && !seen.refuses_everything() {
-            return Judgement::Guilty;
+        let is_crowded = seen.is_crowded();
+        let person = self.hasher.hash_one(person);
+        if !is_crowded {
+            match before {
+                None => seen.first.insert(person),
+                Some(_) => seen.again.insert(person),
+            };
         }
-        if !seen.refuses_everything() {
-            seen.refused.insert(self.hasher.hash_one(person));
+        let within = |at: Option<Instant>, most| at.is_some_and(|at| now.saturating_duration_since(at) <= most);
+        let is_capricious = within(seen.acquitted_at, CAPRICIOUS_FOR);
+        let mut near = before.map_or(0, |before| before.near);
+        if let Some(before) = before.filter(|before| before.taken < seen.taken) {
+            let is_calm = !is_crowded && before.crowds == seen.crowds && !is_capricious;
+            near += u8::from(within(seen.taken_at, NEAR));
+            let most = if is_capricious { CAPRICIOUS } else { IN_DOUBT };
+            if is_calm && within(Some(before.at), APART) || near >= most {
+                return Judgement::Guilty;
+            }
         }
-        Judgement::Suspect(Refusal { at: now, taken, blankets })
+        Judgement::Suspect(Refusal { at: now, taken: seen.taken, crowds: seen.crowds, near })
     }
 
     /// The events of several persons were refused since it took one.
-    pub(crate) fn refuses_everything(&self) -> bool {
-        self.seen.lock().refuses_everything()
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.seen.lock().is_crowded()
     }
 }
 
 impl Seen {
-    fn refuses_everything(&self) -> bool {
-        self.refused.len() >= EVERYTHING
+    fn is_crowded(&self) -> bool {
+        self.first.len() >= SEVERAL || self.again.len() >= SEVERAL_AGAIN
     }
 }
 
@@ -112,27 +148,45 @@ mod tests {
         }
     }
 
+    /// How often an event is refused until it is at fault: each `pause` later, and before each others are as `between` says.
+    fn refusals(evidence: &Evidence, pause: Duration, mut between: impl FnMut(usize, Instant)) -> Option<usize> {
+        let (mut now, mut before) = (Instant::now(), None);
+        for refusals in 1..100 {
+            between(refusals, now);
+            before = match evidence.refused("bad", before, now) {
+                Judgement::Suspect(refusal) => Some(refusal),
+                Judgement::Guilty => return Some(refusals),
+            };
+            now += pause;
+        }
+        None
+    }
+
     #[test]
     fn an_event_is_at_fault_where_another_was_taken_between_its_two_refusals() {
         let (evidence, now) = (Evidence::new(), Instant::now());
-        evidence.took();
+        evidence.took(false, now);
         let first = suspect(evidence.refused("anna", None, now));
         assert!(first.is_some(), "what was taken before says nothing of now");
         let second = suspect(evidence.refused("anna", first, now + SECOND));
         assert!(second.is_some(), "nothing was taken in between");
-        evidence.took();
+        evidence.took(false, now + SECOND);
         assert!(suspect(evidence.refused("anna", second, now + 2 * SECOND)).is_none());
     }
 
     #[test]
     fn refusals_that_lie_far_apart_prove_nothing() {
-        let (evidence, now) = (Evidence::new(), Instant::now());
-        let first = suspect(evidence.refused("anna", None, now));
-        evidence.took();
-        let second = suspect(evidence.refused("anna", first, now + 61 * SECOND));
-        assert!(second.is_some());
-        evidence.took();
-        assert!(suspect(evidence.refused("anna", second, now + 121 * SECOND)).is_none());
+        let evidence = Evidence::new();
+        // what is taken lies long before each
+        let took = |pause: u32| {
+            let mut at = Instant::now();
+            let took = move |evidence: &Evidence, now| evidence.took(false, std::mem::replace(&mut at, now));
+            (pause * SECOND, took)
+        };
+        let (pause, mut between) = took(61);
+        assert_eq!(refusals(&evidence, pause, |_, now| between(&evidence, now)), None);
+        let (pause, mut between) = took(59);
+        assert_eq!(refusals(&evidence, pause, |_, now| between(&evidence, now)), Some(2));
     }
 
     #[test]
@@ -140,25 +194,62 @@ mod tests {
         let (evidence, now) = (Evidence::new(), Instant::now());
         let persons = ["anna", "bob", "carl"];
         let first: Vec<_> = persons.map(|person| suspect(evidence.refused(person, None, now))).into();
-        assert!(evidence.refuses_everything());
-        evidence.took();
-        assert!(!evidence.refuses_everything());
+        assert!(evidence.is_crowded());
+        evidence.took(false, now);
+        assert!(!evidence.is_crowded());
         for (person, first) in persons.iter().zip(&first) {
             assert!(suspect(evidence.refused(person, *first, now + SECOND)).is_some(), "{person}");
         }
         // nor does the second, of what was refused in that time
-        evidence.took();
-        evidence.took();
+        evidence.took(false, now);
         assert!(suspect(evidence.refused("anna", first[0], now + SECOND)).is_some());
     }
 
     #[test]
-    fn one_persons_events_are_not_everything() {
+    fn beside_the_bad_events_of_a_stranger_a_bad_one_is_at_fault_too() {
+        let evidence = Evidence::new();
+        let flood = |refusals: usize, now| {
+            evidence.took(false, now);
+            for stranger in 0..5 {
+                suspect(evidence.refused(&format!("stranger {refusals} {stranger}"), None, now));
+            }
+        };
+        assert_eq!(refusals(&evidence, SECOND, flood), Some(4));
+    }
+
+    #[test]
+    fn a_destination_that_takes_what_it_refused_must_refuse_an_event_many_times() {
+        let evidence = Evidence::new();
+        assert_eq!(refusals(&evidence, SECOND, |_, now| evidence.took(true, now)), Some(13));
+        let last = Instant::now() + 13 * SECOND;
+        let later = last + CAPRICIOUS_FOR;
+        let first = suspect(evidence.refused("anna", None, later));
+        evidence.took(false, later);
+        assert!(suspect(evidence.refused("anna", first, later + SECOND)).is_none(), "it has not for five minutes");
+    }
+
+    #[test]
+    fn one_persons_events_are_not_everything_and_those_refused_again_are_hardly() {
         let (evidence, now) = (Evidence::new(), Instant::now());
         for _ in 0..10 {
-            evidence.refused("anna", None, now);
-            evidence.refused("bob", None, now);
+            suspect(evidence.refused("anna", None, now));
+            suspect(evidence.refused("bob", None, now));
         }
-        assert!(!evidence.refuses_everything());
+        assert!(!evidence.is_crowded());
+        for person in 0..20 {
+            assert!(!evidence.is_crowded());
+            suspect(evidence.refused(&person.to_string(), Some(Refusal::unknown(now)), now));
+        }
+        assert!(evidence.is_crowded());
+    }
+
+    #[test]
+    fn of_what_a_former_process_saw_refused_two_refusals_of_this_one_decide() {
+        let (evidence, now) = (Evidence::new(), Instant::now());
+        evidence.took(false, now);
+        let first = suspect(evidence.refused("anna", Some(Refusal::unknown(now)), now));
+        assert!(first.is_some());
+        evidence.took(false, now);
+        assert!(suspect(evidence.refused("anna", first, now)).is_none());
     }
 }

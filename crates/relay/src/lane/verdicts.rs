@@ -40,6 +40,8 @@ pub(crate) enum DeliverEnd {
     },
 }
 
+/// So many events may wait for a destination that refuses all of them: they are retried, each for itself, and it is not held.
+const FEW: usize = 20;
 /// Of an event that an answer says nothing of.
 const NO_VERDICT: &str = "no verdict";
 
@@ -131,7 +133,8 @@ impl Lane {
         self.note_attempts(events, &requests, &answers, now);
         let mut ended = summarize(&fates, call.probe);
         let fates = self.judge_refusals(events, fates, &requests, now);
-        ended.refuses_everything = self.evidence.refuses_everything();
+        // of a few nobody can tell
+        ended.refuses_everything = self.evidence.is_crowded() && self.barrier.len() > FEW;
         self.overloads = if ended.overloaded { self.overloads + 1 } else { 0 };
         let jitter = self.chance.draw();
         // the last first: an event goes back before those of its person that follow it
@@ -186,7 +189,10 @@ impl Lane {
             match &fates[at] {
                 fate if took(fate) && request != taken_in => {
                     taken_in = request;
-                    self.evidence.took();
+                    let was_refused = |event: &Key| self.barrier.get(*event).is_some_and(|it| it.refusals > 0);
+                    let together = events.iter().zip(requests).filter(|(_, (answer, _))| *answer == request);
+                    let was_refused = together.map(|(event, _)| event).any(was_refused);
+                    self.evidence.took(was_refused, now.instant);
                 }
                 Fate::Again { why: Why::Failed, reason, .. } if gives_back && reason == NO_VERDICT => {
                     let reason = "given back: others of its call were refused and none was taken".to_string();
@@ -195,7 +201,9 @@ impl Lane {
                 Fate::Refused { reason } => {
                     let Some(waiting) = self.barrier.get_mut(events[at]) else { continue };
                     match self.evidence.refused(&waiting.event.distinct_id, waiting.refusal, now.instant) {
-                        Judgement::Suspect(refusal) => waiting.refusal = Some(refusal),
+                        Judgement::Suspect(refusal) => {
+                            (waiting.refusal, waiting.refusals) = (Some(refusal), waiting.refusals + 1);
+                        }
                         Judgement::Guilty => {
                             fates[at] = Fate::Final { state: EventState::Dead, reason: reason.clone() };
                         }
