@@ -162,8 +162,12 @@ impl Log {
         let mut skipped = Runs::default();
         skipped.insert(state.accounted + 1, first - 1);
         drop(state);
-        let carried_turn = self.carried.lock().turn();
-        Head { skipped: skipped.to_pairs(), carried_turn, ..Head::new(first, &self.identity, lives) }
+        Head { skipped: skipped.to_pairs(), ..self.head(first, lives) }
+    }
+
+    /// Head of a file that is begun now.
+    pub(super) fn head(&self, first: Sequence, lives: Vec<Life>) -> Head {
+        Head { carried_turn: self.carried.lock().turn(), ..Head::new(first, &self.identity, lives) }
     }
 
     /// What is to be handed on leaves a segment free. What is handed on passes the limit where nothing gives way, and takes of

@@ -96,7 +96,7 @@ pub(super) struct Head {
     /// are no webhooks, whatever may be found of them.
     #[prost(uint64, repeated, tag = "6")]
     pub(super) skipped: Vec<u64>,
-    /// How often `carried` had been written when the segment was begun.
+    /// How often `carried` had been written when the file was begun.
     #[prost(uint64, tag = "7")]
     pub(super) carried_turn: u64,
     /// Where several segments were merged, runs of sequences between them that belong to none: they were let go, or lost.

@@ -190,6 +190,8 @@ impl Log {
             let gone = firsts.iter().filter_map(|first| state.segments.remove(first));
             gone.map(|segment| segment.records.is_some()).collect()
         };
+        // the book before this one would say that they are lost
+        self.tell("mark what is let go", self.mark());
         for (first, has_records) in firsts.iter().zip(records) {
             remove_if_there(&*self.disk, &webhooks::name(*first))?;
             if has_records {

@@ -142,7 +142,7 @@ impl Log {
         let first = parts.first().map_or(0, |part| part.segment.index.first);
         members.extend(&skipped);
         let apart = members.missing(first, all.last).to_pairs();
-        Head { rewritten: Some(all), skipped: skipped.to_pairs(), apart, ..Head::new(first, &self.identity, lives) }
+        Head { rewritten: Some(all), skipped: skipped.to_pairs(), apart, ..self.head(first, lives) }
     }
 
     fn write_merged_webhooks(
@@ -174,7 +174,7 @@ impl Log {
 
     fn write_merged_records(&self, parts: &[Part], head: &Head) -> io::Result<Records> {
         let skipped = head.skipped.clone();
-        let head = Head { skipped, ..Head::new(head.first, &self.identity, head.lives.clone()) };
+        let head = Head { skipped, ..self.head(head.first, head.lives.clone()) };
         let mut records = Records::create(&*self.disk, &format!("{}.new", records::name(head.first)), &head)?;
         let file = records.file.clone();
         let mut writer = Writer { log: self, file: &*file, end: records.end, buffer: Vec::new() };

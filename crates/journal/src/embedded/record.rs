@@ -263,7 +263,8 @@ impl Log {
         let segment = state.segments.get(&first);
         let lives = segment.map(|segment| segment.webhooks.lives.clone()).unwrap_or_default();
         let skipped = segment.map(|segment| segment.webhooks.skipped.to_pairs()).unwrap_or_default();
-        Head { skipped, ..Head::new(first, &self.identity, lives) }
+        drop(state);
+        Head { skipped, ..self.head(first, lives) }
     }
 
     /// Puts back what a failed sync may have dropped from the file, so that a kill takes nothing.

@@ -41,7 +41,7 @@ impl Log {
         let kept = old.kept(goes);
         old.check(&replay, &kept)?;
         let rewritten = old.rewritten(&replay, &kept);
-        let head = old.head(first, rewritten.clone(), &self.identity);
+        let head = old.head(self, first, rewritten.clone());
         let name = webhooks::name(first);
         let file = self.reserve.with_room(|| create_over(&*self.disk, new))?;
         let mut writer = Writer { log: self, file: &*file, end: 0, buffer: head.to_bytes() };

@@ -5,8 +5,9 @@ use std::io;
 use moehog_proto::{Sequence, journal::Book};
 
 use super::{
+    Log,
     bits::Bits,
-    format::{Head, Identity, RecordsFoot, Rewritten},
+    format::{Head, RecordsFoot, Rewritten},
     frame::Coding,
     index::{Index, LaneId},
     records::{Records, Replay},
@@ -77,10 +78,10 @@ impl Snapshot {
     }
 
     /// Head of the file that is written in place of this one.
-    pub(super) fn head(&self, first: Sequence, rewritten: Rewritten, identity: &Identity) -> Head {
+    pub(super) fn head(&self, log: &Log, first: Sequence, rewritten: Rewritten) -> Head {
         let Webhooks { lives, skipped, apart, .. } = &self.webhooks;
         let (skipped, apart) = (skipped.to_pairs(), apart.to_pairs());
-        Head { rewritten: Some(rewritten), skipped, apart, ..Head::new(first, identity, lives.clone()) }
+        Head { rewritten: Some(rewritten), skipped, apart, ..log.head(first, lives.clone()) }
     }
 
     /// Whether the records file says that every entry is settled which is not `kept`: memory alone is not enough to let

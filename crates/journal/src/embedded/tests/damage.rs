@@ -243,33 +243,6 @@ fn assert_unharmed(disk: &SimulatedDisk, what: &str) {
 
 /// Everything of `name` from an older copy on, as those who restore single files do.
 #[test]
-fn a_lost_book_of_what_was_let_go_is_no_loss_of_webhooks() {
-    let disk = SimulatedDisk::new(1);
-    let log = open(&disk);
-    for number in 0..30 {
-        let receipt = append(&log, format!("{number:0>900}")).unwrap();
-        settle(&log, [receipt.sequence]);
-    }
-    log.close();
-    disk.reboot(Death::Kill);
-    let clock = Clock::new(|| 40 * 86_400_000);
-    let later = || Log::open(Arc::new(disk.clone()), Config { clock: clock.clone(), ..config() }).unwrap();
-    let log = later();
-    for _ in 0..3 {
-        log.maintain();
-    }
-    append(&log, "waits").unwrap();
-    log.close();
-    disk.reboot(Death::Kill);
-    for lost in [&["carried"][..], &["carried", "marks"]] {
-        lost.iter().for_each(|name| disk.put(name, None));
-        let book = later().stats().ledger.book;
-        assert_eq!((book.taken, book.settled, book.damaged), (31, 30, 0), "without {lost:?}");
-        disk.reboot(Death::Kill);
-    }
-}
-
-#[test]
 fn an_older_copy_of_records_says_nothing_of_webhooks_that_another_opening_took() {
     let open = |disk: &SimulatedDisk| Log::open(Arc::new(disk.clone()), roomy()).unwrap();
     let disk = SimulatedDisk::new(1);

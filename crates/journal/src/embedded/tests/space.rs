@@ -347,3 +347,46 @@ fn a_file_that_could_not_be_written_anew_is_cleared_away() {
     log.compact_records(1).unwrap();
     check_books(&log);
 }
+
+#[test]
+fn a_lost_book_of_what_was_let_go_is_no_loss_of_webhooks() {
+    let disk = SimulatedDisk::new(1);
+    // the second book leaves the first in the other slot
+    for waits in [None, Some("waits")] {
+        let log = open(&disk);
+        for number in 0..15 {
+            let receipt = append(&log, format!("{number:0>900}")).unwrap();
+            settle(&log, [receipt.sequence]);
+        }
+        if let Some(body) = waits {
+            append(&log, body).unwrap();
+        }
+        log.close();
+        disk.reboot(Death::Kill);
+        let log = old(&disk);
+        for _ in 0..3 {
+            log.maintain();
+        }
+        assert_eq!(log.stats().segments, u64::from(waits.is_some()), "all others are let go");
+        disk.reboot(Death::Kill);
+    }
+    let check = |change: &dyn Fn(&str, &mut Vec<u8>), what: &str| {
+        let log = open(&copy(&disk, change));
+        let book = log.stats().ledger.book;
+        assert_eq!((book.taken, book.settled, book.damaged), (31, 30, 0), "{what}");
+        check_books(&log);
+    };
+    let size = disk.content("carried").unwrap().len();
+    for slot in [0..size / 2, size / 2..size] {
+        let change = |name: &str, bytes: &mut Vec<u8>| {
+            if name == "carried" {
+                bytes[slot.clone()].fill(0);
+            }
+        };
+        check(&change, &format!("without {slot:?}"));
+    }
+    for lost in [&["carried"][..], &["carried", "marks"]] {
+        lost.iter().for_each(|name| disk.put(name, None));
+        check(&|_, _| (), &format!("without {lost:?}"));
+    }
+}
