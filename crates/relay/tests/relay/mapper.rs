@@ -26,6 +26,10 @@ pub(crate) struct State {
     pub(crate) calls: Vec<Vec<u64>>,
     /// Every call fails, as if the transformer were gone in the middle of it.
     pub(crate) down: bool,
+    /// No call ends.
+    pub(crate) hangs: bool,
+    /// What every call takes.
+    pub(crate) takes: Duration,
     /// How long it is down after each death; zero is not at all.
     pub(crate) restart: Duration,
     /// Events of each position, to show a mapping that changed.
@@ -46,9 +50,11 @@ impl TransformerService for Mapper {
         if holds("@slow") {
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
-        if holds("@hang") {
+        if holds("@hang") || self.0.lock().hangs {
             std::future::pending::<()>().await;
         }
+        let takes = self.0.lock().takes;
+        tokio::time::sleep(takes).await;
         if holds("@die") {
             let restart = self.0.lock().restart;
             if !restart.is_zero() {

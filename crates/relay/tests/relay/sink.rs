@@ -61,6 +61,8 @@ pub(crate) struct State {
     sent: HashMap<At, Bytes>,
     /// All events of a person that are known to be planned, in journal order.
     pub(crate) planned: HashMap<String, Vec<At>>,
+    /// Those of them that are recorded final.
+    done: HashSet<At>,
     /// What was found wrong.
     pub(crate) faults: Vec<String>,
     /// Events that were not recorded as final when a later one of their person was sent, and what was sent.
@@ -171,7 +173,14 @@ impl Sink {
         if ats.is_empty() || ats.len() > 500 {
             faults.push(format!("a call of {} events", ats.len()));
         }
-        let planned = self.state().planned.clone();
+        let planned: HashMap<String, Vec<At>> = {
+            let state = self.state();
+            let of = |event: &Event| Some((event.distinct_id.clone(), state.planned.get(&event.distinct_id)?));
+            let open = |(person, all): (String, &Vec<At>)| {
+                (person, all.iter().filter(|at| !state.done.contains(at)).copied().collect())
+            };
+            request.events.iter().filter_map(of).map(open).collect()
+        };
         let mut known = BTreeMap::new();
         for (index, event) in request.events.iter().enumerate() {
             let outcome = self.outcome(ats[index]).await;
@@ -204,6 +213,7 @@ impl Sink {
             }
         }
         let mut state = self.state();
+        state.done.extend(known.iter().filter(|(_, is_done)| **is_done).map(|(at, _)| *at));
         for (event, at) in request.events.iter().zip(&ats) {
             if state.sent.get(at).is_some_and(|sent| *sent != event.json) {
                 faults.push(format!("{at:?} is not resent byte for byte"));
