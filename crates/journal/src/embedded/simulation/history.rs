@@ -72,6 +72,7 @@ pub(super) struct History {
     /// Something has happened to files, and what the books have been above those of the model since.
     pub(super) damaged: bool,
     pub(super) above: BTreeMap<&'static str, i64>,
+    pub(super) power_cuts: u64,
     verbose: bool,
 }
 
@@ -127,6 +128,7 @@ impl History {
             crashed: Some(BTreeMap::new()),
             copies: Vec::new(),
             damaged: false,
+            power_cuts: 0,
             above: BTreeMap::new(),
             verbose,
         };

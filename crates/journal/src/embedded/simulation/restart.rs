@@ -96,6 +96,7 @@ impl History {
 
     /// The next process begins; how the one before ended, deaths while opening included.
     pub(super) fn start(&mut self, death: Option<Death>) -> Option<Death> {
+        self.power_cuts += u64::from(death == Some(Death::PowerCut));
         // Only now, that its disk calls are refused, does the old process's memory go.
         self.log = None;
         self.transforms.clear();
@@ -115,6 +116,7 @@ impl History {
                     let again = if self.random.random_bool(0.5) { Death::PowerCut } else { Death::Kill };
                     self.say(|_| format!("{again:?} while opening"));
                     if again == Death::PowerCut {
+                        self.power_cuts += 1;
                         self.crashed = None;
                     }
                     self.disk.reboot(again);
