@@ -33,7 +33,11 @@ struct Mapper {
 impl TransformerService for Mapper {
     async fn transform(&self, request: Request<TransformRequest>) -> Result<Response<TransformResponse>, Status> {
         let webhooks = request.into_inner().webhooks.iter().map(|webhook| self.map(webhook)).collect();
-        Ok(Response::new(TransformResponse { webhooks, mapping_revision: "3f9a1c2b".into() }))
+        Ok(Response::new(TransformResponse {
+            webhooks,
+            mapping_revision: "3f9a1c2b".into(),
+            ..TransformResponse::default()
+        }))
     }
 }
 

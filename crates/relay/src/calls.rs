@@ -1,6 +1,7 @@
 //! The calls to the transformer and to delivery: each with a deadline, each ends in a value.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -13,6 +14,7 @@ use moehog_proto::{
 };
 use moehog_runtime::chain;
 use moehog_telemetry::trace;
+use moehog_transport::Replicas;
 use tokio::{sync::RwLock, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
@@ -23,13 +25,8 @@ use crate::{
     lane::DeliverEnd,
     metrics::{self, Outcome},
     poison::Failure,
+    proof::Witness,
 };
-
-/// Longest wait for the empty Transform call that shows whether the transformer lives.
-const ALIVE_DEADLINE: Duration = Duration::from_secs(2);
-/// Longest time that a transformer which a webhook killed may take to be back; a supervisor waits longer after each death.
-const RESTART: Duration = Duration::from_secs(60);
-const RESTART_POLL: Duration = Duration::from_millis(100);
 
 /// The ways out of the relay.
 #[derive(Debug, Clone)]
@@ -40,6 +37,11 @@ pub(crate) struct Calls {
     /// Held shared by every Transform call, and alone by one whose webhook was there when a process died: should the
     /// process die again, it is known of what.
     pub(crate) turns: Arc<RwLock<()>>,
+    /// Held by a call with a webhook that is suspected: of two at a time nobody could tell which of them a transformer died of.
+    pub(crate) suspects: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) transformers: Replicas,
+    /// The transformer lives in this process.
+    pub(crate) same_process: bool,
     /// Cuts off what is under way at the end of the grace.
     pub(crate) cut: CancellationToken,
 }
@@ -57,22 +59,33 @@ impl Calls {
     pub(crate) async fn transform(
         mut self,
         claim: Arc<dyn Claim>,
-        (sequences, exclusive): (Vec<Sequence>, bool),
+        (sequences, taken): (Vec<Sequence>, Alone),
         request: TransformRequest,
         span: Span,
     ) -> Result<TransformResponse, TransformError> {
-        let _turn = if exclusive {
+        let _suspect = match taken.suspect {
+            true => Some(self.suspects.clone().lock_owned().await),
+            false => None,
+        };
+        let _turn = if taken.exclusive {
             Turn::Alone(self.turns.clone().write_owned().await)
         } else {
             Turn::Shared(self.turns.clone().read_owned().await)
         };
+        let witness = self.witness();
+        let before = if taken.suspect { witness.living().await } else { HashSet::new() };
         let began = Instant::now();
         let webhooks = request.webhooks.len();
         claim.transform_started(&sequences).await.map_err(TransformError::NotNoted)?;
         let deadline = self.config.transform_deadline;
         let request = with_deadline(request, deadline, &span);
         let calling = bounded(deadline, &self.cut, self.transformer.transform(request));
-        let result = calling.instrument(span.clone()).await;
+        let calling = calling.instrument(span.clone());
+        let (result, meanwhile) = match taken.suspect {
+            true => witness.beside(deadline, calling).await,
+            false => (calling.await, HashSet::new()),
+        };
+        let ran_out = began.elapsed() >= deadline * 9 / 10;
         trace::called(&span, result.as_ref().err());
         drop(span);
         if let Err(error) = claim.transform_ended(&sequences).await {
@@ -83,11 +96,17 @@ impl Calls {
                 metrics::transform_call(Outcome::Answered, webhooks, began.elapsed());
                 return Ok(response);
             }
-            Ok(_) => Failure::Died { alive: webhooks == 1 && self.alive().await },
+            // the same webhook would be answered so again
+            Ok(_) => Failure::Died { is_proven: taken.suspect },
             Err(status) if !self.may_have_begun(&status) => Failure::NeverLeft,
             Err(status) => {
                 tracing::debug!(code = ?status.code(), message = status.message(), webhooks, "transform call died");
-                Failure::Died { alive: webhooks == 1 && self.alive().await }
+                let is_proven = !before.is_empty()
+                    && match ran_out {
+                        true => before.is_subset(&meanwhile),
+                        false => witness.has_died(&before).await,
+                    };
+                Failure::Died { is_proven }
             }
         };
         let outcome = if failure == Failure::NeverLeft { Outcome::NeverLeft } else { Outcome::Died };
@@ -95,21 +114,9 @@ impl Calls {
         Err(TransformError::Failed(failure))
     }
 
-    /// Whether the transformer answers a call without webhooks. One that is not reached is asked again while it may be
-    /// starting: the process that a webhook kills is down right after, and must not pass for one that was down anyway.
-    async fn alive(&mut self) -> bool {
-        let until = Instant::now() + RESTART;
-        loop {
-            let request = with_deadline(TransformRequest::default(), ALIVE_DEADLINE, &Span::none());
-            match bounded(ALIVE_DEADLINE, &self.cut, self.transformer.transform(request)).await {
-                Ok(_) => return true,
-                Err(status) if is_down(&status) && Instant::now() < until => {}
-                Err(_) => return false,
-            }
-            if self.cut.run_until_cancelled(tokio::time::sleep(RESTART_POLL)).await.is_none() {
-                return false;
-            }
-        }
+    fn witness(&self) -> Witness {
+        let (client, replicas) = (self.transformer.clone(), self.transformers.clone());
+        Witness { client, replicas, cut: self.cut.clone() }
     }
 
     /// Calls delivery.
@@ -138,15 +145,19 @@ impl Calls {
     }
 }
 
+/// What a Transform call is alone with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Alone {
+    /// Its one webhook is suspected.
+    pub(crate) suspect: bool,
+    /// No other call of any lane is to be under way.
+    pub(crate) exclusive: bool,
+}
+
 #[expect(dead_code, reason = "held while the call is under way")]
 enum Turn {
     Shared(tokio::sync::OwnedRwLockReadGuard<()>),
     Alone(tokio::sync::OwnedRwLockWriteGuard<()>),
-}
-
-/// Nobody is there, or the connection broke: a proxy in between takes a call for a process that is down, and drops it.
-fn is_down(status: &Status) -> bool {
-    moehog_transport::never_left(status) || matches!(status.code(), Code::Unavailable | Code::Unknown)
 }
 
 /// The answer holds whole webhooks from the first on, at least one.
@@ -154,14 +165,14 @@ fn fits(response: &TransformResponse, webhooks: usize) -> bool {
     (1..=webhooks).contains(&response.webhooks.len())
 }
 
-fn with_deadline<T>(message: T, deadline: Duration, span: &Span) -> Request<T> {
+pub(crate) fn with_deadline<T>(message: T, deadline: Duration, span: &Span) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(deadline);
     trace::inject_metadata(span, request.metadata_mut());
     request
 }
 
-async fn bounded<T>(
+pub(crate) async fn bounded<T>(
     deadline: Duration,
     cut: &CancellationToken,
     call: impl Future<Output = Result<Response<T>, Status>>,

@@ -42,6 +42,9 @@ pub struct Config {
     pub max_mapped_bytes_per_webhook: usize,
     /// Deaths of a Transform call with one webhook alone that make it a dead letter.
     pub transform_deaths: u32,
+    /// How long a process in which the transformer lives must live without a webhook that one died of alone.
+    #[serde(with = "moehog_runtime::duration")]
+    pub crash_watch: Duration,
     /// Most events of one Deliver call.
     #[serde(deserialize_with = "above_zero")]
     pub deliver_max_events: usize,
@@ -95,6 +98,7 @@ impl Default for Config {
             max_events_per_webhook: 10_000,
             max_mapped_bytes_per_webhook: 64 * 1024 * 1024,
             transform_deaths: 3,
+            crash_watch: minute,
             deliver_max_events: 500,
             deliver_max_bytes: 1024 * 1024,
             deliver_max_calls: 1024,

@@ -30,6 +30,7 @@ mod metrics;
 mod poison;
 mod pool;
 mod progress;
+mod proof;
 mod route;
 mod run;
 mod slab;

@@ -1,16 +1,17 @@
 //! Which webhooks go into the next Transform call, and which of them break it.
 //!
-//! A batch whose call died is repeated one webhook at a time. A death of one alone counts only if the transformer
-//! answers an empty call right after; the third makes the webhook a dead letter. A crash of the whole process counts
-//! by the journal's word. A call that never reached a transformer counts for nothing.
+//! A batch whose call died is repeated one webhook at a time. A death of one alone counts only where it is proven (`proof`); the
+//! third makes the webhook a dead letter. A crash of the whole process counts by the journal's word where the transformer
+//! lives in it, and only once the process has lived for a while without the webhook: one that dies then dies of something
+//! else, and what was counted is void. A call that never reached a transformer counts for nothing.
 
 use std::collections::BTreeMap;
 
 use moehog_journal::Crashed;
-use moehog_proto::Sequence;
+use moehog_proto::{Sequence, journal::Progress};
 use tokio::time::Instant;
 
-use crate::{Config, backoff::Backoff, progress::Carried, slab::Key, slab::Slab};
+use crate::{Config, backoff::Backoff, calls::Alone, progress::Carried, slab::Key, slab::Slab};
 
 /// How a webhook's Transform calls went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,13 +20,31 @@ pub(crate) struct Trial {
     suspect: bool,
     /// Was in a call when a process died.
     crashed: Crashed,
-    /// Deaths with this webhook alone that a living transformer was seen after.
+    /// Proven deaths with this webhook alone.
     deaths: u32,
+    /// Crashes that count no more.
+    void: u32,
 }
 
 impl Trial {
-    pub(crate) fn new(crashed: Crashed, deaths: u32) -> Self {
-        Self { suspect: deaths > 0 || crashed != Crashed::default(), crashed, deaths }
+    /// As the journal tells it, of the crashes and of what else is known.
+    pub(crate) fn new(crashed: Crashed, known: &Progress) -> Self {
+        let deaths = known.transform_deaths;
+        // the process that was to live without it did not
+        let is_void = crashed.alone > 0 && known.crashes_watched == crashed.alone;
+        let void = if is_void { crashed.alone } else { known.crashes_void };
+        Self { suspect: deaths > 0 || crashed != Crashed::default(), crashed, deaths, void }
+    }
+
+    /// What is to be known of crashes when the next process finds it, where that is not known already.
+    pub(crate) fn to_watch(self, known: &Progress) -> Option<(u32, u32)> {
+        let watched = if self.crashes() > 0 { self.crashed.alone } else { 0 };
+        Some((watched, self.void)).filter(|known_now| *known_now != (known.crashes_watched, known.crashes_void))
+    }
+
+    /// Crashes that count.
+    fn crashes(self) -> u32 {
+        self.crashed.alone.saturating_sub(self.void)
     }
 
     /// Deaths to record. Crashes are the journal's own count and are not part of it.
@@ -35,7 +54,7 @@ impl Trial {
 
     /// Deaths that count against the webhook.
     fn counted(&self) -> u32 {
-        self.deaths + self.crashed.alone
+        self.deaths + self.crashes()
     }
 }
 
@@ -46,8 +65,7 @@ pub(crate) struct Taken {
     pub(crate) entries: Vec<Key>,
     /// Their bodies' bytes.
     pub(crate) bytes: usize,
-    /// One of them was there when a process died: no other call of any lane may be under way.
-    pub(crate) exclusive: bool,
+    pub(crate) alone: Alone,
 }
 
 /// What is to be done with the entries of a call that failed.
@@ -64,10 +82,10 @@ pub(crate) struct Failed {
 pub(crate) enum Failure {
     /// It never reached a transformer.
     NeverLeft,
-    /// It died; `alive` says that an empty call was answered right after.
+    /// It died.
     Died {
-        /// The transformer lives.
-        alive: bool,
+        /// Of the webhook, for certain.
+        is_proven: bool,
     },
 }
 
@@ -84,6 +102,8 @@ pub(crate) struct TransformQueue {
     solo: bool,
     failures: u32,
     not_before: Option<Instant>,
+    /// Until when the process lives without a webhook that one may have died of.
+    watches: BTreeMap<Sequence, Instant>,
     backoff: Backoff,
 }
 
@@ -97,6 +117,7 @@ impl TransformQueue {
             solo: false,
             failures: 0,
             not_before: None,
+            watches: BTreeMap::new(),
             backoff: Backoff::new(config.retry_first / 5, config.transform_deadline),
         }
     }
@@ -137,7 +158,7 @@ impl TransformQueue {
         if !self.ready(config, now) {
             return None;
         }
-        let mut taken = Taken { entries: Vec::new(), bytes: 0, exclusive: false };
+        let mut taken = Taken { entries: Vec::new(), bytes: 0, alone: Alone::default() };
         while let Some((sequence, (key, bytes))) = self.waiting.first_key_value().map(|(at, entry)| (*at, *entry)) {
             let Some(entry) = entries.get(key) else {
                 self.remove(sequence);
@@ -150,12 +171,19 @@ impl TransformQueue {
             if (alone && self.under_way > 0) || (!first && (alone || !fits)) {
                 break;
             }
+            if entry.trial.crashes() > 0 {
+                let until = *self.watches.entry(sequence).or_insert(now + config.crash_watch);
+                if now < until {
+                    self.not_before = Some(until).filter(|_| first);
+                    break;
+                }
+            }
             self.remove(sequence);
             taken.entries.push(key);
             taken.bytes += bytes;
             if alone {
                 self.solo = true;
-                taken.exclusive = entry.trial.crashed != Crashed::default();
+                taken.alone = Alone { suspect: true, exclusive: entry.trial.crashed != Crashed::default() };
                 break;
             }
         }
@@ -189,7 +217,7 @@ impl TransformQueue {
             for key in &taken.entries {
                 let Some(entry) = entries.get_mut(*key) else { continue };
                 entry.trial.suspect = true;
-                if alone && failure == (Failure::Died { alive: true }) {
+                if alone && failure == (Failure::Died { is_proven: true }) {
                     entry.trial.deaths += 1;
                     let dead = entry.trial.counted() >= config.transform_deaths;
                     if dead { &mut failed.dead } else { &mut failed.counted }.push(*key);

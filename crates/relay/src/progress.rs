@@ -72,21 +72,26 @@ impl Carried {
     pub(crate) fn new(mut entry: Entry, trace: Option<TraceContext>) -> Self {
         let (sequence, received_at_ms) = (entry.sequence(), entry.header.received_at_ms);
         let routed = !entry.header.routed.is_empty();
-        let progress = entry.progress.take().unwrap_or_else(|| routed_here(&entry.header.routed));
+        let mut progress = entry.progress.take().unwrap_or_else(|| routed_here(&entry.header.routed));
         let crashed = entry.crashed;
         let traced = Traced::of(&entry, trace.as_ref());
         let webhook = webhook_of(entry, trace);
         let open = |event: &&EventOutcome| !is_final(event);
         let pending = progress.events.iter().filter(open).count();
+        let trial = Trial::new(crashed, &progress);
+        let to_watch = trial.to_watch(&progress);
+        if let Some((watched, void)) = to_watch {
+            (progress.crashes_watched, progress.crashes_void) = (watched, void);
+        }
         let maps_anew = pending == 0 || progress.events.iter().filter(open).any(|event| event.mapped.is_none());
         let mut carried = Self {
             sequence,
             received_at_ms,
             webhook: Some(webhook),
-            trial: Trial::new(crashed, progress.transform_deaths),
+            trial,
             tried_before: Duration::from_millis(progress.trying_ms),
             progress: progress.into(),
-            dirty: false,
+            dirty: to_watch.is_some(),
             listed: false,
             events: Vec::new(),
             routed,

@@ -56,12 +56,15 @@ impl Relay {
     pub fn new(journal: Arc<dyn Journal>, transformer: Link, delivery: Link, config: Config) -> Self {
         let config = Arc::new(config.within(moehog_runtime::memory_limit()));
         let status = Status::new(journal.clone());
-        let bounds = Bounds::new(config.clone(), transformer.replicas, delivery.replicas);
+        let bounds = Bounds::new(config.clone(), transformer.replicas.clone(), delivery.replicas);
         let calls = Calls {
             transformer: moehog_proto::transformer::client(transformer.channel),
             delivery: moehog_proto::delivery::client(delivery.channel),
             config,
             turns: Arc::default(),
+            suspects: Arc::default(),
+            transformers: transformer.replicas,
+            same_process: transformer.same_process,
             cut: CancellationToken::new(),
         };
         Self { journal, calls, status, bounds, seed: rand::random() }

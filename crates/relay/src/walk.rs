@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use moehog_journal::{Batch, Claim, Entry, Journal, ReadError, RecordError};
+use moehog_journal::{Batch, Claim, Crashed, Entry, Journal, ReadError, RecordError};
 use moehog_proto::{Sequence, transformer::TransformResponse};
 use tokio::{
     task::JoinSet,
@@ -131,7 +131,7 @@ impl Walk {
             }
             Step::Transform(mut call, request) => {
                 let span = spans::transform(&request);
-                let names = (std::mem::take(&mut call.sequences), call.taken.exclusive);
+                let names = (std::mem::take(&mut call.sequences), call.taken.alone);
                 let transform = self.calls.clone().transform(self.claim.clone(), names, request, span);
                 under_way.spawn(async move {
                     let result = transform.await;
@@ -170,7 +170,7 @@ impl Walk {
                 // what is below `next` is read: only what comes after is news
                 let caught_up = batch.entries.is_empty() || batch.next > *seen;
                 *seen = (*seen).max(batch.next.saturating_sub(1));
-                lane.read(batch.entries.into_iter().map(carry).collect(), batch.next, caught_up);
+                lane.read(batch.entries.into_iter().map(|entry| self.carry(entry)).collect(), batch.next, caught_up);
             }
             Done::Read(Err(ReadError::Closed)) => return Some(WalkEnd::Stopped),
             Done::Read(Err(error)) => {
@@ -226,6 +226,16 @@ impl Walk {
         self.status.update(&self.name, lane, now.epoch_ms);
     }
 
+    /// Takes up an entry.
+    fn carry(&self, mut entry: Entry) -> Carried {
+        if !self.calls.same_process {
+            // a transformer elsewhere outlives this process, so what this one died of was not the webhook
+            entry.crashed = Crashed::default();
+        }
+        let trace = spans::receive(&entry);
+        Carried::new(entry, trace)
+    }
+
     fn warn(&self, error: &(dyn std::error::Error + 'static), message: &str) {
         warn!(error, source = self.name.0, destination = shown(&self.name.1), "{message}");
     }
@@ -246,10 +256,4 @@ fn ends_walk(error: &RecordError) -> Option<WalkEnd> {
         RecordError::Closed => Some(WalkEnd::Stopped),
         RecordError::Write { .. } => None,
     }
-}
-
-/// Takes up an entry.
-fn carry(entry: Entry) -> Carried {
-    let trace = spans::receive(&entry);
-    Carried::new(entry, trace)
 }

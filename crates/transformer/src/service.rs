@@ -1,12 +1,15 @@
 //! The gRPC face of the mapping.
 
-use std::time::Instant;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
 
 use moehog_proto::{
     event::TraceContext,
     transformer::{
-        TransformRequest, TransformResponse, TransformedWebhook, TransformerService, Webhook, mapped_event::Outcome,
-        transformed_webhook,
+        Rejection, TransformRequest, TransformResponse, TransformedWebhook, TransformerService, Webhook,
+        mapped_event::Outcome, transformed_webhook,
     },
 };
 use moehog_telemetry::trace::{self, Description, Leaf, Side, SpanKind};
@@ -69,7 +72,11 @@ impl Transformer {
             webhooks.push(transformed);
         }
         metrics::transformed(&tally, began.elapsed());
-        TransformResponse { webhooks, mapping_revision: rules.revision().to_string() }
+        TransformResponse {
+            webhooks,
+            mapping_revision: rules.revision().to_string(),
+            instance: self.instance().to_string(),
+        }
     }
 
     /// Maps one webhook under a span of its own trace, linked with that of the call; its events continue it.
@@ -84,7 +91,7 @@ impl Transformer {
             span.link(call);
         }
         webhook.trace = span.context().or(webhook.trace.take());
-        let (transformed, notes) = self.transform_by(rules, webhook);
+        let (transformed, notes) = self.caught(rules, webhook);
         if !span.is_none() {
             match &transformed.result {
                 Some(transformed_webhook::Result::Mapped(mapped)) => {
@@ -97,6 +104,21 @@ impl Transformer {
             }
         }
         (transformed, notes)
+    }
+}
+
+impl Transformer {
+    /// Maps one webhook; a panic in it costs the webhook and not its neighbours, nor the connection.
+    fn caught(&self, rules: &Rules, webhook: &Webhook) -> (TransformedWebhook, Notes) {
+        let mapping = AssertUnwindSafe(|| self.transform_by(rules, webhook));
+        catch_unwind(mapping).unwrap_or_else(|_told| {
+            tracing::error!(receipt = %webhook.receipt, source = %webhook.source, "the mapping panicked: this webhook is a dead letter");
+            let rejection = Rejection {
+                reason: "transform_failed".to_string(),
+                detail: "the mapping panicked; this is a fault of moehog".to_string(),
+            };
+            (TransformedWebhook { result: Some(transformed_webhook::Result::Rejection(rejection)) }, Notes::default())
+        })
     }
 }
 

@@ -33,6 +33,8 @@ struct Parts {
     codes: EventCodes,
     placeholders: Detector,
     cores: Cores,
+    /// Names this process.
+    instance: String,
 }
 
 impl Transformer {
@@ -45,12 +47,18 @@ impl Transformer {
             codes: EventCodes::default(),
             placeholders: Detector::default(),
             cores: Cores::all(),
+            instance: uuid::Uuid::new_v4().to_string(),
         }))
     }
 
     /// The same, without keeping it alive.
     pub(crate) fn downgrade(&self) -> WeakTransformer {
         WeakTransformer(Arc::downgrade(&self.0))
+    }
+
+    /// Names this process in answers.
+    pub(crate) fn instance(&self) -> &str {
+        &self.0.instance
     }
 
     /// Where large calls are worked on.

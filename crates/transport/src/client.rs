@@ -48,7 +48,7 @@ pub fn connect(address: &Address, config: &ClientConfig) -> Link {
     let replicas = Replicas::one();
     let balance =
         Balance::new(Resolver::new(address), server_name, address.to_string(), config.clone(), replicas.clone());
-    Link { channel: channel(balance), replicas }
+    Link { channel: channel(balance), replicas, same_process: false }
 }
 
 /// A call that reached no replica.

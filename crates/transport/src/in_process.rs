@@ -26,7 +26,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    Link::to_one(channel(InProcess(service)))
+    Link { same_process: true, ..Link::to_one(channel(InProcess(service))) }
 }
 
 #[derive(Debug, Clone)]

@@ -14,13 +14,15 @@ pub struct Link {
     pub channel: Channel,
     /// The replicas that take them.
     pub replicas: Replicas,
+    /// They are in this process: it lives and dies with them.
+    pub same_process: bool,
 }
 
 impl Link {
-    /// A way to one replica, such as a service in this process.
+    /// A way to one replica.
     #[must_use]
     pub fn to_one(channel: Channel) -> Self {
-        Self { channel, replicas: Replicas::one() }
+        Self { channel, replicas: Replicas::one(), same_process: false }
     }
 }
 

@@ -44,7 +44,11 @@ impl TransformerService for Workers {
             };
             TransformedWebhook { result: Some(result) }
         });
-        Ok(Response::new(TransformResponse { webhooks: webhooks.collect(), mapping_revision: "test".to_string() }))
+        Ok(Response::new(TransformResponse {
+            webhooks: webhooks.collect(),
+            mapping_revision: "test".to_string(),
+            ..TransformResponse::default()
+        }))
     }
 }
 

@@ -86,7 +86,11 @@ impl Rig {
             TransformedWebhook { result: Some(transformed_webhook::Result::Mapped(mapped)) }
         };
         let webhooks = request.webhooks.iter().map(answer).collect();
-        self.lane.transformed(call, TransformResponse { webhooks, mapping_revision: "r1".into() }, |_, _| {});
+        self.lane.transformed(
+            call,
+            TransformResponse { webhooks, mapping_revision: "r1".into(), ..TransformResponse::default() },
+            |_, _| {},
+        );
     }
 }
 

@@ -56,7 +56,7 @@ impl Rig {
     }
 }
 
-const DIED: Failure = Failure::Died { alive: true };
+const DIED: Failure = Failure::Died { is_proven: true };
 
 #[test]
 fn a_batch_that_died_is_repeated_one_webhook_at_a_time_and_the_third_death_alone_is_the_end() {
@@ -75,10 +75,10 @@ fn a_batch_that_died_is_repeated_one_webhook_at_a_time_and_the_third_death_alone
 }
 
 #[test]
-fn a_death_counts_only_when_the_transformer_lives_and_a_call_that_never_left_is_none() {
+fn a_death_counts_only_where_it_is_proven_and_a_call_that_never_left_is_none() {
     let mut rig = Rig::new(1);
     for failure in
-        [Failure::Died { alive: false }, Failure::NeverLeft, Failure::Died { alive: false }, Failure::NeverLeft]
+        [Failure::Died { is_proven: false }, Failure::NeverLeft, Failure::Died { is_proven: false }, Failure::NeverLeft]
     {
         let taken = rig.take_all().unwrap();
         assert_eq!(rig.fail(&taken, failure), Failed::default());
@@ -97,15 +97,24 @@ fn crashes_of_the_process_count_by_the_journals_word() {
     rig.add(2, 10, Crashed { alone: 2, together: 0 });
     rig.add(3, 10, Crashed::default());
     let first = rig.take_all().unwrap();
-    assert_eq!((rig.sequences(&first), first.exclusive), (vec![1], true));
+    assert_eq!((rig.sequences(&first), first.alone.exclusive), (vec![1], true));
     rig.queue.answered(&first, 1, &rig.entries);
+    let now = rig.now;
+    assert_eq!(rig.take(), None, "the process lives without it first");
     let second = rig.take_all().unwrap();
-    assert_eq!((rig.sequences(&second), second.exclusive), (vec![2], true));
+    assert_eq!(rig.now, now + rig.config.crash_watch);
+    assert_eq!((rig.sequences(&second), second.alone.exclusive), (vec![2], true));
     assert_eq!(rig.fail(&second, DIED).dead.len(), 1, "two crashes and a death are three");
     let third = rig.take_all().unwrap();
-    assert_eq!((rig.sequences(&third), third.exclusive), (vec![3], false));
-    assert!(TransformQueue::crashed_too_often(&Trial::new(Crashed { alone: 3, together: 0 }, 0), &rig.config));
-    assert!(!TransformQueue::crashed_too_often(&Trial::new(Crashed { alone: 2, together: 9 }, 0), &rig.config));
+    assert_eq!((rig.sequences(&third), third.alone.exclusive), (vec![3], false));
+    assert!(TransformQueue::crashed_too_often(
+        &Trial::new(Crashed { alone: 3, together: 0 }, &Progress::default()),
+        &rig.config
+    ));
+    assert!(!TransformQueue::crashed_too_often(
+        &Trial::new(Crashed { alone: 2, together: 9 }, &Progress::default()),
+        &rig.config
+    ));
 }
 
 #[test]
@@ -139,7 +148,7 @@ proptest! {
             step += 1;
             let sequences = rig.sequences(&taken);
             if step < 32 && outages & (1 << step) != 0 {
-                let failed = rig.fail(&taken, if step % 2 == 0 { Failure::NeverLeft } else { Failure::Died { alive: false } });
+                let failed = rig.fail(&taken, if step % 2 == 0 { Failure::NeverLeft } else { Failure::Died { is_proven: false } });
                 prop_assert_eq!(failed, Failed::default());
             } else if sequences.iter().any(|sequence| killers.contains(sequence)) {
                 let failed = rig.fail(&taken, DIED);
@@ -155,4 +164,25 @@ proptest! {
         let (bad, good): (Vec<u64>, Vec<u64>) = (1..=entries as u64).partition(|sequence| killers.contains(sequence));
         prop_assert_eq!((answered, dead), (good, bad));
     }
+}
+
+#[test]
+fn what_a_process_died_of_in_a_watch_is_not_the_webhook() {
+    let crashed = |alone| Crashed { alone, together: 0 };
+    // two processes died with it, and the second of them is watched
+    let mut known = Progress::default();
+    let trial = Trial::new(crashed(2), &known);
+    let watched = trial.to_watch(&known);
+    assert_eq!((trial.counted(), watched), (2, Some((2, 0))));
+    (known.crashes_watched, known.crashes_void) = watched.unwrap();
+    // one that died with it after its watch
+    assert_eq!(Trial::new(crashed(3), &known).counted(), 3);
+    // one that died before
+    let trial = Trial::new(crashed(2), &known);
+    let watched = trial.to_watch(&known);
+    assert_eq!((trial.counted(), watched), (0, Some((0, 2))));
+    (known.crashes_watched, known.crashes_void) = watched.unwrap();
+    // and one that then died with it
+    let trial = Trial::new(crashed(3), &known);
+    assert_eq!((trial.counted(), trial.to_watch(&known)), (1, Some((3, 2))));
 }

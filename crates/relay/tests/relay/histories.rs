@@ -4,7 +4,7 @@
 //! `MOEHOG_RELAY_FIRST` and `MOEHOG_RELAY_HISTORIES` say which seeds run; one of its own prints its story with `--nocapture`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     env,
     sync::{
         Arc,
@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     rig::Rig,
-    sink::{Plan, delivered, hold, refused, retry},
+    sink::{At, Plan, at, delivered, hold, refused, retry},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -43,8 +43,8 @@ enum Mood {
     Well,
     /// 400 to every request.
     Refuses,
-    /// 400 to each request with even odds.
-    RefusesSome,
+    /// 400 to one event in three, the first time that it comes.
+    RefusesOnce,
     /// 500 to every request.
     Fails,
     /// 503, with so many milliseconds of `Retry-After`.
@@ -86,11 +86,13 @@ impl History {
         let mut random = StdRng::seed_from_u64(seed);
         let mut rig = Rig::new();
         rig.config.horizon = 10 * MINUTE;
+        rig.same_process = random.random_bool(0.3);
         let (mood, in_vain) = (Arc::new(Mutex::new(Mood::Well)), Arc::<AtomicU64>::default());
         let persons = *[1, 5, 40, 1000].choose(&mut random).unwrap();
         rig.sink.script({
-            let (mood, in_vain, mut chance) = (mood.clone(), in_vain.clone(), StdRng::seed_from_u64(seed + 1));
-            move |request| answer(*mood.lock(), request, &in_vain, &mut chance)
+            let (mood, in_vain) = (mood.clone(), in_vain.clone());
+            let (mut chance, mut seen) = (StdRng::seed_from_u64(seed + 1), HashSet::new());
+            move |request| answer(*mood.lock(), request, &in_vain, (&mut chance, &mut seen))
         });
         let may_be_bad = random.random_bool(0.7);
         Self { seed, random, rig, mood, in_vain, persons, webhooks: 0, bad: BTreeMap::new(), may_be_bad, speaks }
@@ -112,7 +114,10 @@ impl History {
         let number = self.webhooks;
         self.webhooks += 1;
         if may_be_bad && self.random.random_bool(0.05) {
-            let kind = *["refused", "refused", "expired", "transform_failed"].choose(&mut self.random).unwrap();
+            let kinds = ["refused", "refused", "expired", "transform_failed"];
+            // a transformer in the same process takes that along
+            let kinds = &kinds[..if self.rig.same_process { 3 } else { 4 }];
+            let kind = *kinds.choose(&mut self.random).unwrap();
             *self.bad.entry(kind).or_default() += 1;
             match kind {
                 "transform_failed" => lines = vec!["@die".to_owned()],
@@ -124,7 +129,7 @@ impl History {
         }
         let sequence = self.rig.append_from(source, lines.join("\n")).await;
         if lines.len() < 3 {
-            self.say(|| format!("webhook {sequence} of {source}: {lines:?}"));
+            self.say(|| format!("    webhook {sequence} of {source}: {lines:?}"));
         }
     }
 
@@ -134,7 +139,7 @@ impl History {
             Mood::Well,
             Mood::Well,
             Mood::Refuses,
-            Mood::RefusesSome,
+            Mood::RefusesOnce,
             Mood::Fails,
             Mood::Busy(*[0, 3_000, 300_000].choose(&mut self.random).unwrap()),
             Mood::Page,
@@ -213,11 +218,16 @@ impl History {
 }
 
 /// What delivery says where its destination is so.
-fn answer(mood: Mood, request: &DeliverRequest, in_vain: &AtomicU64, chance: &mut StdRng) -> Plan {
+fn answer(
+    mood: Mood,
+    request: &DeliverRequest,
+    in_vain: &AtomicU64,
+    (chance, seen): (&mut StdRng, &mut HashSet<At>),
+) -> Plan {
     let plan = match mood {
-        Mood::Well => well(request),
-        Mood::RefusesSome if chance.random() => well(request),
-        Mood::Refuses | Mood::RefusesSome => {
+        Mood::Well => return well(request, |_| false),
+        Mood::RefusesOnce => return well(request, |event| seen.insert(at(event)) && chance.random_bool(0.3)),
+        Mood::Refuses => {
             let requests = (2 * request.events.len() as u64 - 1).min(REFUSED_REQUESTS);
             in_vain.fetch_add(requests, Ordering::Relaxed);
             return Plan::refusing(request);
@@ -235,14 +245,14 @@ fn answer(mood: Mood, request: &DeliverRequest, in_vain: &AtomicU64, chance: &mu
     plan
 }
 
-/// All are taken but the bad ones.
-fn well(request: &DeliverRequest) -> Plan {
+/// All are taken but the bad ones, and those that are refused this time.
+fn well(request: &DeliverRequest, mut is_refused: impl FnMut(&Event) -> bool) -> Plan {
     let (mut taken, mut lone_refusals) = (false, 0);
     let mut verdict = |event: &Event| -> EventVerdict {
         if !taken && lone_refusals >= MOST_REFUSED {
             return EventVerdict { sent: true, answer: 1, verdict: None };
         }
-        if event.distinct_id.starts_with("refused") {
+        if event.distinct_id.starts_with("refused") || is_refused(event) {
             lone_refusals += 1;
             return refused();
         }
@@ -271,7 +281,8 @@ fn histories_kill_nothing_but_what_is_bad() {
     let mut failures = Vec::new();
     for seed in first..first + count {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let failed = std::panic::AssertUnwindSafe(|| runtime.block_on(async { History::new(seed, count == 1).run().await }));
+        let failed =
+            std::panic::AssertUnwindSafe(|| runtime.block_on(async { History::new(seed, count == 1).run().await }));
         if let Err(cause) = std::panic::catch_unwind(failed) {
             failures.push(seed);
             eprintln!("failed: MOEHOG_RELAY_FIRST={seed} cargo test -p moehog-relay histories_kill_nothing");

@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) hangs: bool,
     /// What every call takes.
     pub(crate) takes: Duration,
+    /// Deaths so far: who answers now is another after each.
+    pub(crate) deaths: u32,
     /// How long it is down after each death; zero is not at all.
     pub(crate) restart: Duration,
     /// Events of each position, to show a mapping that changed.
@@ -56,6 +58,7 @@ impl TransformerService for Mapper {
         let takes = self.0.lock().takes;
         tokio::time::sleep(takes).await;
         if holds("@die") {
+            self.0.lock().deaths += 1;
             let restart = self.0.lock().restart;
             if !restart.is_zero() {
                 self.0.lock().down = true;
@@ -84,6 +87,7 @@ impl TransformerService for Mapper {
             response.webhooks.push(TransformedWebhook { result: Some(answer) });
         }
         response.mapping_revision = format!("revision {}", self.0.lock().revision);
+        response.instance = format!("instance {}", self.0.lock().deaths);
         Ok(Response::new(response))
     }
 }

@@ -86,6 +86,7 @@ async fn deaths_are_remembered_over_a_restart() {
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_kills_the_whole_process_is_found_and_costs_itself() {
     let mut rig = Rig::new();
+    (rig.same_process, rig.config.crash_watch) = (true, Duration::from_secs(3));
     for webhook in 0..5 {
         rig.append(format!("person{webhook}")).await;
     }
@@ -110,4 +111,53 @@ async fn a_webhook_that_kills_the_whole_process_is_found_and_costs_itself() {
     let ledger = rig.journal.stats().ledger;
     assert_eq!((ledger.book.delivered, ledger.book.dead), (5, 1));
     assert_eq!(rig.outcome(bad, 0).await.reason, "transform_failed");
+}
+
+/// Webhooks wait while the transformer hangs, and the process dies again and again for reasons of its own.
+async fn deaths_of_others_cost_nothing(same_process: bool) {
+    let mut rig = Rig::new();
+    rig.same_process = same_process;
+    rig.mapper.0.lock().hangs = true;
+    for webhook in 0..10 {
+        rig.append(format!("person{webhook}")).await;
+    }
+    for _ in 0..12 {
+        rig.start();
+        sleep(Duration::from_secs(25)).await;
+        rig.crash().await;
+    }
+    rig.mapper.0.lock().hangs = false;
+    rig.start();
+    rig.settled(5 * MINUTE).await;
+    let ledger = rig.journal.stats().ledger;
+    assert_eq!((ledger.book.delivered, ledger.book.dead), (10, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_crashes_while_the_transformer_hangs_costs_no_webhook() {
+    deaths_of_others_cost_nothing(false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_crashes_of_something_else_costs_no_webhook() {
+    deaths_of_others_cost_nothing(true).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_break_and_answers_that_come_late_cost_no_webhook() {
+    let rig = Rig::started();
+    rig.mapper.0.lock().takes = Duration::from_secs(12);
+    for webhook in 0..10 {
+        rig.append(format!("person{webhook}")).await;
+    }
+    for _ in 0..10 {
+        sleep(2 * MINUTE).await;
+        let mut mapper = rig.mapper.0.lock();
+        mapper.down = !mapper.down;
+        mapper.takes = Duration::from_secs(12) - mapper.takes;
+    }
+    rig.mapper.0.lock().down = false;
+    rig.mapper.0.lock().takes = Duration::ZERO;
+    rig.settled(5 * MINUTE).await;
+    assert_eq!(rig.journal.stats().ledger.book.dead, 0);
 }

@@ -21,6 +21,8 @@ pub(crate) struct Rig {
     pub(crate) config: Config,
     /// Replicas of the delivery service, as the relay is told.
     pub(crate) deliveries: Replicas,
+    /// The transformer lives and dies with the relay.
+    pub(crate) same_process: bool,
     running: Option<(JoinHandle<()>, CancellationToken, Status)>,
 }
 
@@ -49,7 +51,7 @@ impl Rig {
     pub(crate) fn over(journal: Memory, config: Config) -> Self {
         let journal = Arc::new(journal);
         let (sink, mapper) = (Sink::new(journal.clone()), Mapper::new(journal.clone()));
-        Self { journal, sink, mapper, config, deliveries: Replicas::one(), running: None }
+        Self { journal, sink, mapper, config, deliveries: Replicas::one(), same_process: false, running: None }
     }
 
     /// A rig whose relay runs.
@@ -64,8 +66,8 @@ impl Rig {
         let delivery = moehog_proto::channel(moehog_proto::delivery::server(self.sink.clone()));
         let relay = Relay::new(
             self.journal.clone(),
-            Link::to_one(transformer),
-            Link { channel: delivery, replicas: self.deliveries.clone() },
+            Link { same_process: self.same_process, ..Link::to_one(transformer) },
+            Link { replicas: self.deliveries.clone(), ..Link::to_one(delivery) },
             self.config.clone(),
         )
         .with_seed(7);
