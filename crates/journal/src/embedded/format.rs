@@ -30,7 +30,7 @@ pub(super) const FRAMES_AT_1: u64 = 1024;
 
 /// How far apart the copies of a head were in version 1.
 const COPY_AT_1: usize = 512;
-const TRAILER: usize = 16;
+pub(super) const TRAILER: usize = 16;
 const TRAILER_MARK: u32 = 0x6d6f_6567;
 const FOOT_MARK: u32 = 0x666f_6f74;
 

@@ -62,7 +62,7 @@ pub(super) fn recover(
     evidence: &Evidence<'_>,
     lanes: &mut Lanes,
 ) -> io::Result<Found> {
-    let mut was_sealed = synced == webhooks.end;
+    let was_sealed = synced == webhooks.end;
     let Walk { frames, mut gaps, synced } = walk(&webhooks, first, synced, evidence, lanes)?;
     let frames_at = webhooks.coding.frames_at();
     let end_of_frames = frames.last().map_or(frames_at, |frame| frame.end);
@@ -71,8 +71,8 @@ pub(super) fn recover(
         _ => format::foot_at::<WebhooksFoot>(&*webhooks.file, webhooks.coding.seed, end_of_frames)?,
     };
     if let Some(whole) = foot {
-        // a foot is written behind the last frame, so none is missing there
-        (webhooks.end, was_sealed) = (end_of_frames, true);
+        // A foot is written behind the last frame, so none is missing there. What is missing before may have been unconfirmed.
+        webhooks.end = end_of_frames;
         gaps.retain(|gap| gap.from < end_of_frames);
         if let Some(foot) = whole {
             let index = Index::from_foot(first, foot, lanes);

@@ -83,10 +83,17 @@ impl Webhooks {
         self.file.sync_data()?;
         let mark = format::foot_mark(self.coding.seed);
         let mark = if self.coding.version == VERSION_1 { &[][..] } else { &mark };
-        let foot = [mark, &format::foot_bytes(self.coding.seed, self.end, foot)].concat();
-        self.file.write_at(&foot, self.end)?;
+        let bytes = [mark, &format::foot_bytes(self.coding.seed, self.end, foot)].concat();
+        let mut from = 0;
+        if !(foot.damaged.is_empty() && foot.unconfirmed.is_empty() && foot.lost == 0) {
+            // Nothing else tells of them: the end of the foot, which says that there is one, comes when the rest is durable.
+            from = bytes.len() - format::TRAILER;
+            self.file.write_at(&bytes[..from], self.end)?;
+            self.file.sync_data()?;
+        }
+        self.file.write_at(&bytes[from..], self.end + from as u64)?;
         self.file.sync_data()?;
-        Ok(self.end + foot.len() as u64)
+        Ok(self.end + bytes.len() as u64)
     }
 
     pub(super) fn window(&self, ahead: usize) -> Window {

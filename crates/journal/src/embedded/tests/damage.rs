@@ -74,22 +74,32 @@ fn a_changed_byte_costs_one_webhook_and_is_told() {
 
 #[test]
 fn what_only_a_foot_tells_is_durable_before_it_is_used() {
-    let (disk, ends) = five();
-    let files = copy(&disk, |name, bytes| {
-        if name == ACTIVE {
-            bytes[ends[4] as usize - 1] ^= 0x55;
-        }
-    });
-    for seed in 0..40 {
-        for sync in 0..4 {
-            let disk = SimulatedDisk::new(seed);
-            disk.put_all(&files.copy());
-            disk.fail(Call::SyncData, sync, 1);
-            drop(Log::open(Arc::new(disk.clone()), config()));
-            for _ in 0..3 {
-                disk.reboot(Death::Kill);
-                let book = open(&disk).stats().ledger.book;
-                assert_eq!((book.taken, book.damaged, book.unconfirmed), (4, 0, 1), "seed {seed}, sync {sync}");
+    // the foot lies in one sector or in two
+    for bytes in (0..512).step_by(64) {
+        let whole = SimulatedDisk::new(1);
+        let log = open(&whole);
+        assert!(log.append_group(&[pending("torn"), pending("x".repeat(bytes))]).iter().all(Result::is_ok));
+        whole.reboot(Death::Kill);
+        let torn = copy(&whole, |name, bytes| {
+            if name == ACTIVE {
+                bytes[FRAMES_AT as usize + 60] ^= 0x55;
+            }
+        });
+        for (seed, death) in (0..6).flat_map(|seed| [(seed, Death::Kill), (seed, Death::PowerCut)]) {
+            for call in 20..60 {
+                let disk = SimulatedDisk::new(seed);
+                disk.put_all(&torn.copy());
+                disk.crash_after(call);
+                drop(Log::open(Arc::new(disk.clone()), config()));
+                disk.reboot(death);
+                for more in 0..3 {
+                    let log = open(&disk);
+                    let book = log.stats().ledger.book;
+                    let counts = (book.taken, book.damaged, book.unconfirmed);
+                    assert_eq!(counts, (1 + more, 0, 1), "{bytes} bytes, seed {seed}, {death:?} in call {call}");
+                    append(&log, "more").unwrap();
+                    disk.reboot(Death::Kill);
+                }
             }
         }
     }
