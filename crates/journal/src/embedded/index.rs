@@ -142,7 +142,12 @@ impl Index {
 
     /// It holds nothing and never did.
     pub(super) fn is_empty(&self) -> bool {
-        self.frames() == 0 && self.damaged.is_empty() && self.unconfirmed.is_empty() && self.lost == 0
+        self.frames() == 0 && !self.tells_of_losses()
+    }
+
+    /// It knows of what no frame shows.
+    pub(super) fn tells_of_losses(&self) -> bool {
+        !(self.damaged.is_empty() && self.unconfirmed.is_empty() && self.lost == 0)
     }
 
     /// Bytes that the members of `set` take, told from how many of each block's frames they are.

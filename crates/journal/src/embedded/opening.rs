@@ -224,7 +224,14 @@ impl Segments {
         let (mut webhooks, mut index, bad, unsynced_from) =
             match webhooks::open(file, head, &evidence, &mut state.lanes)? {
                 webhooks::Found::Empty => return Ok(None),
-                webhooks::Found::Whole(webhooks, index) => return Ok(Some((webhooks, index))),
+                webhooks::Found::Whole(webhooks, index) => {
+                    if index.tells_of_losses() {
+                        // nothing else does, and the process that wrote its end may have died before that was synced
+                        copy_over(&*webhooks.file, webhooks.end, webhooks.size)?;
+                        webhooks.file.sync_data()?;
+                    }
+                    return Ok(Some((webhooks, index)));
+                }
                 webhooks::Found::Recovered { webhooks, index, bad, unsynced_from } => {
                     (webhooks, index, bad, unsynced_from)
                 }
