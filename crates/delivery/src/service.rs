@@ -120,7 +120,7 @@ impl Inner {
             KeyState::Good => Verdict::Delivered(Delivered {}),
             KeyState::Unverified => Verdict::Degraded(Degraded { reason: "unverified_key".to_string() }),
             KeyState::Unreachable(why) => {
-                let retry = Retry { after_ms: 0, reason: format!("no connection: {why}"), overloaded: false };
+                let retry = Retry { reason: format!("no connection: {why}"), ..Retry::default() };
                 return Ok(all(events, &Verdict::Retry(retry)));
             }
             KeyState::Wrong(reason) => return Ok(all(events, &Verdict::Hold(Hold { reason }))),
@@ -195,7 +195,7 @@ impl From<NoDestination> for Verdict {
         match none {
             NoDestination::Hold(reason) => Self::Hold(Hold { reason }),
             NoDestination::Overloaded => {
-                Self::Retry(Retry { after_ms: 0, reason: "overloaded".to_string(), overloaded: true })
+                Self::Retry(Retry { reason: "overloaded".to_string(), overloaded: true, ..Retry::default() })
             }
         }
     }

@@ -130,19 +130,18 @@ impl<'a> Split<'a> {
                 let middle = events.len() / 2;
                 self.halve(events, middle);
             }
-            Outcome::TooLarge { reason, certain } if events.len() == 1 => {
-                let verdict = match certain {
-                    true => Verdict::Rejected(Rejected { reason }),
-                    false => Verdict::Retry(Retry { after_ms: 0, reason, overloaded: false }),
-                };
-                self.retry_or_give(&events, &verdict);
+            // PostHog's own limit was asked before: this one is a proxy's, and may be mended
+            Outcome::TooLarge { reason } if events.len() == 1 => {
+                let verdict = Verdict::Retry(Retry { reason, by_event: true, ..Retry::default() });
+                self.retry_later(&events, &verdict);
             }
             Outcome::TooLarge { .. } => {
                 let middle = self.middle_by_bytes(&events);
                 self.halve(events, middle);
             }
             Outcome::Retry { after_ms, reason, others, .. } => {
-                self.retry_or_give(&events, &Verdict::Retry(Retry { after_ms, reason, overloaded: false }));
+                let by_event = others && events.len() == 1;
+                self.retry_later(&events, &Verdict::Retry(Retry { after_ms, reason, by_event, ..Retry::default() }));
                 if !others {
                     self.parts.clear();
                 }
@@ -168,11 +167,9 @@ impl<'a> Split<'a> {
         }
     }
 
-    fn retry_or_give(&mut self, events: &[usize], verdict: &Verdict) {
+    fn retry_later(&mut self, events: &[usize], verdict: &Verdict) {
         self.give(events, verdict);
-        if matches!(verdict, Verdict::Retry(_)) {
-            self.waiting.extend(events.iter().map(|index| self.events[*index].distinct_id.as_str()));
-        }
+        self.waiting.extend(events.iter().map(|index| self.events[*index].distinct_id.as_str()));
     }
 
     fn halve(&mut self, mut events: Vec<usize>, middle: usize) {

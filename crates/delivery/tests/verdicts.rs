@@ -219,15 +219,15 @@ fn noisy(count: usize, bytes: usize) -> Vec<Event> {
 }
 
 #[tokio::test]
-async fn a_413_is_split_by_size_and_one_event_too_large_is_rejected() {
+async fn a_413_is_split_by_size_and_one_event_that_a_proxy_takes_for_too_large_waits() {
     let posthog = start(posthog::Config { max_body_bytes: 20_000, ..posthog::Config::default() });
     let mut sent = noisy(12, 5_000);
     sent[5] = event(5, "user_5", &format!(",\"noise\":\"{}\"", noise(60_000)));
     let response = deliver(&client(&config(&posthog.url())), "shop", &sent).await;
     for (number, verdict) in response.verdicts.iter().enumerate() {
-        assert_eq!(word(verdict), if number == 5 { "rejected" } else { "delivered" }, "event {number}: {verdict:?}");
+        assert_eq!(word(verdict), if number == 5 { "retry" } else { "delivered" }, "event {number}: {verdict:?}");
     }
-    assert!(reason(&response.verdicts[5]).starts_with("too_large: "));
+    assert!(reason(&response.verdicts[5]).starts_with("status 413"), "{:?}", response.verdicts[5]);
     assert_eq!(posthog.books().unique(), 11);
 }
 

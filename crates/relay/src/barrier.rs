@@ -43,6 +43,8 @@ pub(crate) struct Waiting {
     pub(crate) refusal: Option<Refusal>,
     /// Times it was refused alone, in this process.
     pub(crate) refusals: u32,
+    /// It failed alone, in this process.
+    pub(crate) has_failed: bool,
     /// Times it was sent to see whether its destination works.
     pub(crate) probes: u32,
     /// Its bytes are its own.
@@ -105,6 +107,7 @@ impl Barrier {
             attempts,
             refusal: (attempts > 0).then(|| Refusal::unknown(Instant::now())),
             refusals: 0,
+            has_failed: false,
             probes: 0,
             owned: attempts > 0,
             person,

@@ -51,6 +51,8 @@ struct Seen {
     /// Some of the persons whose events were refused alone since the last was taken: for the first time, and again.
     first: HashSet<u64>,
     again: HashSet<u64>,
+    /// And some of those whose events failed alone for the first time since.
+    failed: HashSet<u64>,
     /// When an event was taken that had been refused.
     acquitted_at: Option<Instant>,
 }
@@ -96,6 +98,20 @@ impl Evidence {
         }
         seen.first.clear();
         seen.again.clear();
+        seen.failed.clear();
+    }
+
+    /// An event of `person` failed alone for the first time, and may be the reason.
+    pub(crate) fn failed(&self, person: &str) {
+        let mut seen = self.seen.lock();
+        if seen.failed.len() < SEVERAL {
+            seen.failed.insert(self.hasher.hash_one(person));
+        }
+    }
+
+    /// The events of several persons failed since it took one: it is the destination that fails.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.seen.lock().failed.len() >= SEVERAL
     }
 
     /// An event of `person` was refused alone, and `before` the last time.

@@ -1,7 +1,8 @@
 //! Whether a lane may send: open, held by its destination, or with an open circuit.
 //!
 //! A hold (wrong key, quota) and a circuit (successive calls without one event taken) let single events through, slowly,
-//! to see whether the destination works. Both stop the lane's trying clock, which the horizon is measured by.
+//! to see whether the destination works. Both stop the lane's trying clock, which the horizon is measured by; a circuit only where
+//! it is the destination that fails, and not an event or two.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub enum GateState {
     },
 }
 
-/// Events of a probe of a destination that refuses everything, and the lone refusals of a call that count twice.
+/// Events of a probe of a destination that refuses everything, and the lone refusals of a call that count as three.
 const REFUSED_PROBE: usize = 8;
 
 /// What a lane may send now.
@@ -50,6 +51,8 @@ pub(crate) struct Ended {
     pub(crate) refused: usize,
     /// The events of several persons were refused since the destination, in any lane, took one.
     pub(crate) refuses_everything: bool,
+    /// What failed may be the reason itself: an event that was tried alone, and not those of several persons.
+    pub(crate) is_by_event: bool,
     /// Nothing was sent, or nothing came of it but what is final without the destination.
     pub(crate) says_nothing: bool,
     /// The destination refuses everything.
@@ -169,12 +172,15 @@ impl Gate {
         if refuses_everything && matches!(self.state, GateState::CircuitOpen { .. }) {
             return self.held_for_all(call, now, jitter);
         }
+        if matches!(self.state, GateState::CircuitOpen { .. }) && !call.overloaded && !call.says_nothing {
+            self.run_clock(call.is_by_event, now);
+        }
         // of a few persons' refused events nobody can tell whose fault it is
         let is_undecided = call.refused > 0 && !call.refuses_everything;
         if call.overloaded || call.says_nothing || is_undecided || !self.is_open() {
             return None;
         }
-        self.failures += if call.refused >= REFUSED_PROBE { 2 } else { 1 };
+        self.failures += if call.refused >= REFUSED_PROBE { 3 } else { 1 };
         if self.failures < self.circuit_after {
             return None;
         }
@@ -182,7 +188,7 @@ impl Gate {
             return self.held_for_all(call, now, jitter);
         }
         self.state = GateState::CircuitOpen { reason: call.reason.clone() };
-        self.stop_clock(now);
+        self.run_clock(call.is_by_event, now);
         self.probes = 0;
         self.probe_later(call.least, now, jitter);
         Some(Change::CircuitOpened(call.reason.clone()))
@@ -203,7 +209,7 @@ impl Gate {
         let news = !matches!(&self.state, GateState::Held { reason: known } if known == reason);
         let began = !matches!(self.state, GateState::Held { .. });
         self.state = GateState::Held { reason: reason.to_string() };
-        self.stop_clock(now);
+        self.run_clock(false, now);
         if began {
             self.probes = 0;
         }
@@ -226,9 +232,9 @@ impl Gate {
         self.probe_at = now + backoff.delay(self.probes, least, jitter);
     }
 
-    fn stop_clock(&mut self, now: Instant) {
+    fn run_clock(&mut self, runs: bool, now: Instant) {
         self.clock = self.clock(now);
-        self.running_since = None;
+        self.running_since = runs.then_some(now);
     }
 }
 
@@ -300,9 +306,7 @@ mod tests {
             assert_eq!(gate.ended(&refused(2, false), now, 1.0), None);
         }
         assert!(gate.is_open() && gate.probe_events() == 1);
-        for _ in 0..2 {
-            assert_eq!(gate.ended(&refused(8, true), now, 1.0), None);
-        }
+        assert_eq!(gate.ended(&refused(8, true), now, 1.0), None);
         let change = gate.ended(&refused(8, true), now, 1.0);
         assert!(
             matches!(&change, Some(Change::Held(reason)) if reason.starts_with("refuses_everything: ")),
@@ -345,10 +349,24 @@ mod tests {
         assert_eq!(gate.clock(now + 5000 * SECOND), 7 * SECOND);
     }
 
+    #[test]
+    fn the_clock_runs_while_a_circuit_is_open_for_what_may_be_an_events_doing() {
+        let now = Instant::now();
+        let mut gate = Gate::new(&Config { circuit_after: 1, ..Config::default() }, now);
+        let lone = |probe| Ended { probe, is_by_event: true, ..failed() };
+        assert!(matches!(gate.ended(&lone(false), now, 1.0), Some(Change::CircuitOpened(_))));
+        assert_eq!(gate.clock(now + 10 * SECOND), 10 * SECOND);
+        // then the events of others fail too, and then not
+        gate.ended(&Ended { probe: true, ..failed() }, now + 10 * SECOND, 1.0);
+        assert_eq!(gate.clock(now + 90 * SECOND), 10 * SECOND);
+        gate.ended(&lone(true), now + 90 * SECOND, 1.0);
+        assert_eq!(gate.clock(now + 91 * SECOND), 11 * SECOND);
+    }
+
     proptest! {
         #[test]
         fn the_clock_never_runs_backwards_nor_faster_than_time_and_a_probe_always_comes(
-            calls in proptest::collection::vec((0..5_u8, 0..4_u64), 1..60),
+            calls in proptest::collection::vec((0..6_u8, 0..4_u64), 1..60),
         ) {
             let config = Config::default();
             let mut now = Instant::now();
@@ -367,6 +385,7 @@ mod tests {
                     0 => Ended { taken: 1, ..Ended::default() },
                     1 => held(false),
                     2 => Ended { overloaded: true, ..failed() },
+                    3 => Ended { is_by_event: true, ..failed() },
                     _ => failed(),
                 };
                 gate.ended(&Ended { probe, ..call }, now, 0.5);

@@ -66,7 +66,7 @@ pub(crate) enum Outcome {
     /// One of them at least will never be taken; those before it may have been.
     Refused { reason: String },
     /// Too large, or probably so.
-    TooLarge { reason: String, certain: bool },
+    TooLarge { reason: String },
     /// Not now. `sent`: PostHog may have taken some. `others`: worth trying other events at once.
     Retry { after_ms: u64, reason: String, sent: bool, others: bool },
     /// Not before a person acts. Nothing was taken.
@@ -142,7 +142,11 @@ impl Answer {
             404 | 405 => hold(format!(
                 "wrong_host: no capture API at this host ({status}){said}; check the host and, behind a proxy, that it passes /batch/ and /flags/ on"
             )),
-            413 => Outcome::TooLarge { reason: format!("too_large: PostHog said{said}"), certain: true },
+            413 => Outcome::TooLarge {
+                reason: format!(
+                    "status 413{said}: PostHog takes an event of this size, so something before it does not"
+                ),
+            },
             408 | 425 | 429 | 499 => {
                 Outcome::Retry { after_ms, reason: format!("status {status}{said}"), sent: true, others: false }
             }
@@ -161,7 +165,7 @@ pub(crate) fn judge(ended: &Result<Answer, Failure>) -> Outcome {
     match ended {
         Ok(answer) => answer.outcome(),
         Err(failure @ Failure::Broken { bytes, .. }) if *bytes >= LARGE_BODY_BYTES => {
-            Outcome::TooLarge { reason: failure.to_string(), certain: false }
+            Outcome::TooLarge { reason: failure.to_string() }
         }
         Err(failure) => {
             let sent = !matches!(failure, Failure::Connect(_));
@@ -297,7 +301,7 @@ mod tests {
     #[test]
     fn a_large_body_cut_off_is_split_and_a_small_one_tried_again() {
         let broken = |bytes| judge(&Err(Failure::Broken { why: "reset".into(), bytes }));
-        assert!(matches!(broken(LARGE_BODY_BYTES), Outcome::TooLarge { certain: false, .. }));
+        assert!(matches!(broken(LARGE_BODY_BYTES), Outcome::TooLarge { .. }));
         assert!(matches!(broken(LARGE_BODY_BYTES - 1), Outcome::Retry { sent: true, .. }));
         assert!(matches!(judge(&Err(Failure::Connect("refused".into()))), Outcome::Retry { sent: false, .. }));
         assert!(matches!(judge(&Err(Failure::Timeout)), Outcome::Retry { sent: true, .. }));

@@ -133,20 +133,21 @@ fn an_event_that_posthog_cannot_store_is_rejected_unsent() {
 #[test]
 fn too_large_is_cut_by_bytes_down_to_one_event() {
     let events = [event(1, "a", 10), event(2, "b", 10), event(3, "c", 10), event(4, "d", 800)];
-    for (certain, last) in [(true, "rejected"), (false, "retry")] {
-        let mut split = split(&events);
-        let first = split.next().unwrap();
-        split.record(first, Outcome::TooLarge { reason: "too_large: words".into(), certain }, 1);
-        let second = split.next().unwrap();
-        assert_eq!(second.events, [0, 1, 2]);
-        split.record(second, Outcome::Taken, 2);
-        // what is too large together need not be too large alone
-        while let Some(request) = split.next() {
-            assert_eq!(request.events, [3]);
-            split.record(request, Outcome::TooLarge { reason: "too_large: words".into(), certain }, 3);
-        }
-        assert_eq!(words(&split.into_verdicts()), ["delivered", "delivered", "delivered", last]);
+    let mut split = split(&events);
+    let too_large = || Outcome::TooLarge { reason: "status 413".into() };
+    let first = split.next().unwrap();
+    split.record(first, too_large(), 1);
+    let second = split.next().unwrap();
+    assert_eq!(second.events, [0, 1, 2]);
+    split.record(second, Outcome::Taken, 2);
+    // what is too large together need not be too large alone
+    while let Some(request) = split.next() {
+        assert_eq!(request.events, [3]);
+        split.record(request, too_large(), 3);
     }
+    let verdicts = split.into_verdicts();
+    assert_eq!(words(&verdicts), ["delivered", "delivered", "delivered", "retry"], "a proxy's limit may be raised");
+    assert!(matches!(&verdicts[3].verdict, Some(Verdict::Retry(Retry { by_event: true, .. }))), "{verdicts:?}");
 }
 
 #[test]
@@ -167,7 +168,8 @@ fn behind_an_event_to_be_tried_again_nothing_of_that_person_is_sent() {
     assert!(verdicts[2].sent, "it was inside the first request");
     assert_eq!(
         verdicts[0].verdict,
-        Some(Verdict::Retry(Retry { after_ms: 7, reason: "status 500".into(), overloaded: false }))
+        Some(Verdict::Retry(Retry { after_ms: 7, reason: "status 500".into(), ..Retry::default() })),
+        "of two events nobody knows which it is"
     );
 }
 
@@ -194,7 +196,7 @@ fn a_failing_posthog_ends_the_call_and_a_hold_holds_the_rest() {
 enum Say {
     Judge,
     Retry { others: bool },
-    TooLarge { certain: bool },
+    TooLarge,
     Hold,
 }
 
@@ -202,7 +204,7 @@ fn says() -> impl Strategy<Value = Say> {
     prop_oneof![
         12 => Just(Say::Judge),
         1 => any::<bool>().prop_map(|others| Say::Retry { others }),
-        2 => any::<bool>().prop_map(|certain| Say::TooLarge { certain }),
+        2 => Just(Say::TooLarge),
         1 => Just(Say::Hold),
     ]
 }
@@ -261,11 +263,11 @@ proptest! {
                     waiting.extend(indexes.iter().map(|index| (events[*index].distinct_id.as_str(), *index)));
                     retry(others)
                 }
-                Say::TooLarge { certain } => {
-                    if let (false, [index]) = (certain, &indexes[..]) {
+                Say::TooLarge => {
+                    if let [index] = &indexes[..] {
                         waiting.insert(&events[*index].distinct_id, *index);
                     }
-                    Outcome::TooLarge { reason: "too_large: words".into(), certain }
+                    Outcome::TooLarge { reason: "status 413".into() }
                 }
                 Say::Hold => {
                     ended = Some("hold");

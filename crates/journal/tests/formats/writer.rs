@@ -144,6 +144,7 @@ fn in_doubt(sequence: Sequence) -> Record {
         attempts: vec![Attempt { started_at_ms: LATER, duration_ms: 9, status: 503, answer: "later".into() }],
         transform_deaths: 1,
         trying_ms: 1234,
+        ..Progress::default()
     };
     Record { sequence, progress: progress.into(), settled: false }
 }

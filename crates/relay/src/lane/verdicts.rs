@@ -69,8 +69,10 @@ enum Fate {
 enum Why {
     /// It was refused alone, and nothing says yet whose fault that is.
     Suspect,
-    /// It was tried and not taken, or nobody knows: this counts as an attempt.
+    /// It was tried alone and failed, and may be the reason: this counts as an attempt.
     Failed,
+    /// It was tried and not taken, or nobody knows, for what the destination does: this counts as an attempt.
+    Away,
     /// Delivery had no room.
     Overloaded,
     /// The destination is held.
@@ -93,9 +95,10 @@ fn judge(verdict: EventVerdict) -> Fate {
         Some(Verdict::Rejected(rejected)) => Fate::Final { state: EventState::Dead, reason: rejected.reason },
         Some(Verdict::Refused(refused)) => Fate::Refused { reason: refused.reason },
         Some(Verdict::Retry(retry)) if retry.overloaded => again(retry.reason, Why::Overloaded, retry.after_ms),
-        Some(Verdict::Retry(retry)) => again(retry.reason, Why::Failed, retry.after_ms),
+        Some(Verdict::Retry(retry)) if retry.by_event => again(retry.reason, Why::Failed, retry.after_ms),
+        Some(Verdict::Retry(retry)) => again(retry.reason, Why::Away, retry.after_ms),
         Some(Verdict::Hold(hold)) => again(hold.reason, Why::Held, 0),
-        None if sent => again(NO_VERDICT.to_string(), Why::Failed, 0),
+        None if sent => again(NO_VERDICT.to_string(), Why::Away, 0),
         None => again(String::new(), Why::Untried, 0),
     }
 }
@@ -118,7 +121,7 @@ fn judge_all(end: DeliverEnd, events: usize) -> (Vec<Fate>, Vec<(u32, bool)>, Ve
         DeliverEnd::Died { reason, started_at_ms } => {
             let body = format!("deliver call died: {reason}");
             let answer = Answer { started_at_ms, body, events: events as u32, ..Answer::default() };
-            (all(&reason, Why::Failed, true), vec![(1, true); events], vec![answer])
+            (all(&reason, Why::Away, true), vec![(1, true); events], vec![answer])
         }
     }
 }
@@ -134,6 +137,7 @@ impl Lane {
         let mut ended = summarize(&fates, call.probe);
         let fates = self.judge_refusals(events, fates, &requests, now);
         // of a few nobody can tell
+        ended.is_by_event = ended.is_by_event && !self.evidence.is_failing();
         ended.refuses_everything = self.evidence.is_crowded() && self.barrier.len() > FEW;
         self.overloads = if ended.overloaded { self.overloads + 1 } else { 0 };
         let jitter = self.chance.draw();
@@ -194,7 +198,7 @@ impl Lane {
                     let was_refused = together.map(|(event, _)| event).any(was_refused);
                     self.evidence.took(was_refused, now.instant);
                 }
-                Fate::Again { why: Why::Failed, reason, .. } if gives_back && reason == NO_VERDICT => {
+                Fate::Again { why: Why::Away, reason, .. } if gives_back && reason == NO_VERDICT => {
                     let reason = "given back: others of its call were refused and none was taken".to_string();
                     fates[at] = Fate::Again { reason, why: Why::Untried, least: Duration::ZERO, sent: true };
                 }
@@ -209,13 +213,20 @@ impl Lane {
                         }
                     }
                 }
+                Fate::Again { why: Why::Failed, .. } => {
+                    let Some(waiting) = self.barrier.get_mut(events[at]) else { continue };
+                    // what is at fault fails again and again where all is well
+                    if !std::mem::replace(&mut waiting.has_failed, true) {
+                        self.evidence.failed(&waiting.event.distinct_id);
+                    }
+                }
                 _ => {}
             }
         }
         fates
     }
 
-    /// Past the horizon of trying, what would be tried again is dead.
+    /// Past the horizon of trying, what would be tried again, and may itself be the reason, is dead.
     fn expire(&self, key: Key, fate: Fate, now: Now) -> Fate {
         let Fate::Again { reason, why: Why::Failed, .. } = &fate else { return fate };
         let entry = self.barrier.get(key).and_then(|waiting| self.entries.get(waiting.entry));
@@ -248,18 +259,18 @@ impl Lane {
         if !waiting.owned {
             (waiting.event, waiting.owned) = (owned(&waiting.event), true);
         }
-        if matches!(why, Why::Failed | Why::Suspect) {
+        if matches!(why, Why::Failed | Why::Away | Why::Suspect) {
             waiting.attempts += 1;
         }
         if why == Why::Suspect {
             waiting.limit = 1;
         }
-        if delivering && matches!(why, Why::Failed | Why::Held) {
+        if delivering && matches!(why, Why::Failed | Why::Away | Why::Held) {
             let half = u16::try_from(call.events.len() / 2).unwrap_or(u16::MAX);
             waiting.limit = waiting.limit.min(half.max(1));
         }
         let delay = match why {
-            Why::Failed => self.retry.delay(waiting.attempts, least, jitter),
+            Why::Failed | Why::Away => self.retry.delay(waiting.attempts, least, jitter),
             Why::Suspect => self.suspects.delay(waiting.attempts, least, jitter),
             Why::Overloaded => self.short.delay(self.overloads, least, jitter),
             Why::Untried | Why::NeverLeft => self.short.delay(self.gate.failures() + 1, least, jitter),
@@ -268,7 +279,7 @@ impl Lane {
         if let Some(entry) = self.entries.get_mut(waiting.entry)
             && !matches!(why, Why::Untried | Why::NeverLeft | Why::Overloaded)
         {
-            let counts = matches!(why, Why::Failed | Why::Suspect);
+            let counts = matches!(why, Why::Failed | Why::Away | Why::Suspect);
             entry.keep_open(waiting.index, reason, counts, sent.then_some(&waiting.event));
         } else if sent && let Some(entry) = self.entries.get_mut(waiting.entry) {
             entry.keep_open(waiting.index, reason, false, Some(&waiting.event));
@@ -335,6 +346,7 @@ fn summarize(fates: &[Fate], probe: bool) -> Ended {
             }
             Fate::Again { reason, why, least, .. } => {
                 ended.overloaded &= matches!(why, Why::Overloaded | Why::Untried);
+                ended.is_by_event |= *why == Why::Failed;
                 ended.least = ended.least.max(*least);
                 if *why == Why::Held {
                     ended.hold.get_or_insert_with(|| reason.clone());

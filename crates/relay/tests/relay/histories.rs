@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     rig::Rig,
-    sink::{At, Plan, at, delivered, hold, refused, retry},
+    sink::{At, Plan, at, delivered, failed, hold, refused, retry},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -152,22 +152,26 @@ impl History {
         self.say(|| format!("{mood:?}, transformer {mapping:?} for {lasts:?}, a webhook each {pause:?}"));
         self.be(mood, mapping);
         let (until, before) = (Instant::now() + lasts, self.in_vain.load(Ordering::Relaxed));
-        let mut webhooks = 0;
+        let (mut webhooks, mut deaths) = (0, 0);
         while Instant::now() < until {
             // of many that wait there is enough
             if webhooks < 200 {
                 self.append(self.may_be_bad).await;
                 webhooks += 1;
             }
-            sleep(pause.min(until.saturating_duration_since(Instant::now())).max(SECOND / 100)).await;
-            if self.random.random_bool(0.02) {
+            let pause = pause.min(until.saturating_duration_since(Instant::now())).max(SECOND / 100);
+            sleep(pause).await;
+            // once a minute
+            if self.random.random_bool((pause.as_secs_f64() / 60.0).min(0.5)) {
+                deaths += 1;
                 self.die().await;
             }
         }
         if mood == Mood::Refuses {
             let spent = self.in_vain.load(Ordering::Relaxed) - before;
             let lanes = SOURCES.len() as u64;
-            let most = lanes * (150 + 120 * lasts.as_secs().div_ceil(60));
+            // a process that begins has all to learn anew
+            let most = lanes * (200 * (1 + deaths) + 60 * lasts.as_secs().div_ceil(60));
             assert!(spent <= most, "{spent} requests in {lasts:?} of which each is refused, {most} are enough");
         }
     }
@@ -228,10 +232,12 @@ fn answer(
         Mood::Well => return well(request, |_| false),
         Mood::RefusesOnce => return well(request, |event| seen.insert(at(event)) && chance.random_bool(0.3)),
         Mood::Refuses => {
+            seen.extend(request.events.iter().map(at));
             let requests = (2 * request.events.len() as u64 - 1).min(REFUSED_REQUESTS);
             in_vain.fetch_add(requests, Ordering::Relaxed);
             return Plan::refusing(request);
         }
+        Mood::Fails if request.events.len() == 1 => Plan::all(request, failed),
         Mood::Fails => Plan::all(request, || retry(0)),
         Mood::Busy(after_ms) => {
             let mut plan = Plan::all(request, || retry(0));
@@ -257,7 +263,7 @@ fn well(request: &DeliverRequest, mut is_refused: impl FnMut(&Event) -> bool) ->
             return refused();
         }
         if event.distinct_id.starts_with("expired") {
-            return retry(0);
+            return failed();
         }
         taken = true;
         delivered()

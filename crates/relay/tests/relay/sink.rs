@@ -85,11 +85,16 @@ pub(crate) fn refused() -> EventVerdict {
 }
 
 pub(crate) fn retry(after_ms: u64) -> EventVerdict {
-    verdict(Verdict::Retry(Retry { after_ms, reason: "status 503".into(), overloaded: false }))
+    verdict(Verdict::Retry(Retry { after_ms, reason: "status 503".into(), ..Retry::default() }))
+}
+
+/// PostHog answered 500 to it alone.
+pub(crate) fn failed() -> EventVerdict {
+    verdict(Verdict::Retry(Retry { reason: "status 500".into(), by_event: true, ..Retry::default() }))
 }
 
 pub(crate) fn overloaded() -> EventVerdict {
-    let retry = Retry { after_ms: 0, reason: "overloaded".into(), overloaded: true };
+    let retry = Retry { reason: "overloaded".into(), overloaded: true, ..Retry::default() };
     EventVerdict { sent: false, answer: 0, ..verdict(Verdict::Retry(retry)) }
 }
 
