@@ -2,8 +2,8 @@
 //!
 //! A batch whose call died is repeated one webhook at a time. A death of one alone counts only where it is proven (`proof`); the
 //! third makes the webhook a dead letter. A crash of the whole process counts by the journal's word where the transformer
-//! lives in it, and only once the process has lived for a while without the webhook: one that dies then dies of something
-//! else, and what was counted is void. A call that never reached a transformer counts for nothing.
+//! lives in it, and the last one only once the process has lived for a while without the webhook: one that dies then dies of
+//! something else, and what was counted is void. A call that never reached a transformer counts for nothing.
 
 use std::collections::BTreeMap;
 
@@ -171,7 +171,8 @@ impl TransformQueue {
             if (alone && self.under_way > 0) || (!first && (alone || !fits)) {
                 break;
             }
-            if entry.trial.crashes() > 0 {
+            // the last crash that it takes: those before may be chance, and cost no time
+            if entry.trial.crashes() > 0 && entry.trial.counted() + 1 >= config.transform_deaths {
                 let until = *self.watches.entry(sequence).or_insert(now + config.crash_watch);
                 if now < until {
                     self.not_before = Some(until).filter(|_| first);

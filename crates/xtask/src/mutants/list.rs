@@ -94,8 +94,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "rewrite: the new file is durable before it takes the name",
         file: "crates/journal/src/embedded/webhooks.rs",
-        old: "        self.file.sync_data()?;\n        Ok(self.end + foot.len() as u64)",
-        new: "        Ok(self.end + foot.len() as u64)",
+        old: "        self.file.sync_data()?;\n        Ok(self.end + bytes.len() as u64)",
+        new: "        Ok(self.end + bytes.len() as u64)",
         package: "moehog-journal",
         test: &["simulation"],
     },
@@ -150,7 +150,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "end to end: a retry is not taken for delivered",
         file: "crates/relay/src/lane/verdicts.rs",
-        old: "Some(Verdict::Retry(retry)) => again(retry.reason, Why::Failed, retry.after_ms),",
+        old: "Some(Verdict::Retry(retry)) => again(retry.reason, Why::Away, retry.after_ms),",
         new: "Some(Verdict::Retry(retry)) => Fate::Final { state: EventState::Delivered, reason: retry.reason },",
         package: "moehog-tests",
         test: &["--test", "end_to_end", "a_persons_last_set_wins"],

@@ -1,0 +1,153 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn failed() -> Ended {
+    Ended { reason: "status 503".to_string(), ..Ended::default() }
+}
+
+fn held(probe: bool) -> Ended {
+    Ended { probe, hold: Some("wrong key".to_string()), ..Ended::default() }
+}
+
+#[test]
+fn the_fifth_successive_call_without_a_final_event_opens_the_circuit() {
+    let now = Instant::now();
+    let mut gate = Gate::new(&Config::default(), now);
+    for _ in 0..4 {
+        assert_eq!(gate.ended(&failed(), now, 1.0), None);
+    }
+    assert_eq!(gate.ended(&Ended { taken: 1, ..failed() }, now, 1.0), None);
+    for _ in 0..4 {
+        assert_eq!(gate.ended(&failed(), now, 1.0), None);
+    }
+    assert_eq!(gate.ended(&Ended { overloaded: true, ..failed() }, now, 1.0), None);
+    assert_eq!(gate.permit(now), Permit::Calls);
+    assert!(matches!(gate.ended(&failed(), now, 1.0), Some(Change::CircuitOpened(_))));
+    assert_eq!(gate.permit(now), Permit::Nothing(Some(now + SECOND / 4)));
+    assert_eq!(gate.permit(now + SECOND), Permit::Probe);
+    gate.probing();
+    assert_eq!(gate.permit(now + SECOND), Permit::Nothing(None));
+    let proof = Ended { probe: true, taken: 1, ..failed() };
+    assert_eq!(gate.ended(&proof, now + SECOND, 1.0), Some(Change::CircuitClosed));
+    assert_eq!(gate.permit(now + SECOND), Permit::Calls);
+}
+
+#[test]
+fn a_hold_is_told_once_and_only_a_probe_ends_it() {
+    let now = Instant::now();
+    let mut gate = Gate::new(&Config::default(), now);
+    assert_eq!(gate.ended(&held(false), now, 1.0), Some(Change::Held("wrong key".to_string())));
+    assert_eq!(gate.ended(&held(false), now, 1.0), None);
+    assert_eq!(gate.ended(&Ended { taken: 9, ..Ended::default() }, now, 1.0), None);
+    assert!(!gate.is_open());
+    gate.probing();
+    assert_eq!(gate.ended(&held(true), now, 1.0), None);
+    assert_eq!(gate.permit(now + 3 * SECOND), Permit::Nothing(Some(now + 4 * SECOND)), "the second probe waits longer");
+    gate.probing();
+    let proof = Ended { probe: true, taken: 1, ..Ended::default() };
+    assert_eq!(gate.ended(&proof, now, 1.0), Some(Change::HoldEnded));
+}
+
+#[test]
+fn what_refuses_everything_is_held_and_a_few_persons_refused_events_hold_nothing() {
+    let now = Instant::now();
+    let mut gate = Gate::new(&Config::default(), now);
+    let refused = |refused, refuses_everything| Ended { refused, refuses_everything, ..failed() };
+    for _ in 0..20 {
+        assert_eq!(gate.ended(&refused(2, false), now, 1.0), None);
+    }
+    assert!(gate.is_open() && gate.probe_events() == 1);
+    assert_eq!(gate.ended(&refused(8, true), now, 1.0), None);
+    let change = gate.ended(&refused(8, true), now, 1.0);
+    assert!(matches!(&change, Some(Change::Held(reason)) if reason.starts_with("refuses_everything: ")), "{change:?}");
+    assert_eq!(gate.permit(now + 2 * SECOND), Permit::Probe);
+    assert_eq!(gate.probe_events(), 8);
+    gate.probing();
+    let proof = Ended { probe: true, taken: 1, refused: 7, ..Ended::default() };
+    assert_eq!(gate.ended(&proof, now, 1.0), Some(Change::HoldEnded));
+    assert_eq!(gate.probe_events(), 1);
+}
+
+#[test]
+fn an_open_circuit_becomes_a_hold_where_everything_is_refused() {
+    let now = Instant::now();
+    let mut gate = Gate::new(&Config { circuit_after: 1, ..Config::default() }, now);
+    gate.ended(&failed(), now, 1.0);
+    gate.probing();
+    let refused = Ended { probe: true, refused: 1, refuses_everything: true, ..failed() };
+    assert!(matches!(gate.ended(&refused, now, 1.0), Some(Change::Held(_))));
+}
+
+#[test]
+fn retry_after_is_a_minimum_for_the_next_probe() {
+    let now = Instant::now();
+    let mut gate = Gate::new(&Config { circuit_after: 1, ..Config::default() }, now);
+    gate.ended(&Ended { least: 60 * SECOND, ..failed() }, now, 0.0);
+    assert_eq!(gate.permit(now + 59 * SECOND), Permit::Nothing(Some(now + 60 * SECOND)));
+}
+
+#[test]
+fn the_trying_clock_stands_while_held_or_broken() {
+    let now = Instant::now();
+    let mut gate = Gate::new(&Config { circuit_after: 1, ..Config::default() }, now);
+    gate.ended(&held(false), now + 5 * SECOND, 1.0);
+    assert_eq!(gate.clock(now + 1000 * SECOND), 5 * SECOND);
+    gate.ended(&Ended { probe: true, taken: 1, ..Ended::default() }, now + 1000 * SECOND, 1.0);
+    gate.ended(&failed(), now + 1002 * SECOND, 1.0);
+    assert_eq!(gate.clock(now + 5000 * SECOND), 7 * SECOND);
+}
+
+#[test]
+fn the_clock_runs_while_a_circuit_is_open_for_what_may_be_an_events_doing() {
+    let now = Instant::now();
+    let mut gate = Gate::new(&Config { circuit_after: 1, ..Config::default() }, now);
+    let lone = |probe| Ended { probe, is_by_event: true, ..failed() };
+    assert!(matches!(gate.ended(&lone(false), now, 1.0), Some(Change::CircuitOpened(_))));
+    assert_eq!(gate.clock(now + 10 * SECOND), 10 * SECOND);
+    // then the events of others fail too, and then not
+    gate.ended(&Ended { probe: true, ..failed() }, now + 10 * SECOND, 1.0);
+    assert_eq!(gate.clock(now + 90 * SECOND), 10 * SECOND);
+    gate.ended(&lone(true), now + 90 * SECOND, 1.0);
+    assert_eq!(gate.clock(now + 91 * SECOND), 11 * SECOND);
+}
+
+proptest! {
+    #[test]
+    fn the_clock_never_runs_backwards_nor_faster_than_time_and_a_probe_always_comes(
+        calls in proptest::collection::vec((0..6_u8, 0..4_u64), 1..60),
+    ) {
+        let config = Config::default();
+        let mut now = Instant::now();
+        let mut gate = Gate::new(&config, now);
+        let mut clock = gate.clock(now);
+        for (kind, seconds) in calls {
+            let later = now + Duration::from_secs(seconds);
+            let next = gate.clock(later);
+            prop_assert!(next >= clock && next - clock <= later - now);
+            (now, clock) = (later, next);
+            let probe = gate.permit(now) == Permit::Probe;
+            if probe {
+                gate.probing();
+            }
+            let call = match kind {
+                0 => Ended { taken: 1, ..Ended::default() },
+                1 => held(false),
+                2 => Ended { overloaded: true, ..failed() },
+                3 => Ended { is_by_event: true, ..failed() },
+                _ => failed(),
+            };
+            gate.ended(&Ended { probe, ..call }, now, 0.5);
+            match gate.permit(now) {
+                Permit::Calls | Permit::Probe => {}
+                Permit::Nothing(at) => {
+                    let at = at.expect("nothing is under way, so a probe must have its time");
+                    prop_assert!(at <= now + config.hold_probe_max);
+                    prop_assert_eq!(gate.permit(at), Permit::Probe);
+                }
+            }
+        }
+    }
+}
