@@ -66,7 +66,10 @@ pub struct Config {
     /// Time of trying after which an event is dead.
     #[serde(with = "moehog_runtime::duration")]
     pub horizon: Duration,
-    /// Successive Deliver calls without one final event that open a lane's circuit.
+    /// Time of trying after which an event that is refused, while nothing else is sent that could show whose fault it is, is dead.
+    #[serde(with = "moehog_runtime::duration")]
+    pub refused_for: Duration,
+    /// Successive Deliver calls without one event taken that open a lane's circuit.
     pub circuit_after: u32,
     /// Waiting time before the first probe of an open circuit.
     #[serde(with = "moehog_runtime::duration")]
@@ -106,6 +109,7 @@ impl Default for Config {
             retry_first: second / 2,
             retry_max: 5 * minute,
             horizon: 72 * 60 * minute,
+            refused_for: 24 * 60 * minute,
             circuit_after: 5,
             circuit_probe_first: second / 4,
             circuit_probe_max: 2 * second,

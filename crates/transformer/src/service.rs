@@ -91,7 +91,7 @@ impl Transformer {
             span.link(call);
         }
         webhook.trace = span.context().or(webhook.trace.take());
-        let (transformed, notes) = self.caught(rules, webhook);
+        let (transformed, notes) = caught(webhook, || self.transform_by(rules, webhook));
         if !span.is_none() {
             match &transformed.result {
                 Some(transformed_webhook::Result::Mapped(mapped)) => {
@@ -107,19 +107,17 @@ impl Transformer {
     }
 }
 
-impl Transformer {
-    /// Maps one webhook; a panic in it costs the webhook and not its neighbours, nor the connection.
-    fn caught(&self, rules: &Rules, webhook: &Webhook) -> (TransformedWebhook, Notes) {
-        let mapping = AssertUnwindSafe(|| self.transform_by(rules, webhook));
-        catch_unwind(mapping).unwrap_or_else(|_told| {
-            tracing::error!(receipt = %webhook.receipt, source = %webhook.source, "the mapping panicked: this webhook is a dead letter");
-            let rejection = Rejection {
-                reason: "transform_failed".to_string(),
-                detail: "the mapping panicked; this is a fault of moehog".to_string(),
-            };
-            (TransformedWebhook { result: Some(transformed_webhook::Result::Rejection(rejection)) }, Notes::default())
-        })
-    }
+/// What `mapping` makes of a webhook; a panic in it costs the webhook and not its neighbours, nor the connection.
+fn caught(webhook: &Webhook, mapping: impl FnOnce() -> (TransformedWebhook, Notes)) -> (TransformedWebhook, Notes) {
+    catch_unwind(AssertUnwindSafe(mapping)).unwrap_or_else(|_told| {
+        let Webhook { receipt, source, .. } = webhook;
+        tracing::error!(%receipt, %source, "the mapping panicked: this webhook is a dead letter");
+        let rejection = Rejection {
+            reason: "transform_failed".to_string(),
+            detail: "the mapping panicked; this is a fault of moehog".to_string(),
+        };
+        (TransformedWebhook { result: Some(transformed_webhook::Result::Rejection(rejection)) }, Notes::default())
+    })
 }
 
 /// How much there is to read, in bytes.
@@ -141,4 +139,18 @@ fn weight(webhook: &TransformedWebhook) -> usize {
         Some(Outcome::Filtered(_) | Outcome::Duplicate(_)) | None => 0,
     };
     mapped.events.iter().map(|event| FRAME + outcome(&event.outcome)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_that_panics_costs_its_webhook() {
+        let (transformed, _) = caught(&Webhook::default(), || panic!("asked to"));
+        let Some(transformed_webhook::Result::Rejection(rejection)) = transformed.result else {
+            panic!("{transformed:?}")
+        };
+        assert_eq!(rejection.reason, "transform_failed");
+    }
 }

@@ -14,7 +14,7 @@ pub(crate) struct Arguments {
     /// Seed of the first round of each kind; each further one takes the next.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Rounds of each kind, instead of 10,000 histories, 20 kills, 50 rolls, 20 upgrades, 300 disks and
+    /// Rounds of each kind, instead of 10,000 histories, 10,000 of the relay, 20 kills, 50 rolls, 20 upgrades, 300 disks and
     /// 1,000,000 bodies.
     #[arg(long)]
     rounds: Option<u64>,
@@ -25,6 +25,8 @@ pub(crate) struct Arguments {
 enum Kind {
     /// Histories on the simulated disk.
     Histories,
+    /// Histories of the relay: destinations and transformers that fail in every way, and processes that die.
+    Relay,
     /// kill -9 under load. Four make a cycle: each service alone, then all at once.
     Kills,
     /// Two transformers and four deliveries killed, rolled, scaled and paused under load.
@@ -39,11 +41,13 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [Self::Histories, Self::Kills, Self::Rolls, Self::Upgrades, Self::Disks, Self::Bodies];
+    const ALL: [Self; 7] =
+        [Self::Histories, Self::Relay, Self::Kills, Self::Rolls, Self::Upgrades, Self::Disks, Self::Bodies];
 
     fn words(self) -> &'static str {
         match self {
             Self::Histories => "histories on the simulated disk",
+            Self::Relay => "histories of the relay",
             Self::Kills => "rounds of kill -9 under load",
             Self::Rolls => "rounds of kill, roll and scale under load",
             Self::Upgrades => "upgrades of what the chart renders, under load",
@@ -54,7 +58,7 @@ impl Kind {
 
     fn rounds(self) -> u64 {
         match self {
-            Self::Histories => 10_000,
+            Self::Histories | Self::Relay => 10_000,
             Self::Kills => 20,
             Self::Rolls => 50,
             Self::Upgrades => 20,
@@ -70,6 +74,10 @@ impl Kind {
             Self::Histories => (
                 &["--profile", "soak", "--package", "moehog-journal", "histories_lose_nothing"],
                 ["MOEHOG_SIM_FIRST", "MOEHOG_SIM_HISTORIES"],
+            ),
+            Self::Relay => (
+                &["--profile", "soak", "--package", "moehog-relay", "--test", "relay", "histories_kill_nothing"],
+                ["MOEHOG_RELAY_FIRST", "MOEHOG_RELAY_HISTORIES"],
             ),
             Self::Kills => (&["--package", "moehog-tests", "--test", "end_to_end", "kill_9_loses_nothing"], END_TO_END),
             Self::Rolls => {

@@ -42,6 +42,8 @@ pub(crate) enum DeliverEnd {
 
 /// So many events may wait for a destination that refuses all of them: they are retried, each for itself, and it is not held.
 const FEW: usize = 20;
+/// Refusals in [`crate::Config::refused_for`] of an event that is dead of them.
+const REFUSED_ALONE: u32 = 20;
 /// Of an event that an answer says nothing of.
 const NO_VERDICT: &str = "no verdict";
 
@@ -207,6 +209,10 @@ impl Lane {
                     match self.evidence.refused(&waiting.event.distinct_id, waiting.refusal, now.instant) {
                         Judgement::Suspect(refusal) => {
                             (waiting.refusal, waiting.refusals) = (Some(refusal), waiting.refusals + 1);
+                            let (key, tries) = (waiting.entry, waiting.attempts);
+                            if let Some(reason) = self.refused_alone(key, tries, reason, now) {
+                                fates[at] = Fate::Final { state: EventState::Dead, reason };
+                            }
                         }
                         Judgement::Guilty => {
                             fates[at] = Fate::Final { state: EventState::Dead, reason: reason.clone() };
@@ -224,6 +230,17 @@ impl Lane {
             }
         }
         fates
+    }
+
+    /// Where nothing else is sent that could decide, what was refused again and again for long enough is dead.
+    fn refused_alone(&self, entry: Key, tries: u32, said: &str, now: Now) -> Option<String> {
+        let entry = self.entries.get(entry)?;
+        let trying = entry.trying(self.gate.clock(now.instant));
+        let is_ripe = trying >= self.config.refused_for && tries >= REFUSED_ALONE && self.barrier.len() <= FEW;
+        is_ripe.then(|| {
+            let hours = trying.as_secs() / 3600;
+            format!("refused_alone: refused {tries} times in {hours} hours, in which nothing else was taken; the last answer was {said}")
+        })
     }
 
     /// Past the horizon of trying, what would be tried again, and may itself be the reason, is dead.

@@ -30,7 +30,7 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 /// Histories of every test run.
-const FEW: u64 = 60;
+const FEW: u64 = 40;
 const SOURCES: [&str; 3] = ["shop", "crm", "web"];
 /// Lone refusals after which delivery tries no more.
 const MOST_REFUSED: usize = 8;

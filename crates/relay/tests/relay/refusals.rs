@@ -104,3 +104,16 @@ async fn a_stranger_who_posts_only_bad_events_delays_nobody() {
         sleep(MINUTE / 2).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_refused_while_nothing_else_is_sent_is_dead_after_a_day() {
+    let rig = Rig::started();
+    rig.sink.script(|request| Plan::each(request, verdict_of));
+    let sequence = rig.append("bad").await;
+    sleep(23 * 60 * MINUTE).await;
+    assert_eq!(rig.outcome(sequence, 0).await.state(), EventState::Pending);
+    rig.settled(2 * 60 * MINUTE).await;
+    let bad = rig.outcome(sequence, 0).await;
+    assert_eq!((bad.state(), bad.reason.as_str()), (EventState::Dead, "refused_alone"));
+    assert!(bad.detail.ends_with("the last answer was refused: PostHog said no"), "{}", bad.detail);
+}
