@@ -100,7 +100,7 @@ impl History {
 
     fn say(&self, what: impl FnOnce() -> String) {
         if self.speaks {
-            println!("{}", what());
+            eprintln!("{}", what());
         }
     }
 
