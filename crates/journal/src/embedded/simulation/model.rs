@@ -226,6 +226,11 @@ impl Model {
         self.known.iter().filter(|known| known.acknowledged).count() as u64
     }
 
+    /// Settled webhooks whose bytes are gone, alone or with their segment.
+    pub(super) fn let_go(&self) -> u64 {
+        self.known.iter().filter(|known| known.dropped).count() as u64
+    }
+
     /// Webhooks that were not answered 200.
     pub(super) fn never_acknowledged(&self) -> u64 {
         self.known.len() as u64 - self.acknowledged_ever()
