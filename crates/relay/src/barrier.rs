@@ -41,8 +41,6 @@ pub(crate) struct Waiting {
     pub(crate) attempts: u32,
     /// When it was last refused alone.
     pub(crate) refusal: Option<Refusal>,
-    /// Times it was refused alone, in this process.
-    pub(crate) refusals: u32,
     /// It failed alone, in this process.
     pub(crate) has_failed: bool,
     /// Times it was sent to see whether its destination works.
@@ -51,6 +49,13 @@ pub(crate) struct Waiting {
     pub(crate) owned: bool,
     person: u64,
     next: Key,
+}
+
+impl Waiting {
+    /// It was refused alone, in this process.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.refusal.is_some_and(Refusal::is_known)
+    }
 }
 
 /// A person's events.
@@ -106,7 +111,6 @@ impl Barrier {
             limit: if attempts == 0 { u16::MAX } else { (TRIED >> attempts.min(15)).max(1) },
             attempts,
             refusal: (attempts > 0).then(|| Refusal::unknown(Instant::now())),
-            refusals: 0,
             has_failed: false,
             probes: 0,
             owned: attempts > 0,

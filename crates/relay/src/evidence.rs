@@ -72,6 +72,11 @@ impl Refusal {
     pub(crate) fn unknown(now: Instant) -> Self {
         Self { at: now, taken: u64::MAX, crowds: 0, near: 0 }
     }
+
+    /// This process saw it.
+    pub(crate) fn is_known(self) -> bool {
+        self.taken != u64::MAX
+    }
 }
 
 /// What a lone refusal says.
@@ -88,12 +93,12 @@ impl Evidence {
         Arc::default()
     }
 
-    /// A request was taken; `was_refused` says that an event of it had been refused alone.
-    pub(crate) fn took(&self, was_refused: bool, now: Instant) {
+    /// A request was taken; `acquits` says that an event of its call was, which had been refused alone.
+    pub(crate) fn took(&self, acquits: bool, now: Instant) {
         let mut seen = self.seen.lock();
         seen.crowds += u64::from(seen.is_crowded());
         (seen.taken, seen.taken_at) = (seen.taken + 1, Some(now));
-        if was_refused {
+        if acquits {
             seen.acquitted_at = Some(now);
         }
         seen.first.clear();

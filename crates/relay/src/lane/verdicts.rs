@@ -9,6 +9,7 @@ use moehog_proto::{
 
 use super::{DeliverCall, Lane, Now};
 use crate::{
+    barrier::Waiting,
     evidence::Judgement,
     gate::{Change, Ended},
     progress::{Carried, event_cost, owned},
@@ -189,16 +190,15 @@ impl Lane {
             matches!(fate, Fate::Final { state: EventState::Delivered | EventState::DeliveredDegraded, .. })
         };
         let gives_back = fates.iter().any(|fate| matches!(fate, Fate::Refused { .. })) && !fates.iter().any(took);
+        let was_refused = |event: &Key| self.barrier.get(*event).is_some_and(Waiting::was_refused);
+        let acquits = events.iter().zip(&fates).any(|(event, fate)| took(fate) && was_refused(event));
         let mut taken_in = 0;
         for at in order {
             let request = requests[at].0;
             match &fates[at] {
                 fate if took(fate) && request != taken_in => {
                     taken_in = request;
-                    let was_refused = |event: &Key| self.barrier.get(*event).is_some_and(|it| it.refusals > 0);
-                    let together = events.iter().zip(requests).filter(|(_, (answer, _))| *answer == request);
-                    let was_refused = together.map(|(event, _)| event).any(was_refused);
-                    self.evidence.took(was_refused, now.instant);
+                    self.evidence.took(acquits, now.instant);
                 }
                 Fate::Again { why: Why::Away, reason, .. } if gives_back && reason == NO_VERDICT => {
                     let reason = "given back: others of its call were refused and none was taken".to_string();
@@ -208,7 +208,7 @@ impl Lane {
                     let Some(waiting) = self.barrier.get_mut(events[at]) else { continue };
                     match self.evidence.refused(&waiting.event.distinct_id, waiting.refusal, now.instant) {
                         Judgement::Suspect(refusal) => {
-                            (waiting.refusal, waiting.refusals) = (Some(refusal), waiting.refusals + 1);
+                            waiting.refusal = Some(refusal);
                             let (key, tries) = (waiting.entry, waiting.attempts);
                             if let Some(reason) = self.refused_alone(key, tries, reason, now) {
                                 fates[at] = Fate::Final { state: EventState::Dead, reason };

@@ -117,3 +117,27 @@ async fn an_event_that_is_refused_while_nothing_else_is_sent_is_dead_after_a_day
     assert_eq!((bad.state(), bad.reason.as_str()), (EventState::Dead, "refused_alone"));
     assert!(bad.detail.ends_with("the last answer was refused: PostHog said no"), "{}", bad.detail);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_took_what_it_refused_must_refuse_more_often() {
+    let rig = Rig::started();
+    let mut refusals = std::collections::HashMap::from([("once".to_owned(), 1), ("thrice".to_owned(), 3)]);
+    rig.sink.script(move |request| {
+        Plan::each(request, |event| match refusals.get_mut(&event.distinct_id) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                refused()
+            }
+            _ => delivered(),
+        })
+    });
+    for person in ["once", "thrice"] {
+        rig.append(person).await;
+        for webhook in 0..30 {
+            rig.append(format!("{person}{webhook}")).await;
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+    rig.settled(MINUTE).await;
+    assert_eq!(rig.journal.stats().ledger.book.dead, 0);
+}
