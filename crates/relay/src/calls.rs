@@ -74,6 +74,10 @@ impl Calls {
         };
         let witness = self.witness();
         let before = if taken.suspect { witness.living().await } else { HashSet::new() };
+        if taken.suspect && before.is_empty() {
+            // who answers nobody would not answer this webhook either, and what it then died of would be said to be the webhook
+            return Err(TransformError::Failed(Failure::NeverLeft));
+        }
         let began = Instant::now();
         let webhooks = request.webhooks.len();
         claim.transform_started(&sequences).await.map_err(TransformError::NotNoted)?;

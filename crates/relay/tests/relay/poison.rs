@@ -114,7 +114,7 @@ async fn a_webhook_that_kills_the_whole_process_is_found_and_costs_itself() {
 }
 
 /// Webhooks wait while the transformer hangs, and the process dies again and again for reasons of its own.
-async fn deaths_of_others_cost_nothing(same_process: bool) {
+async fn deaths_of_others_cost_nothing(same_process: bool, lives: Duration) {
     let mut rig = Rig::new();
     rig.same_process = same_process;
     rig.mapper.0.lock().hangs = true;
@@ -123,7 +123,7 @@ async fn deaths_of_others_cost_nothing(same_process: bool) {
     }
     for _ in 0..12 {
         rig.start();
-        sleep(Duration::from_secs(25)).await;
+        sleep(lives).await;
         rig.crash().await;
     }
     rig.mapper.0.lock().hangs = false;
@@ -135,12 +135,17 @@ async fn deaths_of_others_cost_nothing(same_process: bool) {
 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_crashes_while_the_transformer_hangs_costs_no_webhook() {
-    deaths_of_others_cost_nothing(false).await;
+    deaths_of_others_cost_nothing(false, Duration::from_secs(25)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_process_that_crashes_of_something_else_costs_no_webhook() {
-    deaths_of_others_cost_nothing(true).await;
+    deaths_of_others_cost_nothing(true, Duration::from_secs(25)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_lives_longer_than_it_watches_costs_no_webhook_either() {
+    deaths_of_others_cost_nothing(true, Duration::from_secs(70)).await;
 }
 
 #[tokio::test(start_paused = true)]
