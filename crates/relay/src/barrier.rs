@@ -18,6 +18,8 @@ use crate::{
     slab::{Key, Slab},
 };
 
+mod probes;
+
 /// No event.
 const NONE: Key = Key::MAX;
 /// Call size from which the retries of a former process halve.
@@ -41,10 +43,10 @@ pub(crate) struct Waiting {
     pub(crate) attempts: u32,
     /// When it was last refused alone.
     pub(crate) refusal: Option<Refusal>,
-    /// It failed alone, in this process.
-    pub(crate) has_failed: bool,
-    /// Times it was sent to see whether its destination works.
-    pub(crate) probes: u32,
+    /// Times it failed alone, in this process.
+    pub(crate) failures: u32,
+    /// Which of the lane's probes last held it; 0 is none.
+    probe: u64,
     /// Its bytes are its own.
     pub(crate) owned: bool,
     person: u64,
@@ -85,6 +87,12 @@ pub(crate) struct Barrier {
     ready: [VecDeque<u64>; SIZES],
     later: BTreeMap<Instant, Vec<u64>>,
     ready_events: usize,
+    /// The next call is of those that may travel in the largest.
+    largest_next: bool,
+    /// Probes taken.
+    probes: u64,
+    /// Who came last of those of whom nothing waited.
+    newest: Option<u64>,
     hasher: RandomState,
 }
 
@@ -96,6 +104,9 @@ impl Barrier {
             ready: [const { VecDeque::new() }; SIZES],
             later: BTreeMap::new(),
             ready_events: 0,
+            largest_next: true,
+            probes: 0,
+            newest: None,
             hasher: RandomState::new(),
         }
     }
@@ -111,8 +122,8 @@ impl Barrier {
             limit: if attempts == 0 { u16::MAX } else { (TRIED >> attempts.min(15)).max(1) },
             attempts,
             refusal: (attempts > 0).then(|| Refusal::unknown(Instant::now())),
-            has_failed: false,
-            probes: 0,
+            failures: 0,
+            probe: 0,
             owned: attempts > 0,
             person,
             next: NONE,
@@ -132,6 +143,7 @@ impl Barrier {
             None => {
                 let state = State::UnderWay(None);
                 self.lines.insert(person, Line { first: key, last: key, length: 1, state });
+                self.newest = Some(person).filter(|_| attempts == 0).or(self.newest);
                 self.make_ready(person);
             }
         }
@@ -157,6 +169,11 @@ impl Barrier {
         self.ready_events
     }
 
+    /// Those of them that need not go alone.
+    pub(crate) fn ready_together(&self) -> usize {
+        self.ready_events - self.ready[0].len()
+    }
+
     /// When the next person becomes ready.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.later.first_key_value().map(|(due, _)| *due)
@@ -179,11 +196,14 @@ impl Barrier {
     }
 
     /// Takes the events of the next call, in journal order: the person that waits longest first, then all that are
-    /// ready and may travel in a call of this size. One uuid is not taken twice.
+    /// ready and may travel in a call of this size. One uuid is not taken twice. Every second call is of those that may
+    /// travel in the largest: what must go alone, however much it is, does not delay them.
     pub(crate) fn take(&mut self, max_events: usize, max_bytes: usize) -> Vec<Key> {
         let oldest = |queue: &VecDeque<u64>| Some(self.events.get(self.lines.get(queue.front()?)?.first)?.sequence);
         let sizes = self.ready.iter().enumerate().filter_map(|(size, queue)| Some((oldest(queue)?, size)));
-        let Some((_, size)) = sizes.min() else { return Vec::new() };
+        self.largest_next = !self.largest_next;
+        let next = if self.largest_next { sizes.max_by_key(|(_, size)| *size) } else { sizes.min() };
+        let Some((_, size)) = next else { return Vec::new() };
         let mut call = Call::new(max_events, max_bytes);
         let mut aside = Vec::new();
         while let Some(person) = self.ready[size].pop_front() {
@@ -200,45 +220,6 @@ impl Barrier {
             self.ready[size].push_front(person);
         }
         let mut taken = call.taken;
-        taken.sort_unstable_by_key(|key| self.events.get(*key).map(|waiting| (waiting.sequence, waiting.index)));
-        taken
-    }
-
-    /// Takes up to `count` events, each of its own person, to see whether the destination works. One is that which was sent
-    /// for that the fewest times; of several a third are the newest, a third the oldest and the rest any, as `draw` (0 to 1)
-    /// says: the bad events of a stranger, however many, do not hide a good one.
-    pub(crate) fn take_probe(&mut self, count: usize, mut draw: impl FnMut() -> f64) -> Vec<Key> {
-        let first = |person: &u64| self.events.get(self.lines.get(person)?.first);
-        let ready = self.ready.iter().flatten();
-        let mut ready: Vec<_> =
-            ready.filter_map(|person| first(person).map(|it| (it.probes, it.sequence, *person))).collect();
-        ready.sort_unstable();
-        let mut chosen = Vec::with_capacity(count);
-        while chosen.len() < count && !ready.is_empty() {
-            let at = match chosen.len() % 3 {
-                0 => 0,
-                1 => (0..ready.len()).max_by_key(|at| ready[*at].1).unwrap_or(0),
-                _ => (draw() * ready.len() as f64) as usize,
-            };
-            chosen.push(ready.remove(at.min(ready.len() - 1)).2);
-        }
-        let (mut taken, mut uuids) = (Vec::with_capacity(count), HashSet::new());
-        for person in chosen {
-            let Some(waiting) = self.lines.get(&person).and_then(|line| self.events.get(line.first)) else { continue };
-            let size = waiting.limit.max(1).ilog2() as usize;
-            if !uuids.insert(waiting.event.uuid.clone()) {
-                continue;
-            }
-            self.ready[size].retain(|ready| *ready != person);
-            let mut call = Call::new(1, usize::MAX);
-            self.take_line(person, &mut call);
-            taken.extend(call.taken);
-        }
-        for key in &taken {
-            if let Some(waiting) = self.events.get_mut(*key) {
-                waiting.probes += 1;
-            }
-        }
         taken.sort_unstable_by_key(|key| self.events.get(*key).map(|waiting| (waiting.sequence, waiting.index)));
         taken
     }

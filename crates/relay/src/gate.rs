@@ -34,8 +34,10 @@ const REFUSED_PROBE: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permit {
     Calls,
-    /// One event alone, while no other probe is under way.
+    /// A few events, while no other probe is under way.
     Probe,
+    /// The newest event alone: what came since a stranger's bad events were refused may be good.
+    Look,
     /// Nothing before then; none where a probe is under way.
     Nothing(Option<Instant>),
 }
@@ -82,6 +84,10 @@ pub(crate) struct Gate {
     probes: u32,
     probe_at: Instant,
     probing: bool,
+    /// The probe under way is a look, between the others.
+    looking: bool,
+    look_at: Instant,
+    look_each: Duration,
     /// It is held since it refuses everything.
     refuses_everything: bool,
     clock: Duration,
@@ -100,6 +106,9 @@ impl Gate {
             probes: 0,
             probe_at: now,
             probing: false,
+            looking: false,
+            look_at: now,
+            look_each: config.hold_probe_first,
             refuses_everything: false,
             clock: Duration::ZERO,
             running_since: Some(now),
@@ -127,13 +136,21 @@ impl Gate {
         self.clock + self.running_since.map(|since| now.saturating_duration_since(since)).unwrap_or_default()
     }
 
-    pub(crate) fn permit(&self, now: Instant) -> Permit {
+    /// `is_news` says that an event waits which came last and was not tried.
+    pub(crate) fn permit(&self, now: Instant, is_news: bool) -> Permit {
         match self.state {
             GateState::Open => Permit::Calls,
             _ if self.probing => Permit::Nothing(None),
             _ if now >= self.probe_at => Permit::Probe,
+            _ if self.refuses_everything && is_news && now >= self.look_at => Permit::Look,
+            _ if self.refuses_everything && is_news => Permit::Nothing(Some(self.probe_at.min(self.look_at))),
             _ => Permit::Nothing(Some(self.probe_at)),
         }
+    }
+
+    /// It is held since the events of several persons are refused and none is taken.
+    pub(crate) fn refuses_everything(&self) -> bool {
+        self.refuses_everything
     }
 
     /// Events of a probe. Where everything is refused they are several: all of one may be bad events of a stranger. They are
@@ -142,15 +159,17 @@ impl Gate {
         if self.refuses_everything { REFUSED_PROBE } else { 1 }
     }
 
-    /// A probe begins.
-    pub(crate) fn probing(&mut self) {
-        self.probing = true;
+    /// A probe begins; `looks` says that it is a look.
+    pub(crate) fn probing(&mut self, looks: bool, now: Instant) {
+        (self.probing, self.looking) = (true, looks);
+        self.look_at = now + self.look_each;
     }
 
     /// Takes note of how a call ended.
     pub(crate) fn ended(&mut self, call: &Ended, now: Instant, jitter: f64) -> Option<Change> {
+        let sets_time = call.probe && !self.looking;
         if call.probe {
-            self.probing = false;
+            (self.probing, self.looking) = (false, false);
         }
         if let Some(reason) = &call.hold {
             self.refuses_everything = false;
@@ -165,7 +184,12 @@ impl Gate {
                 _ => None,
             };
         }
-        if call.probe {
+        let is_held_by_word = matches!(self.state, GateState::Held { .. }) && !self.refuses_everything;
+        if call.probe && is_held_by_word && (call.refused > 0 || call.is_by_event) {
+            // it judges events again: what it said of itself is over
+            return Some(self.open(now, Change::HoldEnded));
+        }
+        if sets_time {
             self.probe_later(call.least, now, jitter);
         }
         let refuses_everything = call.refused > 0 && call.refuses_everything;

@@ -213,7 +213,7 @@ impl Lane {
 
     /// When a step may become ready although nothing else happens.
     pub(crate) fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let probe = match self.gate.permit(now) {
+        let probe = match self.gate.permit(now, self.barrier.has_news()) {
             Permit::Nothing(at) if self.barrier.ready_events() > 0 => at,
             _ => None,
         };
@@ -282,21 +282,24 @@ impl Lane {
         if self.barrier.ready_events() == 0 {
             return None;
         }
-        let (events, probe) = match self.gate.permit(now.instant) {
+        let permit = self.gate.permit(now.instant, self.barrier.has_news());
+        let events = match permit {
             Permit::Calls if self.window.has_room() && !self.gathers(now.instant) => {
-                (self.barrier.take(self.config.deliver_max_events, self.config.deliver_max_bytes), false)
+                self.barrier.take(self.config.deliver_max_events, self.config.deliver_max_bytes)
             }
             Permit::Probe => {
                 let chance = &mut self.chance;
-                (self.barrier.take_probe(self.gate.probe_events(), || chance.draw()), true)
+                self.barrier.take_probe(self.gate.probe_events(), || chance.draw())
             }
+            Permit::Look => self.barrier.take_news(),
             Permit::Calls | Permit::Nothing(_) => return None,
         };
         if events.is_empty() {
             return None;
         }
+        let probe = permit != Permit::Calls;
         if probe {
-            self.gate.probing();
+            self.gate.probing(permit == Permit::Look, now.instant);
         }
         self.window.begin();
         self.gathers_until = None;

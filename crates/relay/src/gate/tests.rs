@@ -24,15 +24,15 @@ fn the_fifth_successive_call_without_a_final_event_opens_the_circuit() {
         assert_eq!(gate.ended(&failed(), now, 1.0), None);
     }
     assert_eq!(gate.ended(&Ended { overloaded: true, ..failed() }, now, 1.0), None);
-    assert_eq!(gate.permit(now), Permit::Calls);
+    assert_eq!(gate.permit(now, false), Permit::Calls);
     assert!(matches!(gate.ended(&failed(), now, 1.0), Some(Change::CircuitOpened(_))));
-    assert_eq!(gate.permit(now), Permit::Nothing(Some(now + SECOND / 4)));
-    assert_eq!(gate.permit(now + SECOND), Permit::Probe);
-    gate.probing();
-    assert_eq!(gate.permit(now + SECOND), Permit::Nothing(None));
+    assert_eq!(gate.permit(now, false), Permit::Nothing(Some(now + SECOND / 4)));
+    assert_eq!(gate.permit(now + SECOND, false), Permit::Probe);
+    gate.probing(false, now);
+    assert_eq!(gate.permit(now + SECOND, false), Permit::Nothing(None));
     let proof = Ended { probe: true, taken: 1, ..failed() };
     assert_eq!(gate.ended(&proof, now + SECOND, 1.0), Some(Change::CircuitClosed));
-    assert_eq!(gate.permit(now + SECOND), Permit::Calls);
+    assert_eq!(gate.permit(now + SECOND, false), Permit::Calls);
 }
 
 #[test]
@@ -43,12 +43,29 @@ fn a_hold_is_told_once_and_only_a_probe_ends_it() {
     assert_eq!(gate.ended(&held(false), now, 1.0), None);
     assert_eq!(gate.ended(&Ended { taken: 9, ..Ended::default() }, now, 1.0), None);
     assert!(!gate.is_open());
-    gate.probing();
+    gate.probing(false, now);
     assert_eq!(gate.ended(&held(true), now, 1.0), None);
-    assert_eq!(gate.permit(now + 3 * SECOND), Permit::Nothing(Some(now + 4 * SECOND)), "the second probe waits longer");
-    gate.probing();
+    assert_eq!(
+        gate.permit(now + 3 * SECOND, false),
+        Permit::Nothing(Some(now + 4 * SECOND)),
+        "the second probe waits longer"
+    );
+    gate.probing(false, now);
     let proof = Ended { probe: true, taken: 1, ..Ended::default() };
     assert_eq!(gate.ended(&proof, now, 1.0), Some(Change::HoldEnded));
+}
+
+#[test]
+fn a_hold_ends_too_where_the_destination_judges_an_event_again() {
+    let now = Instant::now();
+    for judged in [Ended { refused: 1, ..failed() }, Ended { is_by_event: true, ..failed() }] {
+        let mut gate = Gate::new(&Config::default(), now);
+        gate.ended(&held(false), now, 1.0);
+        assert_eq!(gate.ended(&judged, now, 1.0), None, "a call that began before says nothing of now");
+        gate.probing(false, now);
+        assert_eq!(gate.ended(&Ended { probe: true, ..judged }, now, 1.0), Some(Change::HoldEnded));
+        assert!(gate.is_open());
+    }
 }
 
 #[test]
@@ -63,9 +80,19 @@ fn what_refuses_everything_is_held_and_a_few_persons_refused_events_hold_nothing
     assert_eq!(gate.ended(&refused(8, true), now, 1.0), None);
     let change = gate.ended(&refused(8, true), now, 1.0);
     assert!(matches!(&change, Some(Change::Held(reason)) if reason.starts_with("refuses_everything: ")), "{change:?}");
-    assert_eq!(gate.permit(now + 2 * SECOND), Permit::Probe);
+    assert_eq!(gate.permit(now + 2 * SECOND, false), Permit::Probe);
     assert_eq!(gate.probe_events(), 8);
-    gate.probing();
+    gate.probing(false, now);
+    gate.ended(&Ended { probe: true, ..refused(8, true) }, now, 1.0);
+    // what is new is looked at in between, and puts nothing off
+    let probe_at = now + 4 * SECOND;
+    assert_eq!(gate.permit(now + SECOND, true), Permit::Nothing(Some(now + 2 * SECOND)));
+    assert_eq!(gate.permit(now + 2 * SECOND, false), Permit::Nothing(Some(probe_at)));
+    assert_eq!(gate.permit(now + 2 * SECOND, true), Permit::Look);
+    gate.probing(true, now + 2 * SECOND);
+    gate.ended(&Ended { probe: true, ..refused(1, true) }, now + 2 * SECOND, 1.0);
+    assert_eq!(gate.permit(now + 3 * SECOND, false), Permit::Nothing(Some(probe_at)));
+    assert_eq!(gate.permit(probe_at, true), Permit::Probe);
     let proof = Ended { probe: true, taken: 1, refused: 7, ..Ended::default() };
     assert_eq!(gate.ended(&proof, now, 1.0), Some(Change::HoldEnded));
     assert_eq!(gate.probe_events(), 1);
@@ -76,7 +103,7 @@ fn an_open_circuit_becomes_a_hold_where_everything_is_refused() {
     let now = Instant::now();
     let mut gate = Gate::new(&Config { circuit_after: 1, ..Config::default() }, now);
     gate.ended(&failed(), now, 1.0);
-    gate.probing();
+    gate.probing(false, now);
     let refused = Ended { probe: true, refused: 1, refuses_everything: true, ..failed() };
     assert!(matches!(gate.ended(&refused, now, 1.0), Some(Change::Held(_))));
 }
@@ -86,7 +113,7 @@ fn retry_after_is_a_minimum_for_the_next_probe() {
     let now = Instant::now();
     let mut gate = Gate::new(&Config { circuit_after: 1, ..Config::default() }, now);
     gate.ended(&Ended { least: 60 * SECOND, ..failed() }, now, 0.0);
-    assert_eq!(gate.permit(now + 59 * SECOND), Permit::Nothing(Some(now + 60 * SECOND)));
+    assert_eq!(gate.permit(now + 59 * SECOND, false), Permit::Nothing(Some(now + 60 * SECOND)));
 }
 
 #[test]
@@ -117,35 +144,38 @@ fn the_clock_runs_while_a_circuit_is_open_for_what_may_be_an_events_doing() {
 proptest! {
     #[test]
     fn the_clock_never_runs_backwards_nor_faster_than_time_and_a_probe_always_comes(
-        calls in proptest::collection::vec((0..6_u8, 0..4_u64), 1..60),
+        calls in proptest::collection::vec((0..7_u8, 0..4_u64, any::<bool>()), 1..60),
     ) {
         let config = Config::default();
         let mut now = Instant::now();
         let mut gate = Gate::new(&config, now);
         let mut clock = gate.clock(now);
-        for (kind, seconds) in calls {
+        for (kind, seconds, news) in calls {
             let later = now + Duration::from_secs(seconds);
             let next = gate.clock(later);
             prop_assert!(next >= clock && next - clock <= later - now);
             (now, clock) = (later, next);
-            let probe = gate.permit(now) == Permit::Probe;
+            let permit = gate.permit(now, news);
+            let probe = matches!(permit, Permit::Probe | Permit::Look);
             if probe {
-                gate.probing();
+                gate.probing(permit == Permit::Look, now);
             }
             let call = match kind {
                 0 => Ended { taken: 1, ..Ended::default() },
                 1 => held(false),
                 2 => Ended { overloaded: true, ..failed() },
                 3 => Ended { is_by_event: true, ..failed() },
+                4 => Ended { refused: 8, refuses_everything: true, ..failed() },
                 _ => failed(),
             };
             gate.ended(&Ended { probe, ..call }, now, 0.5);
-            match gate.permit(now) {
+            match gate.permit(now, false) {
                 Permit::Calls | Permit::Probe => {}
+                Permit::Look => prop_assert!(false, "nothing is new"),
                 Permit::Nothing(at) => {
                     let at = at.expect("nothing is under way, so a probe must have its time");
                     prop_assert!(at <= now + config.hold_probe_max);
-                    prop_assert_eq!(gate.permit(at), Permit::Probe);
+                    prop_assert_eq!(gate.permit(at, false), Permit::Probe);
                 }
             }
         }

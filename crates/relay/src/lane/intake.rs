@@ -11,6 +11,7 @@ use moehog_proto::{
 
 use super::{Lane, Now, Step, TransformCall};
 use crate::{
+    gate::GateState,
     poison::{Failure, TransformQueue},
     progress::{Carried, rejection},
 };
@@ -31,10 +32,11 @@ impl Lane {
     }
 
     fn mapped_limit(&self) -> usize {
-        if self.gate.is_open() {
-            self.limits.bytes - self.limits.bytes / 4
-        } else {
-            self.limits.equal_bytes / PROBES_SHARE
+        match self.gate.state() {
+            GateState::Open => self.limits.bytes - self.limits.bytes / 4,
+            // what is refused may be a stranger's, and behind it is what would be taken
+            _ if self.gate.refuses_everything() => self.limits.equal_bytes - self.limits.equal_bytes / 4,
+            _ => self.limits.equal_bytes / PROBES_SHARE,
         }
     }
 
@@ -52,7 +54,9 @@ impl Lane {
         }
         self.draining = false;
         let parked = !idle && self.mapped_bytes + self.reserved_bytes >= self.mapped_limit();
-        let ahead = self.barrier.ready_events() >= READ_AHEAD_CALLS * self.config.deliver_max_events;
+        // behind what its destination refuses may be what it takes
+        let ahead = !self.gate.refuses_everything()
+            && self.barrier.ready_together() >= READ_AHEAD_CALLS * self.config.deliver_max_events;
         let full = !idle && self.received_bytes > self.received_limit() / 2;
         let waits = self.read_at.is_some_and(|at| now.instant < at);
         // while it keeps up, what comes during a Transform call is one read and one call after it

@@ -45,6 +45,8 @@ pub(crate) enum DeliverEnd {
 const FEW: usize = 20;
 /// Refusals in [`crate::Config::refused_for`] of an event that is dead of them.
 const REFUSED_ALONE: u32 = 20;
+/// Lone failures in this process of an event that is dead of them.
+const EXPIRED: u32 = 3;
 /// Of an event that an answer says nothing of.
 const NO_VERDICT: &str = "no verdict";
 
@@ -222,7 +224,8 @@ impl Lane {
                 Fate::Again { why: Why::Failed, .. } => {
                     let Some(waiting) = self.barrier.get_mut(events[at]) else { continue };
                     // what is at fault fails again and again where all is well
-                    if !std::mem::replace(&mut waiting.has_failed, true) {
+                    waiting.failures += 1;
+                    if waiting.failures == 1 {
                         self.evidence.failed(&waiting.event.distinct_id);
                     }
                 }
@@ -243,10 +246,13 @@ impl Lane {
         })
     }
 
-    /// Past the horizon of trying, what would be tried again, and may itself be the reason, is dead.
+    /// Past the horizon of trying, what failed again and again, and may itself be the reason, is dead.
     fn expire(&self, key: Key, fate: Fate, now: Now) -> Fate {
         let Fate::Again { reason, why: Why::Failed, .. } = &fate else { return fate };
-        let entry = self.barrier.get(key).and_then(|waiting| self.entries.get(waiting.entry));
+        // it may have been tried for another cause until now, as one that was refused
+        let again_and_again = |waiting: &&Waiting| waiting.failures >= EXPIRED && !self.evidence.is_failing();
+        let entry = self.barrier.get(key).filter(again_and_again);
+        let entry = entry.and_then(|waiting| self.entries.get(waiting.entry));
         if entry.is_none_or(|entry| entry.trying(self.gate.clock(now.instant)) < self.config.horizon) {
             return fate;
         }
