@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
+use tokio::time::Instant;
 
 /// Capped exponential waiting time. Half of it is fixed and half is jitter, so that many waiters spread out and none
 /// hurries.
@@ -23,6 +24,38 @@ impl Backoff {
         let doublings = failures.saturating_sub(1).min(32);
         let whole = self.first.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(self.max);
         least.max(whole.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0))
+    }
+}
+
+/// What is tried again by itself, later after each failure.
+#[derive(Debug)]
+pub(crate) struct Retry {
+    backoff: Backoff,
+    failures: u32,
+    at: Option<Instant>,
+}
+
+impl Retry {
+    pub(crate) fn new(backoff: Backoff) -> Self {
+        Self { backoff, failures: 0, at: None }
+    }
+
+    pub(crate) fn failed(&mut self, now: Instant, jitter: f64) {
+        self.failures += 1;
+        self.at = Some(now + self.backoff.delay(self.failures, Duration::ZERO, jitter));
+    }
+
+    pub(crate) fn worked(&mut self) {
+        (self.failures, self.at) = (0, None);
+    }
+
+    /// When it may be tried again; none where nothing failed.
+    pub(crate) fn at(&self) -> Option<Instant> {
+        self.at
+    }
+
+    pub(crate) fn waits(&self, now: Instant) -> bool {
+        self.at.is_some_and(|at| now < at)
     }
 }
 

@@ -3,6 +3,20 @@
 //! A hold (wrong key, quota) and a circuit (successive calls without one event taken) let single events through, slowly,
 //! to see whether the destination works. Both stop the lane's trying clock, which the horizon is measured by; a circuit only where
 //! it is the destination that fails, and not an event or two.
+//!
+//! ```text
+//!              5 calls, none taken                    a probe is taken
+//!      Open ------------------------> CircuitOpen -------------------------> Open
+//!        |                                |
+//!        | `hold`: key, quota, a page     | `hold`, or all are refused
+//!        +------------> Held <------------+
+//!        | all are        |
+//!        | refused        | a probe is taken; where the destination had given a reason of its own,
+//!        +--------------->| one that is refused or fails by itself does, too
+//!                         +--------------------------------------------------> Open
+//! ```
+//!
+//! The clock runs in `Open`, in `CircuitOpen` while what fails may be an event or two, and never in `Held`.
 
 use std::time::Duration;
 

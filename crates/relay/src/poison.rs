@@ -11,7 +11,13 @@ use moehog_journal::Crashed;
 use moehog_proto::{Sequence, journal::Progress};
 use tokio::time::Instant;
 
-use crate::{Config, backoff::Backoff, calls::Alone, progress::Carried, slab::Key, slab::Slab};
+use crate::{
+    Config,
+    backoff::{Backoff, Retry},
+    calls::Alone,
+    progress::Carried,
+    slab::{Key, Slab},
+};
 
 /// How a webhook's Transform calls went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -100,11 +106,11 @@ pub(crate) struct TransformQueue {
     most_calls: usize,
     /// The call under way holds a suspect.
     solo: bool,
-    failures: u32,
-    not_before: Option<Instant>,
+    retry: Retry,
     /// Until when the process lives without a webhook that one may have died of.
     watches: BTreeMap<Sequence, Instant>,
-    backoff: Backoff,
+    /// Until when the first that waits is watched.
+    watched_until: Option<Instant>,
 }
 
 impl TransformQueue {
@@ -115,10 +121,9 @@ impl TransformQueue {
             under_way: 0,
             most_calls: config.transform_calls,
             solo: false,
-            failures: 0,
-            not_before: None,
+            retry: Retry::new(Backoff::new(config.retry_first / 5, config.transform_deadline)),
             watches: BTreeMap::new(),
-            backoff: Backoff::new(config.retry_first / 5, config.transform_deadline),
+            watched_until: None,
         }
     }
 
@@ -131,7 +136,7 @@ impl TransformQueue {
 
     /// When the next call may begin, where that is what it waits for.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.not_before.filter(|_| !self.waiting.is_empty())
+        self.retry.at().max(self.watched_until).filter(|_| !self.waiting.is_empty())
     }
 
     /// Says how many calls may be under way.
@@ -149,7 +154,7 @@ impl TransformQueue {
         let full =
             self.waiting.len() >= config.transform_max_webhooks || self.waiting_bytes >= config.transform_max_bytes;
         let calls = if full { self.most_calls.max(1) } else { 1 };
-        let waits = self.not_before.is_some_and(|not_before| now < not_before);
+        let waits = self.retry.waits(now) || self.watched_until.is_some_and(|until| now < until);
         !(waits || self.solo || self.waiting.is_empty() || self.under_way >= calls)
     }
 
@@ -175,7 +180,7 @@ impl TransformQueue {
             if entry.trial.crashes() > 0 && entry.trial.counted() + 1 >= config.transform_deaths {
                 let until = *self.watches.entry(sequence).or_insert(now + config.crash_watch);
                 if now < until {
-                    self.not_before = Some(until).filter(|_| first);
+                    self.watched_until = Some(until).filter(|_| first);
                     break;
                 }
             }
@@ -198,7 +203,7 @@ impl TransformQueue {
     /// Takes note of a call that was answered for its first `answered` entries; the rest are asked again.
     pub(crate) fn answered(&mut self, taken: &Taken, answered: usize, entries: &Slab<Carried>) {
         self.ended();
-        (self.failures, self.not_before) = (0, None);
+        self.retry.worked();
         self.push_back(&taken.entries[answered.min(taken.entries.len())..], entries);
     }
 
@@ -227,8 +232,7 @@ impl TransformQueue {
         }
         // a batch that died is repeated at once, one webhook at a time; all else waits
         if alone || failure == Failure::NeverLeft {
-            self.failures += 1;
-            self.not_before = Some(now + self.backoff.delay(self.failures, std::time::Duration::ZERO, jitter));
+            self.retry.failed(now, jitter);
         }
         let again: Vec<_> = taken.entries.iter().copied().filter(|key| !failed.dead.contains(key)).collect();
         self.push_back(&again, entries);

@@ -1,6 +1,6 @@
 //! Where the events of a lane go: to its destination, or each to the lane of the one that its mapping rule names.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use moehog_proto::{
     Sequence,
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{Lane, Now, Step};
 use crate::{
+    backoff::{Backoff, Retry},
     progress::{Carried, event_cost},
     route::{self, Handed, Parcel},
     slab::Key,
@@ -27,8 +28,7 @@ pub(super) struct Outlet {
     names: Option<Vec<String>>,
     waiting: VecDeque<Waiting>,
     under_way: bool,
-    failures: u32,
-    again_at: Option<Instant>,
+    retry: Retry,
 }
 
 /// A parcel, the entry it is of, and what its events cost in memory.
@@ -57,14 +57,13 @@ enum Way {
 }
 
 impl Outlet {
-    pub(super) fn new(destination: &str) -> Self {
+    pub(super) fn new(destination: &str, backoff: Backoff) -> Self {
         Self {
             destination: destination.to_string(),
             names: route::names(destination),
             waiting: VecDeque::new(),
             under_way: false,
-            failures: 0,
-            again_at: None,
+            retry: Retry::new(backoff),
         }
     }
 
@@ -78,7 +77,7 @@ impl Outlet {
     }
 
     pub(super) fn wake_at(&self) -> Option<Instant> {
-        self.again_at.filter(|_| !self.under_way && !self.waiting.is_empty())
+        self.retry.at().filter(|_| !self.under_way && !self.waiting.is_empty())
     }
 
     fn way(&self, entry: &Carried, event: &Event) -> Way {
@@ -131,7 +130,7 @@ impl Lane {
                 }
                 Way::Nowhere(reason) => {
                     entry.finish(index, EventState::Dead, &reason);
-                    self.unrecorded.freed += event_cost(&event);
+                    self.recorder.frees_bytes(event_cost(&event));
                 }
             }
         }
@@ -139,8 +138,7 @@ impl Lane {
     }
 
     pub(super) fn next_route(&mut self, now: Now) -> Option<Step> {
-        let waits = self.outlet.again_at.is_some_and(|at| now.instant < at);
-        if self.outlet.waiting.is_empty() || self.outlet.under_way || waits {
+        if self.outlet.waiting.is_empty() || self.outlet.under_way || self.outlet.retry.waits(now.instant) {
             return None;
         }
         self.outlet.under_way = true;
@@ -158,15 +156,10 @@ impl Lane {
     /// Takes what came of handing on parcels; those it says nothing of were not.
     pub(crate) fn routed(&mut self, call: RouteCall, handed: &[Handed], now: Now) {
         self.outlet.under_way = false;
-        (self.outlet.failures, self.outlet.again_at) =
-            match handed.contains(&Handed::Later) || handed.len() < call.parcels.len() {
-                true => {
-                    let failures = self.outlet.failures + 1;
-                    let delay = self.short.delay(failures, Duration::ZERO, self.chance.draw());
-                    (failures, Some(now.instant + delay))
-                }
-                false => (0, None),
-            };
+        match handed.contains(&Handed::Later) || handed.len() < call.parcels.len() {
+            true => self.outlet.retry.failed(now.instant, self.chance.draw()),
+            false => self.outlet.retry.worked(),
+        }
         let handed = handed.iter().copied().chain(std::iter::repeat(Handed::Later));
         let mut again = Vec::new();
         for (parcel, handed) in call.parcels.into_iter().zip(handed) {
@@ -186,7 +179,7 @@ impl Lane {
                 again.push(parcel);
                 continue;
             }
-            self.unrecorded.freed += parcel.bytes;
+            self.recorder.frees_bytes(parcel.bytes);
             self.note(parcel.entry);
         }
         for parcel in again.into_iter().rev() {

@@ -8,7 +8,7 @@ use moehog_proto::{
     transformer::{Mapped, MappedEvent, TransformResponse, TransformedWebhook, mapped_event, transformed_webhook},
 };
 
-use super::{room::GATHER, *};
+use super::{sending::GATHER, *};
 use crate::{poison::Failure, route::Handed};
 
 struct Rig {
@@ -254,9 +254,9 @@ fn a_transform_call_that_failed_gives_its_reserved_room_back() {
     rig.read(&[10]);
     for _ in 0..5 {
         let Step::Transform(call, _) = rig.step() else { panic!("not a transform") };
-        assert!(rig.lane.reserved_bytes > 0);
+        assert!(rig.lane.budget.reserved > 0);
         rig.lane.transform_failed(call, Failure::NeverLeft, rig.now);
-        assert_eq!(rig.lane.reserved_bytes, 0);
+        assert_eq!(rig.lane.budget.reserved, 0);
         rig.later(Duration::from_secs(10));
     }
 }

@@ -14,7 +14,6 @@ use crate::{
     gate::{Change, Ended},
     progress::{Carried, event_cost, owned},
     slab::Key,
-    window::CallEnd,
 };
 
 /// How a Deliver call ended.
@@ -135,8 +134,7 @@ impl Lane {
     /// Takes what came of a Deliver call.
     pub(crate) fn delivered(&mut self, call: &DeliverCall, end: DeliverEnd, now: Now) {
         let events = &call.events;
-        self.fullness -= call.fullness;
-        self.load.hear(&end);
+        self.sending.hear(call, &end);
         let (fates, requests, answers) = judge_all(end, events.len());
         self.note_attempts(events, &requests, &answers, now);
         let mut ended = summarize(&fates, call.probe);
@@ -144,14 +142,12 @@ impl Lane {
         // of a few nobody can tell
         ended.is_by_event = ended.is_by_event && !self.evidence.is_failing();
         ended.refuses_everything = self.evidence.is_crowded() && self.barrier.len() > FEW;
-        self.overloads = if ended.overloaded { self.overloads + 1 } else { 0 };
+        self.pace.overloads = if ended.overloaded { self.pace.overloads + 1 } else { 0 };
         let jitter = self.chance.draw();
         // the last first: an event goes back before those of its person that follow it
         for (key, fate) in events.iter().zip(fates).rev() {
             let Some(person) = self.barrier.person(*key) else { continue };
-            if self.unrecorded.persons.last() != Some(&person) {
-                self.unrecorded.persons.push(person);
-            }
+            self.recorder.frees(person);
             match self.expire(*key, fate, now) {
                 Fate::Final { state, reason } => {
                     self.finish(*key, state, &reason);
@@ -164,13 +160,7 @@ impl Lane {
                 }
             }
         }
-        let call = CallEnd {
-            overloaded: ended.overloaded,
-            worked: ended.taken > 0,
-            full_waits: self.full_waits(),
-            waited: self.load.waited(),
-        };
-        self.window.end(call);
+        self.sending.ended(ended.overloaded, ended.taken > 0, self.full_waits());
         let change = self.gate.ended(&ended, now.instant, self.chance.draw());
         if matches!(change, Some(Change::CircuitClosed | Change::HoldEnded)) {
             self.barrier.hurry();
@@ -263,7 +253,7 @@ impl Lane {
 
     fn finish(&mut self, key: Key, state: EventState, reason: &str) {
         let Some(waiting) = self.barrier.finish(key) else { return };
-        self.unrecorded.freed += event_cost(&waiting.event);
+        self.recorder.frees_bytes(event_cost(&waiting.event));
         if let Some(entry) = self.entries.get_mut(waiting.entry) {
             entry.finish(waiting.index, state, reason);
         }
@@ -293,10 +283,10 @@ impl Lane {
             waiting.limit = waiting.limit.min(half.max(1));
         }
         let delay = match why {
-            Why::Failed | Why::Away => self.retry.delay(waiting.attempts, least, jitter),
-            Why::Suspect => self.suspects.delay(waiting.attempts, least, jitter),
-            Why::Overloaded => self.short.delay(self.overloads, least, jitter),
-            Why::Untried | Why::NeverLeft => self.short.delay(self.gate.failures() + 1, least, jitter),
+            Why::Failed | Why::Away => self.pace.retry.delay(waiting.attempts, least, jitter),
+            Why::Suspect => self.pace.suspects.delay(waiting.attempts, least, jitter),
+            Why::Overloaded => self.pace.short.delay(self.pace.overloads, least, jitter),
+            Why::Untried | Why::NeverLeft => self.pace.short.delay(self.gate.failures() + 1, least, jitter),
             Why::Held => Duration::ZERO,
         };
         if let Some(entry) = self.entries.get_mut(waiting.entry)

@@ -126,8 +126,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "parking: a lane over its share reads no further",
         file: "crates/relay/src/lane/intake.rs",
-        old: "let parked = !idle && self.mapped_bytes + self.reserved_bytes >= self.mapped_limit();",
-        new: "let parked = !idle && self.mapped_limit() == 0;",
+        old: "let parked = !idle && self.budget.mapped_room(&self.gate) == 0;",
+        new: "let parked = !idle && self.budget.mapped_limit(&self.gate) == 0;",
         package: "moehog-relay",
         test: &[],
     },

@@ -1,0 +1,112 @@
+//! The bytes that a lane holds, and those that it may.
+
+use std::collections::BTreeMap;
+
+use super::Lane;
+use crate::{
+    barrier::Barrier,
+    gate::{Gate, GateState},
+    limits::{Limits, Use},
+    poison::TransformQueue,
+    slab::Slab,
+};
+
+/// Room for mapped bytes below which no further webhook is transformed.
+pub(super) const MIN_ROOM_BYTES: usize = 64 * 1024;
+/// Part of its equal part that a lane which is held, or has an open circuit, reads to have events to probe with: an event
+/// that its destination chokes on must not be the only one.
+const PROBES_SHARE: usize = 8;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Budget {
+    pub(super) limits: Limits,
+    /// More would be read or mapped, were there room for it.
+    pub(super) wants_more: bool,
+    /// That a read under way may bring.
+    pub(super) reading: usize,
+    /// Of webhooks that are not mapped.
+    pub(super) received: usize,
+    /// Of events that are not final, or whose end is not recorded.
+    pub(super) mapped: usize,
+    /// Kept free for the answers of Transform calls.
+    pub(super) reserved: usize,
+}
+
+impl Budget {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, wants_more: false, reading: 0, received: 0, mapped: 0, reserved: 0 }
+    }
+
+    /// In memory now.
+    pub(super) fn held(&self) -> usize {
+        self.received + self.mapped
+    }
+
+    /// All that others cannot use.
+    fn used(&self) -> usize {
+        self.held() + self.reserved + self.reading
+    }
+
+    pub(super) fn received_limit(&self) -> usize {
+        self.limits.bytes / 4
+    }
+
+    pub(super) fn mapped_limit(&self, gate: &Gate) -> usize {
+        match gate.state() {
+            GateState::Open => self.limits.bytes - self.limits.bytes / 4,
+            // what is refused may be a stranger's, and behind it is what would be taken
+            _ if gate.refuses_everything() => self.limits.equal_bytes - self.limits.equal_bytes / 4,
+            _ => self.limits.equal_bytes / PROBES_SHARE,
+        }
+    }
+
+    /// What may be mapped beyond what is.
+    pub(super) fn mapped_room(&self, gate: &Gate) -> usize {
+        self.mapped_limit(gate).saturating_sub(self.mapped + self.reserved)
+    }
+
+    /// Whether what was read fits in: the bytes of a webhook, and those of the events that it keeps.
+    pub(super) fn fits(&self, (received, mapped): (usize, usize), gate: &Gate) -> bool {
+        self.received + received <= self.received_limit() && (mapped == 0 || mapped <= self.mapped_room(gate))
+    }
+}
+
+impl Lane {
+    /// Says what this lane may use from now on.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.sending.set_most(&limits);
+        self.queue.set_most_calls(limits.transform_calls);
+        self.budget.limits = limits;
+        self.budget.wants_more = false;
+    }
+
+    /// What it uses and wants.
+    pub(crate) fn uses(&self) -> Use {
+        let (calls, concurrency) = self.sending.uses();
+        Use {
+            bytes: self.budget.used(),
+            wants_bytes: self.budget.wants_more,
+            calls,
+            wants_calls: self.sending.is_cut_short() && self.full_waits(),
+            concurrency,
+        }
+    }
+
+    /// A lane whose gate is shut, and which holds more than its part, forgets what it holds: all of it is recorded, and is
+    /// read again. So what one destination refuses takes no memory from others.
+    pub(super) fn give_back(&mut self) {
+        let is_idle =
+            self.sending.is_idle() && self.queue.calls() == 0 && self.outlet.is_idle() && !self.reader.under_way;
+        let holds = self.budget.held();
+        if self.gate.is_open() || holds <= self.budget.limits.equal_bytes || !is_idle || !self.is_recorded() {
+            return;
+        }
+        (self.entries, self.order, self.barrier) = (Slab::new(), BTreeMap::new(), Barrier::new());
+        self.queue = TransformQueue::new(&self.config);
+        self.queue.set_most_calls(self.budget.limits.transform_calls);
+        self.recorder.forget();
+        (self.budget.received, self.budget.mapped) = (0, 0);
+        self.reader.rewind();
+    }
+}
