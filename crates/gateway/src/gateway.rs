@@ -83,16 +83,16 @@ impl Gateway {
             Some(journal) => journal,
             None => open_journal(&config).await.context(Exit::Journal)?,
         };
+        let client = moehog_proto::transformer::client(transformer.channel.clone());
+        let relay = Relay::new(journal.clone(), transformer, delivery, config.relay.clone());
         let ingest = Ingest::new(
-            journal.clone(),
+            (journal.clone(), Some(relay.status())),
             port.addr().ip(),
             &config.http,
             &config.feedback,
             &config.sources,
             &config.destinations,
         );
-        let client = moehog_proto::transformer::client(transformer.channel.clone());
-        let relay = Relay::new(journal.clone(), transformer, delivery, config.relay.clone());
         say_who_may_send(&config, &ingest);
         let readiness = admin.readiness();
         let needed = journal.clone();

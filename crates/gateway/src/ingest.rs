@@ -59,9 +59,9 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Takes into `journal` what the configured senders send to a listener at `address`.
+    /// Takes into `journal`, which `relay` empties, what the configured senders send to a listener at `address`.
     pub fn new(
-        journal: Arc<dyn Journal>,
+        (journal, relay): (Arc<dyn Journal>, Option<moehog_relay::Status>),
         address: IpAddr,
         http: &Http,
         feedback: &config::Feedback,
@@ -81,7 +81,7 @@ impl Ingest {
             bodies: Bound::new(http.max_held_bytes),
             inspections: Cores::half(),
             outage: Outage::default(),
-            feedback: Feedback::new(feedback),
+            feedback: Feedback::new(feedback, relay),
             metrics: Metrics::new(),
             http: http.clone(),
             journal,

@@ -3,7 +3,7 @@
 //! MoEngage waits 5 seconds, counts 200 alone as sent, and mostly does not try again. So an authenticated body within
 //! the limit is always journaled, whatever its syntax, and answered within 2 seconds of its last byte whatever PostHog, the
 //! workers or a neighbour's body are doing. What it means is the transformer's business, what becomes of it the relay's:
-//! [`Ingest`] knows the journal alone, and the relay cannot answer a request.
+//! [`Ingest`] knows the journal, and of the relay only how far it has mapped; the relay cannot answer a request.
 
 mod addresses;
 mod admin;

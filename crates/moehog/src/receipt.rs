@@ -34,6 +34,17 @@ pub(crate) fn page(entry: &Value) -> String {
         let handed_on = routed_to(&event).map(|receipt| format!(", as {receipt}")).unwrap_or_default();
         lines.push(format!("event #{position}  {}  {}{handed_on}", text(&event, "state"), reason(&event)));
     }
+    for wait in list("waits") {
+        let of = wait.get("position").filter(|position| !position.is_null());
+        let of = of.map(|position| format!("#{position} ")).unwrap_or_default();
+        let behind =
+            wait.get("behind").and_then(Value::as_str).map(|receipt| format!(" ({receipt})")).unwrap_or_default();
+        let next = match text(&wait, "next_try_at") {
+            "-" => String::new(),
+            at => format!("; next try at {at}"),
+        };
+        lines.push(format!("waits {of} for {}: {}{behind}{next}", text(&wait, "waits_for"), text(&wait, "meaning")));
+    }
     for event in list("mapped") {
         let position = event.get("position").cloned().unwrap_or_default();
         let made = event.get("event").filter(|made| !made.is_null());
@@ -82,9 +93,11 @@ mod tests {
         let entry = json!({
             "receipt": "r", "header": {"source": "default"}, "body": {"text": "{}"}, "decompressed": null,
             "events": [{"position": 0, "state": "dead", "reason": "unreadable_json", "detail": ""}], "attempts": [],
+            "waits": [{"position": 1, "waits_for": "person", "meaning": "an earlier event", "behind": "r0"}],
         });
         let page = page(&entry);
         assert!(page.contains("event #0  dead  unreadable_json"), "{page}");
+        assert!(page.contains("waits #1  for person: an earlier event (r0)\n"), "{page}");
         assert!(page.ends_with("{}\n"), "{page}");
     }
 }

@@ -19,6 +19,9 @@ use crate::{
 };
 
 mod probes;
+mod standing;
+
+pub(crate) use standing::Standing;
 
 /// No event.
 const NONE: Key = Key::MAX;
@@ -41,8 +44,10 @@ pub(crate) struct Waiting {
     pub(crate) limit: u16,
     /// Tries that count.
     pub(crate) attempts: u32,
-    /// When it was last refused alone.
+    /// When it was last refused alone, in this process or perhaps in a former one.
     pub(crate) refusal: Option<Refusal>,
+    /// It waits for evidence: it was refused alone, and nothing else was said of it since.
+    suspect: bool,
     /// Times it failed alone, in this process.
     pub(crate) failures: u32,
     /// Which of the lane's probes last held it; 0 is none.
@@ -67,6 +72,8 @@ struct Line {
     last: Key,
     length: u32,
     state: State,
+    /// The event that was sent last waited for evidence.
+    suspect: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +98,8 @@ pub(crate) struct Barrier {
     largest_next: bool,
     /// Probes taken.
     probes: u64,
+    /// Events that wait for evidence.
+    suspects: usize,
     /// Who came last of those of whom nothing waited.
     newest: Option<u64>,
     hasher: RandomState,
@@ -106,14 +115,23 @@ impl Barrier {
             ready_events: 0,
             largest_next: true,
             probes: 0,
+            suspects: 0,
             newest: None,
             hasher: RandomState::new(),
         }
     }
 
-    /// Puts an event behind all others of its person.
-    pub(crate) fn enter(&mut self, entry: Key, index: u32, sequence: Sequence, event: Event, attempts: u32) {
+    /// Puts an event behind all others of its person. So often was it tried before, and refused the last time where it is
+    /// `suspect`.
+    pub(crate) fn enter(
+        &mut self,
+        entry: Key,
+        index: u32,
+        (sequence, event): (Sequence, Event),
+        (attempts, suspect): (u32, bool),
+    ) {
         let person = self.hasher.hash_one(event.distinct_id.as_str());
+        self.suspects += usize::from(suspect);
         let waiting = Waiting {
             entry,
             index,
@@ -122,6 +140,7 @@ impl Barrier {
             limit: if attempts == 0 { u16::MAX } else { (TRIED >> attempts.min(15)).max(1) },
             attempts,
             refusal: (attempts > 0).then(|| Refusal::unknown(Instant::now())),
+            suspect,
             failures: 0,
             probe: 0,
             owned: attempts > 0,
@@ -142,7 +161,7 @@ impl Barrier {
             }
             None => {
                 let state = State::UnderWay(None);
-                self.lines.insert(person, Line { first: key, last: key, length: 1, state });
+                self.lines.insert(person, Line { first: key, last: key, length: 1, state, suspect: false });
                 self.newest = Some(person).filter(|_| attempts == 0).or(self.newest);
                 self.make_ready(person);
             }
@@ -227,7 +246,7 @@ impl Barrier {
     /// Takes the first events of a ready person as far as they fit, and marks it under way if any did.
     fn take_line(&mut self, person: u64, call: &mut Call) -> End {
         let Some(line) = self.lines.get_mut(&person) else { return End::Line };
-        let length = line.length;
+        let (length, before) = (line.length, call.taken.len());
         let mut end = End::Line;
         while let Some(waiting) = self.events.get_mut(line.first) {
             match call.fits(waiting) {
@@ -242,6 +261,8 @@ impl Barrier {
             line.length -= 1;
         }
         if line.length < length {
+            let first = call.taken.get(before).and_then(|key| self.events.get(*key));
+            line.suspect = first.is_some_and(|first| first.suspect);
             line.state = State::UnderWay(None);
             self.ready_events -= length as usize;
         }
@@ -250,7 +271,9 @@ impl Barrier {
 
     /// An event is final: it leaves. Its person stays blocked until [`Barrier::release`].
     pub(crate) fn finish(&mut self, key: Key) -> Option<Waiting> {
-        self.events.remove(key)
+        let waiting = self.events.remove(key)?;
+        self.suspects -= usize::from(waiting.suspect);
+        Some(waiting)
     }
 
     /// An event of a call is tried again, not before `due`: it goes back to the head of its person's line. The events

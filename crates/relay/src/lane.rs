@@ -43,6 +43,7 @@ mod reader;
 mod recorder;
 mod sending;
 mod verdicts;
+mod waits;
 
 use budget::Budget;
 #[cfg(test)]

@@ -36,6 +36,7 @@ mod run;
 mod slab;
 mod spans;
 mod status;
+mod waits;
 mod walk;
 mod window;
 
@@ -43,4 +44,5 @@ pub use config::{Config, DEFAULTS};
 pub use gate::GateState;
 pub use progress::webhook_of;
 pub use run::Relay;
-pub use status::{LaneStatus, Status};
+pub use status::{LaneStatus, Status, Unmapped};
+pub use waits::{NextTry, Wait, WaitsFor};

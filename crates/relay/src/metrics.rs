@@ -77,6 +77,16 @@ pub(crate) fn lane(lane: &crate::LaneStatus, now_ms: i64) {
     gauge!("moehog_relay_lane_deliver_window", &labels).set(lane.window as f64);
     gauge!("moehog_relay_lane_full_calls", &labels).set(lane.full_calls);
     gauge!("moehog_relay_lane_backlog", &labels).set(lane.backlog as f64);
-    let waited_ms = lane.backlog_since_ms.map_or(0, |since| (now_ms - since).max(0));
-    gauge!("moehog_relay_lane_backlog_seconds", &labels).set(waited_ms as f64 / 1000.0);
+    gauge!("moehog_relay_lane_suspects", &labels).set(lane.suspects as f64);
+    let seconds = |ms: i64| ms.max(0) as f64 / 1000.0;
+    let since = |at: Option<i64>| seconds(at.filter(|_| lane.unsettled > 0).map_or(0, |at| now_ms - at));
+    gauge!("moehog_relay_lane_delayed_seconds", &labels).set(since(lane.delayed_since_ms));
+    gauge!("moehog_relay_lane_suspected_seconds", &labels).set(since(lane.suspected_since_ms));
+    for waits_for in crate::WaitsFor::OF_LANES {
+        let next = lane.next_try.filter(|next| next.waits_for == waits_for).map_or(0, |next| next.at_ms - now_ms);
+        let labels = [labels.as_slice(), &[("waits_for", waits_for.word().to_string())]].concat();
+        gauge!("moehog_relay_lane_next_try_seconds", &labels).set(seconds(next));
+    }
+    let waited_ms = lane.backlog_since_ms.map_or(0, |since| now_ms - since);
+    gauge!("moehog_relay_lane_backlog_seconds", &labels).set(seconds(waited_ms));
 }

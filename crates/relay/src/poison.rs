@@ -102,6 +102,8 @@ pub(crate) struct TransformQueue {
     /// Bytes of their bodies.
     waiting_bytes: usize,
     under_way: usize,
+    /// Webhooks of the calls under way.
+    called: usize,
     /// Most calls under way.
     most_calls: usize,
     /// The call under way holds a suspect.
@@ -119,6 +121,7 @@ impl TransformQueue {
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
             under_way: 0,
+            called: 0,
             most_calls: config.transform_calls,
             solo: false,
             retry: Retry::new(Backoff::new(config.retry_first / 5, config.transform_deadline)),
@@ -146,6 +149,11 @@ impl TransformQueue {
 
     pub(crate) fn calls(&self) -> usize {
         self.under_way
+    }
+
+    /// Webhooks that are not mapped.
+    pub(crate) fn webhooks(&self) -> usize {
+        self.waiting.len() + self.called
     }
 
     /// A call could begin now: the only one, or a full one beside others. So calls fill while one is under way, and
@@ -197,12 +205,13 @@ impl TransformQueue {
             return None;
         }
         self.under_way += 1;
+        self.called += taken.entries.len();
         Some(taken)
     }
 
     /// Takes note of a call that was answered for its first `answered` entries; the rest are asked again.
     pub(crate) fn answered(&mut self, taken: &Taken, answered: usize, entries: &Slab<Carried>) {
-        self.ended();
+        self.ended(taken);
         self.retry.worked();
         self.push_back(&taken.entries[answered.min(taken.entries.len())..], entries);
     }
@@ -216,7 +225,7 @@ impl TransformQueue {
         config: &Config,
         (now, jitter): (Instant, f64),
     ) -> Failed {
-        self.ended();
+        self.ended(taken);
         let mut failed = Failed::default();
         let alone = taken.entries.len() == 1;
         if failure != Failure::NeverLeft {
@@ -250,7 +259,8 @@ impl TransformQueue {
         }
     }
 
-    fn ended(&mut self) {
+    fn ended(&mut self, taken: &Taken) {
+        self.called -= taken.entries.len();
         self.under_way = self.under_way.saturating_sub(1);
         self.solo = false;
     }

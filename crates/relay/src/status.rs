@@ -1,11 +1,17 @@
 //! What each lane is doing, for people and metrics.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use moehog_journal::Journal;
+use moehog_proto::Sequence;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
-use crate::{GateState, lane::Lane};
+use crate::{
+    GateState, NextTry, Wait,
+    lane::{Lane, Now},
+    waits::Questions,
+};
 
 /// Source and destination.
 pub(crate) type LaneName = (String, String);
@@ -25,6 +31,15 @@ pub struct LaneStatus {
     pub unsettled: u64,
     /// When the oldest of them was received, milliseconds since the epoch; none where none waits.
     pub oldest_received_at_ms: Option<i64>,
+    /// When the oldest of them was received that does not wait for evidence alone (see [`LaneStatus::suspects`]), milliseconds
+    /// since the epoch.
+    pub delayed_since_ms: Option<i64>,
+    /// Events that PostHog refused alone and of which nothing says yet whose fault that is.
+    pub suspects: usize,
+    /// When the oldest webhook was received that has one, milliseconds since the epoch; none where there is none.
+    pub suspected_since_ms: Option<i64>,
+    /// When something is tried again, and what; none while all goes by itself.
+    pub next_try: Option<NextTry>,
     /// Entries in memory.
     pub in_flight_entries: usize,
     /// Mapped events in memory that are not final.
@@ -44,18 +59,37 @@ pub struct LaneStatus {
     pub backlog_since_ms: Option<i64>,
     /// More deliveries would help; all that was received until then is read.
     wants_deliveries: Option<i64>,
+    /// Webhooks in memory that are mapped, and when the oldest was received that is not.
+    mapped: (usize, Option<i64>),
+    /// Until when the events in memory need not be looked through again.
+    looked_until_ms: i64,
 }
+
+/// What of a lane is not mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unmapped {
+    /// Webhooks of the lane in memory that are mapped, and wait for something else.
+    pub mapped: u64,
+    /// When the oldest one was received that is not mapped, milliseconds since the epoch; none where none is known.
+    pub since_ms: Option<i64>,
+}
+
+/// How long an answer to [`Status::waits`] may take.
+const ANSWER: Duration = Duration::from_secs(1);
+/// How often the events in memory are looked through for what waits for evidence and what does not, while something does.
+const LOOK_EVERY_MS: i64 = 1000;
 
 /// A handle to what the lanes of a relay are doing.
 #[derive(Debug, Clone)]
 pub struct Status {
     journal: Arc<dyn Journal>,
     lanes: Arc<Mutex<BTreeMap<LaneName, LaneStatus>>>,
+    questions: Arc<Mutex<BTreeMap<LaneName, Questions>>>,
 }
 
 impl Status {
     pub(crate) fn new(journal: Arc<dyn Journal>) -> Self {
-        Self { journal, lanes: Arc::default() }
+        Self { journal, lanes: Arc::default(), questions: Arc::default() }
     }
 
     /// All lanes that were walked since the start, or hold entries now.
@@ -67,13 +101,43 @@ impl Status {
             let lane = lanes.entry(name).or_insert_with_key(|name| LaneStatus::new(name, 0));
             lane.unsettled = waiting.unsettled;
             lane.oldest_received_at_ms = Some(waiting.oldest_received_at_ms);
+            if lane.suspects == 0 {
+                lane.delayed_since_ms = lane.oldest_received_at_ms;
+            }
             lane.count_backlog();
         }
         lanes.into_values().collect()
     }
 
+    /// What the entry with this sequence waits for, and each of its events that is not final. Nothing where its lane is not
+    /// walked, or does not answer within a second.
+    pub async fn waits(&self, source: &str, destination: &str, sequence: Sequence) -> Vec<Wait> {
+        let questions = self.questions.lock().get(&(source.to_string(), destination.to_string())).cloned();
+        let Some(questions) = questions else { return Vec::new() };
+        let (answer, answered) = oneshot::channel();
+        let asked = async {
+            questions.send((sequence, answer)).await.ok()?;
+            answered.await.ok()
+        };
+        tokio::time::timeout(ANSWER, asked).await.ok().flatten().unwrap_or_default()
+    }
+
+    /// What of a lane is not mapped, as it was a moment ago; none where it is not walked.
+    #[must_use]
+    pub fn unmapped(&self, source: &str, destination: &str) -> Option<Unmapped> {
+        let lanes = self.lanes.lock();
+        let (mapped, since_ms) = lanes.get(&(source.to_string(), destination.to_string()))?.mapped;
+        Some(Unmapped { mapped: mapped as u64, since_ms })
+    }
+
+    /// A walk of the lane begins, which answers questions.
+    pub(crate) fn answers(&self, name: &LaneName, questions: Questions) {
+        self.questions.lock().insert(name.clone(), questions);
+    }
+
     /// Stores what a lane is doing.
-    pub(crate) fn update(&self, name: &LaneName, lane: &Lane, now_ms: i64) {
+    pub(crate) fn update(&self, name: &LaneName, lane: &Lane, now: Now) {
+        let now_ms = now.epoch_ms;
         let mut lanes = self.lanes.lock();
         if !lanes.contains_key(name) {
             lanes.insert(name.clone(), LaneStatus::new(name, now_ms));
@@ -85,6 +149,13 @@ impl Status {
         (status.in_flight_entries, status.in_flight_events, status.in_flight_bytes) = lane.in_flight();
         (status.calls, status.window) = lane.window();
         status.full_calls = lane.full_calls();
+        (status.suspects, status.mapped, status.next_try) = (lane.suspects(), lane.mapped(), lane.next_try(now));
+        if status.suspects == 0 {
+            status.suspected_since_ms = None;
+        } else if now_ms >= status.looked_until_ms {
+            status.looked_until_ms = now_ms + LOOK_EVERY_MS;
+            (status.delayed_since_ms, status.suspected_since_ms) = (lane.delayed_since_ms(), lane.suspected_since_ms());
+        }
         status.wants_deliveries = lane.wants_deliveries().then(|| lane.read_until_ms());
     }
 }
@@ -105,6 +176,10 @@ impl LaneStatus {
             state_since_ms: now_ms,
             unsettled: 0,
             oldest_received_at_ms: None,
+            delayed_since_ms: None,
+            suspects: 0,
+            suspected_since_ms: None,
+            next_try: None,
             in_flight_entries: 0,
             in_flight_events: 0,
             in_flight_bytes: 0,
@@ -114,6 +189,8 @@ impl LaneStatus {
             backlog: 0,
             backlog_since_ms: None,
             wants_deliveries: None,
+            mapped: (0, None),
+            looked_until_ms: 0,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use moehog_journal::{Batch, Claim, Crashed, Entry, Journal, ReadError, RecordError};
 use moehog_proto::{Sequence, transformer::TransformResponse};
 use tokio::{
+    sync::mpsc,
     task::JoinSet,
     time::{Instant, sleep_until},
 };
@@ -65,6 +66,8 @@ impl Walk {
         let mut growth: Option<Growth> = None;
         let mut seen = 0;
         let mut stop_by: Option<Instant> = None;
+        let (asks, mut questions) = mpsc::channel(8);
+        self.status.answers(&self.name, asks);
         loop {
             let now = now();
             lane.set_limits(self.room.limits(lane.uses()));
@@ -107,6 +110,10 @@ impl Walk {
                     }
                 }
                 () = sleep_until(wake_at.unwrap_or(now.instant)), if wake_at.is_some() => {}
+                Some((sequence, answer)) = questions.recv() => {
+                    // who asked may have gone
+                    let _gone = answer.send(lane.waits(sequence, now));
+                }
                 () = shutdown.cancelled(), if stop_by.is_none() => {
                     stop_by = Some(Instant::now() + self.calls.config.grace);
                     lane.stop();
@@ -223,7 +230,7 @@ impl Walk {
                 Change::CircuitClosed => info!(source, destination = destination(), "destination takes events again"),
             }
         }
-        self.status.update(&self.name, lane, now.epoch_ms);
+        self.status.update(&self.name, lane, now);
     }
 
     /// Takes up an entry.

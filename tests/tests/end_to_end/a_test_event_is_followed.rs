@@ -121,7 +121,19 @@ async fn and_what_posthog_says_of_the_event_is_told() -> anyhow::Result<()> {
     posthog.faults().add(Rule::always(refuse).on("/batch").named("refuses"));
     complains(
         &to(&moehog, "/v1/in/default", &["--token", TOKEN, "--timeout", "3s"]).await?,
-        &["not delivered after 3s", "no such thing", "moehog receipt"],
+        &[
+            "not delivered after 3s",
+            "refused it alone",
+            "no such thing",
+            "whose fault",
+            "next try at",
+            "moehog receipt",
+        ],
+    )?;
+    let second = to(&moehog, "/v1/in/default", &["--token", TOKEN, "--timeout", "1s"]).await?;
+    complains(
+        &second,
+        &["not delivered after 1s", "an earlier event of the same person goes first: `moehog receipt "],
     )?;
     posthog.faults().remove("refuses");
     moehog.finish().await?;

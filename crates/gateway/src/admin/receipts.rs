@@ -15,7 +15,10 @@ use moehog_proto::{
 };
 use uuid::Uuid;
 
-use super::{Admin, Failure, OTHER_JOURNAL, view::EntryView};
+use super::{
+    Admin, Failure, OTHER_JOURNAL,
+    view::{EntryView, WaitView},
+};
 
 /// Longest wait for the events that the mapping makes of a webhook now.
 const MAP_DEADLINE: Duration = Duration::from_secs(5);
@@ -35,7 +38,13 @@ pub(super) async fn show(State(admin): State<Admin>, Path(text): Path<String>) -
         });
     };
     let mapped = map(&admin, &entry).await;
-    Ok(Json(EntryView::new(&entry, mapped)))
+    let header = &entry.header;
+    let waits = match entry.settled {
+        true => Vec::new(),
+        false => admin.relay.waits(&header.source, &header.destination, receipt.sequence).await,
+    };
+    let waits = waits.iter().map(|wait| WaitView::new(wait, &*admin.journal)).collect();
+    Ok(Json(EntryView::new(&entry, mapped, waits)))
 }
 
 /// The newest webhook that holds the event.

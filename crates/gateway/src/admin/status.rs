@@ -118,6 +118,14 @@ struct LaneView {
     state_since: Option<String>,
     unsettled: u64,
     oldest_received_at: Option<String>,
+    /// When the oldest was received that does not wait for evidence alone.
+    delayed_since: Option<String>,
+    /// Events that PostHog refused alone and that wait for evidence whose fault that is.
+    suspects: usize,
+    suspected_since: Option<String>,
+    /// When something is tried again, and what it waits for: as in `/api/receipts`.
+    next_try_at: Option<String>,
+    waits_for: Option<&'static str>,
     in_flight_entries: usize,
     in_flight_events: usize,
     in_flight_bytes: usize,
@@ -142,6 +150,11 @@ impl LaneView {
             state_since: time(lane.state_since_ms),
             unsettled: lane.unsettled,
             oldest_received_at: lane.oldest_received_at_ms.and_then(time),
+            delayed_since: lane.delayed_since_ms.filter(|_| lane.unsettled > 0).and_then(time),
+            suspects: lane.suspects,
+            suspected_since: lane.suspected_since_ms.and_then(time),
+            next_try_at: lane.next_try.and_then(|next| time(next.at_ms)),
+            waits_for: lane.next_try.map(|next| next.waits_for.word()),
             in_flight_entries: lane.in_flight_entries,
             in_flight_events: lane.in_flight_events,
             in_flight_bytes: lane.in_flight_bytes,

@@ -4,11 +4,12 @@ use std::io::Read;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::bufread::MultiGzDecoder;
-use moehog_journal::{DeadLetter, Entry};
+use moehog_journal::{DeadLetter, Entry, Journal};
 use moehog_proto::{
     journal::{self, EntryHeader, EventPlace, EventState},
     transformer::{MappedEvent, Rejection, TransformedWebhook, mapped_event::Outcome, transformed_webhook},
 };
+use moehog_relay::{Wait, WaitsFor};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -77,6 +78,55 @@ impl EventView {
     }
 }
 
+/// What a webhook, or an event of it, waits for.
+#[derive(Debug, Serialize)]
+pub(super) struct WaitView {
+    /// Of the event; none where the webhook is not mapped.
+    position: Option<u32>,
+    ordinal: Option<u32>,
+    /// `room`, `transformer`, `mapping`, `person`, `evidence`, `retry`, `destination`, `delivery`, `routing` or `journal`.
+    waits_for: &'static str,
+    /// In words.
+    meaning: &'static str,
+    /// Receipt of the webhook whose event goes first, where it waits for its person.
+    behind: Option<String>,
+    next_try_at: Option<String>,
+}
+
+impl WaitView {
+    pub(super) fn new(wait: &Wait, journal: &dyn Journal) -> Self {
+        let behind = match wait.waits_for {
+            WaitsFor::Person(sequence) => Some(journal.receipt_of(sequence).to_string()),
+            _ => None,
+        };
+        Self {
+            position: wait.event.map(|(position, _)| position),
+            ordinal: wait.event.map(|(_, ordinal)| ordinal),
+            waits_for: wait.waits_for.word(),
+            meaning: meaning(wait.waits_for),
+            behind,
+            next_try_at: wait.next_try_ms.and_then(time),
+        }
+    }
+}
+
+fn meaning(waits_for: WaitsFor) -> &'static str {
+    match waits_for {
+        WaitsFor::Room => "webhooks before it wait, and it is read once there is room in memory",
+        WaitsFor::Transformer => "the transformer maps it, or is asked again",
+        WaitsFor::Mapping => "an earlier webhook is not mapped yet, and events go out in their order",
+        WaitsFor::Person(_) => "an earlier event of the same person goes first",
+        WaitsFor::Evidence => {
+            "PostHog refused it alone; it is a dead letter if it is refused again after another event was taken, so              that the fault is known to be its own"
+        }
+        WaitsFor::Retry => "it was not taken, and is sent again",
+        WaitsFor::Destination => "its destination is held or does not work, and a few events try it: see /api/status",
+        WaitsFor::Delivery => "it goes with the next call, or is under way",
+        WaitsFor::Routing => "it is handed on to the destination that its mapping rule names",
+        WaitsFor::Journal => "the journal cannot be read or written: see the log",
+    }
+}
+
 fn state(state: EventState) -> &'static str {
     match state {
         EventState::Unspecified | EventState::Pending => "pending",
@@ -120,6 +170,8 @@ pub(super) struct EntryView {
     /// The body without its gzip.
     decompressed: Option<TextView>,
     events: Vec<EventView>,
+    /// What it waits for, or each of its events that is not final.
+    waits: Vec<WaitView>,
     /// The finished events, as the mapping makes them now; none where the transformer does not answer, or died of it.
     mapped: Option<Vec<MappedView>>,
     attempts: Vec<AttemptView>,
@@ -188,7 +240,7 @@ impl TextView {
 }
 
 impl EntryView {
-    pub(super) fn new(entry: &Entry, mapped: Option<TransformedWebhook>) -> Self {
+    pub(super) fn new(entry: &Entry, mapped: Option<TransformedWebhook>, waits: Vec<WaitView>) -> Self {
         let (progress, origin) = (entry.progress.clone().unwrap_or_default(), entry.origin());
         Self {
             receipt: entry.receipt.to_string(),
@@ -202,6 +254,7 @@ impl EntryView {
             },
             decompressed: decompressed(&entry.body),
             events: progress.events.iter().map(EventView::new).collect(),
+            waits,
             mapped: mapped.map(|webhook| {
                 let routed = &entry.header.routed;
                 let mut mapped = MappedView::all(webhook);

@@ -45,7 +45,7 @@ use crate::{
 
 /// Larger bodies are lists.
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// Beyond so many webhooks that wait in a lane, or so old a one, no answer of that lane waits: it would wait in vain.
+/// Beyond so many webhooks of a lane that wait to be mapped, or so old a one, no answer of that lane waits: it would wait in vain.
 const MOST_WAITING: u64 = 256;
 const OLDEST_WAITING: Duration = Duration::from_millis(100);
 /// How long a look at the lanes is good for.
@@ -113,6 +113,7 @@ pub(super) struct Feedback {
     list_keys: [Finder<'static>; 2],
     lanes: Mutex<Lanes>,
     refused: RefusedBodies,
+    relay: Option<moehog_relay::Status>,
     metrics: FeedbackMetrics,
 }
 
@@ -120,18 +121,42 @@ pub(super) struct Feedback {
 #[derive(Debug, Default)]
 struct Lanes {
     looked_at: Option<Instant>,
-    /// With the answers that began to wait since.
-    lanes: Vec<(LaneStats, u64)>,
+    lanes: Vec<Lane>,
+}
+
+/// What of a lane waits to be mapped. What is mapped may wait for its destination, or for evidence, as long as it takes: that
+/// puts nobody's answer off.
+#[derive(Debug)]
+struct Lane {
+    source: String,
+    destination: String,
+    webhooks: u64,
+    /// When the oldest was received, milliseconds since the epoch.
+    since_ms: Option<i64>,
+}
+
+impl Lane {
+    fn new(lane: LaneStats, relay: Option<&moehog_relay::Status>) -> Self {
+        let unmapped = relay.and_then(|relay| relay.unmapped(&lane.source, &lane.destination));
+        let (mapped, since_ms) = match unmapped {
+            Some(unmapped) => (unmapped.mapped, unmapped.since_ms),
+            None => (0, Some(lane.oldest_received_at_ms)),
+        };
+        let webhooks = lane.unsettled.saturating_sub(mapped);
+        Self { source: lane.source, destination: lane.destination, webhooks, since_ms }
+    }
 }
 
 impl Feedback {
-    pub(super) fn new(config: &config::Feedback) -> Self {
+    /// `relay` says what is mapped; without it all that waits counts as not mapped.
+    pub(super) fn new(config: &config::Feedback, relay: Option<moehog_relay::Status>) -> Self {
         Self {
             wait: config.wait,
             turns: Arc::new(Semaphore::new(config.at_once)),
             list_keys: ["\"events\"", "\"batch\""].map(Finder::new),
             lanes: Mutex::default(),
             refused: RefusedBodies::default(),
+            relay,
             metrics: FeedbackMetrics::new(),
         }
     }
@@ -215,7 +240,7 @@ impl Feedback {
             && !self.list_keys.iter().any(|word| holds_key(body, word))
     }
 
-    /// The right to wait, while few do and the webhook's lane has next to nothing waiting.
+    /// The right to wait, while few do and next to nothing of the webhook's lane waits to be mapped.
     fn turn(&self, journal: &dyn Journal, header: &EntryHeader) -> Option<OwnedSemaphorePermit> {
         if !self.catches_up(journal, header) {
             return None;
@@ -227,12 +252,13 @@ impl Feedback {
         turn
     }
 
-    /// Whether the webhook's lane has next to nothing waiting, so that this one is mapped at once.
+    /// Whether next to nothing of the webhook's lane waits to be mapped, so that this one is mapped at once.
     fn catches_up(&self, journal: &dyn Journal, header: &EntryHeader) -> bool {
         if self.wait.is_zero() {
             return false;
         }
-        let catches_up = self.lanes.lock().catches_up(journal, &header.source, &header.destination);
+        let catches_up =
+            self.lanes.lock().catches_up(journal, self.relay.as_ref(), (&header.source, &header.destination));
         if !catches_up {
             self.metrics.count(Outcome::Backlog);
         }
@@ -241,27 +267,27 @@ impl Feedback {
 }
 
 impl Lanes {
-    fn catches_up(&mut self, journal: &dyn Journal, source: &str, destination: &str) -> bool {
+    fn catches_up(
+        &mut self,
+        journal: &dyn Journal,
+        relay: Option<&moehog_relay::Status>,
+        (source, destination): (&str, &str),
+    ) -> bool {
         if self.looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
-            self.lanes = journal.lanes().into_iter().map(|lane| (lane, 0)).collect();
+            self.lanes = journal.lanes().into_iter().map(|lane| Lane::new(lane, relay)).collect();
             self.looked_at = Some(Instant::now());
         }
-        let found = self.lanes.iter_mut().find(|(lane, _)| lane.source == source && lane.destination == destination);
-        let Some((lane, begun)) = found else {
-            let lane = LaneStats {
-                source: source.into(),
-                destination: destination.into(),
-                unsettled: 0,
-                oldest: 0,
-                oldest_received_at_ms: 0,
-            };
-            self.lanes.push((lane, 1));
+        let found = self.lanes.iter_mut().find(|lane| lane.source == source && lane.destination == destination);
+        let Some(lane) = found else {
+            let (source, destination) = (source.into(), destination.into());
+            self.lanes.push(Lane { source, destination, webhooks: 1, since_ms: None });
             return true;
         };
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-        let is_old = lane.unsettled > 0 && now_ms - lane.oldest_received_at_ms >= OLDEST_WAITING.as_millis() as i64;
-        let catches_up = !is_old && lane.unsettled + *begun < MOST_WAITING;
-        *begun += u64::from(catches_up);
+        let is_old = |since_ms| now_ms - since_ms >= OLDEST_WAITING.as_millis() as i64;
+        let catches_up = lane.webhooks < MOST_WAITING && !(lane.webhooks > 0 && lane.since_ms.is_some_and(is_old));
+        // the answers that begin to wait until the next look
+        lane.webhooks += u64::from(catches_up);
         catches_up
     }
 }

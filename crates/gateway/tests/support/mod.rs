@@ -64,7 +64,7 @@ impl Setup {
         let journal = Arc::new(Memory::new());
         let listen = self.listen.parse().unwrap();
         let ingest =
-            Ingest::new(journal.clone(), listen, &self.http, &self.feedback, &self.sources, &self.destinations);
+            Ingest::new((journal.clone(), None), listen, &self.http, &self.feedback, &self.sources, &self.destinations);
         Gateway { journal, ingest: Arc::new(ingest) }
     }
 }

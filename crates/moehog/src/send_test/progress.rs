@@ -74,12 +74,36 @@ fn badness(state: &str) -> u8 {
 }
 
 fn on_its_way(entry: &Value, events: &[Value]) -> String {
+    let wait = entry.pointer("/waits/0").unwrap_or(&Value::Null);
+    let next = match text(wait, "next_try_at") {
+        "-" => String::new(),
+        at => format!("; next try at {at}"),
+    };
+    let why = || events.first().map_or_else(|| "-".to_string(), reason);
+    match text(wait, "waits_for") {
+        "evidence" => {
+            return format!(
+                "PostHog refused it alone ({}), and nothing shows yet whose fault that is: send an event that is right, and it is \
+                 decided{next}",
+                why()
+            );
+        }
+        "person" => {
+            return format!(
+                "an earlier event of the same person goes first: `moehog receipt {}` shows what that waits for",
+                text(wait, "behind")
+            );
+        }
+        "mapping" | "room" => return format!("{}{next}", text(wait, "meaning")),
+        _ => {}
+    }
     let last = entry.get("attempts").and_then(Value::as_array).and_then(|attempts| attempts.last());
     match (events.first(), last) {
         (Some(event), Some(attempt)) => {
             let status = attempt.get("status").and_then(Value::as_u64);
             let answered = status.map_or_else(|| "gave no answer".to_string(), |status| format!("answered {status}"));
-            format!("PostHog {answered} at {}, and is asked again: {}", text(attempt, "started_at"), reason(event))
+            let asked = text(attempt, "started_at");
+            format!("PostHog {answered} at {asked}, and is asked again: {}{next}", reason(event))
         }
         (Some(event), None) => format!("it is mapped, and waits for delivery: {}", reason(event)),
         (None, _) if entry.get("mapped").is_none_or(Value::is_null) => {
@@ -145,6 +169,15 @@ mod tests {
         assert!(waits(&unmapped, &Value::Null).contains("no transformer"));
         let mut tried = entry(false, &json!([{"state": "pending", "reason": "unavailable"}]));
         tried["attempts"] = json!([{"status": 503, "started_at": "2026-11-24T10:00:01.000Z"}]);
-        assert!(waits(&tried, &Value::Null).contains("answered 503"), "{tried}");
+        tried["waits"] = json!([{"waits_for": "retry", "next_try_at": "2026-11-24T10:00:03.000Z"}]);
+        let told = waits(&tried, &Value::Null);
+        assert!(told.contains("answered 503") && told.ends_with("next try at 2026-11-24T10:00:03.000Z"), "{told}");
+        let mut suspect = entry(false, &json!([{"state": "pending", "reason": "refused: no name"}]));
+        suspect["waits"] = json!([{"waits_for": "evidence", "next_try_at": "2026-11-24T10:00:03.000Z"}]);
+        let told = waits(&suspect, &lane("open", "-"));
+        assert!(told.starts_with("PostHog refused it alone (refused: no name), and nothing shows yet"), "{told}");
+        let mut behind = entry(false, &json!([{"state": "pending"}]));
+        behind["waits"] = json!([{"waits_for": "person", "behind": "r1"}]);
+        assert!(waits(&behind, &Value::Null).contains("`moehog receipt r1`"));
     }
 }

@@ -14,7 +14,7 @@ fn event(person: &str, uuid: u128, bytes: usize) -> Event {
 }
 
 fn enter(barrier: &mut Barrier, sequence: u64, person: &str) {
-    barrier.enter(0, 0, sequence, event(person, u128::from(sequence), 10), 0);
+    barrier.enter(0, 0, (sequence, event(person, u128::from(sequence), 10)), (0, false));
 }
 
 fn sequences(barrier: &Barrier, call: &[Key]) -> Vec<u64> {
@@ -86,7 +86,7 @@ fn hurrying_makes_all_ready() {
 fn a_call_holds_what_fits_and_one_event_of_any_size() {
     let mut barrier = Barrier::new();
     for (sequence, bytes) in [(1, 5000), (2, 400), (3, 400), (4, 400)] {
-        barrier.enter(0, 0, sequence, event(&format!("person{sequence}"), u128::from(sequence), bytes), 0);
+        barrier.enter(0, 0, (sequence, event(&format!("person{sequence}"), u128::from(sequence), bytes)), (0, false));
     }
     let calls: Vec<Vec<Key>> = std::iter::repeat_with(|| barrier.take(500, 1000)).take(4).collect();
     let calls: Vec<_> = calls.iter().map(|call| sequences(&barrier, call)).collect();
@@ -97,7 +97,7 @@ fn a_call_holds_what_fits_and_one_event_of_any_size() {
 fn one_uuid_is_not_taken_twice() {
     let mut barrier = Barrier::new();
     for (sequence, person, uuid) in [(1, "anna", 7), (2, "bob", 7), (3, "carl", 8), (4, "anna", 7), (5, "anna", 9)] {
-        barrier.enter(0, 0, sequence, event(person, uuid, 10), 0);
+        barrier.enter(0, 0, (sequence, event(person, uuid, 10)), (0, false));
     }
     let first = barrier.take(500, 1000);
     assert_eq!(sequences(&barrier, &first), [1, 3], "what follows anna's second event waits with it");
@@ -240,4 +240,38 @@ proptest! {
         }
         prop_assert_eq!((barrier.len(), barrier.ready_events(), barrier.lines.len()), (0, 0, 0));
     }
+}
+
+#[test]
+fn what_stands_behind_a_suspect_is_not_delayed_and_says_behind_what() {
+    let now = Instant::now();
+    let mut barrier = Barrier::new();
+    for (entry, person) in [(0, "anna"), (1, "anna"), (2, "bob")] {
+        let event = event(person, u128::from(entry), 10);
+        barrier.enter(entry, 0, (10 + u64::from(entry), event), (0, false));
+    }
+    let delayed = |barrier: &Barrier| {
+        let mut entries: Vec<_> = barrier.delayed().collect();
+        entries.sort_unstable();
+        entries
+    };
+    assert_eq!((delayed(&barrier), barrier.suspects()), (vec![0, 1, 2], 0));
+    let call = barrier.take_probe(1, || 0.0);
+    let (suspect, person) = (call[0], barrier.person(call[0]).unwrap());
+    assert_eq!(barrier.standing(suspect), Standing::UnderWay);
+    barrier.suspect(suspect, true);
+    barrier.put_back(suspect, now + Duration::from_secs(1));
+    barrier.release(person, now);
+    let keys: Vec<_> = (0..3).map(|entry| barrier.of_entry(entry).next().unwrap().0).collect();
+    let standing = |barrier: &Barrier| [0, 1, 2].map(|at| barrier.standing(keys[at]));
+    let due = now + Duration::from_secs(1);
+    assert_eq!(standing(&barrier), [Standing::Later(due, true), Standing::Behind(10), Standing::Ready]);
+    assert_eq!((delayed(&barrier), barrier.suspects(), barrier.next_due()), (vec![2], 1, Some((due, true))));
+    // while it is tried again, too
+    barrier.wake(due);
+    let again = barrier.take_probe(2, || 0.0);
+    assert!(again.contains(&suspect));
+    assert_eq!(delayed(&barrier), [2]);
+    assert!(barrier.finish(suspect).is_some());
+    assert_eq!(barrier.suspects(), 0);
 }

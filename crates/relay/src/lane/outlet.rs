@@ -20,6 +20,9 @@ use crate::{
 /// Most parcels that are handed on at once.
 const MAX_PARCELS: usize = 256;
 
+/// How the reason begins of an event that was refused alone.
+const REFUSED: &str = "refused";
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Outlet {
@@ -80,6 +83,17 @@ impl Outlet {
         self.retry.at().filter(|_| !self.under_way && !self.waiting.is_empty())
     }
 
+    /// Places in the entry of its events that are to be handed on.
+    pub(super) fn of_entry(&self, entry: Key) -> impl Iterator<Item = u32> {
+        let of_entry = self.waiting.iter().filter(move |waiting| waiting.entry == entry);
+        of_entry.flat_map(|waiting| waiting.events.iter().map(|(index, _)| *index))
+    }
+
+    /// Entries with events that are to be handed on.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Key> {
+        self.waiting.iter().map(|waiting| waiting.entry)
+    }
+
     fn way(&self, entry: &Carried, event: &Event) -> Way {
         let named = event.destination.as_str();
         let allowed = match &self.names {
@@ -121,8 +135,9 @@ impl Lane {
             let Some(entry) = self.entries.get_mut(key) else { return };
             match self.outlet.way(entry, &event) {
                 Way::Deliver => {
-                    let attempts = entry.outcome(index).map_or(0, |outcome| outcome.attempts);
-                    self.barrier.enter(key, index, sequence, event, attempts);
+                    let known = entry.outcome(index);
+                    let tried = known.map_or((0, false), |known| (known.attempts, known.reason.starts_with(REFUSED)));
+                    self.barrier.enter(key, index, (sequence, event), tried);
                 }
                 Way::HandOn(destination) => {
                     let place = entry.place(index);

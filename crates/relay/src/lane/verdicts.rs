@@ -298,6 +298,9 @@ impl Lane {
             entry.keep_open(waiting.index, reason, false, Some(&waiting.event));
         }
         let entry = waiting.entry;
+        if !matches!(why, Why::Untried | Why::NeverLeft | Why::Overloaded | Why::Held) {
+            self.barrier.suspect(key, why == Why::Suspect);
+        }
         self.barrier.put_back(key, now.instant + delay);
         self.note(entry);
     }

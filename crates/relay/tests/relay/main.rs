@@ -18,4 +18,5 @@ mod routes;
 mod scale;
 mod sink;
 mod stops;
+mod waits;
 mod watched;

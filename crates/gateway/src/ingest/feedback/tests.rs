@@ -4,7 +4,7 @@ use moehog_proto::journal::{EventOutcome, EventState};
 use super::*;
 
 fn feedback() -> Feedback {
-    Feedback::new(&config::Feedback { wait: Duration::from_millis(300), at_once: 2 })
+    Feedback::new(&config::Feedback { wait: Duration::from_millis(300), at_once: 2 }, None)
 }
 
 fn now_ms() -> i64 {
@@ -92,7 +92,7 @@ fn a_sender_asks_for_seconds_and_gets_three_at_most() {
 
 #[tokio::test]
 async fn a_wait_of_zero_watches_nothing_unless_the_sender_asks() {
-    let (journal, off) = (Memory::new(), Feedback::new(&config::Feedback { wait: Duration::ZERO, at_once: 2 }));
+    let (journal, off) = (Memory::new(), Feedback::new(&config::Feedback { wait: Duration::ZERO, at_once: 2 }, None));
     let plan = |prefers| off.plan(&journal, &header("d", 0), b"{}", prefers);
     assert!(matches!(plan(None), Plan::Append(None)));
     let waits = Wanted::Settled { seconds: 2 };
