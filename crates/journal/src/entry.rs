@@ -74,12 +74,21 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// What it holds in memory: its body, and the events that its progress keeps.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let kept = self.progress.iter().flat_map(|progress| &progress.events).filter_map(|event| event.mapped.as_ref());
+        self.body.len() + kept.map(|event| event.json.len()).sum::<usize>()
+    }
+}
+
 /// How much one read may hand out.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadLimit {
     /// Most entries.
     pub max_entries: NonZeroUsize,
-    /// Most bytes of bodies; the first entry is handed out whatever its size.
+    /// Most bytes of entries, as [`Entry::bytes`] counts them.
     pub max_bytes: usize,
 }
 
@@ -90,6 +99,8 @@ pub struct Batch {
     pub entries: Vec<Entry>,
     /// Where to read on: every unsettled entry of the lane below this and not before the read's start is in `entries`.
     pub next: Sequence,
+    /// Bytes of the entry at `next`, where it alone is more than the limit, or a few more: nothing is handed out.
+    pub too_large: Option<usize>,
 }
 
 /// What is to be stored of one entry.

@@ -16,7 +16,8 @@ const BESIDE: usize = 160 * MIB;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Most bytes of webhooks and mapped events in memory for each replica of delivery, shared by all lanes.
+    /// Most bytes of webhooks and mapped events in memory for each replica of delivery, shared by all lanes; a quarter more
+    /// where webhooks are larger than the part of their lane, or one that is larger still.
     #[serde(deserialize_with = "above_zero")]
     pub in_flight_bytes: usize,
     /// Most of these bytes, however many replicas there are.

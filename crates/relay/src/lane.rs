@@ -157,7 +157,7 @@ impl Lane {
     /// The next step, until none is left to take now.
     pub(crate) fn next(&mut self, now: Now) -> Option<Step> {
         self.barrier.wake(now.instant);
-        self.give_back();
+        self.give_back(now.instant);
         if let Some(step) = self.next_record(now) {
             return Some(step);
         }
@@ -179,7 +179,7 @@ impl Lane {
         // others end calls of theirs, and nobody tells this lane
         let uses = self.uses();
         let contended = self.budget.limits.contended && (uses.wants_bytes || uses.wants_calls);
-        let room = contended.then_some(now + CONTENDED_POLL);
+        let room = (contended || self.budget.waits_for_overdraft()).then_some(now + CONTENDED_POLL);
         let wakes = [
             self.recorder.wake_at(),
             self.barrier.due(),

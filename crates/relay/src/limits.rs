@@ -8,8 +8,12 @@ use parking_lot::Mutex;
 use crate::{
     Config,
     evidence::Evidence,
+    overdraft::{Account, Lent, Overdraft},
     pool::{Membership, Pool},
 };
+
+/// Part of all bytes that there is beyond them, for webhooks that do not fit into the part of their lane.
+const OVERDRAFT: usize = 4;
 
 /// What a lane may use now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub(crate) struct Limits {
     pub(crate) bytes: usize,
     /// Its equal part of the bytes: what it keeps at most while its gate is shut.
     pub(crate) equal_bytes: usize,
+    /// Bytes beyond these, for one webhook that does not fit into them.
+    pub(crate) overdraft: Lent,
     /// Deliver calls.
     pub(crate) deliver_calls: usize,
     /// Deliver calls of all lanes of its destination.
@@ -33,6 +39,8 @@ pub(crate) struct Limits {
 pub(crate) struct Use {
     pub(crate) bytes: usize,
     pub(crate) wants_bytes: bool,
+    /// Bytes that it needs, and not merely wants, beyond its part; 0 is none.
+    pub(crate) overdraft: usize,
     pub(crate) calls: usize,
     pub(crate) wants_calls: bool,
     /// Requests to its destination that one delivery makes at a time at most, as deliveries say.
@@ -46,6 +54,7 @@ pub(crate) struct Bounds {
     transformers: Replicas,
     deliveries: Replicas,
     bytes: Arc<Pool>,
+    overdraft: Arc<Overdraft>,
     destinations: Mutex<HashMap<String, Shared>>,
 }
 
@@ -61,13 +70,15 @@ struct Shared {
 pub(crate) struct Room {
     bounds: Arc<Bounds>,
     bytes: Membership,
+    overdraft: Account,
     calls: Membership,
     evidence: Arc<Evidence>,
 }
 
 impl Bounds {
     pub(crate) fn new(config: Arc<Config>, transformers: Replicas, deliveries: Replicas) -> Arc<Self> {
-        Arc::new(Self { config, transformers, deliveries, bytes: Pool::new(), destinations: Mutex::default() })
+        let (bytes, overdraft) = (Pool::new(), Overdraft::new());
+        Arc::new(Self { config, transformers, deliveries, bytes, overdraft, destinations: Mutex::default() })
     }
 
     /// A place for one more lane of this destination.
@@ -77,7 +88,8 @@ impl Bounds {
         destinations.retain(|_, shared| Arc::strong_count(&shared.calls) > 1);
         let new = || Shared { calls: Pool::new(), evidence: Evidence::new() };
         let Shared { calls, evidence } = destinations.entry(destination.to_string()).or_insert_with(new);
-        Room { bounds: self.clone(), bytes: self.bytes.join(), calls: calls.join(), evidence: evidence.clone() }
+        let (bytes, overdraft) = (self.bytes.join(), self.overdraft.open());
+        Room { bounds: self.clone(), bytes, overdraft, calls: calls.join(), evidence: evidence.clone() }
     }
 }
 
@@ -95,13 +107,15 @@ impl Room {
         let all_calls = config.deliver_calls(replicas, lane.concurrency);
         let bytes = self.bytes.divide(all_bytes, lane.bytes, lane.wants_bytes);
         let calls = self.calls.divide(all_calls, lane.calls, lane.wants_calls);
+        let overdraft = self.overdraft.ask(lane.overdraft, all_bytes / OVERDRAFT);
         Limits {
             bytes: bytes.limit,
             equal_bytes: bytes.equal,
+            overdraft,
             deliver_calls: calls.limit.max(1),
             deliver_calls_of_all: all_calls,
             transform_calls: config.transform_calls.max(1) * transformers.count(),
-            contended: bytes.limit < all_bytes || calls.limit < all_calls,
+            contended: bytes.limit < all_bytes || calls.limit < all_calls || overdraft.bytes < lane.overdraft,
         }
     }
 }

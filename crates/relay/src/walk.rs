@@ -173,6 +173,7 @@ impl Walk {
     fn done(&self, lane: &mut Lane, done: Done, seen: &mut Sequence) -> Option<WalkEnd> {
         let now = now();
         match done {
+            Done::Read(Ok(Batch { next, too_large: Some(bytes), .. })) => lane.too_large(next, bytes),
             Done::Read(Ok(batch)) => {
                 // what is below `next` is read: only what comes after is news
                 let caught_up = batch.entries.is_empty() || batch.next > *seen;

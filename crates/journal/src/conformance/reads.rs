@@ -39,13 +39,19 @@ pub(crate) async fn limits_bound_a_read_and_next_skips_nothing(store: &mut dyn S
     let claim = journal.claim("s").await.unwrap();
     let whole = sequences(&read(&claim, "d").await);
     for (max_entries, max_bytes) in [(1, 1000), (3, 1000), (100, 100), (100, 0), (2, 30), (100, 100_000)] {
-        let (mut from, mut paged, mut pages) = (0, Vec::new(), 0);
+        let (mut from, mut paged, mut pages, mut most) = (0, Vec::new(), 0, max_bytes);
         loop {
-            let batch = claim.read("d", from, at_most(max_entries, max_bytes)).await.unwrap();
+            let batch = claim.read("d", from, at_most(max_entries, most)).await.unwrap();
             assert!(batch.entries.len() <= max_entries);
             let bytes: usize = batch.entries.iter().map(|entry| entry.body.len()).sum();
-            assert!(bytes <= max_bytes || batch.entries.len() == 1, "{bytes} bytes, {} entries", batch.entries.len());
+            assert!(bytes <= most, "{bytes} bytes of {most}, {} entries", batch.entries.len());
             assert!(batch.next >= from, "a read does not go back");
+            most = max_bytes;
+            if let Some(bytes) = batch.too_large {
+                assert!(batch.entries.is_empty() && bytes > max_bytes, "{bytes} of {max_bytes} bytes");
+                (from, most) = (batch.next, bytes);
+                continue;
+            }
             if batch.entries.is_empty() && batch.next == from {
                 break;
             }
@@ -57,6 +63,14 @@ pub(crate) async fn limits_bound_a_read_and_next_skips_nothing(store: &mut dyn S
         }
         assert_eq!(paged, whole, "in pages of {max_entries} entries, {max_bytes} bytes");
     }
+    // the events that an entry keeps count as well
+    let event = moehog_proto::event::Event { json: "x".repeat(700).into(), ..Default::default() };
+    let kept = EventOutcome { state: EventState::Pending.into(), mapped: Some(event), ..EventOutcome::default() };
+    let progress = Progress { events: vec![kept], ..Progress::default() };
+    claim.record(vec![Record { sequence: whole[0], progress: progress.into(), settled: false }]).await.unwrap();
+    let batch = claim.read("d", 0, at_most(1, 700)).await.unwrap();
+    assert_eq!((batch.entries.len(), batch.next, batch.too_large), (0, whole[0], Some(715)));
+    assert_eq!(claim.read("d", 0, at_most(1, 715)).await.unwrap().entries.len(), 1);
 }
 
 pub(crate) async fn growth_is_told_when_it_is_durable(store: &mut dyn Store) {

@@ -197,11 +197,22 @@ pub(super) fn peek_group(window: &mut Window, coding: Coding, offset: u64) -> io
     Ok(head.filter(|head| head.is_plausible(coding, offset, window.end())).and_then(|head| head.members()))
 }
 
-/// Sequence and end of the frame that should be at `offset`, without looking whether it is whole.
-pub(super) fn peek(window: &mut Window, coding: Coding, offset: u64) -> io::Result<Option<(Sequence, u64)>> {
+/// What the head of a frame says.
+pub(super) struct Peeked {
+    pub(super) sequence: Sequence,
+    pub(super) end: u64,
+    pub(super) body_bytes: usize,
+}
+
+/// What the head of the frame says that should be at `offset`, without looking whether it is whole.
+pub(super) fn peek(window: &mut Window, coding: Coding, offset: u64) -> io::Result<Option<Peeked>> {
     let head = Head::parse(coding, &window.at(offset, coding.head())?);
     let head = head.filter(|head| head.is_plausible(coding, offset, window.end()));
-    Ok(head.map(|head| (head.sequence, offset + coding.head() as u64 + head.length)))
+    Ok(head.map(|head| Peeked {
+        sequence: head.sequence,
+        end: offset + coding.head() as u64 + head.length,
+        body_bytes: (head.length - head.header_length) as usize,
+    }))
 }
 
 /// The first valid frame that begins in `from..until` and has one of `sequences`.

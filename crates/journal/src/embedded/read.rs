@@ -13,7 +13,7 @@ use super::{
     frame::{Coding, Frame},
     records,
     segment::Segment,
-    webhooks::{self, AHEAD},
+    webhooks::{self, AHEAD, Located},
     window::Window,
 };
 use crate::{
@@ -85,7 +85,7 @@ impl Log {
     pub fn read(&self, source: &str, destination: &str, from: Sequence, limit: ReadLimit) -> Result<Batch, ReadError> {
         let (plans, mut next) = self.plan(source, destination, from, limit)?;
         let mut entries = Vec::with_capacity(plans.iter().map(|plan| plan.targets.len()).sum());
-        let mut bytes = 0;
+        let (mut bytes, mut too_large) = (0, None);
         'plans: for mut plan in plans {
             let span = plan.targets.first().map_or(0, |first| plan.targets[plan.targets.len() - 1].until - first.from);
             let ahead = usize::try_from(span).unwrap_or(AHEAD).min(AHEAD);
@@ -93,21 +93,31 @@ impl Log {
             let mut behind = 0;
             for target in std::mem::take(&mut plan.targets) {
                 let from = target.from.max(if behind < target.until { behind } else { 0 });
-                let found = webhooks::locate(&mut window, plan.coding, target.sequence, from, target.until);
-                let Some(frame) = found.map_err(|source| plan.failed(source))? else {
-                    self.damage(&*plan.file, plan.first, target.sequence, (target.from, target.until));
-                    continue;
+                let within = limit.max_bytes.saturating_sub(bytes);
+                let found =
+                    webhooks::locate_within(&mut window, plan.coding, target.sequence, (from, target.until), within);
+                let frame = match found.map_err(|source| plan.failed(source))? {
+                    Located::Frame(frame) => frame,
+                    Located::TooLarge(size) => {
+                        (next, too_large) = (target.sequence, entries.is_empty().then_some(size));
+                        break 'plans;
+                    }
+                    Located::Damaged => {
+                        self.damage(&*plan.file, plan.first, target.sequence, (target.from, target.until));
+                        continue;
+                    }
                 };
-                if !entries.is_empty() && bytes + frame.body.len() > limit.max_bytes {
-                    next = target.sequence;
+                let entry = self.entry(&mut plan, &target, &frame)?;
+                if entry.bytes() > within {
+                    (next, too_large) = (target.sequence, entries.is_empty().then(|| entry.bytes()));
                     break 'plans;
                 }
-                bytes += frame.body.len();
+                bytes += entry.bytes();
                 behind = frame.end;
-                entries.push(self.entry(&mut plan, &target, &frame)?);
+                entries.push(entry);
             }
         }
-        Ok(Batch { entries, next })
+        Ok(Batch { entries, next, too_large })
     }
 
     fn plan(

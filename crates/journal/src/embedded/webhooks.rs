@@ -168,6 +168,14 @@ pub(super) fn last_written(file: &dyn File, from: u64, until: u64) -> io::Result
     Ok(last)
 }
 
+/// What [`locate_within`] finds.
+pub(super) enum Located {
+    Frame(Frame),
+    /// Its body is said to have so many bytes, and is not read.
+    TooLarge(usize),
+    Damaged,
+}
+
 /// Finds the frame of `sequence` between `from` and `until`, all of them frame starts (or ends). None where it is damaged.
 pub(super) fn locate(
     window: &mut Window,
@@ -176,15 +184,32 @@ pub(super) fn locate(
     from: u64,
     until: u64,
 ) -> io::Result<Option<Frame>> {
+    Ok(match locate_within(window, coding, sequence, (from, until), usize::MAX)? {
+        Located::Frame(frame) => Some(frame),
+        Located::TooLarge(_) | Located::Damaged => None,
+    })
+}
+
+/// [`locate`], of a body of at most so many bytes.
+pub(super) fn locate_within(
+    window: &mut Window,
+    coding: Coding,
+    sequence: Sequence,
+    (from, until): (u64, u64),
+    max_bytes: usize,
+) -> io::Result<Located> {
     let mut offset = from;
-    while let Some((found, end)) = frame::peek(window, coding, offset)?.filter(|_| offset < until) {
-        if found >= sequence {
+    while let Some(found) = frame::peek(window, coding, offset)?.filter(|_| offset < until) {
+        if found.sequence == sequence && found.body_bytes > max_bytes {
+            return Ok(Located::TooLarge(found.body_bytes));
+        }
+        if found.sequence >= sequence {
             break;
         }
-        offset = end;
+        offset = found.end;
     }
     if let Some(frame) = frame::read(window, coding, offset)?.filter(|frame| frame.sequence == sequence) {
-        return Ok(Some(frame));
+        return Ok(Located::Frame(frame));
     }
     // Something on the way is damaged: look at every frame.
     let mut offset = from;
@@ -194,10 +219,10 @@ pub(super) fn locate(
             None => frame::find(window, coding, offset + 1, until, &(1..=u64::MAX))?,
         };
         match frame {
-            Some(frame) if frame.sequence == sequence => return Ok(Some(frame)),
+            Some(frame) if frame.sequence == sequence => return Ok(Located::Frame(frame)),
             Some(frame) if frame.sequence < sequence => offset = frame.end,
-            _ => return Ok(None),
+            _ => return Ok(Located::Damaged),
         }
     }
-    Ok(None)
+    Ok(Located::Damaged)
 }

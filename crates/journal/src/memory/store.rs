@@ -216,15 +216,16 @@ impl Store {
     }
 
     pub(super) fn read(&self, life: &Life, source: &str, destination: &str, from: Sequence, limit: ReadLimit) -> Batch {
-        let mut batch = Batch { entries: Vec::new(), next: from.max(self.last + 1) };
+        let mut batch = Batch { next: from.max(self.last + 1), ..Batch::default() };
         let mut bytes = 0;
         let lane = self.lanes.get(&(source.to_owned(), destination.to_owned()));
         for sequence in lane.into_iter().flat_map(|lane| lane.range(from..)) {
             let Some(entry) = self.entry(life, *sequence) else { continue };
-            bytes += entry.body.len();
+            bytes += entry.bytes();
             let fits = batch.entries.len() < limit.max_entries.get() && bytes <= limit.max_bytes;
-            if !batch.entries.is_empty() && !fits {
+            if !fits {
                 batch.next = *sequence;
+                batch.too_large = batch.entries.is_empty().then_some(bytes);
                 break;
             }
             batch.entries.push(entry);

@@ -1,6 +1,9 @@
 //! The bytes that a lane holds, and those that it may.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+use moehog_proto::Sequence;
+use tokio::time::Instant;
 
 use super::Lane;
 use crate::{
@@ -13,6 +16,10 @@ use crate::{
 
 /// Room for mapped bytes below which no further webhook is transformed.
 pub(super) const MIN_ROOM_BYTES: usize = 64 * 1024;
+/// A webhook that needs no more in memory needs no room of its own: a lane may carry it whatever its part is.
+pub(super) const SMALL: usize = 64 * 1024;
+/// How long one webhook may keep the room that others wait for while none of its events is sent.
+const OVERDRAWN_MOST: Duration = Duration::from_secs(60);
 /// Part of its equal part that a lane which is held, or has an open circuit, reads to have events to probe with: an event
 /// that its destination chokes on must not be the only one.
 const PROBES_SHARE: usize = 8;
@@ -31,11 +38,26 @@ pub(super) struct Budget {
     pub(super) mapped: usize,
     /// Kept free for the answers of Transform calls.
     pub(super) reserved: usize,
+    /// Needed for one webhook that does not fit into what the lane may hold; 0 is none.
+    pub(super) overdraft: usize,
+    overdrawn_since: Option<Instant>,
+    /// The webhook whose events were more than there was room for, and their bytes: it is mapped again once there is.
+    pub(super) answer: Option<(Sequence, usize)>,
 }
 
 impl Budget {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, wants_more: false, reading: 0, received: 0, mapped: 0, reserved: 0 }
+        Self {
+            limits,
+            wants_more: false,
+            reading: 0,
+            received: 0,
+            mapped: 0,
+            reserved: 0,
+            overdraft: 0,
+            overdrawn_since: None,
+            answer: None,
+        }
     }
 
     /// In memory now.
@@ -46,6 +68,17 @@ impl Budget {
     /// All that others cannot use.
     fn used(&self) -> usize {
         self.held() + self.reserved + self.reading
+    }
+
+    /// Asks for room for a webhook that needs so many bytes, where the lane, which holds nothing else, has less. Says whether
+    /// it is there.
+    pub(super) fn overdraw(&mut self, bytes: usize) -> bool {
+        self.overdraft = if bytes > self.limits.bytes.max(SMALL) { bytes } else { 0 };
+        !self.waits_for_overdraft()
+    }
+
+    pub(super) fn waits_for_overdraft(&self) -> bool {
+        self.overdraft > self.limits.overdraft.bytes
     }
 
     pub(super) fn received_limit(&self) -> usize {
@@ -63,7 +96,7 @@ impl Budget {
 
     /// What may be mapped beyond what is.
     pub(super) fn mapped_room(&self, gate: &Gate) -> usize {
-        self.mapped_limit(gate).saturating_sub(self.mapped + self.reserved)
+        (self.mapped_limit(gate) + self.limits.overdraft.bytes).saturating_sub(self.mapped + self.reserved)
     }
 
     /// Whether what was read fits in: the bytes of a webhook, and those of the events that it keeps.
@@ -87,26 +120,51 @@ impl Lane {
         Use {
             bytes: self.budget.used(),
             wants_bytes: self.budget.wants_more,
+            overdraft: self.budget.overdraft,
             calls,
             wants_calls: self.sending.is_cut_short() && self.full_waits(),
             concurrency,
         }
     }
 
+    /// What was needed for one large webhook is given back once it is mapped and what is left of it fits.
+    fn settle_overdraft(&mut self, now: Instant) {
+        let awaits = self.reader.awaits.is_some() || self.budget.answer.is_some() || self.reader.under_way;
+        let is_mapped = self.queue.webhooks() == 0;
+        if !awaits && is_mapped && self.budget.used() <= self.budget.limits.bytes {
+            self.budget.overdraft = 0;
+        }
+        let overdrawn = self.budget.overdraft > 0;
+        self.budget.overdrawn_since = overdrawn.then(|| self.budget.overdrawn_since.unwrap_or(now));
+    }
+
     /// A lane whose gate is shut, and which holds more than its part, forgets what it holds: all of it is recorded, and is
-    /// read again. So what one destination refuses takes no memory from others.
-    pub(super) fn give_back(&mut self) {
+    /// read again. So what one destination refuses takes no memory from others. One with a large webhook, of which nothing can be
+    /// sent, does so for another that waits for the room; and reads it again when its destination is tried next.
+    pub(super) fn give_back(&mut self, now: Instant) {
+        self.settle_overdraft(now);
         let is_idle =
             self.sending.is_idle() && self.queue.calls() == 0 && self.outlet.is_idle() && !self.reader.under_way;
         let holds = self.budget.held();
-        if self.gate.is_open() || holds <= self.budget.limits.equal_bytes || !is_idle || !self.is_recorded() {
+        let is_shut = !self.gate.is_open() && holds > self.budget.limits.equal_bytes;
+        let kept_long = |since| now.saturating_duration_since(since) >= OVERDRAWN_MOST;
+        let is_wanted = self.budget.limits.overdraft.is_wanted
+            && self.barrier.ready_events() == 0
+            && self.budget.overdrawn_since.is_some_and(kept_long);
+        if !(is_shut || is_wanted) || !is_idle || !self.is_recorded() {
             return;
         }
+        // an event that is to try the destination now is not forgotten before
+        if is_shut && self.probe_at(now).is_none() && self.barrier.ready_events() > 0 {
+            return;
+        }
+        let probe_at = self.probe_at(now);
         (self.entries, self.order, self.barrier) = (Slab::new(), BTreeMap::new(), Barrier::new());
         self.queue = TransformQueue::new(&self.config);
         self.queue.set_most_calls(self.budget.limits.transform_calls);
         self.recorder.forget();
-        (self.budget.received, self.budget.mapped) = (0, 0);
-        self.reader.rewind();
+        (self.budget.received, self.budget.mapped, self.budget.overdraft) = (0, 0, 0);
+        self.budget.answer = None;
+        self.reader.rewind(probe_at);
     }
 }

@@ -6,13 +6,18 @@ use moehog_journal::ReadLimit;
 use moehog_proto::{
     Sequence,
     journal::Progress,
-    transformer::{Rejection, TransformRequest, TransformResponse},
+    transformer::{
+        Rejection, TransformRequest, TransformResponse, TransformedWebhook, mapped_event, transformed_webhook,
+    },
 };
 
-use super::{Lane, Now, Step, TransformCall, budget::MIN_ROOM_BYTES};
+use super::{
+    Lane, Now, Step, TransformCall,
+    budget::{MIN_ROOM_BYTES, SMALL},
+};
 use crate::{
     poison::{Failure, TransformQueue},
-    progress::{Carried, rejection},
+    progress::{Carried, event_cost, rejection},
 };
 
 /// Most entries of one read.
@@ -22,10 +27,6 @@ const READ_AHEAD_CALLS: usize = 4;
 impl Lane {
     pub(super) fn next_read(&mut self, now: Now) -> Option<Step> {
         let idle = self.entries.is_empty();
-        if self.reader.draining && !idle {
-            return None;
-        }
-        self.reader.draining = false;
         let parked = !idle && self.budget.mapped_room(&self.gate) == 0;
         // behind what its destination refuses may be what it takes
         let ahead = !self.gate.refuses_everything()
@@ -33,25 +34,36 @@ impl Lane {
         let full = !idle && self.budget.received > self.budget.received_limit() / 2;
         // while it keeps up, what comes during a Transform call is one read and one call after it
         let gathers = self.reader.keeps_up && self.queue.calls() > 0;
-        let waits = self.reader.caught_up || self.reader.retry.waits(now.instant);
+        let waits = self.reader.caught_up || self.reader.waits(now.instant);
         self.budget.wants_more |= self.gate.is_open() && !self.reader.caught_up && !ahead && (parked || full);
-        if self.reader.under_way || gathers || parked || full || ahead || waits {
+        let overdrawn = !idle && self.budget.overdraft > 0;
+        if self.reader.under_way || overdrawn || gathers || parked || full || ahead || waits {
             return None;
         }
+        let mut limit = ReadLimit {
+            max_entries: READ_ENTRIES,
+            max_bytes: self.budget.received_limit().saturating_sub(self.budget.received),
+        };
+        if let Some((body, events)) = self.reader.awaits.filter(|costs| !self.budget.fits(*costs, &self.gate)) {
+            // it goes alone, and a lane that has too little for it asks for more
+            if !idle || !self.budget.overdraw(needed(body) + events) {
+                return None;
+            }
+            limit = ReadLimit { max_entries: NonZeroUsize::MIN, max_bytes: body + events };
+        }
         self.reader.under_way = true;
-        let max_bytes = self.budget.received_limit().saturating_sub(self.budget.received);
-        self.budget.reading = max_bytes;
-        Some(Step::Read { from: self.reader.cursor, limit: ReadLimit { max_entries: READ_ENTRIES, max_bytes } })
+        self.budget.reading = limit.max_bytes;
+        Some(Step::Read { from: self.reader.cursor, limit })
     }
 
     /// Takes what was read. `next` is where to read on; `caught_up` says that all that was durable is read.
     pub(crate) fn read(&mut self, batch: Vec<Carried>, next: Sequence, caught_up: bool) {
         self.budget.reading = 0;
         self.reader.has_read(next, caught_up);
-        for (index, mut entry) in batch.into_iter().enumerate() {
+        for mut entry in batch {
             let costs = (entry.received_cost(), entry.mapped_cost());
             if !self.entries.is_empty() && !self.budget.fits(costs, &self.gate) {
-                self.reader.stops_before(entry.sequence, index == 0);
+                self.reader.stops_before(entry.sequence, costs);
                 break;
             }
             self.reader.cursor_at_ms = entry.received_at_ms;
@@ -72,6 +84,13 @@ impl Lane {
         self.enter();
     }
 
+    /// The next webhook, at `next`, has so many bytes, which is more than was asked for.
+    pub(crate) fn too_large(&mut self, next: Sequence, bytes: usize) {
+        self.budget.reading = 0;
+        self.reader.has_read(next, false);
+        self.reader.stops_before(next, (bytes, 0));
+    }
+
     /// A read failed.
     pub(crate) fn read_failed(&mut self, now: Now) {
         (self.reader.under_way, self.budget.reading) = (false, 0);
@@ -89,8 +108,16 @@ impl Lane {
             self.budget.wants_more = self.gate.is_open();
             return None;
         }
+        if let Some((_, bytes)) = self.budget.answer {
+            if !stuck || !self.budget.overdraw(self.budget.held() + bytes) {
+                return None;
+            }
+        }
         let taken = self.queue.take(&self.entries, &self.config, now.instant)?;
-        let expected = 4 * taken.bytes + 1024 * taken.entries.len();
+        let expected = match self.budget.answer.take() {
+            Some((_, bytes)) => bytes,
+            None => 4 * taken.bytes + 1024 * taken.entries.len(),
+        };
         let reserved = expected.max(MIN_ROOM_BYTES).min(room).max(1);
         self.budget.reserved += reserved;
         let entries = taken.entries.iter().filter_map(|key| self.entries.get(*key));
@@ -107,8 +134,19 @@ impl Lane {
         mut announce: impl FnMut(Sequence, &Arc<Progress>),
     ) {
         self.budget.reserved -= call.reserved;
-        self.queue.answered(&call.taken, response.webhooks.len(), &self.entries);
-        for (key, answer) in call.taken.entries.iter().zip(response.webhooks) {
+        let mut answers = response.webhooks;
+        if let [answer] = answers.as_slice()
+            && let Some(entry) = call.taken.entries.first().and_then(|key| self.entries.get(*key))
+        {
+            let bytes = answer_bytes(answer);
+            if bytes > self.budget.mapped_room(&self.gate).max(call.reserved).max(SMALL) {
+                // the transformer answers for one webhook whatever its events need: it is asked again once there is room
+                self.budget.answer = Some((entry.sequence, bytes));
+                answers.clear();
+            }
+        }
+        self.queue.answered(&call.taken, answers.len(), &self.entries);
+        for (key, answer) in call.taken.entries.iter().zip(answers) {
             let Some(entry) = self.entries.get_mut(*key) else { continue };
             self.budget.received -= entry.received_cost();
             entry.map(answer, &response.mapping_revision, &self.config);
@@ -150,6 +188,21 @@ impl Lane {
             self.let_out(key, sequence, events);
         }
     }
+}
+
+/// Bytes that a webhook of so many bytes needs until its events are final: beside its body its events, which are longer.
+fn needed(bytes: usize) -> usize {
+    5 * bytes + 1024
+}
+
+/// Bytes that the events of an answer need.
+fn answer_bytes(answer: &TransformedWebhook) -> usize {
+    let Some(transformed_webhook::Result::Mapped(mapped)) = &answer.result else { return 0 };
+    let events = mapped.events.iter().filter_map(|event| match &event.outcome {
+        Some(mapped_event::Outcome::Event(event)) => Some(event_cost(event)),
+        _ => None,
+    });
+    events.sum()
 }
 
 fn transform_failed() -> Rejection {

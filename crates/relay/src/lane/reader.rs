@@ -16,8 +16,10 @@ pub(super) struct Reader {
     pub(super) caught_up: bool,
     /// The last read left nothing behind.
     pub(super) keeps_up: bool,
-    /// The next webhook is larger than the room left: nothing is read until nothing is in flight.
-    pub(super) draining: bool,
+    /// Bytes of the next webhook and of the events that it keeps, where there was no room for these.
+    pub(super) awaits: Option<(usize, usize)>,
+    /// What was in memory was given back: nothing is read before.
+    pub(super) not_before: Option<Instant>,
     pub(super) retry: Retry,
 }
 
@@ -29,13 +31,19 @@ impl Reader {
             under_way: false,
             caught_up: false,
             keeps_up: false,
-            draining: false,
+            awaits: None,
+            not_before: None,
             retry: Retry::new(backoff),
         }
     }
 
     pub(super) fn wake_at(&self) -> Option<Instant> {
-        self.retry.at()
+        self.retry.at().max(self.not_before)
+    }
+
+    /// It failed, or what it read was given back a moment ago.
+    pub(super) fn waits(&self, now: Instant) -> bool {
+        self.retry.waits(now) || self.not_before.is_some_and(|at| now < at)
     }
 
     /// It has read all there is.
@@ -47,20 +55,21 @@ impl Reader {
         self.caught_up = false;
     }
 
-    /// All that was taken is up to `next`, and `caught_up` says that there is no more.
+    /// What was read ends before `next`; `caught_up` says that there is no more.
     pub(super) fn has_read(&mut self, next: Sequence, caught_up: bool) {
-        self.under_way = false;
+        (self.under_way, self.awaits) = (false, None);
         self.retry.worked();
         (self.cursor, self.caught_up, self.keeps_up) = (next, caught_up, caught_up);
     }
 
-    /// The entry at `sequence` finds no room: it stays in the journal and is read again.
-    pub(super) fn stops_before(&mut self, sequence: Sequence, is_first: bool) {
-        (self.cursor, self.caught_up, self.draining) = (sequence, false, is_first);
+    /// The entry at `sequence` finds no room for its bytes: it stays in the journal and is read again.
+    pub(super) fn stops_before(&mut self, sequence: Sequence, bytes: (usize, usize)) {
+        (self.cursor, self.caught_up, self.awaits) = (sequence, false, Some(bytes));
     }
 
-    /// All is read anew.
-    pub(super) fn rewind(&mut self) {
-        (self.cursor, self.caught_up, self.keeps_up, self.draining) = (0, false, false, false);
+    /// All is read anew, and not before that time.
+    pub(super) fn rewind(&mut self, not_before: Option<Instant>) {
+        (self.cursor, self.caught_up, self.keeps_up) = (0, false, false);
+        (self.awaits, self.not_before) = (None, not_before);
     }
 }

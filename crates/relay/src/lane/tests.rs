@@ -186,16 +186,55 @@ fn a_webhook_that_does_not_fit_is_read_again_once_nothing_is_in_flight() {
     let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
     assert_eq!(request.webhooks.len(), 1);
     rig.answer(call, &request, 10);
-    let mut steps = rig.steps();
-    let (Some(Step::Read { from: 2, .. }), Some(Step::Deliver(call, _))) = (steps.pop(), steps.pop()) else {
-        panic!("not a deliver and a read")
-    };
-    rig.read_from(2, &[5_000]);
-    assert!(rig.steps().is_empty(), "it is not read over and over");
+    let Step::Deliver(call, _) = rig.step() else { panic!("not a deliver alone: it is not read over and over") };
     rig.lane.delivered(&call, verdicts(1, Some(Verdict::Delivered(Delivered {}))), rig.now);
     let Some(Step::Record(call, _)) = rig.lane.next(rig.now) else { panic!("not a record") };
     rig.lane.recorded(call, rig.now);
-    assert!(matches!(rig.step(), Step::Read { from: 2, .. }));
+    let Step::Read { from: 2, limit } = rig.step() else { panic!("not a read") };
+    assert_eq!((limit.max_entries.get(), limit.max_bytes > 5_000), (1, true));
+}
+
+#[test]
+fn a_webhook_that_needs_more_than_the_lane_may_hold_waits_for_room() {
+    let config = Config { in_flight_bytes: 100_000, ..Config::default() };
+    let mut rig = Rig::new(&config);
+    rig.step();
+    rig.lane.too_large(1, 90_000);
+    assert!(rig.steps().is_empty());
+    let wanted = rig.lane.uses().overdraft;
+    assert!(wanted > 4 * 90_000, "{wanted}");
+    assert!(rig.lane.wake_at(rig.now.instant).is_some(), "it asks again");
+    let lent = |bytes| crate::overdraft::Lent { bytes, is_wanted: false };
+    rig.lane.set_limits(Limits { overdraft: lent(wanted), ..Limits::alone(&config) });
+    let Step::Read { from: 1, limit } = rig.step() else { panic!("not a read") };
+    assert_eq!((limit.max_entries.get(), limit.max_bytes), (1, 90_000));
+    rig.read(&[90_000]);
+    let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
+    assert!(request.max_response_bytes > 3 * 90_000, "{}", request.max_response_bytes);
+    rig.answer(call, &request, 10);
+    assert_eq!(rig.lane.uses().overdraft, wanted, "until it is looked at");
+    rig.steps();
+    assert_eq!(rig.lane.uses().overdraft, 0, "what is left of it is small");
+}
+
+#[test]
+fn an_answer_that_is_larger_than_the_room_for_it_is_asked_for_again() {
+    let config = Config { in_flight_bytes: 400_000, ..Config::default() };
+    let mut rig = Rig::new(&config);
+    rig.step();
+    rig.read(&[10]);
+    let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
+    rig.answer(call, &request, 500_000);
+    assert!(rig.steps().is_empty());
+    let wanted = rig.lane.uses().overdraft;
+    assert!(wanted >= 500_000, "{wanted}");
+    let lent = crate::overdraft::Lent { bytes: wanted, is_wanted: false };
+    rig.lane.set_limits(Limits { overdraft: lent, ..Limits::alone(&config) });
+    let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
+    assert!(request.max_response_bytes >= 500_000);
+    rig.answer(call, &request, 500_000);
+    assert!(matches!(rig.step(), Step::Deliver(..)));
+    assert_eq!(rig.lane.uses().overdraft, wanted, "while it is needed");
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl Lane {
     }
 
     /// When the destination is tried next, while the gate is shut.
-    fn probe_at(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn probe_at(&self, now: Instant) -> Option<Instant> {
         match self.gate.permit(now, false) {
             Permit::Nothing(at) => at,
             _ => None,
@@ -95,7 +95,8 @@ impl Lane {
     /// Webhooks in memory that are mapped, and when the oldest was received that is not, milliseconds since the epoch.
     pub(crate) fn mapped(&self) -> (usize, Option<i64>) {
         let first = self.order.first_key_value().and_then(|(_, key)| self.entries.get(*key));
-        let unread = (!self.reader.caught_up && self.reader.cursor > 0).then_some(self.reader.cursor_at_ms);
+        let has_begun = self.reader.cursor > 0 || self.reader.not_before.is_some();
+        let unread = (!self.reader.caught_up && has_begun).then_some(self.reader.cursor_at_ms);
         (self.entries.len() - self.queue.webhooks(), first.map(|entry| entry.received_at_ms).or(unread))
     }
 

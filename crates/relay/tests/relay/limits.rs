@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use moehog_journal::Journal;
 use moehog_proto::journal::EventState;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     rig::Rig,
@@ -98,4 +98,65 @@ async fn one_lane_that_fails_leaves_the_others_their_share() {
     let taken = |rig: &Rig| rig.sink.state().taken.len() == 3_000;
     rig.until("the other lane is delivered", Duration::from_secs(10), taken).await;
     rig.check().await;
+}
+
+/// Bytes that all lanes hold.
+fn held(rig: &Rig) -> usize {
+    rig.status().lanes().iter().map(|lane| lane.in_flight_bytes).sum()
+}
+
+/// Sixteen destinations, each with a webhook that is as large as all that is allowed, and small ones around it; `dead` ones
+/// take nothing for a while.
+async fn large_webhooks(body: fn(usize) -> String, (large, dead): (usize, fn(usize) -> bool)) {
+    const ALLOWED: usize = 1024 * 1024;
+    let mut rig = Rig::new();
+    rig.config.in_flight_bytes = ALLOWED;
+    rig.mapper.0.lock().takes = Duration::from_millis(200);
+    let began = Instant::now();
+    rig.sink.script(move |request| {
+        let number = request.destination.trim_start_matches('d').parse().unwrap();
+        let fails = dead(number) && began.elapsed() < 20 * MINUTE;
+        Plan::all(request, if fails { || retry(0) } else { delivered })
+    });
+    for lane in 0..16 {
+        for round in 0..2 {
+            if lane % 4 > 1 {
+                rig.append_to(&format!("d{lane}"), format!("before{lane}-{round}")).await;
+            }
+            rig.append_to(&format!("d{lane}"), body(lane)).await;
+            rig.append_to(&format!("d{lane}"), format!("after{lane}-{round}")).await;
+        }
+    }
+    rig.start();
+    let bound = ALLOWED + ALLOWED / 4 + large + 16 * 64 * 1024;
+    let (mut most, mut restarted) = (0, false);
+    while began.elapsed() < 20 * MINUTE {
+        most = most.max(held(&rig));
+        sleep(Duration::from_millis(20)).await;
+        if began.elapsed() > 10 * MINUTE && !restarted {
+            let calls = rig.mapper.0.lock().calls.len();
+            assert!(calls < 4_000, "{calls} calls in ten minutes: what is given back is read again and again");
+            for (at, lane) in rig.status().lanes().iter().enumerate() {
+                let number: usize = lane.destination.trim_start_matches('d').parse().unwrap();
+                assert!(dead(number) || lane.unsettled == 0, "{at} waits beside dead ones: {lane:?}");
+            }
+            rig.crash().await;
+            rig.start();
+            restarted = true;
+        }
+    }
+    assert!(most <= bound, "{most} bytes in memory, {bound} are allowed");
+    rig.settled(20 * MINUTE).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_webhooks_of_many_lanes_are_carried_within_one_bound_and_dead_destinations_starve_no_other() {
+    let body = |lane| format!("big{lane}\n@{}", "x".repeat(900_000));
+    large_webhooks(body, (900_100, |lane| lane % 2 == 0)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn webhooks_that_become_large_are_carried_within_it_too() {
+    let body = |lane| format!("@big\n{}", (0..10).map(|n| format!("mapped{lane}-{n}\n")).collect::<String>());
+    large_webhooks(body, (1_100_000, |lane| lane % 2 == 0)).await;
 }

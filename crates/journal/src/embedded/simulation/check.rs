@@ -23,20 +23,22 @@ impl History {
         let limit = ReadLimit { max_entries, max_bytes: self.random.random_range(0..40_000) };
         let mut entries = Vec::new();
         for (source, destination) in draw::lanes() {
-            let (mut from, mut last) = (0, 0);
+            let (mut from, mut last, mut most) = (0, 0, limit.max_bytes);
             loop {
-                let page = log.read(source, destination, from, limit);
+                let page = log.read(source, destination, from, ReadLimit { max_bytes: most, ..limit });
                 if self.disk.crashed() {
                     return None;
                 }
-                let Batch { entries: page, next } = page.expect("readable");
+                let Batch { entries: page, next, too_large } = page.expect("readable");
+                let before = std::mem::replace(&mut most, too_large.unwrap_or(limit.max_bytes));
+                assert!(too_large.is_none_or(|bytes| bytes > before && page.is_empty()), "{too_large:?} of {before}");
                 assert!(next > from || page.is_empty(), "a read that does not get on");
                 for entry in &page {
                     assert_eq!((&*entry.header.source, &*entry.header.destination), (source, destination));
                     assert!(entry.sequence() > last && (from..next).contains(&entry.sequence()), "out of order");
                     last = entry.sequence();
                 }
-                let done = page.is_empty() && next > log.durable();
+                let done = page.is_empty() && too_large.is_none() && next > log.durable();
                 entries.extend(page);
                 if done {
                     break;
