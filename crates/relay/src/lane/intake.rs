@@ -108,10 +108,10 @@ impl Lane {
             self.budget.wants_more = self.gate.is_open();
             return None;
         }
-        if let Some((_, bytes)) = self.budget.answer {
-            if !stuck || !self.budget.overdraw(self.budget.held() + bytes) {
-                return None;
-            }
+        if let Some((_, bytes)) = self.budget.answer
+            && (!stuck || !self.budget.overdraw(self.budget.held() + bytes))
+        {
+            return None;
         }
         let taken = self.queue.take(&self.entries, &self.config, now.instant)?;
         let expected = match self.budget.answer.take() {
