@@ -63,6 +63,7 @@ macro_rules! conformance {
             claims: a_claim_of_a_dead_process_is_refused
             claims: epochs_grow_over_restarts
             claims: a_transform_under_way_when_the_process_died_is_told
+            claims: what_is_decided_is_told_until_the_entry_is_settled
             records: the_last_record_counts_and_a_repeated_one_changes_nothing
             records: a_settled_entry_is_never_read_again
             records: records_survive_a_kill_at_once_and_a_power_cut_soon

@@ -22,6 +22,7 @@ mod commit;
 mod config;
 #[cfg(test)]
 mod conformance;
+mod decisions;
 mod format;
 mod frame;
 mod health;
@@ -60,7 +61,10 @@ mod writer;
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
-use moehog_proto::{JournalId, ParseReceiptError, Receipt, Sequence, journal::Progress};
+use moehog_proto::{
+    JournalId, ParseReceiptError, Receipt, Sequence,
+    journal::{Mapping, Progress},
+};
 use parking_lot::Mutex;
 use tokio::{
     sync::oneshot,
@@ -327,6 +331,11 @@ impl Claim for EmbeddedClaim {
     async fn transform_ended(&self, sequences: &[Sequence]) -> Result<(), RecordError> {
         let sequences = sequences.to_vec();
         self.store(move |log| log.transform_ended(&sequences)).await
+    }
+
+    async fn decide(&self, mapping: &Mapping, sequences: &[Sequence]) -> Result<(), RecordError> {
+        let (mapping, sequences) = (mapping.clone(), sequences.to_vec());
+        self.store(move |log| log.decide(&mapping, sequences)).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::{io, num::NonZeroUsize, sync::Arc};
 use bytes::Bytes;
 use moehog_proto::{
     Receipt, Sequence,
-    journal::{EntryHeader, EventOutcome, Origin, Progress},
+    journal::{EntryHeader, EventOutcome, Mapping, Origin, Progress},
 };
 
 /// A webhook to append: its bytes as they came and what is known beside them.
@@ -45,6 +45,8 @@ pub struct Entry {
     /// A Transform that named this webhook had begun and not ended when the process before this one died:
     /// how many such calls held it alone, and whether it was in one with others.
     pub crashed: Crashed,
+    /// The mapping that a call was made by which sent events of it ([`crate::Claim::decide`]); none before the first.
+    pub decided: Option<Mapping>,
 }
 
 /// Transform calls that were under way with an entry when a process died.

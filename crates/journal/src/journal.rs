@@ -5,7 +5,7 @@ use std::{fmt::Debug, sync::Arc};
 use async_trait::async_trait;
 use moehog_proto::{
     JournalId, ParseReceiptError, Receipt, Sequence,
-    journal::{Book, Progress},
+    journal::{Book, Mapping, Progress},
 };
 use tokio::time::Instant;
 
@@ -170,6 +170,14 @@ pub trait Claim: Debug + Send + Sync + 'static {
     ///
     /// The claim is stale, or the disk failed.
     async fn transform_ended(&self, sequences: &[Sequence]) -> Result<(), RecordError>;
+
+    /// Notes that a call begins which sends events of these entries as `mapping` made them. Survives kill -9 when it returns,
+    /// until they are settled: the next process maps them by the same ([`Entry::decided`]).
+    ///
+    /// # Errors
+    ///
+    /// The claim is stale, or the disk failed.
+    async fn decide(&self, mapping: &Mapping, sequences: &[Sequence]) -> Result<(), RecordError>;
 }
 
 /// Which dead letters to list.

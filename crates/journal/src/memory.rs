@@ -6,7 +6,10 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use moehog_proto::{Incarnation, JournalId, Mint, ParseReceiptError, Receipt, Sequence, journal::Progress};
+use moehog_proto::{
+    Incarnation, JournalId, Mint, ParseReceiptError, Receipt, Sequence,
+    journal::{Mapping, Progress},
+};
 use parking_lot::Mutex;
 use tokio::{
     sync::{oneshot, watch},
@@ -378,6 +381,13 @@ impl Claim for MemoryClaim {
         if let Some(at) = store.transforms.iter().position(|started| started == sequences) {
             store.transforms.swap_remove(at);
         }
+        Ok(())
+    }
+
+    async fn decide(&self, mapping: &Mapping, sequences: &[Sequence]) -> Result<(), RecordError> {
+        let mut store = self.shared.store.lock();
+        store.check_claim(&self.source, self.epoch)?;
+        store.decide(mapping, sequences);
         Ok(())
     }
 }

@@ -1,3 +1,5 @@
+use moehog_proto::journal::Mapping;
+
 use crate::{ClaimError, Crashed, RecordError};
 
 use super::*;
@@ -53,6 +55,39 @@ pub(crate) async fn epochs_grow_over_restarts(store: &mut dyn Store) {
             _ => journal.close().await,
         }
     }
+}
+
+pub(crate) async fn what_is_decided_is_told_until_the_entry_is_settled(store: &mut dyn Store) {
+    let journal = store.open().await;
+    let mut numbers = Vec::new();
+    for _ in 0..4 {
+        numbers.push(append(&journal, "s", "d", "x").await.sequence);
+    }
+    let mapping = |revision: &str| Mapping { revision: revision.into(), text: format!("text of {revision}").into() };
+    let claim = journal.claim("s").await.unwrap();
+    claim.decide(&mapping("r1"), &numbers[..3]).await.unwrap();
+    claim.decide(&mapping("r2"), &numbers[1..2]).await.unwrap();
+    // an entry may be recorded before all of its events are sent
+    let open = EventOutcome { state: EventState::Pending.into(), ..EventOutcome::default() };
+    let progress = Progress { events: vec![open], ..Progress::default() };
+    claim.record(vec![Record { sequence: numbers[0], progress: progress.into(), settled: false }]).await.unwrap();
+    claim
+        .record(vec![Record { sequence: numbers[2], progress: Progress::default().into(), settled: true }])
+        .await
+        .unwrap();
+    let expected = [Some(mapping("r1")), Some(mapping("r2")), None];
+    let decided = |entries: &[Entry]| entries.iter().map(|entry| entry.decided.clone()).collect::<Vec<_>>();
+    assert_eq!(decided(&read(&claim, "d").await), expected);
+    store.kill().await;
+    let journal = store.open().await;
+    let claim = journal.claim("s").await.unwrap();
+    assert_eq!(decided(&read(&claim, "d").await), expected);
+    claim.decide(&mapping("r2"), &numbers[3..]).await.unwrap();
+    store.kill().await;
+    let journal = store.open().await;
+    let claim = journal.claim("s").await.unwrap();
+    let expected = [Some(mapping("r1")), Some(mapping("r2")), Some(mapping("r2"))];
+    assert_eq!(decided(&read(&claim, "d").await), expected);
 }
 
 pub(crate) async fn a_transform_under_way_when_the_process_died_is_told(store: &mut dyn Store) {

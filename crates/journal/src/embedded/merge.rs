@@ -190,6 +190,7 @@ impl Log {
                 let noted = notes.started.entry(sequences.clone()).or_default();
                 *noted = (*noted).max(*calls);
             }
+            notes.decisions.merge(&replay.decisions, |sequence| part.waits(sequence));
             let Some(old) = &segment.records else { continue };
             let entries = replay.entries.iter().filter(|(sequence, _)| part.keeps(**sequence));
             let entries = entries.map(|(sequence, recorded)| (*sequence, *recorded)).collect();

@@ -4,6 +4,7 @@ use std::{collections::HashMap, io, sync::Arc};
 
 use moehog_proto::{
     Incarnation, Receipt, Sequence,
+    journal::Mapping,
     journal::{EntryHeader, EventState, Progress},
 };
 use prost::Message;
@@ -33,6 +34,7 @@ struct Target {
     record: Option<u64>,
     settled: bool,
     crashed: Crashed,
+    decided: Option<Mapping>,
 }
 
 /// Entries of one segment to be read, and the files as they are at this moment.
@@ -68,6 +70,7 @@ impl Plan {
             record: segment.open.get(&sequence).map(|recorded| recorded.offset),
             settled: segment.is_settled(sequence),
             crashed: segment.crashed.get(&sequence).copied().unwrap_or_default(),
+            decided: segment.decisions.of(sequence),
         });
     }
 
@@ -160,6 +163,7 @@ impl Log {
             progress: progress(plan, target).map_err(|source| plan.failed(source))?,
             settled: target.settled,
             crashed: target.crashed,
+            decided: target.decided.clone(),
         })
     }
 

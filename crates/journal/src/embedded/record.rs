@@ -23,20 +23,21 @@ pub(super) const UNSYNCED: usize = 4 * 1024 * 1024;
 const UNSYNCED_FILES: usize = 48;
 
 /// Frames for the records file of one segment.
-struct Write {
-    sequence: Sequence,
-    content: Content,
-    then: Then,
+pub(super) struct Write {
+    pub(super) sequence: Sequence,
+    pub(super) content: Content,
+    pub(super) then: Then,
 }
 
 /// What is known in memory once a frame is written.
-enum Then {
+pub(super) enum Then {
     Recorded { settled: bool, counts: Counts },
+    Decided { sequences: Vec<Sequence> },
     Nothing,
 }
 
 /// By segment.
-type Writes = BTreeMap<Sequence, Vec<Write>>;
+pub(super) type Writes = BTreeMap<Sequence, Vec<Write>>;
 
 /// A segment, its records file, where that ends now, and offset and length of each frame.
 struct Written {
@@ -86,7 +87,7 @@ impl Log {
     }
 
     /// Syncs before the second is over where much waits for it.
-    fn bound_unsynced(&self) {
+    pub(super) fn bound_unsynced(&self) {
         let state = self.state.lock();
         let unsynced = state.segments.values().map(|segment| segment.unsynced.len()).filter(|bytes| *bytes > 0);
         let (files, bytes) = unsynced.fold((0, 0), |(files, sum), bytes| (files + 1, sum + bytes));
@@ -178,7 +179,7 @@ impl Log {
     }
 
     /// Writes frames to the records files of some segments: all, or nothing counts.
-    fn write(
+    pub(super) fn write(
         &self,
         buffer: &mut Vec<u8>,
         writes: Writes,
@@ -350,7 +351,7 @@ fn write_of(epoch: u64, mut record: Record) -> Write {
 }
 
 /// A frame that is known by being in the file and nothing else.
-fn note(sequence: Sequence, kind: Kind) -> Write {
+pub(super) fn note(sequence: Sequence, kind: Kind) -> Write {
     Write { sequence, content: kind.into(), then: Then::Nothing }
 }
 
@@ -372,4 +373,5 @@ fn apply(segment: &mut Segment, sequence: Sequence, recorded: Recorded) {
     segment.book.settled += 1;
     segment.stop_waiting(sequence);
     segment.crashed.remove(&sequence);
+    segment.decisions.entries.remove(&sequence);
 }

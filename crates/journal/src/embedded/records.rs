@@ -18,6 +18,7 @@ use prost::{Message, encoding};
 
 use super::{
     blocks::create_over,
+    decisions::Decisions,
     format::{self, Foot, Head, RecordsFoot},
     frame::{self, Coding},
     webhooks::AHEAD,
@@ -120,6 +121,7 @@ pub(super) struct Replay {
     pub(super) cancelled: BTreeSet<Sequence>,
     pub(super) damaged: BTreeSet<Sequence>,
     pub(super) started: Started,
+    pub(super) decisions: Decisions,
     pub(super) epoch: u64,
     /// Bytes of records that no longer count.
     pub(super) garbage: u64,
@@ -156,6 +158,11 @@ impl Replay {
                 end_transform(&mut self.started, &ended.sequences);
                 self.garbage += ENDED * length;
             }
+            Some(Kind::Decided(decided)) => {
+                self.decisions.decide(&decided.revision, decided.sequences);
+                self.garbage += length;
+            }
+            Some(Kind::Mapping(mapping)) => drop(self.decisions.mappings.insert(mapping.revision.into(), mapping.text)),
             None => tracing::warn!(sequence, "a record of a kind this version does not know is passed over"),
         }
     }

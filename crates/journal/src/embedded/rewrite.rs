@@ -9,6 +9,7 @@ use super::{
     Log,
     bits::Bits,
     blocks::{create_over, remove_if_there},
+    decisions::Decisions,
     format::{self, RecordsFoot},
     index::{Index, LaneId},
     records::{self, Records, Replay},
@@ -159,6 +160,11 @@ impl Log {
             replay.damaged.retain(member);
             replay.started.retain(|sequences, _| sequences.iter().any(member));
         }
+        // of what is settled it is of no interest by which mapping that was
+        let mut decisions = Decisions::default();
+        let settled = |sequence| replay.entries.get(&sequence).is_some_and(|known| known.settled);
+        decisions.merge(&replay.decisions, |sequence| !settled(sequence));
+        replay.decisions = decisions;
         let head = self.head_of_records(first);
         let mut records = self.reserve.with_room(|| Records::create(&*self.disk, new, &head))?;
         let file = records.file.clone();
@@ -177,6 +183,7 @@ impl Log {
                 }
             }
             (segment.records, segment.garbage, segment.unsynced) = (Some(records.clone()), 0, Vec::new());
+            segment.decisions = replay.decisions;
             segment.foot = None;
         }
         drop(state);

@@ -6,6 +6,7 @@ use moehog_proto::{Sequence, journal::Book};
 
 use super::{
     bits::Bits,
+    decisions::Decisions,
     format::RecordsFoot,
     index::{Index, LaneId},
     records::{Recorded, Records, Replay, Started},
@@ -31,6 +32,7 @@ pub(super) struct Segment {
     pub(super) open: HashMap<Sequence, Recorded>,
     pub(super) crashed: HashMap<Sequence, Crashed>,
     pub(super) started: Started,
+    pub(super) decisions: Decisions,
     /// What the segment came to, entries that were rewritten away included.
     pub(super) book: Book,
     pub(super) in_flight: u64,
@@ -56,6 +58,7 @@ impl Segment {
             open: HashMap::new(),
             crashed: HashMap::new(),
             started: Started::new(),
+            decisions: Decisions::default(),
             book: Book::default(),
             in_flight: 0,
             garbage: 0,
@@ -99,6 +102,9 @@ impl Segment {
             }
         }
         (segment.cancelled, segment.damaged, segment.started) = (replay.cancelled, replay.damaged, replay.started);
+        let mut decisions = Decisions::default();
+        decisions.merge(&replay.decisions, |sequence| segment.waits_in(sequence).is_some());
+        segment.decisions = decisions;
         segment
     }
 
@@ -132,6 +138,7 @@ impl Segment {
         self.open = HashMap::new();
         self.crashed = HashMap::new();
         self.started = Started::new();
+        self.decisions = Decisions::default();
     }
 
     pub(super) fn waiting(&self) -> u64 {

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 mod caches;
 mod check;
 mod damage;
+mod decide;
 mod draw;
 mod history;
 mod lines;

@@ -100,5 +100,5 @@ fn others(replay: &Replay) -> impl Iterator<Item = Kind> {
         let started = TransformStarted { sequences: sequences.to_vec() };
         (0..*calls).map(move |_| Kind::TransformStarted(started.clone()))
     });
-    [Kind::Cancelled(cancelled), Kind::Damaged(damaged)].into_iter().chain(started)
+    [Kind::Cancelled(cancelled), Kind::Damaged(damaged)].into_iter().chain(started).chain(replay.decisions.notes())
 }

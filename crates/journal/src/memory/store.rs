@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use moehog_proto::{
     Receipt, Sequence,
-    journal::{Book, EntryHeader, EventState, Progress},
+    journal::{Book, EntryHeader, EventState, Mapping, Progress},
 };
 use prost::Message;
 use tokio::{sync::oneshot, time::Instant};
@@ -39,6 +39,7 @@ struct Stored {
     progress: Option<Progress>,
     settled: bool,
     crashed: Crashed,
+    decided: Option<Mapping>,
 }
 
 impl Stored {
@@ -135,7 +136,8 @@ impl Store {
         }
         let budget = if entry.is_to_be_routed() { self.budget - self.budget / 64 } else { self.budget };
         let NewEntry { header, body } = entry;
-        let stored = Stored { header, body, progress: None, settled: false, crashed: Crashed::default() };
+        let stored =
+            Stored { header, body, progress: None, settled: false, crashed: Crashed::default(), decided: None };
         let size = stored.size();
         self.make_room(size, budget)?;
         self.last += 1;
@@ -233,6 +235,14 @@ impl Store {
         batch
     }
 
+    pub(super) fn decide(&mut self, mapping: &Mapping, sequences: &[Sequence]) {
+        for sequence in sequences {
+            if let Some(stored) = self.entries.get_mut(sequence) {
+                stored.decided = Some(mapping.clone());
+            }
+        }
+    }
+
     pub(super) fn record(&mut self, records: Vec<Record>) {
         for Record { sequence, progress, settled } in records {
             let Some(stored) = self.entries.get_mut(&sequence) else { continue };
@@ -284,6 +294,7 @@ impl Store {
             progress: stored.progress.clone(),
             settled: stored.settled,
             crashed: stored.crashed,
+            decided: stored.decided.clone().filter(|_| !stored.settled),
         })
     }
 

@@ -70,6 +70,7 @@ impl History {
             assert_eq!(self.model.by_sequence[&sequence], self.model.identify(entry));
             assert!(known.may_read(&entry.progress), "progress of entry {sequence}: {:?}", entry.progress);
         }
+        self.compare_decisions(entries);
         let ledger = log.stats().ledger;
         // nobody was told that they were taken, and bytes were left of them; or of a foot, without its begin
         let unconfirmed = ledger.book.unconfirmed;

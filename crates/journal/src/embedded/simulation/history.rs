@@ -345,6 +345,9 @@ impl History {
     }
 
     fn transform(&mut self) {
+        if self.random.random_bool(0.3) {
+            return self.decide();
+        }
         if !self.transforms.is_empty() && self.random.random_bool(0.5) {
             let ended = self.transforms.swap_remove(0);
             if self.log().transform_ended(&ended).is_err() {

@@ -119,6 +119,8 @@ pub(super) struct Model {
     pub(super) dropped: u64,
     /// Settled webhooks received from then on must still be there.
     pub(super) keeps_from_ms: i64,
+    /// Revisions that each entry was decided to be mapped by, and whether that was stored.
+    pub(super) decisions: BTreeMap<Sequence, Vec<(u32, bool)>>,
     /// Receipts that were given out, by this journal and by copies of it.
     receipts: BTreeSet<String>,
 }
