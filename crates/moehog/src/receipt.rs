@@ -45,6 +45,12 @@ pub(crate) fn page(entry: &Value) -> String {
         };
         lines.push(format!("waits {of} for {}: {}{behind}{next}", text(&wait, "waits_for"), text(&wait, "meaning")));
     }
+    let former = text(entry, "former_revision");
+    if former != "-" {
+        lines.push(format!(
+            "before by {former}: the process died while it sent events of it, and this mapping could not be had again"
+        ));
+    }
     for event in list("mapped") {
         let position = event.get("position").cloned().unwrap_or_default();
         let made = event.get("event").filter(|made| !made.is_null());

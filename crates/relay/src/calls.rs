@@ -23,6 +23,7 @@ use tracing::{Instrument, Span};
 use crate::{
     Config,
     lane::DeliverEnd,
+    mappings::Mappings,
     metrics::{self, Outcome},
     poison::Failure,
     proof::Witness,
@@ -40,6 +41,7 @@ pub(crate) struct Calls {
     /// Held by a call with a webhook that is suspected: of two at a time nobody could tell which of them a transformer died of.
     pub(crate) suspects: Arc<tokio::sync::Mutex<()>>,
     pub(crate) transformers: Replicas,
+    pub(crate) mappings: Arc<Mappings>,
     /// The transformer lives in this process.
     pub(crate) same_process: bool,
     /// Cuts off what is under way at the end of the grace.
@@ -60,7 +62,7 @@ impl Calls {
         mut self,
         claim: Arc<dyn Claim>,
         (sequences, taken): (Vec<Sequence>, Alone),
-        request: TransformRequest,
+        mut request: TransformRequest,
         span: Span,
     ) -> Result<TransformResponse, TransformError> {
         let _suspect = match taken.suspect {
@@ -82,6 +84,7 @@ impl Calls {
         let webhooks = request.webhooks.len();
         claim.transform_started(&sequences).await.map_err(TransformError::NotNoted)?;
         let deadline = self.config.transform_deadline;
+        request.known_revisions = self.mappings.known();
         let request = with_deadline(request, deadline, &span);
         let calling = bounded(deadline, &self.cut, self.transformer.transform(request));
         let calling = calling.instrument(span.clone());
@@ -96,7 +99,10 @@ impl Calls {
             tracing::debug!(error = %chain(&error), "end of a transform call was not noted");
         }
         let failure = match result {
-            Ok(response) if fits(&response, webhooks) => {
+            Ok(mut response) if fits(&response, webhooks) => {
+                if let Some(mapping) = response.mapping.take() {
+                    self.mappings.keep(mapping);
+                }
                 metrics::transform_call(Outcome::Answered, webhooks, began.elapsed());
                 return Ok(response);
             }

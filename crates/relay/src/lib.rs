@@ -27,6 +27,7 @@ mod evidence;
 mod gate;
 mod lane;
 mod limits;
+mod mappings;
 mod metrics;
 mod overdraft;
 mod poison;

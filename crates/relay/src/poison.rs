@@ -5,10 +5,13 @@
 //! lives in it, and the last one only once the process has lived for a while without the webhook: one that dies then dies of
 //! something else, and what was counted is void. A call that never reached a transformer counts for nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use moehog_journal::Crashed;
-use moehog_proto::{Sequence, journal::Progress};
+use moehog_proto::{
+    Sequence,
+    journal::{Mapping, Progress},
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -65,13 +68,15 @@ impl Trial {
 }
 
 /// A Transform call to make.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Taken {
     /// The entries, in journal order.
     pub(crate) entries: Vec<Key>,
     /// Their bodies' bytes.
     pub(crate) bytes: usize,
     pub(crate) alone: Alone,
+    /// They must be mapped by this.
+    pub(crate) mapping: Option<Arc<Mapping>>,
 }
 
 /// What is to be done with the entries of a call that failed.
@@ -171,17 +176,20 @@ impl TransformQueue {
         if !self.ready(config, now) {
             return None;
         }
-        let mut taken = Taken { entries: Vec::new(), bytes: 0, alone: Alone::default() };
+        let mut taken = Taken { entries: Vec::new(), bytes: 0, alone: Alone::default(), mapping: None };
         while let Some((sequence, (key, bytes))) = self.waiting.first_key_value().map(|(at, entry)| (*at, *entry)) {
             let Some(entry) = entries.get(key) else {
                 self.remove(sequence);
                 continue;
             };
             let alone = entry.trial.suspect;
+            let wants = entry.wants().map(|mapping| mapping.revision.as_str());
             let first = taken.entries.is_empty();
             let fits = taken.entries.len() < config.transform_max_webhooks.max(1)
                 && taken.bytes + bytes <= config.transform_max_bytes;
-            if (alone && self.under_way > 0) || (!first && (alone || !fits)) {
+            // a call maps by one mapping
+            let agrees = taken.mapping.as_ref().map(|mapping| mapping.revision.as_str()) == wants;
+            if (alone && self.under_way > 0) || (!first && (alone || !fits || !agrees)) {
                 break;
             }
             // the last crash that it takes: those before may be chance, and cost no time
@@ -193,6 +201,7 @@ impl TransformQueue {
                 }
             }
             self.remove(sequence);
+            taken.mapping = entry.wants().cloned();
             taken.entries.push(key);
             taken.bytes += bytes;
             if alone {

@@ -12,7 +12,7 @@ use moehog_proto::{
     Receipt, Sequence,
     delivery::Answer,
     event::{Event, TraceContext},
-    journal::{Attempt, EventOutcome, EventPlace, EventState, Progress},
+    journal::{Attempt, EventOutcome, EventPlace, EventState, Mapping, Progress},
     transformer::{MappedEvent, Rejection, TransformedWebhook, Webhook, mapped_event, transformed_webhook},
 };
 
@@ -21,6 +21,7 @@ use moehog_telemetry::trace::Leaf;
 use self::usable::check;
 use crate::{Config, poison::Trial, spans::Traced};
 
+mod decided;
 mod usable;
 
 /// Requests to PostHog that an entry keeps.
@@ -42,6 +43,10 @@ pub(crate) struct Carried {
     pub(crate) progress: Arc<Progress>,
     /// How its Transform calls went.
     pub(crate) trial: Trial,
+    /// The mapping that made its events, or must.
+    pub(crate) mapping: Option<Arc<Mapping>>,
+    /// The journal knows of that: events of it may have been sent.
+    pub(crate) decided: bool,
     /// Something is known that is not recorded, or not yet asked to be.
     pub(crate) dirty: bool,
     /// The next record will hold it.
@@ -75,6 +80,7 @@ impl Carried {
         let mut progress = entry.progress.take().unwrap_or_else(|| routed_here(&entry.header.routed));
         let crashed = entry.crashed;
         let traced = Traced::of(&entry, trace.as_ref());
+        let mapping = entry.decided.take().map(Arc::new);
         let webhook = webhook_of(entry, trace);
         let open = |event: &&EventOutcome| !is_final(event);
         let pending = progress.events.iter().filter(open).count();
@@ -89,6 +95,8 @@ impl Carried {
             received_at_ms,
             webhook: Some(webhook),
             trial,
+            decided: mapping.is_some(),
+            mapping,
             tried_before: Duration::from_millis(progress.trying_ms),
             progress: progress.into(),
             dirty: to_watch.is_some(),

@@ -64,6 +64,7 @@ impl Relay {
             turns: Arc::default(),
             suspects: Arc::default(),
             transformers: transformer.replicas,
+            mappings: Arc::default(),
             same_process: transformer.same_process,
             cut: CancellationToken::new(),
         };

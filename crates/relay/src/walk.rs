@@ -4,6 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use moehog_journal::{Batch, Claim, Crashed, Entry, Journal, ReadError, RecordError};
 use moehog_proto::{Sequence, transformer::TransformResponse};
+use moehog_runtime::chain;
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -17,6 +18,7 @@ use crate::{
     gate::Change,
     lane::{DeliverCall, DeliverEnd, Lane, Now, RecordCall, RouteCall, Step, TransformCall},
     limits::{Room, Use},
+    mappings::Decision,
     metrics,
     poison::Failure,
     progress::Carried,
@@ -40,8 +42,8 @@ pub(crate) enum WalkEnd {
 enum Done {
     Read(Result<Batch, ReadError>),
     Transform(TransformCall, Result<TransformResponse, TransformError>),
-    Deliver(DeliverCall, DeliverEnd),
-    Route(RouteCall, Vec<Handed>),
+    Deliver(DeliverCall, DeliverEnd, Option<RecordError>),
+    Route(RouteCall, Vec<Handed>, Option<RecordError>),
     Record(RecordCall, Result<(), RecordError>),
 }
 
@@ -145,17 +147,30 @@ impl Walk {
                     Done::Transform(call, result)
                 });
             }
-            Step::Deliver(call, request) => {
-                let span = spans::deliver(&request);
-                let deliver = self.calls.clone().deliver(request, span);
+            Step::Deliver(mut call, request) => {
+                let (span, claim) = (spans::deliver(&request), self.claim.clone());
+                let calls = self.calls.clone();
                 under_way.spawn(async move {
-                    let end = deliver.await;
-                    Done::Deliver(call, end)
+                    let noted = note(&*claim, &call.decisions).await;
+                    let Err(error) = noted else {
+                        call.decisions.clear();
+                        return Done::Deliver(call, calls.deliver(request, span).await, None);
+                    };
+                    let reason = format!("not noted in the journal: {}", chain(&error));
+                    Done::Deliver(call, DeliverEnd::NeverLeft { reason }, Some(error))
                 });
             }
-            Step::Route(call, parcels) => {
-                let journal = self.journal.clone();
-                under_way.spawn(async move { Done::Route(call, route::hand_on(journal, parcels).await) });
+            Step::Route(mut call, parcels) => {
+                let (journal, claim) = (self.journal.clone(), self.claim.clone());
+                under_way.spawn(async move {
+                    match note(&*claim, &call.decisions).await {
+                        Ok(()) => {
+                            call.decisions.clear();
+                            Done::Route(call, route::hand_on(journal, parcels).await, None)
+                        }
+                        Err(error) => Done::Route(call, Vec::new(), Some(error)),
+                    }
+                });
             }
             Step::Record(call, records) => {
                 let claim = self.claim.clone();
@@ -186,7 +201,10 @@ impl Walk {
                 lane.read_failed(now);
             }
             Done::Transform(call, Ok(response)) => {
-                lane.transformed(call, response, |sequence, progress| self.claim.announce(sequence, progress));
+                let mapping = self.calls.mappings.of(&response.mapping_revision);
+                lane.transformed(call, response, mapping.as_ref(), |sequence, progress| {
+                    self.claim.announce(sequence, progress);
+                });
             }
             Done::Transform(call, Err(TransformError::Failed(failure))) => lane.transform_failed(call, failure, now),
             Done::Transform(call, Err(TransformError::NotNoted(error))) => {
@@ -196,8 +214,18 @@ impl Walk {
                 self.warn(&error, "journal cannot note a transform call; tried again");
                 lane.transform_failed(call, Failure::NeverLeft, now);
             }
-            Done::Deliver(call, end) => lane.delivered(&call, end, now),
-            Done::Route(call, handed) => lane.routed(call, &handed, now),
+            Done::Deliver(call, end, error) => {
+                if let Some(end) = self.was_not_noted(lane, &call.decisions, error.as_ref()) {
+                    return Some(end);
+                }
+                lane.delivered(&call, end, now);
+            }
+            Done::Route(call, handed, error) => {
+                if let Some(end) = self.was_not_noted(lane, &call.decisions, error.as_ref()) {
+                    return Some(end);
+                }
+                lane.routed(call, &handed, now);
+            }
             Done::Record(call, Ok(())) => lane.recorded(call, now),
             Done::Record(call, Err(error)) => {
                 if let Some(end) = ends_walk(&error) {
@@ -208,6 +236,17 @@ impl Walk {
             }
         }
         None
+    }
+
+    /// A call was not made, since the journal could not note by which mapping its events were made.
+    fn was_not_noted(&self, lane: &mut Lane, decisions: &[Decision], error: Option<&RecordError>) -> Option<WalkEnd> {
+        let error = error?;
+        lane.undecided(decisions);
+        let end = ends_walk(error);
+        if end.is_none() {
+            self.warn(error, "journal cannot note by which mapping events were made; tried again");
+        }
+        end
     }
 
     fn tell(&self, lane: &mut Lane, now: Now) {
@@ -247,6 +286,14 @@ impl Walk {
     fn warn(&self, error: &(dyn std::error::Error + 'static), message: &str) {
         warn!(error, source = self.name.0, destination = shown(&self.name.1), "{message}");
     }
+}
+
+/// Notes by which mapping the events of a call were made.
+async fn note(claim: &dyn Claim, decisions: &[Decision]) -> Result<(), RecordError> {
+    for decision in decisions {
+        claim.decide(&decision.mapping, &decision.sequences).await?;
+    }
+    Ok(())
 }
 
 type Growth = Pin<Box<dyn Future<Output = Sequence> + Send>>;

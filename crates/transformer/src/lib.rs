@@ -21,6 +21,7 @@ mod body;
 mod config;
 mod fault;
 mod follow;
+mod former;
 mod item;
 mod json;
 mod mapping;

@@ -107,7 +107,6 @@ pub(crate) struct Context<'w> {
     pub(crate) webhook: &'w Webhook,
     pub(crate) codes: &'w EventCodes,
     pub(crate) rules: &'w Rules,
-    pub(crate) keep_push_tokens: bool,
     /// The body holds something like a placeholder.
     pub(crate) markers: bool,
     pub(crate) notes: Notes,

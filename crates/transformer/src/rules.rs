@@ -36,6 +36,10 @@ pub(crate) const BUILT_IN: &str = "builtin-2";
 #[derive(Debug)]
 pub struct Rules {
     revision: String,
+    /// The file.
+    text: String,
+    /// Whether device push tokens become properties.
+    pub(crate) keep_push_tokens: bool,
     pub(crate) heal: Heal,
     pub(crate) types: Types,
     pub(crate) privacy: Privacy,
@@ -72,6 +76,8 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             revision: BUILT_IN.to_string(),
+            text: String::new(),
+            keep_push_tokens: false,
             heal: Heal::default(),
             types: Types::default(),
             privacy: Privacy::default(),
@@ -92,10 +98,26 @@ impl Rules {
     pub fn read(text: &str, hash_key: Option<&[u8]>) -> Result<Self, Vec<Problem>> {
         let digest = hex(&Sha256::digest(text));
         let revision = format!("{BUILT_IN}+{}", &digest[..12]);
-        Ok(Self { revision, secret: hash_key.map(Secret::new), ..read::read(text, hash_key.is_some())? })
+        let secret = hash_key.map(Secret::new);
+        Ok(Self { revision, text: text.to_string(), secret, ..read::read(text, hash_key.is_some())? })
     }
 
-    /// Names them: the built-in mapping, and 12 digits of the file's SHA-256.
+    /// The same, and whether device push tokens become properties.
+    #[must_use]
+    pub(crate) fn with_push_tokens(mut self, keep: bool) -> Self {
+        if keep && !self.keep_push_tokens {
+            self.revision.push_str("+push_tokens");
+        }
+        self.keep_push_tokens |= keep;
+        self
+    }
+
+    /// The file that they were read from; empty where there is none.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Names them: the built-in mapping, 12 digits of the file's SHA-256, and `push_tokens` where these become properties.
     #[must_use]
     pub fn revision(&self) -> &str {
         &self.revision

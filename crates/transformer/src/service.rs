@@ -16,7 +16,7 @@ use moehog_telemetry::trace::{self, Description, Leaf, Side, SpanKind};
 use tonic::{Request, Response, Status, async_trait};
 use tracing::Span;
 
-use crate::{Notes, Rules, Transformer, body, metrics, metrics::Tally, output};
+use crate::{Notes, Rules, Transformer, body, former, metrics, metrics::Tally, output};
 
 /// A call with more work than this, in bytes of body, goes to a thread of its own, so that it holds back no neighbour.
 const INLINE_BYTES: usize = 256 * 1024;
@@ -58,7 +58,9 @@ impl Transformer {
             bytes => usize::try_from(bytes).unwrap_or(usize::MAX).min(output::MAX_MAPPED_BYTES),
         };
         let call = trace::context(call, None);
-        let rules = self.rules();
+        let rules = self.rules_of(request.mapping.as_ref());
+        let is_known = request.known_revisions.iter().any(|known| known == rules.revision());
+        let is_wanted = !is_known && !request.known_revisions.is_empty();
         let mut tally = Tally::default();
         let mut webhooks = Vec::with_capacity(request.webhooks.len());
         let mut used = 0;
@@ -76,6 +78,7 @@ impl Transformer {
             webhooks,
             mapping_revision: rules.revision().to_string(),
             instance: self.instance().to_string(),
+            mapping: is_wanted.then(|| former::mapping(&rules)),
         }
     }
 

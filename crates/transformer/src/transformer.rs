@@ -14,6 +14,7 @@ use crate::{
     body::{self, DecodeError},
     config::Mapping,
     fault::{Fault, Unreadable},
+    former::Former,
     item::{self, Item, Kind, Members, Walk},
     mapping::{self, Context, List, Properties, placeholder::Detector},
     moengage::EventCodes,
@@ -30,6 +31,8 @@ pub struct Transformer(Arc<Parts>);
 struct Parts {
     keep_push_tokens: bool,
     rules: RwLock<Arc<Rules>>,
+    /// Rules of before that callers asked for.
+    former: Former,
     codes: EventCodes,
     placeholders: Detector,
     cores: Cores,
@@ -43,7 +46,8 @@ impl Transformer {
     pub fn new(config: &Mapping, rules: Rules) -> Self {
         Self(Arc::new(Parts {
             keep_push_tokens: config.keep_push_tokens,
-            rules: RwLock::new(Arc::new(rules)),
+            rules: RwLock::new(Arc::new(rules.with_push_tokens(config.keep_push_tokens))),
+            former: Former::default(),
             codes: EventCodes::default(),
             placeholders: Detector::default(),
             cores: Cores::all(),
@@ -74,7 +78,14 @@ impl Transformer {
 
     /// Replaces the rules; calls under way end with those they began with.
     pub fn replace(&self, rules: Rules) {
-        *self.0.rules.write() = Arc::new(rules);
+        *self.0.rules.write() = Arc::new(rules.with_push_tokens(self.0.keep_push_tokens));
+    }
+
+    /// The rules that `wanted` was given of; those of now where nothing is wanted, or what is cannot be had.
+    pub(crate) fn rules_of(&self, wanted: Option<&moehog_proto::transformer::Mapping>) -> Arc<Rules> {
+        let now = self.rules();
+        let wanted = wanted.filter(|wanted| wanted.revision != now.revision());
+        wanted.and_then(|wanted| self.0.former.rules(wanted, &now)).unwrap_or(now)
     }
 
     /// Maps one webhook. Any bytes give events or a rejection; the same webhook and rules give the same answer.
@@ -150,14 +161,7 @@ impl Transformer {
 
     fn body<'a>(&'a self, webhook: &'a Webhook, rules: &'a Rules, bytes: usize, repairs: &[Repair]) -> Body<'a> {
         Body {
-            context: Context {
-                webhook,
-                codes: &self.0.codes,
-                rules,
-                keep_push_tokens: self.0.keep_push_tokens,
-                markers: true,
-                notes: Notes::default(),
-            },
+            context: Context { webhook, codes: &self.0.codes, rules, markers: true, notes: Notes::default() },
             output: Output::new(webhook, rules.revision(), repairs, bytes),
             item: Item::default(),
             properties: Properties::new(),

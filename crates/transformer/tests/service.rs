@@ -27,7 +27,7 @@ fn streams(events: usize) -> Webhook {
 }
 
 fn request(webhooks: Vec<Webhook>, max_response_bytes: u64) -> TransformRequest {
-    TransformRequest { webhooks, max_response_bytes }
+    TransformRequest { webhooks, max_response_bytes, ..TransformRequest::default() }
 }
 
 /// How many events each webhook gave; none for a rejection.

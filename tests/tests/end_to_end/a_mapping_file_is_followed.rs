@@ -1,7 +1,7 @@
 use std::{fs, io::Write as _, process::Command};
 
 use anyhow::{Context, ensure};
-use moehog_emulator::posthog::Rule;
+use moehog_emulator::posthog::{Action, Rule};
 use moehog_tests::{Deployment, Setup, Shape, binary, get, within};
 use serde_json::{Value, json};
 
@@ -72,6 +72,38 @@ async fn an_event_that_is_retried_after_a_change_is_one_event() -> anyhow::Resul
     taken(&stream(&moehog, purchase("person-99")).await?)?;
     arrived(&posthog, 2 + PERSONS, SOON).await?;
     event_of(&posthog, "person-99", "after")?;
+    moehog.finish().await
+}
+
+#[tokio::test]
+async fn an_event_that_was_being_sent_when_the_process_died_is_one_event_too() -> anyhow::Result<()> {
+    const KILLS: u64 = 8;
+    const PERSONS: u64 = 60;
+    let posthog = posthog()?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("mapping.toml");
+    fs::write(&file, mapping("name-0"))?;
+    let mut moehog = start(&posthog.url(), &file).await?;
+    // what is stored is answered a little later: many die in between
+    posthog.faults().add(Rule::always(Action::AnswerLate { ms: 60 }).on("/batch"));
+    for kill in 0..KILLS {
+        let mut sent = Vec::new();
+        for number in 0..PERSONS {
+            sent.push(stream(&moehog, purchase(&format!("person-{}", kill * PERSONS + number))));
+        }
+        for answer in futures::future::join_all(sent).await {
+            taken(&answer?)?;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(15 * kill)).await;
+        moehog.kill_all()?;
+        fs::write(&file, mapping(&format!("name-{}", kill + 1)))?;
+        moehog.heal().await?;
+    }
+    posthog.faults().clear();
+    moehog.drained(SOON).await?;
+    let (unique, arrivals) = (posthog.books().unique(), posthog.books().counts().arrivals);
+    ensure!(unique == KILLS * PERSONS, "{unique} events by PostHog's key, {arrivals} arrivals");
+    ensure!(arrivals > unique, "nothing was sent again: the test shows nothing");
     moehog.finish().await
 }
 

@@ -1,6 +1,9 @@
 //! The one handler behind all capture routes.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header, request};
@@ -106,9 +109,12 @@ async fn work(
             verdict.store(state, usize::MAX, case);
             None
         }
-        (_, Ok(verdict)) => {
+        (action, Ok(verdict)) => {
             let refused = verdict.too_large.clone();
             verdict.store(state, usize::MAX, case);
+            if let Some(Action::AnswerLate { ms }) = action {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+            }
             Some(match refused {
                 Some(refused) => refusal(&refused),
                 None if query.get("beacon").as_deref() == Some("1") => Answer::empty(StatusCode::NO_CONTENT),

@@ -94,6 +94,11 @@ pub enum Action {
     },
     /// All is stored, and the connection reset before the answer.
     AnswerLost,
+    /// All is stored, and answered later.
+    AnswerLate {
+        /// By so many milliseconds.
+        ms: u64,
+    },
 }
 
 /// When a connection is reset.

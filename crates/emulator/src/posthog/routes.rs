@@ -68,6 +68,7 @@ async fn flags(state: &State, head: &request::Parts, body: Incoming, route: &str
         }
         Some((_, Action::Hang)) => std::future::pending().await,
         Some((_, Action::Reset { .. } | Action::AnswerLost | Action::Partial { .. })) => return None,
+        Some((_, Action::AnswerLate { ms })) => tokio::time::sleep(std::time::Duration::from_millis(ms)).await,
         Some((_, Action::Delay { .. })) | None => {}
     }
     let told: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();

@@ -70,7 +70,7 @@ async fn map(admin: &Admin, entry: &Entry) -> Option<TransformedWebhook> {
     // its events carry the trace; looking at them adds no span to it
     let trace = entry.header.trace.clone().map(|trace| TraceContext { flags: 0, ..trace });
     let webhooks = vec![moehog_relay::webhook_of(entry.clone(), trace)];
-    let mut request = tonic::Request::new(TransformRequest { webhooks, max_response_bytes: 0 });
+    let mut request = tonic::Request::new(TransformRequest { webhooks, ..TransformRequest::default() });
     request.set_timeout(MAP_DEADLINE);
     let mut transformer = admin.transformer.clone();
     let answer = tokio::time::timeout(MAP_DEADLINE, transformer.transform(request)).await;

@@ -176,6 +176,8 @@ pub(super) struct EntryView {
     mapped: Option<Vec<MappedView>>,
     attempts: Vec<AttemptView>,
     mapping_revision: Option<String>,
+    /// The mapping that events of it may have been sent by before, where the transformer could not map by it again.
+    former_revision: Option<String>,
     transform_deaths: u32,
 }
 
@@ -263,6 +265,7 @@ impl EntryView {
             }),
             attempts: progress.attempts.iter().map(AttemptView::new).collect(),
             mapping_revision: Some(progress.mapping_revision).filter(|revision| !revision.is_empty()),
+            former_revision: Some(progress.former_revision).filter(|revision| !revision.is_empty()),
             transform_deaths: progress.transform_deaths,
         }
     }

@@ -5,9 +5,9 @@ use std::{num::NonZeroUsize, sync::Arc};
 use moehog_journal::ReadLimit;
 use moehog_proto::{
     Sequence,
-    journal::Progress,
+    journal::{Mapping, Progress},
     transformer::{
-        Rejection, TransformRequest, TransformResponse, TransformedWebhook, mapped_event, transformed_webhook,
+        self, Rejection, TransformRequest, TransformResponse, TransformedWebhook, mapped_event, transformed_webhook,
     },
 };
 
@@ -122,15 +122,22 @@ impl Lane {
         self.budget.reserved += reserved;
         let entries = taken.entries.iter().filter_map(|key| self.entries.get(*key));
         let (sequences, webhooks) = entries.filter_map(|entry| Some((entry.sequence, entry.webhook.clone()?))).unzip();
-        let request = TransformRequest { webhooks, max_response_bytes: reserved as u64 };
+        let mapping = taken
+            .mapping
+            .as_deref()
+            .map(|mapping| transformer::Mapping { revision: mapping.revision.clone(), text: mapping.text.clone() });
+        let max_response_bytes = reserved as u64;
+        let request = TransformRequest { webhooks, max_response_bytes, mapping, known_revisions: Vec::new() };
         Some(Step::Transform(TransformCall { taken, sequences, reserved }, request))
     }
 
-    /// Takes the transformer's answer: whole webhooks from the first on. What is known of each is handed to `announce`.
+    /// Takes the transformer's answer: whole webhooks from the first on, and the mapping that made it, where that is known. What
+    /// is known of each is handed to `announce`.
     pub(crate) fn transformed(
         &mut self,
         call: TransformCall,
         response: TransformResponse,
+        mapping: Option<&Arc<Mapping>>,
         mut announce: impl FnMut(Sequence, &Arc<Progress>),
     ) {
         self.budget.reserved -= call.reserved;
@@ -149,6 +156,7 @@ impl Lane {
         for (key, answer) in call.taken.entries.iter().zip(answers) {
             let Some(entry) = self.entries.get_mut(*key) else { continue };
             self.budget.received -= entry.received_cost();
+            entry.mapped_by(&response.mapping_revision, mapping.cloned());
             entry.map(answer, &response.mapping_revision, &self.config);
             announce(entry.sequence, &entry.progress);
             self.budget.mapped += entry.mapped_cost();

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{Lane, Now, Step};
 use crate::{
     backoff::{Backoff, Retry},
+    mappings::{Decision, decide},
     progress::{Carried, event_cost},
     route::{self, Handed, Parcel},
     slab::Key,
@@ -49,6 +50,8 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 pub(crate) struct RouteCall {
     parcels: Vec<Waiting>,
+    /// What the journal is to know before.
+    pub(crate) decisions: Vec<Decision>,
 }
 
 /// What becomes of an event that is mapped.
@@ -165,7 +168,15 @@ impl Lane {
             events: waiting.events.iter().map(|(_, place)| *place).collect(),
         };
         let wanted = parcels.iter().map(parcel).collect();
-        Some(Step::Route(RouteCall { parcels }, wanted))
+        let mut decisions = Vec::new();
+        for parcel in &parcels {
+            if let Some(entry) = self.entries.get_mut(parcel.entry)
+                && let Some(mapping) = entry.decide()
+            {
+                decide(&mut decisions, &mapping, entry.sequence);
+            }
+        }
+        Some(Step::Route(RouteCall { parcels, decisions }, wanted))
     }
 
     /// Takes what came of handing on parcels; those it says nothing of were not.

@@ -1,6 +1,6 @@
 //! The lane's Deliver calls: how many are under way, how full they are, and which events the next one takes.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use moehog_proto::delivery::DeliverRequest;
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use super::{DeliverEnd, Lane, Now, Step, load::Told};
 use crate::{
     gate::Permit,
     limits::Limits,
+    mappings::{Decision, decide},
     slab::Key,
     window::{CallEnd, Window},
 };
@@ -21,6 +22,8 @@ pub(super) const GATHER: Duration = Duration::from_millis(100);
 pub(crate) struct DeliverCall {
     pub(crate) events: Vec<Key>,
     pub(crate) probe: bool,
+    /// What the journal is to know before.
+    pub(crate) decisions: Vec<Decision>,
     /// Thousandths of a full call that it is.
     fullness: usize,
 }
@@ -104,16 +107,28 @@ impl Lane {
         let clock = self.gate.clock(now.instant);
         let mut request = DeliverRequest { destination: self.outlet.destination().to_string(), events: Vec::new() };
         request.events.reserve_exact(events.len());
+        let mut decisions = Vec::new();
         for key in &events {
             let Some(waiting) = self.barrier.get(*key) else { continue };
             if let Some(entry) = self.entries.get_mut(waiting.entry) {
                 entry.trying_since.get_or_insert(clock);
+                if let Some(mapping) = entry.decide() {
+                    decide(&mut decisions, &mapping, entry.sequence);
+                }
             }
             request.events.push(waiting.event.clone());
         }
         let fullness = self.fullness_of(&request);
         self.sending.fullness += fullness;
-        Some(Step::Deliver(DeliverCall { events, probe, fullness }, request))
+        Some(Step::Deliver(DeliverCall { events, probe, decisions, fullness }, request))
+    }
+
+    /// The journal does not know of these: the call that it was to know of before was not made.
+    pub(crate) fn undecided(&mut self, decisions: &[Decision]) {
+        let sequences: HashSet<_> = decisions.iter().flat_map(|decision| &decision.sequences).copied().collect();
+        for (_, entry) in self.entries.iter_mut().filter(|(_, entry)| sequences.contains(&entry.sequence)) {
+            entry.decided = false;
+        }
     }
 
     /// Deliver calls under way, and those that may be.

@@ -57,6 +57,7 @@ impl Rig {
             progress: None,
             settled: false,
             crashed: Crashed::default(),
+            decided: None,
         };
         let carried = |entry| Carried::new(entry, None);
         let batch = sizes.iter().enumerate().map(entry).map(carried).collect();
@@ -89,6 +90,7 @@ impl Rig {
         self.lane.transformed(
             call,
             TransformResponse { webhooks, mapping_revision: "r1".into(), ..TransformResponse::default() },
+            None,
             |_, _| {},
         );
     }

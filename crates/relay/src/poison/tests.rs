@@ -13,6 +13,7 @@ fn carried(sequence: u64, bytes: usize, crashed: Crashed) -> Carried {
         progress: None,
         settled: false,
         crashed,
+        decided: None,
     };
     Carried::new(entry, None)
 }

@@ -16,6 +16,7 @@ fn entry(progress: Option<Progress>) -> Entry {
         progress,
         settled: false,
         crashed: Crashed::default(),
+        decided: None,
     }
 }
 

@@ -103,6 +103,8 @@ async fn a_new_mapping_skips_final_events_lets_new_ones_join_and_filters_vanishe
         Plan::each(request, |event| if event.distinct_id == "anna" { delivered() } else { crate::sink::untried() })
     });
     rig.mapper.0.lock().forget = vec!["dora".into()];
+    // by which mapping it was sent is not known then
+    rig.mapper.0.lock().keeps_to_itself = true;
     let sequence = rig.append("anna\nbob\ncarl\ndora").await;
     rig.until("anna is recorded", MINUTE, |rig| rig.journal.stats().ledger.book.delivered == 1).await;
     rig.crash().await;
@@ -116,6 +118,43 @@ async fn a_new_mapping_skips_final_events_lets_new_ones_join_and_filters_vanishe
     assert_eq!(states, [(0, delivered), (1, delivered), (2, EventState::Filtered), (3, delivered)]);
     assert_eq!(rig.outcome(sequence, 2).await.reason, "remapped");
     assert_eq!(rig.sink.state().taken, [(sequence, 0), (sequence, 1), (sequence, 3)]);
+}
+
+/// One event is sent, and the process dies before it is known what became of that; meanwhile the mapping changes. Sent are the
+/// bytes of the first revision, unless the transformer cannot map by it again.
+#[tokio::test(start_paused = true)]
+async fn what_was_being_sent_when_the_process_died_is_mapped_as_it_was() {
+    let mut rig = Rig::started();
+    rig.sink.script(|request| Plan { after: Duration::from_secs(5), ..Plan::all(request, delivered) });
+    let sent = rig.append("anna\nbob").await;
+    sleep(Duration::from_secs(1)).await;
+    // what is behind it was not sent: it follows the mapping
+    let behind = rig.append("anna").await;
+    sleep(Duration::from_secs(1)).await;
+    rig.crash().await;
+    rig.mapper.0.lock().revision = 1;
+    rig.mapper.0.lock().forget = vec!["bob".into()];
+    rig.start();
+    rig.settled(MINUTE).await;
+    let revision = async |sequence| rig.progress(sequence).await.mapping_revision;
+    assert_eq!((revision(sent).await, revision(behind).await), ("revision 0".into(), "revision 1".into()));
+    assert_eq!(rig.progress(sent).await.former_revision, "");
+    assert_eq!(rig.journal.stats().ledger.book.delivered, 3, "bob too, who is left out now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_cannot_be_mapped_as_it_was_says_so() {
+    let mut rig = Rig::started();
+    rig.sink.script(|request| Plan { after: Duration::from_secs(5), ..Plan::all(request, delivered) });
+    let sent = rig.append("anna").await;
+    sleep(Duration::from_secs(1)).await;
+    rig.crash().await;
+    rig.sink.state().sent.clear();
+    (rig.mapper.0.lock().revision, rig.mapper.0.lock().maps_as_now) = (1, true);
+    rig.start();
+    rig.settled(MINUTE).await;
+    let progress = rig.progress(sent).await;
+    assert_eq!((&*progress.mapping_revision, &*progress.former_revision), ("revision 1", "revision 0"));
 }
 
 #[tokio::test(start_paused = true)]

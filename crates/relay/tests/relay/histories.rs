@@ -32,6 +32,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 /// Histories of every test run.
 const FEW: u64 = 40;
+const RULED: &str = "rule:main,eu,us";
 const SOURCES: [&str; 3] = ["shop", "crm", "web"];
 /// Lone refusals after which delivery tries no more.
 const MOST_REFUSED: usize = 8;
@@ -79,6 +80,8 @@ struct History {
     webhooks: usize,
     bad: BTreeMap<&'static str, usize>,
     may_be_bad: bool,
+    /// Rules name the destinations of its events.
+    is_routed: bool,
     speaks: bool,
 }
 
@@ -95,8 +98,9 @@ impl History {
             let (mut chance, mut seen) = (StdRng::seed_from_u64(seed + 1), HashSet::new());
             move |request| answer(*mood.lock(), request, &in_vain, (&mut chance, &mut seen))
         });
-        let may_be_bad = random.random_bool(0.7);
-        Self { seed, random, rig, mood, in_vain, persons, webhooks: 0, bad: BTreeMap::new(), may_be_bad, speaks }
+        let (may_be_bad, is_routed) = (random.random_bool(0.7), random.random_bool(0.3));
+        let bad = BTreeMap::new();
+        Self { seed, random, rig, mood, in_vain, persons, webhooks: 0, bad, may_be_bad, is_routed, speaks }
     }
 
     fn say(&self, what: impl FnOnce() -> String) {
@@ -114,6 +118,13 @@ impl History {
         lines.dedup();
         let number = self.webhooks;
         self.webhooks += 1;
+        let destination = if self.is_routed { RULED } else { "default" };
+        if self.is_routed {
+            // each mapping sends it elsewhere
+            for line in lines.iter_mut().filter(|_| self.random.random_bool(0.5)) {
+                line.push_str(" >eu,us,eu,us,eu,us");
+            }
+        }
         if may_be_bad && self.random.random_bool(0.05) {
             let kinds = ["refused", "refused", "expired", "transform_failed"];
             // a transformer in the same process takes that along
@@ -128,7 +139,7 @@ impl History {
                 }
             }
         }
-        let sequence = self.rig.append_from(source, lines.join("\n")).await;
+        let sequence = self.rig.append_from(source, destination, lines.join("\n")).await;
         if lines.len() < 3 {
             self.say(|| format!("    webhook {sequence} of {source}: {lines:?}"));
         }
@@ -170,7 +181,7 @@ impl History {
         }
         if mood == Mood::Refuses {
             let spent = self.in_vain.load(Ordering::Relaxed) - before;
-            let lanes = SOURCES.len() as u64;
+            let lanes = SOURCES.len() as u64 * if self.is_routed { 3 } else { 1 };
             // a process that begins has all to learn anew
             let most = lanes * (200 * (1 + deaths) + 60 * lasts.as_secs().div_ceil(60));
             assert!(spent <= most, "{spent} requests in {lasts:?} of which each is refused, {most} are enough");
@@ -189,9 +200,12 @@ impl History {
         mapper.takes = if mapping == Mapping::Late { 12 * SECOND } else { Duration::ZERO };
     }
 
+    /// The process dies; sometimes the mapping is another when the next one begins.
     async fn die(&mut self) {
-        self.say(|| "the process dies".into());
         self.rig.crash().await;
+        let changes = self.random.random_bool(0.3);
+        self.rig.mapper.0.lock().revision += u32::from(changes);
+        self.say(|| format!("the process dies, and the mapping {}", if changes { "changes" } else { "stays" }));
         sleep(self.random.random_range(0..5) * SECOND).await;
         self.rig.start();
     }
@@ -237,6 +251,7 @@ impl History {
         for letter in letters.await.unwrap() {
             *dead.entry(letter.event.reason.clone()).or_insert(0) += 1;
         }
+        self.rig.sink.each_went_to_one_place();
         let bad: BTreeMap<_, _> = self.bad.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
         assert_eq!(dead, bad, "seed {}: dead by reason, and made bad", self.seed);
     }

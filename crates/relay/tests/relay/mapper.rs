@@ -9,8 +9,8 @@ use moehog_journal::{Journal, memory::Memory};
 use moehog_proto::{
     event::Event,
     transformer::{
-        Mapped, MappedEvent, Rejection, TransformRequest, TransformResponse, TransformedWebhook, TransformerService,
-        Webhook, mapped_event::Outcome, transformed_webhook::Result as Answer,
+        self, Mapped, MappedEvent, Rejection, TransformRequest, TransformResponse, TransformedWebhook,
+        TransformerService, Webhook, mapped_event::Outcome, transformed_webhook::Result as Answer,
     },
 };
 use parking_lot::Mutex;
@@ -36,6 +36,10 @@ pub(crate) struct State {
     pub(crate) restart: Duration,
     /// Events of each position, to show a mapping that changed.
     pub(crate) revision: u32,
+    /// It maps by no mapping of before.
+    pub(crate) maps_as_now: bool,
+    /// It gives its mapping to nobody, as one of an earlier release.
+    pub(crate) keeps_to_itself: bool,
     /// Lines of the next mapping that are left out.
     pub(crate) forget: Vec<String>,
 }
@@ -72,8 +76,10 @@ impl TransformerService for Mapper {
         }
         let mut response = TransformResponse::default();
         let mut bytes = 0;
+        let wanted = request.mapping.as_ref().filter(|_| !self.0.lock().maps_as_now);
+        let mapping = wanted.map_or_else(|| self.0.lock().mapping(), Mapping::of);
         for webhook in &request.webhooks {
-            let answer = self.map(webhook);
+            let answer = self.map(webhook, &mapping);
             if let Answer::Mapped(mapped) = &answer {
                 let size = |event: &MappedEvent| match &event.outcome {
                     Some(Outcome::Event(event)) => event.json.len() as u64,
@@ -86,9 +92,40 @@ impl TransformerService for Mapper {
             }
             response.webhooks.push(TransformedWebhook { result: Some(answer) });
         }
-        response.mapping_revision = format!("revision {}", self.0.lock().revision);
+        response.mapping_revision = mapping.name();
+        let is_wanted = !request.known_revisions.is_empty() && !request.known_revisions.contains(&mapping.name());
+        response.mapping = (is_wanted && !self.0.lock().keeps_to_itself).then(|| mapping.given());
         response.instance = format!("instance {}", self.0.lock().deaths);
         Ok(Response::new(response))
+    }
+}
+
+/// What it maps by.
+struct Mapping {
+    revision: u32,
+    forget: Vec<String>,
+}
+
+impl Mapping {
+    fn of(given: &transformer::Mapping) -> Self {
+        let text = String::from_utf8(given.text.to_vec()).unwrap();
+        let mut lines = text.lines();
+        Self { revision: lines.next().unwrap().parse().unwrap(), forget: lines.map(ToString::to_string).collect() }
+    }
+
+    fn name(&self) -> String {
+        format!("revision {}", self.revision)
+    }
+
+    fn given(&self) -> transformer::Mapping {
+        let text = format!("{}\n{}", self.revision, self.forget.join("\n"));
+        transformer::Mapping { revision: self.name(), text: text.into() }
+    }
+}
+
+impl State {
+    fn mapping(&self) -> Mapping {
+        Mapping { revision: self.revision, forget: self.forget.clone() }
     }
 }
 
@@ -101,15 +138,14 @@ impl Mapper {
         self.1.receipt(&webhook.receipt).unwrap().sequence
     }
 
-    fn map(&self, webhook: &Webhook) -> Answer {
+    fn map(&self, webhook: &Webhook, mapping: &Mapping) -> Answer {
         let body = text(webhook);
         if body.contains("@reject") {
             return Answer::Rejection(Rejection { reason: "unreadable_json".into(), detail: "line 1".into() });
         }
-        let state = self.0.lock();
         let padding = if body.contains("@big") { "x".repeat(100_000) } else { String::new() };
         let lines = body.lines().filter(|line| !line.starts_with('@')).enumerate();
-        let events = lines.filter(|(_, line)| !state.forget.iter().any(|forgotten| forgotten == line));
+        let events = lines.filter(|(_, line)| !mapping.forget.iter().any(|forgotten| forgotten == line));
         let event = |(position, line): (usize, &str)| {
             let position = position as u32;
             let rejection = || Rejection { reason: "missing_event".into(), detail: "no name".into() };
@@ -117,7 +153,7 @@ impl Mapper {
                 "!filter" => Outcome::Filtered("rule 1".into()),
                 "!duplicate" => Outcome::Duplicate(true),
                 "!dead" => Outcome::Dead(rejection()),
-                line => Outcome::Event(self.make(webhook, position, line, state.revision, &padding)),
+                line => Outcome::Event(self.make(webhook, position, line, mapping.revision, &padding)),
             };
             MappedEvent { position, ordinal: 0, outcome: Some(outcome) }
         };

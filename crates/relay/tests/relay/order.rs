@@ -163,12 +163,15 @@ proptest! {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_waits_until_what_became_of_the_earlier_one_is_recorded() {
-    let rig = Rig::started();
+    let mut rig = Rig::new();
+    // two calls at a time from the start
+    rig.deliveries.set(4);
+    rig.start();
     rig.sink.script(|request| Plan { after: Duration::from_secs(1), ..Plan::all(request, delivered) });
     let first = rig.append("anna").await;
     sleep(Duration::from_millis(100)).await;
     let second = rig.append("anna\nbob").await;
-    sleep(Duration::from_millis(100)).await;
+    sleep(Duration::from_millis(500)).await;
     rig.journal.set_records_fail(true);
     sleep(Duration::from_secs(5)).await;
     let calls: Vec<_> = rig.sink.state().calls.iter().map(|(_, events)| events.clone()).collect();

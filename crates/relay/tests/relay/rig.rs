@@ -84,17 +84,22 @@ impl Rig {
         self.append_entry(webhook(destination, &body), body).await
     }
 
-    /// A webhook of another source, to the default destination.
-    pub(crate) async fn append_from(&self, source: &str, body: impl Into<String>) -> u64 {
+    /// A webhook of another source.
+    pub(crate) async fn append_from(&self, source: &str, destination: &str, body: impl Into<String>) -> u64 {
         let body = body.into();
-        let mut entry = webhook("default", &body);
+        let mut entry = webhook(destination, &body);
         entry.header.source = source.to_string();
         self.append_entry(entry, body).await
     }
 
     async fn append_entry(&self, entry: NewEntry, body: String) -> u64 {
         // nothing runs between the append and the plan: an event is planned before it can be sent
+        let is_routed = entry.header.destination.starts_with("rule:");
         let receipt = self.journal.append(entry, Instant::now() + Duration::from_secs(2)).await.unwrap();
+        if is_routed {
+            // what is handed on has other entries
+            return receipt.sequence;
+        }
         let mut state = self.sink.state();
         for (position, line) in body.lines().filter(|line| !line.starts_with('@')).enumerate() {
             if !line.starts_with('!') && !body.contains("@reject") {

@@ -136,7 +136,7 @@ async fn the_lanes_of_one_destination_share_its_calls() {
     let mut rig = Rig::with(small_calls());
     let sources = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
     for webhook in 0..12_000 {
-        rig.append_from("early", format!("early{webhook}")).await;
+        rig.append_from("early", "default", format!("early{webhook}")).await;
     }
     rig.sink.state().planned.clear();
     rig.deliveries.set(4);
@@ -151,7 +151,7 @@ async fn the_lanes_of_one_destination_share_its_calls() {
     rig.start();
     sleep(MINUTE).await;
     for webhook in 0..3_000 {
-        rig.append_from("late", format!("late{webhook}")).await;
+        rig.append_from("late", "default", format!("late{webhook}")).await;
     }
     rig.sink.state().planned.clear();
     sleep(MINUTE).await;

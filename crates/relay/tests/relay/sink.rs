@@ -57,8 +57,8 @@ pub(crate) struct State {
     pub(crate) taken: Vec<At>,
     /// Destination, person and uuid of each.
     pub(crate) gone_to: Vec<(String, String, Bytes)>,
-    /// Bytes of events that may have been sent and are not final; forgotten when the process dies.
-    sent: HashMap<At, Bytes>,
+    /// Bytes of events that may have been sent and are not final.
+    pub(crate) sent: HashMap<At, Bytes>,
     /// All events of a person that are known to be planned, in journal order.
     pub(crate) planned: HashMap<String, Vec<At>>,
     /// Those of them that are recorded final.
@@ -152,11 +152,19 @@ impl Sink {
         self.0.state.lock()
     }
 
-    /// The process died: what was under way may be mapped anew.
+    /// Every event, by its uuid, went to one destination, and under one person's name.
+    pub(crate) fn each_went_to_one_place(&self) {
+        let state = self.state();
+        let mut places = HashMap::new();
+        for (destination, person, uuid) in &state.gone_to {
+            let place = places.entry(uuid.clone()).or_insert_with(|| (destination.clone(), person.clone()));
+            assert_eq!((destination, person), (&place.0, &place.1), "{uuid:?} went to two places");
+        }
+    }
+
+    /// The process died: nothing is under way any more. What may have been sent is sent again as it was.
     pub(crate) fn forget(&self) {
-        let mut state = self.0.state.lock();
-        state.sent.clear();
-        state.under_way = 0;
+        self.0.state.lock().under_way = 0;
     }
 
     pub(crate) async fn outcome(&self, (sequence, position): At) -> Option<EventOutcome> {

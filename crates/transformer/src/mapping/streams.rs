@@ -220,7 +220,7 @@ fn add<'a>(
             return Ok(());
         }
     }
-    if !context.keep_push_tokens && is_push_token(&pair.name) {
+    if !context.rules.keep_push_tokens && is_push_token(&pair.name) {
         context.notes.count(Note::DroppedPushToken);
         return Ok(());
     }
