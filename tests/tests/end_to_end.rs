@@ -6,6 +6,7 @@ mod end_to_end {
     mod a_body_at_fault_is_told;
     mod a_body_that_kills_costs_itself;
     mod a_connectors_body_arrives_once;
+    mod a_destination_that_refuses_costs_nothing;
     mod a_held_destination_stops_its_own_lane;
     mod a_lost_answer_is_retried_byte_for_byte;
     mod a_mapping_file_is_followed;

@@ -59,9 +59,9 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// It was refused alone, in this process.
-    pub(crate) fn was_refused(&self) -> bool {
-        self.refusal.is_some_and(Refusal::is_known)
+    /// Its last refusal, in this process.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.refusal.filter(|refusal| refusal.is_known())
     }
 }
 

@@ -3,7 +3,7 @@
 //! An event that is refused alone is suspect. It is at fault where it is refused alone again after the destination took
 //! another event in between, the two refusals at most a minute apart. Where the events of several persons are refused and
 //! none is taken, the destination may refuse everything, and one such pair proves nothing; nor does it at a destination that
-//! took an event which it had refused. There an event is at fault once it was refused many times, each shortly after another
+//! took an event which it had refused, other than while it refused everything for once. There an event is at fault once it was refused many times, each shortly after another
 //! was taken that had not been when it was refused before.
 
 use std::{
@@ -53,7 +53,9 @@ struct Seen {
     again: HashSet<u64>,
     /// And some of those whose events failed alone for the first time since.
     failed: HashSet<u64>,
-    /// When an event was taken that had been refused.
+    /// When one was taken after several had been refused.
+    crowd_ended_at: Option<Instant>,
+    /// When an event was taken that had been refused, and not while the destination, once, refused everything.
     acquitted_at: Option<Instant>,
 }
 
@@ -71,6 +73,11 @@ impl Refusal {
     /// Of an event that a former process tried, and may have seen refused.
     pub(crate) fn unknown(now: Instant) -> Self {
         Self { at: now, taken: u64::MAX, crowds: 0, near: 0 }
+    }
+
+    /// Times that everything had been refused by then.
+    pub(crate) fn crowds(self) -> u64 {
+        self.crowds
     }
 
     /// This process saw it.
@@ -93,12 +100,17 @@ impl Evidence {
         Arc::default()
     }
 
-    /// A request was taken; `acquits` says that an event of its call was, which had been refused alone.
-    pub(crate) fn took(&self, acquits: bool, now: Instant) {
+    /// A request was taken; `acquits` is the last refusal of an event of its call that had been refused alone.
+    pub(crate) fn took(&self, acquits: Option<Refusal>, now: Instant) {
         let mut seen = self.seen.lock();
-        seen.crowds += u64::from(seen.is_crowded());
+        let mut again = false;
+        if seen.is_crowded() {
+            again = seen.crowd_ended_at.is_some_and(|at| now.saturating_duration_since(at) <= CAPRICIOUS_FOR);
+            (seen.crowds, seen.crowd_ended_at) = (seen.crowds + 1, Some(now));
+        }
         (seen.taken, seen.taken_at) = (seen.taken + 1, Some(now));
-        if acquits {
+        // what was refused while everything was says nothing, unless that happens again and again
+        if acquits.is_some_and(|refusal| again || refusal.crowds == seen.crowds) {
             seen.acquitted_at = Some(now);
         }
         seen.first.clear();
@@ -169,6 +181,12 @@ mod tests {
         }
     }
 
+    /// The refusal of an event that is taken now.
+    fn acquitted(evidence: &Evidence, now: Instant) -> Refusal {
+        let crowds = evidence.seen.lock().crowds;
+        Refusal { crowds, ..Refusal::unknown(now) }
+    }
+
     /// How often an event is refused until it is at fault: each `pause` later, and before each others are as `between` says.
     fn refusals(evidence: &Evidence, pause: Duration, mut between: impl FnMut(usize, Instant)) -> Option<usize> {
         let (mut now, mut before) = (Instant::now(), None);
@@ -186,12 +204,12 @@ mod tests {
     #[test]
     fn an_event_is_at_fault_where_another_was_taken_between_its_two_refusals() {
         let (evidence, now) = (Evidence::new(), Instant::now());
-        evidence.took(false, now);
+        evidence.took(None, now);
         let first = suspect(evidence.refused("anna", None, now));
         assert!(first.is_some(), "what was taken before says nothing of now");
         let second = suspect(evidence.refused("anna", first, now + SECOND));
         assert!(second.is_some(), "nothing was taken in between");
-        evidence.took(false, now + SECOND);
+        evidence.took(None, now + SECOND);
         assert!(suspect(evidence.refused("anna", second, now + 2 * SECOND)).is_none());
     }
 
@@ -201,7 +219,7 @@ mod tests {
         // what is taken lies long before each
         let took = |pause: u32| {
             let mut at = Instant::now();
-            let took = move |evidence: &Evidence, now| evidence.took(false, std::mem::replace(&mut at, now));
+            let took = move |evidence: &Evidence, now| evidence.took(None, std::mem::replace(&mut at, now));
             (pause * SECOND, took)
         };
         let (pause, mut between) = took(61);
@@ -216,13 +234,13 @@ mod tests {
         let persons = ["anna", "bob", "carl"];
         let first: Vec<_> = persons.map(|person| suspect(evidence.refused(person, None, now))).into();
         assert!(evidence.is_crowded());
-        evidence.took(false, now);
+        evidence.took(None, now);
         assert!(!evidence.is_crowded());
         for (person, first) in persons.iter().zip(&first) {
             assert!(suspect(evidence.refused(person, *first, now + SECOND)).is_some(), "{person}");
         }
         // nor does the second, of what was refused in that time
-        evidence.took(false, now);
+        evidence.took(None, now);
         assert!(suspect(evidence.refused("anna", first[0], now + SECOND)).is_some());
     }
 
@@ -230,7 +248,7 @@ mod tests {
     fn beside_the_bad_events_of_a_stranger_a_bad_one_is_at_fault_too() {
         let evidence = Evidence::new();
         let flood = |refusals: usize, now| {
-            evidence.took(false, now);
+            evidence.took(None, now);
             for stranger in 0..5 {
                 suspect(evidence.refused(&format!("stranger {refusals} {stranger}"), None, now));
             }
@@ -241,12 +259,29 @@ mod tests {
     #[test]
     fn a_destination_that_takes_what_it_refused_must_refuse_an_event_many_times() {
         let evidence = Evidence::new();
-        assert_eq!(refusals(&evidence, SECOND, |_, now| evidence.took(true, now)), Some(13));
+        assert_eq!(refusals(&evidence, SECOND, |_, now| evidence.took(Some(acquitted(&evidence, now)), now)), Some(13));
         let last = Instant::now() + 13 * SECOND;
         let later = last + CAPRICIOUS_FOR;
         let first = suspect(evidence.refused("anna", None, later));
-        evidence.took(false, later);
+        evidence.took(None, later);
         assert!(suspect(evidence.refused("anna", first, later + SECOND)).is_none(), "it has not for five minutes");
+    }
+
+    #[test]
+    fn what_was_refused_while_everything_was_raises_the_bar_only_where_that_happens_again() {
+        let evidence = Evidence::new();
+        let blanket = |now| {
+            let refused = ["anna", "bob", "carl"].map(|person| suspect(evidence.refused(person, None, now)));
+            evidence.took(refused[0], now);
+        };
+        let (now, minute) = (Instant::now(), 60 * SECOND);
+        blanket(now);
+        assert_eq!(refusals(&evidence, SECOND, |_, now| evidence.took(None, now)), Some(2));
+        blanket(now + 6 * minute);
+        let bar = |evidence: &Evidence| evidence.seen.lock().acquitted_at.is_some();
+        assert!(!bar(&evidence), "the other was long before");
+        blanket(now + 7 * minute);
+        assert!(bar(&evidence));
     }
 
     #[test]
@@ -267,10 +302,10 @@ mod tests {
     #[test]
     fn of_what_a_former_process_saw_refused_two_refusals_of_this_one_decide() {
         let (evidence, now) = (Evidence::new(), Instant::now());
-        evidence.took(false, now);
+        evidence.took(None, now);
         let first = suspect(evidence.refused("anna", Some(Refusal::unknown(now)), now));
         assert!(first.is_some());
-        evidence.took(false, now);
+        evidence.took(None, now);
         assert!(suspect(evidence.refused("anna", first, now)).is_none());
     }
 }

@@ -14,8 +14,8 @@ pub(crate) struct Arguments {
     /// Seed of the first round of each kind; each further one takes the next.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Rounds of each kind, instead of 10,000 histories, 10,000 of the relay, 20 kills, 50 rolls, 20 upgrades, 300 disks and
-    /// 1,000,000 bodies.
+    /// Rounds of each kind, instead of 10,000 histories, 10,000 of the relay, 20 kills, 50 rolls, 20 upgrades, 60 seconds
+    /// of refusals, 300 disks and 1,000,000 bodies.
     #[arg(long)]
     rounds: Option<u64>,
 }
@@ -33,6 +33,8 @@ enum Kind {
     Rolls,
     /// Every workload that the chart renders replaced at once under load, as an upgrade does.
     Upgrades,
+    /// A PostHog that refuses everything for a while, under load.
+    Refusals,
     /// Files of a journal damaged between kills, copied under load and put back; a full file system, a clock that jumps,
     /// 2,000 starts.
     Disks,
@@ -41,8 +43,16 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 7] =
-        [Self::Histories, Self::Relay, Self::Kills, Self::Rolls, Self::Upgrades, Self::Disks, Self::Bodies];
+    const ALL: [Self; 8] = [
+        Self::Histories,
+        Self::Relay,
+        Self::Kills,
+        Self::Rolls,
+        Self::Upgrades,
+        Self::Refusals,
+        Self::Disks,
+        Self::Bodies,
+    ];
 
     fn words(self) -> &'static str {
         match self {
@@ -51,6 +61,7 @@ impl Kind {
             Self::Kills => "rounds of kill -9 under load",
             Self::Rolls => "rounds of kill, roll and scale under load",
             Self::Upgrades => "upgrades of what the chart renders, under load",
+            Self::Refusals => "seconds of a PostHog that refuses everything",
             Self::Disks => "rounds of damage to the files of a journal",
             Self::Bodies => "damaged bodies",
         }
@@ -62,6 +73,7 @@ impl Kind {
             Self::Kills => 20,
             Self::Rolls => 50,
             Self::Upgrades => 20,
+            Self::Refusals => 60,
             Self::Disks => 300,
             Self::Bodies => 1_000_000,
         }
@@ -82,6 +94,9 @@ impl Kind {
             Self::Kills => (&["--package", "moehog-tests", "--test", "end_to_end", "kill_9_loses_nothing"], END_TO_END),
             Self::Rolls => {
                 (&["--package", "moehog-tests", "--test", "end_to_end", "kills_rolls_and_scaling"], END_TO_END)
+            }
+            Self::Refusals => {
+                (&["--package", "moehog-tests", "--test", "end_to_end", "a_destination_that_refuses"], END_TO_END)
             }
             Self::Disks => (&["--package", "moehog-tests", "--test", "end_to_end", "disks::"], END_TO_END),
             Self::Bodies => (

@@ -182,8 +182,9 @@ impl Lane {
             matches!(fate, Fate::Final { state: EventState::Delivered | EventState::DeliveredDegraded, .. })
         };
         let gives_back = fates.iter().any(|fate| matches!(fate, Fate::Refused { .. })) && !fates.iter().any(took);
-        let was_refused = |event: &Key| self.barrier.get(*event).is_some_and(Waiting::was_refused);
-        let acquits = events.iter().zip(&fates).any(|(event, fate)| took(fate) && was_refused(event));
+        let refusal = |event: &Key| self.barrier.get(*event).and_then(Waiting::refusal);
+        let taken = events.iter().zip(&fates).filter(|(_, fate)| took(fate));
+        let acquits = taken.filter_map(|(event, _)| refusal(event)).max_by_key(|refusal| refusal.crowds());
         let mut taken_in = 0;
         for at in order {
             let request = requests[at].0;
