@@ -16,14 +16,17 @@ use moehog_proto::{
 use super::{
     Log,
     record::{Then, Write, Writes, note},
+    runs::Runs,
+    segment::Segment,
 };
 use crate::RecordError;
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Decisions {
-    /// Revision of each entry.
-    pub(super) entries: HashMap<Sequence, Arc<str>>,
+    /// Revisions and entries, in the order of deciding: of an entry the last one counts. What is settled stays in it, as part of
+    /// a run.
+    layers: Vec<(Arc<str>, Runs)>,
     /// The mappings that are in the file.
     pub(super) mappings: HashMap<Arc<str>, Bytes>,
 }
@@ -31,40 +34,42 @@ pub(super) struct Decisions {
 impl Decisions {
     /// The mapping by which an entry is decided to be mapped.
     pub(super) fn of(&self, sequence: Sequence) -> Option<Mapping> {
-        let revision = self.entries.get(&sequence)?;
+        let (revision, _) = self.layers.iter().rev().find(|(_, entries)| entries.contains(sequence))?;
         let text = self.mappings.get(revision)?;
         Some(Mapping { revision: revision.to_string(), text: text.clone() })
     }
 
-    pub(super) fn decide(&mut self, revision: &str, sequences: impl IntoIterator<Item = Sequence>) {
-        let known = self.mappings.get_key_value(revision).map(|(known, _)| known.clone());
-        let revision = known.unwrap_or_else(|| revision.into());
-        self.entries.extend(sequences.into_iter().map(|sequence| (sequence, revision.clone())));
+    pub(super) fn decide(&mut self, revision: &str, sequences: &[Sequence]) {
+        if self.layers.last().is_none_or(|(last, _)| **last != *revision) {
+            self.layers.push((revision.into(), Runs::default()));
+        }
+        let Some((_, entries)) = self.layers.last_mut() else { return };
+        for run in sequences.chunk_by(|one, next| one + 1 == *next) {
+            entries.insert(run[0], run[run.len() - 1]);
+        }
     }
 
     /// Takes over the decisions on the entries of which `waits` is true.
     pub(super) fn merge(&mut self, other: &Self, waits: impl Fn(Sequence) -> bool) {
-        for (sequence, revision) in other.entries.iter().filter(|(sequence, _)| waits(**sequence)) {
+        for (revision, entries) in &other.layers {
             let Some(text) = other.mappings.get(revision) else { continue };
-            self.mappings.entry(revision.clone()).or_insert_with(|| text.clone());
-            self.entries.insert(*sequence, revision.clone());
+            let waiting: Vec<_> = entries.sequences().filter(|sequence| waits(*sequence)).collect();
+            if !waiting.is_empty() {
+                self.mappings.entry(revision.clone()).or_insert_with(|| text.clone());
+                self.decide(revision, &waiting);
+            }
         }
     }
 
     /// What a file says of them.
     pub(super) fn notes(&self) -> impl Iterator<Item = Kind> {
-        let mut by_revision: BTreeMap<&str, Vec<Sequence>> = BTreeMap::new();
-        for (sequence, revision) in &self.entries {
-            by_revision.entry(revision).or_default().push(*sequence);
-        }
-        let noted = by_revision.into_iter().filter_map(|(revision, mut sequences)| {
-            sequences.sort_unstable();
-            let text = self.mappings.get(revision)?.clone();
-            let mapping = Mapping { revision: revision.to_string(), text };
-            let decided = Decided { revision: revision.to_string(), sequences };
-            Some([Kind::Mapping(mapping), Kind::Decided(decided)])
-        });
-        noted.flatten()
+        let mapping = |(revision, text): (&Arc<str>, &Bytes)| {
+            Kind::Mapping(Mapping { revision: revision.to_string(), text: text.clone() })
+        };
+        let decided = |(revision, entries): &(Arc<str>, Runs)| {
+            Kind::Decided(Decided { revision: revision.to_string(), sequences: entries.sequences().collect() })
+        };
+        self.mappings.iter().map(mapping).chain(self.layers.iter().map(decided))
     }
 }
 
@@ -83,8 +88,12 @@ impl Log {
                 return Err(RecordError::Closed);
             }
             let mut by_segment: BTreeMap<Sequence, (bool, Vec<Sequence>)> = BTreeMap::new();
+            let mut segment: Option<&Segment> = None;
             for sequence in sequences {
-                if let Some(segment) = state.segment_of(sequence).filter(|it| it.waits_in(sequence).is_some()) {
+                segment = segment
+                    .filter(|it| (it.index.first..=it.index.last).contains(&sequence))
+                    .or_else(|| state.segment_of(sequence));
+                if let Some(segment) = segment.filter(|it| it.foot.is_none()) {
                     let is_known = segment.decisions.mappings.contains_key(&*mapping.revision);
                     by_segment.entry(segment.index.first).or_insert((is_known, Vec::new())).1.push(sequence);
                 }
@@ -102,7 +111,7 @@ impl Log {
             if let Then::Decided { sequences } = then {
                 let decisions = &mut segment.decisions;
                 decisions.mappings.entry(mapping.revision.as_str().into()).or_insert_with(|| mapping.text.clone());
-                decisions.decide(&mapping.revision, sequences);
+                decisions.decide(&mapping.revision, &sequences);
                 segment.garbage += length;
             }
         })?;

@@ -373,5 +373,4 @@ fn apply(segment: &mut Segment, sequence: Sequence, recorded: Recorded) {
     segment.book.settled += 1;
     segment.stop_waiting(sequence);
     segment.crashed.remove(&sequence);
-    segment.decisions.entries.remove(&sequence);
 }

@@ -159,7 +159,7 @@ impl Replay {
                 self.garbage += ENDED * length;
             }
             Some(Kind::Decided(decided)) => {
-                self.decisions.decide(&decided.revision, decided.sequences);
+                self.decisions.decide(&decided.revision, &decided.sequences);
                 self.garbage += length;
             }
             Some(Kind::Mapping(mapping)) => drop(self.decisions.mappings.insert(mapping.revision.into(), mapping.text)),
