@@ -46,9 +46,10 @@ impl Mappings {
     }
 }
 
-/// Adds an entry to the decisions of a call.
+/// Adds an entry to the decisions of a call, whose events come in the order of their entries.
 pub(crate) fn decide(decisions: &mut Vec<Decision>, mapping: &Arc<Mapping>, sequence: Sequence) {
     match decisions.iter_mut().find(|decision| decision.mapping.revision == mapping.revision) {
+        Some(decision) if decision.sequences.last() == Some(&sequence) => {}
         Some(decision) => decision.sequences.push(sequence),
         None => decisions.push(Decision { mapping: mapping.clone(), sequences: vec![sequence] }),
     }

@@ -46,12 +46,6 @@ impl<T> Slab<T> {
     }
 
     /// All values with their numbers.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
-        let places = self.places.iter_mut().enumerate();
-        places.filter_map(|(key, value)| Some((key as Key, value.as_mut()?)))
-    }
-
-    /// All values with their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         let places = self.places.iter().enumerate();
         places.filter_map(|(key, value)| Some((key as Key, value.as_ref()?)))

@@ -42,8 +42,8 @@ pub(crate) enum WalkEnd {
 enum Done {
     Read(Result<Batch, ReadError>),
     Transform(TransformCall, Result<TransformResponse, TransformError>),
-    Deliver(DeliverCall, DeliverEnd, Option<RecordError>),
-    Route(RouteCall, Vec<Handed>, Option<RecordError>),
+    Deliver(DeliverCall, Result<DeliverEnd, RecordError>),
+    Route(RouteCall, Result<Vec<Handed>, RecordError>),
     Record(RecordCall, Result<(), RecordError>),
 }
 
@@ -147,29 +147,25 @@ impl Walk {
                     Done::Transform(call, result)
                 });
             }
-            Step::Deliver(mut call, request) => {
+            Step::Deliver(call, request) => {
                 let (span, claim) = (spans::deliver(&request), self.claim.clone());
                 let calls = self.calls.clone();
                 under_way.spawn(async move {
-                    let noted = note(&*claim, &call.decisions).await;
-                    let Err(error) = noted else {
-                        call.decisions.clear();
-                        return Done::Deliver(call, calls.deliver(request, span).await, None);
+                    let end = match note(&*claim, &call.decisions).await {
+                        Ok(()) => Ok(calls.deliver(request, span).await),
+                        Err(error) => Err(error),
                     };
-                    let reason = format!("not noted in the journal: {}", chain(&error));
-                    Done::Deliver(call, DeliverEnd::NeverLeft { reason }, Some(error))
+                    Done::Deliver(call, end)
                 });
             }
-            Step::Route(mut call, parcels) => {
+            Step::Route(call, parcels) => {
                 let (journal, claim) = (self.journal.clone(), self.claim.clone());
                 under_way.spawn(async move {
-                    match note(&*claim, &call.decisions).await {
-                        Ok(()) => {
-                            call.decisions.clear();
-                            Done::Route(call, route::hand_on(journal, parcels).await, None)
-                        }
-                        Err(error) => Done::Route(call, Vec::new(), Some(error)),
-                    }
+                    let handed = match note(&*claim, &call.decisions).await {
+                        Ok(()) => Ok(route::hand_on(journal, parcels).await),
+                        Err(error) => Err(error),
+                    };
+                    Done::Route(call, handed)
                 });
             }
             Step::Record(call, records) => {
@@ -214,17 +210,23 @@ impl Walk {
                 self.warn(&error, "journal cannot note a transform call; tried again");
                 lane.transform_failed(call, Failure::NeverLeft, now);
             }
-            Done::Deliver(call, end, error) => {
-                if let Some(end) = self.was_not_noted(lane, &call.decisions, error.as_ref()) {
-                    return Some(end);
-                }
+            Done::Deliver(call, Ok(end)) => {
+                lane.was_noted(&call);
                 lane.delivered(&call, end, now);
             }
-            Done::Route(call, handed, error) => {
-                if let Some(end) = self.was_not_noted(lane, &call.decisions, error.as_ref()) {
+            Done::Deliver(call, Err(error)) => {
+                if let Some(end) = self.was_not_noted(&error) {
                     return Some(end);
                 }
-                lane.routed(call, &handed, now);
+                let reason = format!("not noted in the journal: {}", chain(&error));
+                lane.delivered(&call, DeliverEnd::NeverLeft { reason }, now);
+            }
+            Done::Route(call, Ok(handed)) => lane.routed(call, &handed, now),
+            Done::Route(call, Err(error)) => {
+                if let Some(end) = self.was_not_noted(&error) {
+                    return Some(end);
+                }
+                lane.routed(call, &[], now);
             }
             Done::Record(call, Ok(())) => lane.recorded(call, now),
             Done::Record(call, Err(error)) => {
@@ -239,9 +241,7 @@ impl Walk {
     }
 
     /// A call was not made, since the journal could not note by which mapping its events were made.
-    fn was_not_noted(&self, lane: &mut Lane, decisions: &[Decision], error: Option<&RecordError>) -> Option<WalkEnd> {
-        let error = error?;
-        lane.undecided(decisions);
+    fn was_not_noted(&self, error: &RecordError) -> Option<WalkEnd> {
         let end = ends_walk(error);
         if end.is_none() {
             self.warn(error, "journal cannot note by which mapping events were made; tried again");

@@ -170,10 +170,10 @@ impl Lane {
         let wanted = parcels.iter().map(parcel).collect();
         let mut decisions = Vec::new();
         for parcel in &parcels {
-            if let Some(entry) = self.entries.get_mut(parcel.entry)
-                && let Some(mapping) = entry.decide()
+            if let Some(entry) = self.entries.get(parcel.entry)
+                && let Some(mapping) = entry.undecided()
             {
-                decide(&mut decisions, &mapping, entry.sequence);
+                decide(&mut decisions, mapping, entry.sequence);
             }
         }
         Some(Step::Route(RouteCall { parcels, decisions }, wanted))

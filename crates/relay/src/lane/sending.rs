@@ -1,6 +1,6 @@
 //! The lane's Deliver calls: how many are under way, how full they are, and which events the next one takes.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use moehog_proto::delivery::DeliverRequest;
 use tokio::time::Instant;
@@ -10,6 +10,7 @@ use crate::{
     gate::Permit,
     limits::Limits,
     mappings::{Decision, decide},
+    progress::Carried,
     slab::Key,
     window::{CallEnd, Window},
 };
@@ -112,8 +113,8 @@ impl Lane {
             let Some(waiting) = self.barrier.get(*key) else { continue };
             if let Some(entry) = self.entries.get_mut(waiting.entry) {
                 entry.trying_since.get_or_insert(clock);
-                if let Some(mapping) = entry.decide() {
-                    decide(&mut decisions, &mapping, entry.sequence);
+                if let Some(mapping) = entry.undecided() {
+                    decide(&mut decisions, mapping, entry.sequence);
                 }
             }
             request.events.push(waiting.event.clone());
@@ -123,11 +124,15 @@ impl Lane {
         Some(Step::Deliver(DeliverCall { events, probe, decisions, fullness }, request))
     }
 
-    /// The journal does not know of these: the call that it was to know of before was not made.
-    pub(crate) fn undecided(&mut self, decisions: &[Decision]) {
-        let sequences: HashSet<_> = decisions.iter().flat_map(|decision| &decision.sequences).copied().collect();
-        for (_, entry) in self.entries.iter_mut().filter(|(_, entry)| sequences.contains(&entry.sequence)) {
-            entry.decided = false;
+    /// The journal noted the decisions of the call before it was made. Until this is known, each call notes them for itself:
+    /// one does not wait for what another is about to note.
+    pub(crate) fn was_noted(&mut self, call: &DeliverCall) {
+        if call.decisions.is_empty() {
+            return;
+        }
+        for key in &call.events {
+            let entry = self.barrier.get(*key).and_then(|waiting| self.entries.get_mut(waiting.entry));
+            entry.into_iter().for_each(Carried::was_noted);
         }
     }
 

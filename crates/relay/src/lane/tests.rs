@@ -240,6 +240,33 @@ fn an_answer_that_is_larger_than_the_room_for_it_is_asked_for_again() {
 }
 
 #[test]
+fn every_call_that_begins_before_a_decision_is_noted_notes_it_itself() {
+    let mut rig = Rig::new(&Config { deliver_max_events: 2, ..Config::default() });
+    rig.step();
+    rig.read(&[10]);
+    let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
+    rig.answer_each(call, &request, 10, 5);
+    let mapping = Arc::new(moehog_proto::journal::Mapping { revision: "r1".into(), ..Default::default() });
+    rig.lane.entries.get_mut(0).unwrap().mapping = Some(mapping.clone());
+    let mut steps = rig.steps();
+    let (Some(Step::Deliver(second, _)), Some(Step::Deliver(first, _))) = (steps.pop(), steps.pop()) else {
+        panic!("not two calls")
+    };
+    let of_webhook = [crate::mappings::Decision { mapping, sequences: vec![1] }];
+    assert_eq!((&first.decisions[..], &second.decisions[..]), (&of_webhook[..], &of_webhook[..]));
+    // the first was not noted, and not made; the second was
+    let not_made = DeliverEnd::NeverLeft { reason: "not noted".into() };
+    rig.lane.delivered(&first, not_made, rig.now);
+    rig.lane.was_noted(&second);
+    rig.lane.delivered(&second, verdicts(2, Some(Verdict::Delivered(Delivered {}))), rig.now);
+    let decided = |step| match step {
+        Step::Deliver(call, _) => Some(call.decisions.len()),
+        _ => None,
+    };
+    assert_eq!(rig.steps().into_iter().filter_map(decided).collect::<Vec<_>>(), [0], "the journal knows it");
+}
+
+#[test]
 fn in_a_backlog_a_call_that_is_not_full_waits_a_little_for_what_is_being_read() {
     let mut rig = Rig::new(&Config { deliver_max_events: 10, ..Config::default() });
     rig.step();

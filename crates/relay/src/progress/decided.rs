@@ -24,12 +24,13 @@ impl Carried {
         }
     }
 
-    /// A call begins that sends events of it: the mapping that the journal is to know of, where it does not.
-    pub(crate) fn decide(&mut self) -> Option<Arc<Mapping>> {
-        if self.decided {
-            return None;
-        }
+    /// The mapping that the journal is to know of before a call sends events of it; none where it does.
+    pub(crate) fn undecided(&self) -> Option<&Arc<Mapping>> {
+        self.mapping.as_ref().filter(|_| !self.decided)
+    }
+
+    /// A call was made before which the journal noted that.
+    pub(crate) fn was_noted(&mut self) {
         self.decided = self.mapping.is_some();
-        self.mapping.clone()
     }
 }
