@@ -179,7 +179,7 @@ impl Lane {
         // others end calls of theirs, and nobody tells this lane
         let uses = self.uses();
         let contended = self.budget.limits.contended && (uses.wants_bytes || uses.wants_calls);
-        let room = (contended || self.budget.waits_for_overdraft()).then_some(now + CONTENDED_POLL);
+        let room = contended.then_some(now + CONTENDED_POLL);
         let wakes = [
             self.recorder.wake_at(),
             self.barrier.due(),
@@ -188,6 +188,7 @@ impl Lane {
             self.queue.due(),
             self.reader.wake_at(),
             room,
+            self.budget.look_at(now).map(|at| at.max(now + CONTENDED_POLL)),
             self.sending.gathers_until(),
         ];
         let relevant = if self.stopping { 1 } else { wakes.len() };

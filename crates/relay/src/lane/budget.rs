@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use moehog_proto::Sequence;
 use tokio::time::Instant;
 
 use super::Lane;
@@ -41,8 +40,8 @@ pub(super) struct Budget {
     /// Needed for one webhook that does not fit into what the lane may hold; 0 is none.
     pub(super) overdraft: usize,
     overdrawn_since: Option<Instant>,
-    /// The webhook whose events were more than there was room for, and their bytes: it is mapped again once there is.
-    pub(super) answer: Option<(Sequence, usize)>,
+    /// Bytes of the events of a webhook for which there was no room: it is mapped again once there is.
+    pub(super) answer: Option<usize>,
 }
 
 impl Budget {
@@ -77,8 +76,16 @@ impl Budget {
         !self.waits_for_overdraft()
     }
 
-    pub(super) fn waits_for_overdraft(&self) -> bool {
+    fn waits_for_overdraft(&self) -> bool {
         self.overdraft > self.limits.overdraft.bytes
+    }
+
+    /// From when on it is to look, again and again, whether it got what it asked for, or others want what it has: nobody tells.
+    pub(super) fn look_at(&self, now: Instant) -> Option<Instant> {
+        match self.waits_for_overdraft() {
+            true => Some(now),
+            false => self.overdrawn_since.map(|since| since + OVERDRAWN_MOST),
+        }
     }
 
     pub(super) fn received_limit(&self) -> usize {
@@ -140,7 +147,7 @@ impl Lane {
 
     /// A lane whose gate is shut, and which holds more than its part, forgets what it holds: all of it is recorded, and is
     /// read again. So what one destination refuses takes no memory from others. One with a large webhook, of which nothing can be
-    /// sent, does so for another that waits for the room; and reads it again when its destination is tried next.
+    /// sent, does so for another that waits for the room. It is read again when its destination, or its first event, is tried next.
     pub(super) fn give_back(&mut self, now: Instant) {
         self.settle_overdraft(now);
         let is_idle =
@@ -154,17 +161,17 @@ impl Lane {
         if !(is_shut || is_wanted) || !is_idle || !self.is_recorded() {
             return;
         }
+        let not_before = if is_shut { self.probe_at(now) } else { self.barrier.due() };
         // an event that is to try the destination now is not forgotten before
-        if is_shut && self.probe_at(now).is_none() && self.barrier.ready_events() > 0 {
+        if is_shut && not_before.is_none() && self.barrier.ready_events() > 0 {
             return;
         }
-        let probe_at = self.probe_at(now);
         (self.entries, self.order, self.barrier) = (Slab::new(), BTreeMap::new(), Barrier::new());
         self.queue = TransformQueue::new(&self.config);
         self.queue.set_most_calls(self.budget.limits.transform_calls);
         self.recorder.forget();
         (self.budget.received, self.budget.mapped, self.budget.overdraft) = (0, 0, 0);
         self.budget.answer = None;
-        self.reader.rewind(probe_at);
+        self.reader.rewind(not_before);
     }
 }

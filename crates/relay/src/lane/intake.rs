@@ -24,6 +24,7 @@ use crate::{
 const READ_ENTRIES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 /// Full calls that wait, from which on a lane reads no further: more would only lie in memory.
 const READ_AHEAD_CALLS: usize = 4;
+
 impl Lane {
     pub(super) fn next_read(&mut self, now: Now) -> Option<Step> {
         let idle = self.entries.is_empty();
@@ -46,7 +47,7 @@ impl Lane {
         };
         if let Some((body, events)) = self.reader.awaits.filter(|costs| !self.budget.fits(*costs, &self.gate)) {
             // it goes alone, and a lane that has too little for it asks for more
-            if !idle || !self.budget.overdraw(needed(body) + events) {
+            if !idle || !self.budget.overdraw(body + expected(body, 1) + events) {
                 return None;
             }
             limit = ReadLimit { max_entries: NonZeroUsize::MIN, max_bytes: body + events };
@@ -108,16 +109,13 @@ impl Lane {
             self.budget.wants_more = self.gate.is_open();
             return None;
         }
-        if let Some((_, bytes)) = self.budget.answer
+        if let Some(bytes) = self.budget.answer
             && (!stuck || !self.budget.overdraw(self.budget.held() + bytes))
         {
             return None;
         }
         let taken = self.queue.take(&self.entries, &self.config, now.instant)?;
-        let expected = match self.budget.answer.take() {
-            Some((_, bytes)) => bytes,
-            None => 4 * taken.bytes + 1024 * taken.entries.len(),
-        };
+        let expected = self.budget.answer.take().unwrap_or_else(|| expected(taken.bytes, taken.entries.len()));
         let reserved = expected.max(MIN_ROOM_BYTES).min(room).max(1);
         self.budget.reserved += reserved;
         let entries = taken.entries.iter().filter_map(|key| self.entries.get(*key));
@@ -142,13 +140,11 @@ impl Lane {
     ) {
         self.budget.reserved -= call.reserved;
         let mut answers = response.webhooks;
-        if let [answer] = answers.as_slice()
-            && let Some(entry) = call.taken.entries.first().and_then(|key| self.entries.get(*key))
-        {
+        if let [answer] = answers.as_slice() {
             let bytes = answer_bytes(answer);
             if bytes > self.budget.mapped_room(&self.gate).max(call.reserved).max(SMALL) {
                 // the transformer answers for one webhook whatever its events need: it is asked again once there is room
-                self.budget.answer = Some((entry.sequence, bytes));
+                self.budget.answer = Some(bytes);
                 answers.clear();
             }
         }
@@ -198,9 +194,9 @@ impl Lane {
     }
 }
 
-/// Bytes that a webhook of so many bytes needs until its events are final: beside its body its events, which are longer.
-fn needed(bytes: usize) -> usize {
-    5 * bytes + 1024
+/// Bytes that the events of so many webhooks may need, whose bodies have so many: they are longer.
+fn expected(bytes: usize, webhooks: usize) -> usize {
+    4 * bytes + 1024 * webhooks
 }
 
 /// Bytes that the events of an answer need.

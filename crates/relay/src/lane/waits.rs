@@ -82,7 +82,8 @@ impl Lane {
             event,
             self.queue.due().map(|at| (at, WaitsFor::Transformer)),
             self.outlet.wake_at().map(|at| (at, WaitsFor::Routing)),
-            self.reader.wake_at().or(self.recorder.wake_at()).map(|at| (at, WaitsFor::Journal)),
+            self.reader.wake_at().map(|at| (at, WaitsFor::Journal)),
+            self.recorder.wake_at().map(|at| (at, WaitsFor::Journal)),
         ];
         tries.into_iter().flatten().filter(|(at, _)| *at > now.instant).min_by_key(|(at, _)| *at).map(told)
     }

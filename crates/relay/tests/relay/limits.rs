@@ -1,9 +1,10 @@
 //! Memory is bounded, whatever waits and however large a webhook is.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use moehog_journal::Journal;
 use moehog_proto::journal::EventState;
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -153,6 +154,39 @@ async fn large_webhooks(body: fn(usize) -> String, (large, dead): (usize, fn(usi
 async fn large_webhooks_of_many_lanes_are_carried_within_one_bound_and_dead_destinations_starve_no_other() {
     let body = |lane| format!("big{lane}\n@{}", "x".repeat(900_000));
     large_webhooks(body, (900_100, |lane| lane % 2 == 0)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_webhook_that_waits_for_its_retry_after_gives_its_room_to_another() {
+    let mut rig = Rig::new();
+    rig.config.in_flight_bytes = 512 * 1024;
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    rig.sink.script({
+        let asked = asked.clone();
+        move |request| {
+            let mut plan = Plan::all(request, delivered);
+            if request.destination == "waits" {
+                asked.lock().push(Instant::now());
+                // the first call is not taken
+                if asked.lock().len() == 1 {
+                    plan.verdicts.fill(retry(300_000));
+                }
+            }
+            plan
+        }
+    });
+    let body = |name: &str| format!("@big\n{}", (0..10).map(|n| format!("{name}{n}\n")).collect::<String>());
+    rig.append_to("waits", body("a")).await;
+    rig.start();
+    sleep(Duration::from_secs(5)).await;
+    rig.append_to("other", body("b")).await;
+    let taken = |rig: &Rig| rig.sink.state().gone_to.iter().filter(|(to, ..)| to == "other").count() == 10;
+    rig.until("the other is delivered", 3 * MINUTE, taken).await;
+    rig.settled(20 * MINUTE).await;
+    assert_eq!(rig.journal.stats().ledger.book.delivered, 20);
+    let asked = asked.lock();
+    let waited = asked[1] - asked[0];
+    assert!(waited >= 5 * MINUTE, "sent again after {waited:?}");
 }
 
 #[tokio::test(start_paused = true)]
