@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
+    hash::{BuildHasher, BuildHasherDefault, RandomState},
 };
 
 use moehog_proto::{Sequence, event::Event};
@@ -18,15 +18,21 @@ use crate::{
     slab::{Key, Slab},
 };
 
+mod aside;
+mod hashed;
 mod probes;
 mod standing;
 
+use aside::Aside;
+use hashed::Hashed;
 pub(crate) use standing::Standing;
 
 /// No event.
 const NONE: Key = Key::MAX;
 /// Call size from which the retries of a former process halve.
 const TRIED: u16 = 512;
+/// Events that delivery tries alone at most where it takes none: of a call with no more it gives none back.
+pub(crate) const TRIED_ALONE: u16 = 8;
 /// Most persons set aside while a call is filled because it holds their uuid already.
 const MAX_ASIDE: usize = 256;
 /// Ready persons are kept by the size of the call that their first event may travel in, by powers of two.
@@ -59,10 +65,25 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
+    fn place(&self) -> (Sequence, u32) {
+        (self.sequence, self.index)
+    }
+
     /// Its last refusal, in this process.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.refusal.filter(|refusal| refusal.is_known())
     }
+}
+
+/// What is known of an event that enters.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tried {
+    /// Tries that count.
+    pub(crate) attempts: u32,
+    /// It was refused the last time.
+    pub(crate) suspect: bool,
+    /// The last time it was given back, since others of its call were refused.
+    pub(crate) given_back: bool,
 }
 
 /// A person's events.
@@ -84,6 +105,8 @@ enum State {
     Later(Instant),
     /// A call holds events of this person, or is not recorded; its open events are due then.
     UnderWay(Option<Instant>),
+    /// An earlier event of this person stepped aside.
+    Blocked,
 }
 
 /// The events of a lane that are not final.
@@ -102,6 +125,7 @@ pub(crate) struct Barrier {
     suspects: usize,
     /// Who came last of those of whom nothing waited.
     newest: Option<u64>,
+    aside: Option<Aside>,
     hasher: RandomState,
 }
 
@@ -117,29 +141,35 @@ impl Barrier {
             probes: 0,
             suspects: 0,
             newest: None,
+            aside: None,
             hasher: RandomState::new(),
         }
     }
 
-    /// Puts an event behind all others of its person. So often was it tried before, and refused the last time where it is
-    /// `suspect`.
+    /// Puts an event behind all others of its person.
     pub(crate) fn enter(
         &mut self,
         entry: Key,
         index: u32,
         (sequence, event): (Sequence, Event),
-        (attempts, suspect): (u32, bool),
+        Tried { attempts, suspect, given_back }: Tried,
     ) {
         let person = self.hasher.hash_one(event.distinct_id.as_str());
         self.suspects += usize::from(suspect);
+        let refusal = self.aside.as_mut().and_then(|aside| aside.refusal_of(sequence, index));
         let waiting = Waiting {
             entry,
             index,
             sequence,
             event,
-            limit: if attempts == 0 { u16::MAX } else { (TRIED >> attempts.min(15)).max(1) },
+            limit: match attempts {
+                _ if suspect => 1,
+                _ if given_back => TRIED_ALONE,
+                0 => u16::MAX,
+                _ => (TRIED >> attempts.min(15)).max(1),
+            },
             attempts,
-            refusal: (attempts > 0).then(|| Refusal::unknown(Instant::now())),
+            refusal: refusal.or_else(|| (attempts > 0).then(|| Refusal::unknown(Instant::now()))),
             suspect,
             failures: 0,
             probe: 0,
@@ -148,23 +178,11 @@ impl Barrier {
             next: NONE,
         };
         let key = self.events.insert(waiting);
-        match self.lines.get_mut(&person) {
-            Some(line) => {
-                if line.first == NONE {
-                    line.first = key;
-                } else if let Some(last) = self.events.get_mut(line.last) {
-                    last.next = key;
-                }
-                line.last = key;
-                line.length += 1;
-                self.ready_events += usize::from(line.state == State::Ready);
-            }
-            None => {
-                let state = State::UnderWay(None);
-                self.lines.insert(person, Line { first: key, last: key, length: 1, state, suspect: false });
-                self.newest = Some(person).filter(|_| attempts == 0).or(self.newest);
-                self.make_ready(person);
-            }
+        if !self.join_line(person, key) {
+            let state = State::UnderWay(None);
+            self.lines.insert(person, Line { first: key, last: key, length: 1, state, suspect: false });
+            self.newest = Some(person).filter(|_| attempts == 0).or(self.newest);
+            self.make_ready(person);
         }
     }
 
@@ -249,6 +267,9 @@ impl Barrier {
         let (length, before) = (line.length, call.taken.len());
         let mut end = End::Line;
         while let Some(waiting) = self.events.get_mut(line.first) {
+            if self.aside.as_ref().is_some_and(|aside| aside.blocks(waiting)) {
+                break;
+            }
             match call.fits(waiting) {
                 Fit::Taken => call.taken.push(line.first),
                 Fit::Twice => break,
@@ -312,6 +333,11 @@ impl Barrier {
 
     fn make_ready(&mut self, person: u64) {
         let Some(line) = self.lines.get_mut(&person) else { return };
+        let first = self.events.get(line.first);
+        if self.aside.as_ref().zip(first).is_some_and(|(aside, first)| aside.blocks(first)) {
+            line.state = State::Blocked;
+            return;
+        }
         line.state = State::Ready;
         self.ready_events += line.length as usize;
         let limit = self.events.get(line.first).map_or(1, |waiting| waiting.limit.max(1));
@@ -361,28 +387,6 @@ impl Call {
         }
         (self.bytes, self.max_events) = (bytes, max_events);
         Fit::Taken
-    }
-}
-
-/// A hash of a hash is itself.
-#[derive(Debug, Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 ^= u64::from_ne_bytes(word);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
     }
 }
 

@@ -5,7 +5,7 @@
 //! it is the destination that fails, and not an event or two.
 //!
 //! ```text
-//!              5 calls, none taken                    a probe is taken
+//!              5 calls, none taken                    a probe is taken, or refused by itself
 //!      Open ------------------------> CircuitOpen -------------------------> Open
 //!        |                                |
 //!        | `hold`: key, quota, a page     | `hold`, or all are refused
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{Config, backoff::Backoff};
+use crate::{Config, backoff::Backoff, barrier::TRIED_ALONE};
 
 /// What a lane's calls find.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +41,14 @@ pub enum GateState {
     },
 }
 
-/// Events of a probe of a destination that refuses everything, and the lone refusals of a call that count as three.
-const REFUSED_PROBE: usize = 8;
+/// Lone refusals with none taken, from which on a lane is held that has the events of several persons refused.
+const REFUSED_MOST: usize = 16;
+/// The same within [`MIXED_FOR`] of a hold's end: of events of which one in ten is good, one is among so many.
+const REFUSED_MOST_MIXED: usize = 32;
+/// How long what waits counts as good and bad, after what was held for all was taken in part.
+const MIXED_FOR: Duration = Duration::from_secs(60);
+/// Events of a probe of a destination that refuses everything.
+const REFUSED_PROBE: usize = TRIED_ALONE as usize;
 
 /// What a lane may send now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,11 +96,14 @@ pub(crate) enum Change {
     CircuitClosed,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Gate {
     state: GateState,
     /// Successive calls without one event taken.
     failures: u32,
+    /// Lone refusals since one was taken.
+    refused: usize,
+    mixed_until: Option<Instant>,
     probes: u32,
     probe_at: Instant,
     probing: bool,
@@ -117,6 +126,8 @@ impl Gate {
         Self {
             state: GateState::Open,
             failures: 0,
+            refused: 0,
+            mixed_until: None,
             probes: 0,
             probe_at: now,
             probing: false,
@@ -190,7 +201,7 @@ impl Gate {
             return self.held(call, reason, now, jitter);
         }
         if call.taken > 0 {
-            self.failures = 0;
+            (self.failures, self.refused) = (0, 0);
             // while held only a probe is proof: a call that began before the hold says nothing of now
             return match self.state {
                 GateState::CircuitOpen { .. } => Some(self.open(now, Change::CircuitClosed)),
@@ -198,32 +209,40 @@ impl Gate {
                 _ => None,
             };
         }
-        let is_held_by_word = matches!(self.state, GateState::Held { .. }) && !self.refuses_everything;
-        if call.probe && is_held_by_word && (call.refused > 0 || call.is_by_event) {
-            // it judges events again: what it said of itself is over
-            return Some(self.open(now, Change::HoldEnded));
+        let refuses_everything = call.refused > 0 && call.refuses_everything;
+        let judges = match self.state {
+            GateState::Open => false,
+            GateState::Held { .. } => !self.refuses_everything && (call.refused > 0 || call.is_by_event),
+            GateState::CircuitOpen { .. } => call.refused > 0 && !refuses_everything,
+        };
+        if call.probe && judges {
+            // it judges events again: what it said of itself, or did not say, is over
+            let was_held = matches!(self.state, GateState::Held { .. });
+            return Some(self.open(now, if was_held { Change::HoldEnded } else { Change::CircuitClosed }));
         }
         if sets_time {
             self.probe_later(call.least, now, jitter);
         }
-        let refuses_everything = call.refused > 0 && call.refuses_everything;
         if refuses_everything && matches!(self.state, GateState::CircuitOpen { .. }) {
             return self.held_for_all(call, now, jitter);
         }
         if matches!(self.state, GateState::CircuitOpen { .. }) && !call.overloaded && !call.says_nothing {
             self.run_clock(call.is_by_event, now);
         }
+        self.refused += call.refused;
         // of a few persons' refused events nobody can tell whose fault it is
         let is_undecided = call.refused > 0 && !call.refuses_everything;
         if call.overloaded || call.says_nothing || is_undecided || !self.is_open() {
             return None;
         }
-        self.failures += if call.refused >= REFUSED_PROBE { 3 } else { 1 };
+        if refuses_everything {
+            let is_mixed = self.mixed_until.is_some_and(|until| now < until);
+            let most = if is_mixed { REFUSED_MOST_MIXED } else { REFUSED_MOST };
+            return if self.refused < most { None } else { self.held_for_all(call, now, jitter) };
+        }
+        self.failures += 1;
         if self.failures < self.circuit_after {
             return None;
-        }
-        if refuses_everything {
-            return self.held_for_all(call, now, jitter);
         }
         self.state = GateState::CircuitOpen { reason: call.reason.clone() };
         self.run_clock(call.is_by_event, now);
@@ -258,8 +277,9 @@ impl Gate {
     }
 
     fn open(&mut self, now: Instant, change: Change) -> Change {
+        self.mixed_until = self.refuses_everything.then(|| now + MIXED_FOR);
         (self.state, self.refuses_everything) = (GateState::Open, false);
-        self.failures = 0;
+        (self.failures, self.refused) = (0, 0);
         self.running_since.get_or_insert(now);
         change
     }

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! An entry leaves `order` in journal order, once it is mapped; a person leaves the barrier's call once what became of it is
-//! recorded. The budget says how much of that may be in memory, the gate whether the destination is sent to.
+//! recorded. The budget says how much of that may be in memory, the gate whether the destination is sent to. What waits for
+//! evidence and fills the memory steps aside, back into the journal, and is read again later.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -35,6 +36,7 @@ use crate::{
     slab::{Key, Slab},
 };
 
+mod aside;
 mod budget;
 mod intake;
 mod load;
@@ -45,6 +47,7 @@ mod sending;
 mod verdicts;
 mod waits;
 
+use aside::Aside;
 use budget::Budget;
 #[cfg(test)]
 pub(crate) use load::CONCURRENCY;
@@ -68,8 +71,8 @@ pub(crate) struct Now {
 /// What is to be done now.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Read entries from the journal; tell [`Lane::read`].
-    Read { from: Sequence, limit: ReadLimit },
+    /// Read entries from the journal, none from `until` on; tell [`Lane::read`].
+    Read { from: Sequence, until: Sequence, limit: ReadLimit },
     /// Call the transformer; tell [`Lane::transformed`] or [`Lane::transform_failed`].
     Transform(TransformCall, TransformRequest),
     /// Call delivery; tell [`Lane::delivered`].
@@ -98,6 +101,7 @@ pub(crate) struct Lane {
     /// Entries whose events have not entered the barrier.
     order: BTreeMap<Sequence, Key>,
     reader: Reader,
+    aside: Option<Aside>,
     budget: Budget,
     queue: TransformQueue,
     barrier: Barrier,
@@ -139,6 +143,7 @@ impl Lane {
             entries: Slab::new(),
             order: BTreeMap::new(),
             reader: Reader::new(short),
+            aside: None,
             queue: TransformQueue::new(config),
             barrier: Barrier::new(),
             gate: Gate::new(config, now),
@@ -158,6 +163,7 @@ impl Lane {
     pub(crate) fn next(&mut self, now: Now) -> Option<Step> {
         self.barrier.wake(now.instant);
         self.give_back(now.instant);
+        self.step_aside(now.instant);
         if let Some(step) = self.next_record(now) {
             return Some(step);
         }
@@ -190,6 +196,7 @@ impl Lane {
             room,
             self.budget.look_at(now).map(|at| at.max(now + CONTENDED_POLL)),
             self.sending.gathers_until(),
+            self.stays_until(),
         ];
         let relevant = if self.stopping { 1 } else { wakes.len() };
         wakes.into_iter().take(relevant).flatten().filter(|at| *at > now).min()

@@ -134,9 +134,12 @@ impl Walk {
 
     fn begin(&self, step: Step, under_way: &mut JoinSet<Done>) {
         match step {
-            Step::Read { from, limit } => {
+            Step::Read { from, until, limit } => {
                 let (claim, destination) = (self.claim.clone(), self.name.1.clone());
-                under_way.spawn(async move { Done::Read(claim.read(&destination, from, limit).await) });
+                under_way.spawn(async move {
+                    let read = claim.read(&destination, from, limit).await;
+                    Done::Read(read.map(|batch| below(until, batch)))
+                });
             }
             Step::Transform(mut call, request) => {
                 let span = spans::transform(&request);
@@ -294,6 +297,16 @@ async fn note(claim: &dyn Claim, decisions: &[Decision]) -> Result<(), RecordErr
         claim.decide(&decision.mapping, &decision.sequences).await?;
     }
     Ok(())
+}
+
+/// What was read of entries below `until`.
+fn below(until: Sequence, mut batch: Batch) -> Batch {
+    if batch.next > until {
+        batch.entries.retain(|entry| entry.sequence() < until);
+        batch.next = until;
+    }
+    batch.too_large = batch.too_large.filter(|_| batch.next < until);
+    batch
 }
 
 type Growth = Pin<Box<dyn Future<Output = Sequence> + Send>>;

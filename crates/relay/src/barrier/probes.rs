@@ -34,6 +34,11 @@ impl Barrier {
         first.is_some_and(|waiting| waiting.attempts == 0 && waiting.probe == 0)
     }
 
+    /// Probes taken since the first event entered.
+    pub(crate) fn probes(&self) -> u64 {
+        self.probes
+    }
+
     /// Takes the event that came last, alone.
     pub(crate) fn take_news(&mut self) -> Vec<Key> {
         let newest: Vec<_> = self.newest.take().into_iter().collect();

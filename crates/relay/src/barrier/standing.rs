@@ -17,6 +17,8 @@ pub(crate) enum Standing {
     Later(Instant, bool),
     /// An earlier event of its person goes first, of the entry with this sequence.
     Behind(Sequence),
+    /// The same, and that one stepped aside.
+    Blocked,
 }
 
 impl Barrier {
@@ -31,6 +33,7 @@ impl Barrier {
             State::UnderWay(Some(due)) | State::Later(due) if is_first => Standing::Later(due, waiting.suspect),
             State::UnderWay(None) if is_first => Standing::UnderWay,
             State::Ready if is_first => Standing::Ready,
+            State::Blocked if is_first => Standing::Blocked,
             _ => Standing::Behind(self.events.get(line.first).map_or(waiting.sequence, |first| first.sequence)),
         }
     }
@@ -80,6 +83,7 @@ impl Barrier {
             let Some(line) = self.lines.get(&waiting.person) else { return false };
             match line.state {
                 State::UnderWay(_) => line.suspect,
+                State::Blocked => true,
                 _ => self.events.get(line.first).is_some_and(|first| first.suspect),
             }
         };

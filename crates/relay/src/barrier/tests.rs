@@ -14,7 +14,7 @@ fn event(person: &str, uuid: u128, bytes: usize) -> Event {
 }
 
 fn enter(barrier: &mut Barrier, sequence: u64, person: &str) {
-    barrier.enter(0, 0, (sequence, event(person, u128::from(sequence), 10)), (0, false));
+    barrier.enter(0, 0, (sequence, event(person, u128::from(sequence), 10)), Tried::default());
 }
 
 fn sequences(barrier: &Barrier, call: &[Key]) -> Vec<u64> {
@@ -86,7 +86,12 @@ fn hurrying_makes_all_ready() {
 fn a_call_holds_what_fits_and_one_event_of_any_size() {
     let mut barrier = Barrier::new();
     for (sequence, bytes) in [(1, 5000), (2, 400), (3, 400), (4, 400)] {
-        barrier.enter(0, 0, (sequence, event(&format!("person{sequence}"), u128::from(sequence), bytes)), (0, false));
+        barrier.enter(
+            0,
+            0,
+            (sequence, event(&format!("person{sequence}"), u128::from(sequence), bytes)),
+            Tried::default(),
+        );
     }
     let calls: Vec<Vec<Key>> = std::iter::repeat_with(|| barrier.take(500, 1000)).take(4).collect();
     let calls: Vec<_> = calls.iter().map(|call| sequences(&barrier, call)).collect();
@@ -97,7 +102,7 @@ fn a_call_holds_what_fits_and_one_event_of_any_size() {
 fn one_uuid_is_not_taken_twice() {
     let mut barrier = Barrier::new();
     for (sequence, person, uuid) in [(1, "anna", 7), (2, "bob", 7), (3, "carl", 8), (4, "anna", 7), (5, "anna", 9)] {
-        barrier.enter(0, 0, (sequence, event(person, uuid, 10)), (0, false));
+        barrier.enter(0, 0, (sequence, event(person, uuid, 10)), Tried::default());
     }
     let first = barrier.take(500, 1000);
     assert_eq!(sequences(&barrier, &first), [1, 3], "what follows anna's second event waits with it");
@@ -248,7 +253,7 @@ fn what_stands_behind_a_suspect_is_not_delayed_and_says_behind_what() {
     let mut barrier = Barrier::new();
     for (entry, person) in [(0, "anna"), (1, "anna"), (2, "bob")] {
         let event = event(person, u128::from(entry), 10);
-        barrier.enter(entry, 0, (10 + u64::from(entry), event), (0, false));
+        barrier.enter(entry, 0, (10 + u64::from(entry), event), Tried::default());
     }
     let delayed = |barrier: &Barrier| {
         let mut entries: Vec<_> = barrier.delayed().collect();
@@ -274,4 +279,33 @@ fn what_stands_behind_a_suspect_is_not_delayed_and_says_behind_what() {
     assert_eq!(delayed(&barrier), [2]);
     assert!(barrier.finish(suspect).is_some());
     assert_eq!(barrier.suspects(), 0);
+}
+
+#[test]
+fn nobody_overtakes_what_stepped_aside_and_comes_back() {
+    let now = Instant::now();
+    let mut barrier = Barrier::new();
+    [(1, "anna"), (2, "bob"), (3, "anna")].into_iter().for_each(|(at, person)| enter(&mut barrier, at, person));
+    assert!(barrier.step_aside(4, false));
+    [(4, "anna"), (5, "carl")].into_iter().for_each(|(at, person)| enter(&mut barrier, at, person));
+    let call = barrier.take(500, 1000);
+    assert_eq!(sequences(&barrier, &call), [5], "anna waits");
+    settle(&mut barrier, &call, now);
+    enter(&mut barrier, 1, "anna");
+    assert_eq!(barrier.standing(0), Standing::Behind(1));
+    let call = barrier.take(500, 1000);
+    assert_eq!(sequences(&barrier, &call), [1], "her third is not back, and her fourth waits for that");
+    settle(&mut barrier, &call, now);
+    // what is here steps aside again: what of these persons comes back behind it waits for the next round
+    enter(&mut barrier, 2, "bob");
+    assert!(barrier.step_aside(5, false));
+    [(3, "anna"), (4, "bob")].into_iter().for_each(|(at, person)| enter(&mut barrier, at, person));
+    let call = barrier.take(500, 1000);
+    assert_eq!(sequences(&barrier, &call), [3]);
+    settle(&mut barrier, &call, now);
+    barrier.begin_round();
+    enter(&mut barrier, 2, "bob");
+    barrier.all_are_back();
+    let call = barrier.take(500, 1000);
+    assert_eq!(sequences(&barrier, &call), [2, 4], "in their order");
 }

@@ -76,6 +76,7 @@ fn what_refuses_everything_is_held_and_a_few_persons_refused_events_hold_nothing
     for _ in 0..20 {
         assert_eq!(gate.ended(&refused(2, false), now, 1.0), None);
     }
+    gate.ended(&Ended { taken: 1, ..Ended::default() }, now, 1.0);
     assert!(gate.is_open() && gate.probe_events() == 1);
     assert_eq!(gate.ended(&refused(8, true), now, 1.0), None);
     let change = gate.ended(&refused(8, true), now, 1.0);
@@ -96,6 +97,10 @@ fn what_refuses_everything_is_held_and_a_few_persons_refused_events_hold_nothing
     let proof = Ended { probe: true, taken: 1, refused: 7, ..Ended::default() };
     assert_eq!(gate.ended(&proof, now, 1.0), Some(Change::HoldEnded));
     assert_eq!(gate.probe_events(), 1);
+    // it takes some of it: more is tried before it is held again
+    (0..3).for_each(|_| assert_eq!(gate.ended(&refused(8, true), now, 1.0), None));
+    assert!(matches!(gate.clone().ended(&refused(8, true), now, 1.0), Some(Change::Held(_))));
+    assert!(matches!(gate.ended(&refused(8, true), now + MIXED_FOR, 1.0), Some(Change::Held(_))));
 }
 
 #[test]
@@ -105,7 +110,11 @@ fn an_open_circuit_becomes_a_hold_where_everything_is_refused() {
     gate.ended(&failed(), now, 1.0);
     gate.probing(false, now);
     let refused = Ended { probe: true, refused: 1, refuses_everything: true, ..failed() };
+    let mut other = gate.clone();
     assert!(matches!(gate.ended(&refused, now, 1.0), Some(Change::Held(_))));
+    // it judges events: that of one is refused says nothing of others
+    let judged = Ended { refuses_everything: false, ..refused };
+    assert_eq!(other.ended(&judged, now, 1.0), Some(Change::CircuitClosed));
 }
 
 #[test]

@@ -1,16 +1,14 @@
 //! The bytes that a lane holds, and those that it may.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Lane;
+use super::{Aside, Lane};
 use crate::{
     barrier::Barrier,
     gate::{Gate, GateState},
     limits::{Limits, Use},
-    poison::TransformQueue,
-    slab::Slab,
 };
 
 /// Room for mapped bytes below which no further webhook is transformed.
@@ -136,7 +134,8 @@ impl Lane {
 
     /// What was needed for one large webhook is given back once it is mapped and what is left of it fits.
     fn settle_overdraft(&mut self, now: Instant) {
-        let awaits = self.reader.awaits.is_some() || self.budget.answer.is_some() || self.reader.under_way;
+        let aside = self.aside.as_ref().is_some_and(Aside::awaits_room);
+        let awaits = aside || self.reader.awaits.is_some() || self.budget.answer.is_some() || self.reader.under_way;
         let is_mapped = self.queue.webhooks() == 0;
         if !awaits && is_mapped && self.budget.used() <= self.budget.limits.bytes {
             self.budget.overdraft = 0;
@@ -153,7 +152,9 @@ impl Lane {
         let is_idle =
             self.sending.is_idle() && self.queue.calls() == 0 && self.outlet.is_idle() && !self.reader.under_way;
         let holds = self.budget.held();
-        let is_shut = !self.gate.is_open() && holds > self.budget.limits.equal_bytes;
+        // what waits for evidence steps aside instead, and what is known of it is kept
+        let steps_aside = self.gate.refuses_everything() && self.barrier.may_step_aside();
+        let is_shut = !self.gate.is_open() && !steps_aside && holds > self.budget.limits.equal_bytes;
         let kept_long = |since| now.saturating_duration_since(since) >= OVERDRAWN_MOST;
         let is_wanted = self.budget.limits.overdraft.is_wanted
             && self.barrier.ready_events() == 0
@@ -166,12 +167,8 @@ impl Lane {
         if is_shut && not_before.is_none() && self.barrier.ready_events() > 0 {
             return;
         }
-        (self.entries, self.order, self.barrier) = (Slab::new(), BTreeMap::new(), Barrier::new());
-        self.queue = TransformQueue::new(&self.config);
-        self.queue.set_most_calls(self.budget.limits.transform_calls);
-        self.recorder.forget();
-        (self.budget.received, self.budget.mapped, self.budget.overdraft) = (0, 0, 0);
-        self.budget.answer = None;
+        self.forget();
+        (self.barrier, self.aside) = (Barrier::new(), None);
         self.reader.rewind(not_before);
     }
 }

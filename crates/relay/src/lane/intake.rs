@@ -21,13 +21,22 @@ use crate::{
 };
 
 /// Most entries of one read.
-const READ_ENTRIES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
+pub(super) const READ_ENTRIES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 /// Full calls that wait, from which on a lane reads no further: more would only lie in memory.
 const READ_AHEAD_CALLS: usize = 4;
 
 impl Lane {
     pub(super) fn next_read(&mut self, now: Now) -> Option<Step> {
         let idle = self.entries.is_empty();
+        let overdrawn = !idle && self.budget.overdraft > 0;
+        if self.reader.under_way || overdrawn || self.reader.waits(now.instant) || self.round_is_over(now.instant) {
+            return None;
+        }
+        if let Some((from, until, limit)) = self.next_back() {
+            self.reader.under_way = true;
+            self.budget.reading = limit.max_bytes;
+            return Some(Step::Read { from, until, limit });
+        }
         let parked = !idle && self.budget.mapped_room(&self.gate) == 0;
         // behind what its destination refuses may be what it takes
         let ahead = !self.gate.refuses_everything()
@@ -35,10 +44,8 @@ impl Lane {
         let full = !idle && self.budget.received > self.budget.received_limit() / 2;
         // while it keeps up, what comes during a Transform call is one read and one call after it
         let gathers = self.reader.keeps_up && self.queue.calls() > 0;
-        let waits = self.reader.caught_up || self.reader.waits(now.instant);
         self.budget.wants_more |= self.gate.is_open() && !self.reader.caught_up && !ahead && (parked || full);
-        let overdrawn = !idle && self.budget.overdraft > 0;
-        if self.reader.under_way || overdrawn || gathers || parked || full || ahead || waits {
+        if gathers || parked || full || ahead || self.reader.caught_up {
             return None;
         }
         let mut limit = ReadLimit {
@@ -54,20 +61,26 @@ impl Lane {
         }
         self.reader.under_way = true;
         self.budget.reading = limit.max_bytes;
-        Some(Step::Read { from: self.reader.cursor, limit })
+        Some(Step::Read { from: self.reader.cursor, until: Sequence::MAX, limit })
     }
 
     /// Takes what was read. `next` is where to read on; `caught_up` says that all that was durable is read.
     pub(crate) fn read(&mut self, batch: Vec<Carried>, next: Sequence, caught_up: bool) {
         self.budget.reading = 0;
-        self.reader.has_read(next, caught_up);
+        let is_back = self.has_come_back(next);
+        if !is_back {
+            self.reader.has_read(next, caught_up);
+        }
         for mut entry in batch {
             let costs = (entry.received_cost(), entry.mapped_cost());
             if !self.entries.is_empty() && !self.budget.fits(costs, &self.gate) {
-                self.reader.stops_before(entry.sequence, costs);
+                self.stops_before(entry.sequence, costs, is_back);
                 break;
             }
-            self.reader.cursor_at_ms = entry.received_at_ms;
+            match self.aside.as_mut().filter(|_| is_back) {
+                Some(aside) => aside.came_back(),
+                None => self.reader.cursor_at_ms = entry.received_at_ms,
+            }
             if entry.webhook.is_some() && TransformQueue::crashed_too_often(&entry.trial, &self.config) {
                 entry.reject(transform_failed());
             }
@@ -88,13 +101,27 @@ impl Lane {
     /// The next webhook, at `next`, has so many bytes, which is more than was asked for.
     pub(crate) fn too_large(&mut self, next: Sequence, bytes: usize) {
         self.budget.reading = 0;
-        self.reader.has_read(next, false);
-        self.reader.stops_before(next, (bytes, 0));
+        let is_back = self.has_come_back(next);
+        if !is_back {
+            self.reader.has_read(next, false);
+        }
+        self.stops_before(next, (bytes, 0), is_back);
+    }
+
+    /// The entry at `sequence` finds no room for its bytes: it stays in the journal and is read again.
+    fn stops_before(&mut self, sequence: Sequence, bytes: (usize, usize), is_back: bool) {
+        match self.aside.as_mut().filter(|_| is_back) {
+            Some(aside) => aside.stops_before(sequence, bytes),
+            None => self.reader.stops_before(sequence, bytes),
+        }
     }
 
     /// A read failed.
     pub(crate) fn read_failed(&mut self, now: Now) {
         (self.reader.under_way, self.budget.reading) = (false, 0);
+        if let Some(aside) = &mut self.aside {
+            aside.read_failed();
+        }
         self.reader.retry.failed(now.instant, self.chance.draw());
     }
 
@@ -186,16 +213,17 @@ impl Lane {
     fn enter(&mut self) {
         while let Some(first) = self.order.first_entry() {
             let key = *first.get();
-            let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.webhook.is_none()) else { return };
+            let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.webhook.is_none()) else { break };
             first.remove();
             let (sequence, events) = (entry.sequence, std::mem::take(&mut entry.events));
             self.let_out(key, sequence, events);
         }
+        self.end_round();
     }
 }
 
 /// Bytes that the events of so many webhooks may need, whose bodies have so many: they are longer.
-fn expected(bytes: usize, webhooks: usize) -> usize {
+pub(super) fn expected(bytes: usize, webhooks: usize) -> usize {
     4 * bytes + 1024 * webhooks
 }
 

@@ -9,9 +9,10 @@ use moehog_proto::{
 };
 use tokio::time::Instant;
 
-use super::{Lane, Now, Step};
+use super::{Lane, Now, Step, verdicts::GIVEN_BACK};
 use crate::{
     backoff::{Backoff, Retry},
+    barrier::Tried,
     mappings::{Decision, decide},
     progress::{Carried, event_cost},
     route::{self, Handed, Parcel},
@@ -139,7 +140,11 @@ impl Lane {
             match self.outlet.way(entry, &event) {
                 Way::Deliver => {
                     let known = entry.outcome(index);
-                    let tried = known.map_or((0, false), |known| (known.attempts, known.reason.starts_with(REFUSED)));
+                    let tried = known.map_or_else(Tried::default, |known| Tried {
+                        attempts: known.attempts,
+                        suspect: known.reason.starts_with(REFUSED),
+                        given_back: known.reason.starts_with(GIVEN_BACK),
+                    });
                     self.barrier.enter(key, index, (sequence, event), tried);
                 }
                 Way::HandOn(destination) => {

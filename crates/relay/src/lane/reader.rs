@@ -67,6 +67,12 @@ impl Reader {
         (self.cursor, self.caught_up, self.awaits) = (sequence, false, Some(bytes));
     }
 
+    /// What comes from `sequence` on is read next.
+    pub(super) fn read_on(&mut self, sequence: Sequence) {
+        self.caught_up &= sequence == self.cursor;
+        (self.cursor, self.awaits) = (sequence, None);
+    }
+
     /// All is read anew, and not before that time.
     pub(super) fn rewind(&mut self, not_before: Option<Instant>) {
         (self.cursor, self.caught_up, self.keeps_up) = (0, false, false);

@@ -192,7 +192,7 @@ fn a_webhook_that_does_not_fit_is_read_again_once_nothing_is_in_flight() {
     rig.lane.delivered(&call, verdicts(1, Some(Verdict::Delivered(Delivered {}))), rig.now);
     let Some(Step::Record(call, _)) = rig.lane.next(rig.now) else { panic!("not a record") };
     rig.lane.recorded(call, rig.now);
-    let Step::Read { from: 2, limit } = rig.step() else { panic!("not a read") };
+    let Step::Read { from: 2, limit, .. } = rig.step() else { panic!("not a read") };
     assert_eq!((limit.max_entries.get(), limit.max_bytes > 5_000), (1, true));
 }
 
@@ -208,7 +208,7 @@ fn a_webhook_that_needs_more_than_the_lane_may_hold_waits_for_room() {
     assert!(rig.lane.wake_at(rig.now.instant).is_some(), "it asks again");
     let lent = |bytes| crate::overdraft::Lent { bytes, is_wanted: false };
     rig.lane.set_limits(Limits { overdraft: lent(wanted), ..Limits::alone(&config) });
-    let Step::Read { from: 1, limit } = rig.step() else { panic!("not a read") };
+    let Step::Read { from: 1, limit, .. } = rig.step() else { panic!("not a read") };
     assert_eq!((limit.max_entries.get(), limit.max_bytes), (1, 90_000));
     rig.read(&[90_000]);
     let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };

@@ -9,7 +9,7 @@ use moehog_proto::{
 
 use super::{DeliverCall, Lane, Now};
 use crate::{
-    barrier::Waiting,
+    barrier::{TRIED_ALONE, Waiting},
     evidence::Judgement,
     gate::{Change, Ended},
     progress::{Carried, event_cost, owned},
@@ -46,6 +46,8 @@ const FEW: usize = 20;
 const REFUSED_ALONE: u32 = 20;
 /// Lone failures in this process of an event that is dead of them.
 const EXPIRED: u32 = 3;
+/// How the reason begins of an event that was given back: it is not tried in one call with what was not tried yet.
+pub(super) const GIVEN_BACK: &str = "given back";
 /// Of an event that an answer says nothing of.
 const NO_VERDICT: &str = "no verdict";
 
@@ -141,7 +143,7 @@ impl Lane {
         let fates = self.judge_refusals(events, fates, &requests, now);
         // of a few nobody can tell
         ended.is_by_event = ended.is_by_event && !self.evidence.is_failing();
-        ended.refuses_everything = self.evidence.is_crowded() && self.barrier.len() > FEW;
+        ended.refuses_everything = self.evidence.is_crowded() && self.waiting_events() > FEW;
         self.pace.overloads = if ended.overloaded { self.pace.overloads + 1 } else { 0 };
         let jitter = self.chance.draw();
         // the last first: an event goes back before those of its person that follow it
@@ -194,7 +196,7 @@ impl Lane {
                     self.evidence.took(acquits, now.instant);
                 }
                 Fate::Again { why: Why::Away, reason, .. } if gives_back && reason == NO_VERDICT => {
-                    let reason = "given back: others of its call were refused and none was taken".to_string();
+                    let reason = format!("{GIVEN_BACK}: others of its call were refused and none was taken");
                     fates[at] = Fate::Again { reason, why: Why::Untried, least: Duration::ZERO, sent: true };
                 }
                 Fate::Refused { reason } => {
@@ -230,7 +232,7 @@ impl Lane {
     fn refused_alone(&self, entry: Key, tries: u32, said: &str, now: Now) -> Option<String> {
         let entry = self.entries.get(entry)?;
         let trying = entry.trying(self.gate.clock(now.instant));
-        let is_ripe = trying >= self.config.refused_for && tries >= REFUSED_ALONE && self.barrier.len() <= FEW;
+        let is_ripe = trying >= self.config.refused_for && tries >= REFUSED_ALONE && self.waiting_events() <= FEW;
         is_ripe.then(|| {
             let hours = trying.as_secs() / 3600;
             format!("refused_alone: refused {tries} times in {hours} hours, in which nothing else was taken; the last answer was {said}")
@@ -278,6 +280,9 @@ impl Lane {
         }
         if why == Why::Suspect {
             waiting.limit = 1;
+        }
+        if why == Why::Untried && sent {
+            waiting.limit = waiting.limit.min(TRIED_ALONE);
         }
         if delivering && matches!(why, Why::Failed | Why::Away | Why::Held) {
             let half = u16::try_from(call.events.len() / 2).unwrap_or(u16::MAX);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use moehog_proto::Sequence;
 use tokio::time::Instant;
 
-use super::{Lane, Now};
+use super::{Aside, Lane, Now};
 use crate::{
     barrier::Standing,
     gate::Permit,
@@ -20,6 +20,9 @@ impl Lane {
             vec![Wait { event: None, waits_for, next_try_ms: at.map(|at| epoch_ms(at, now)) }]
         };
         let Some((key, entry)) = self.entries.iter().find(|(_, entry)| entry.sequence == sequence) else {
+            if self.aside.as_ref().is_some_and(|aside| aside.holds(sequence)) {
+                return of_webhook(WaitsFor::Evidence, self.probe_at(now.instant));
+            }
             if sequence < self.reader.cursor {
                 return Vec::new();
             }
@@ -49,6 +52,7 @@ impl Lane {
         let probe_at = self.probe_at(now.instant);
         match self.barrier.standing(event) {
             Standing::Behind(sequence) => (WaitsFor::Person(sequence), None),
+            Standing::Blocked => (WaitsFor::Evidence, None),
             Standing::UnderWay => (WaitsFor::Delivery, None),
             Standing::Later(due, true) => (WaitsFor::Evidence, Some(due).max(probe_at)),
             Standing::Later(due, false) => (WaitsFor::Retry, Some(due).max(probe_at)),
@@ -90,7 +94,7 @@ impl Lane {
 
     /// Events that wait for evidence.
     pub(crate) fn suspects(&self) -> usize {
-        self.barrier.suspects()
+        self.barrier.suspects() + self.aside.as_ref().map_or(0, Aside::events)
     }
 
     /// Webhooks in memory that are mapped, and when the oldest was received that is not, milliseconds since the epoch.
@@ -98,7 +102,8 @@ impl Lane {
         let first = self.order.first_key_value().and_then(|(_, key)| self.entries.get(*key));
         let has_begun = self.reader.cursor > 0 || self.reader.not_before.is_some();
         let unread = (!self.reader.caught_up && has_begun).then_some(self.reader.cursor_at_ms);
-        (self.entries.len() - self.queue.webhooks(), first.map(|entry| entry.received_at_ms).or(unread))
+        let aside = self.aside.as_ref().map_or(0, Aside::webhooks);
+        (self.entries.len() - self.queue.webhooks() + aside, first.map(|entry| entry.received_at_ms).or(unread))
     }
 
     /// When the oldest entry in memory was received that does not wait for evidence alone, milliseconds since the epoch.
@@ -109,7 +114,8 @@ impl Lane {
 
     /// When the oldest entry was received that has an event which waits for evidence, milliseconds since the epoch.
     pub(crate) fn suspected_since_ms(&self) -> Option<i64> {
-        self.oldest_of(self.barrier.suspected())
+        let aside = self.aside.as_ref().map(Aside::oldest_ms);
+        self.oldest_of(self.barrier.suspected()).into_iter().chain(aside).min()
     }
 
     fn oldest_of(&self, entries: impl Iterator<Item = Key>) -> Option<i64> {

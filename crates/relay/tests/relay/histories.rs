@@ -82,6 +82,7 @@ struct History {
     may_be_bad: bool,
     /// Rules name the destinations of its events.
     is_routed: bool,
+    is_flooded: bool,
     speaks: bool,
 }
 
@@ -91,6 +92,10 @@ impl History {
         let mut rig = Rig::new();
         rig.config.horizon = 10 * MINUTE;
         rig.same_process = random.random_bool(0.3);
+        if random.random_bool(0.3) {
+            // most of what waits is in the journal alone
+            rig.config.in_flight_bytes = 512 * 1024;
+        }
         let (mood, in_vain) = (Arc::new(Mutex::new(Mood::Well)), Arc::<AtomicU64>::default());
         let persons = *[1, 5, 40, 1000].choose(&mut random).unwrap();
         rig.sink.script({
@@ -100,7 +105,20 @@ impl History {
         });
         let (may_be_bad, is_routed) = (random.random_bool(0.7), random.random_bool(0.3));
         let bad = BTreeMap::new();
-        Self { seed, random, rig, mood, in_vain, persons, webhooks: 0, bad, may_be_bad, is_routed, speaks }
+        Self {
+            seed,
+            random,
+            rig,
+            mood,
+            in_vain,
+            persons,
+            webhooks: 0,
+            bad,
+            may_be_bad,
+            is_routed,
+            is_flooded: false,
+            speaks,
+        }
     }
 
     fn say(&self, what: impl FnOnce() -> String) {
@@ -145,6 +163,35 @@ impl History {
         }
     }
 
+    /// A webhook of each source, of persons of whom nothing waits behind what stepped aside.
+    async fn append_new(&mut self) {
+        for source in SOURCES {
+            let persons = ["main", "eu", "us"].map(|name| match self.is_routed {
+                true => format!("new{} to {name} >{name}", self.webhooks),
+                false => format!("new{} to {name}", self.webhooks),
+            });
+            let destination = if self.is_routed { RULED } else { "default" };
+            self.rig.append_from(source, destination, persons.join("\n")).await;
+            self.webhooks += 1;
+        }
+    }
+
+    /// A stranger posts bad events, more than memory may hold.
+    async fn flood(&mut self) {
+        let source = *SOURCES.choose(&mut self.random).unwrap();
+        let destination = if self.is_routed { RULED } else { "default" };
+        let webhooks = self.random.random_range(1..50);
+        for _ in 0..webhooks {
+            let number = self.webhooks;
+            let lines: Vec<_> = (0..30).map(|line| format!("refused{number}-{line}")).collect();
+            self.rig.append_from(source, destination, lines.join("\n")).await;
+            self.webhooks += 1;
+        }
+        *self.bad.entry("refused").or_default() += 30 * webhooks;
+        self.is_flooded = true;
+        self.say(|| format!("a stranger posts {webhooks} webhooks of 30 bad events to {source}"));
+    }
+
     /// Some time in which all may go wrong.
     async fn trouble(&mut self) {
         let moods = [
@@ -163,6 +210,9 @@ impl History {
         let pause = *[SECOND / 20, SECOND, 20 * SECOND].choose(&mut self.random).unwrap();
         self.say(|| format!("{mood:?}, transformer {mapping:?} for {lasts:?}, a webhook each {pause:?}"));
         self.be(mood, mapping);
+        if self.may_be_bad && self.random.random_bool(0.2) {
+            self.flood().await;
+        }
         let (until, before) = (Instant::now() + lasts, self.in_vain.load(Ordering::Relaxed));
         let (mut webhooks, mut deaths) = (0, 0);
         while Instant::now() < until {
@@ -238,11 +288,14 @@ impl History {
         let began = Instant::now();
         // what is refused is judged beside what is taken, and what expires has its time
         while self.rig.journal.stats().ledger.waiting > 0 {
-            if began.elapsed() > 30 * MINUTE {
+            if began.elapsed() > 60 * MINUTE {
                 let (seed, waiting, lanes) = (self.seed, self.waiting().await, self.rig.status().lanes());
                 panic!("seed {seed}: webhooks wait though all is well: {waiting:#?}, {lanes:?}");
             }
             self.append(false).await;
+            if self.is_flooded {
+                self.append_new().await;
+            }
             sleep(SECOND).await;
         }
         self.rig.check().await;

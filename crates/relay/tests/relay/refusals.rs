@@ -48,7 +48,8 @@ async fn a_destination_that_refuses_everything_for_a_minute_costs_no_event() {
     }
     // halved down to single events, eight of which are enough
     let requests: usize = rig.sink.state().calls.iter().map(|(_, events)| (2 * events.len() - 1).min(24)).sum();
-    assert!(requests < 200, "{requests} requests in a minute of which each was refused");
+    let sizes: Vec<_> = rig.sink.state().calls.iter().map(|(_, events)| events.len()).collect();
+    assert!(requests < 200, "{requests} requests in a minute of which each was refused, in calls of {sizes:?} events");
     // what is taken now decides; of a destination that took what it had refused it takes a while
     for webhook in 0..300 {
         rig.append(format!("later{webhook}")).await;
@@ -107,6 +108,46 @@ async fn a_stranger_who_posts_only_bad_events_delays_nobody() {
         rig.append(format!("bad too {webhook}")).await;
         sleep(MINUTE / 2).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_events_beyond_what_memory_holds_step_aside_and_are_judged_in_turn() {
+    let mut rig = Rig::new();
+    // some hundred of 4,000
+    rig.config.in_flight_bytes = 256 * 1024;
+    rig.sink.script(|request| match request.events.iter().all(is_bad) {
+        true => Plan::refusing(request),
+        false => Plan::each(request, verdict_of),
+    });
+    rig.start();
+    for webhook in 0..4000 {
+        // the person of the last one has more behind it, and good ones are hidden among them
+        rig.append(format!("bad{}", webhook.min(3990))).await;
+        if webhook % 1000 == 600 {
+            rig.append(format!("hidden{webhook}")).await;
+        }
+    }
+    sleep(10 * MINUTE).await;
+    for webhook in 0..20 {
+        let sequence = rig.append(format!("good{webhook}")).await;
+        let began = Instant::now();
+        while rig.outcome(sequence, 0).await.state() != EventState::Delivered {
+            let waits = began.elapsed() > Duration::from_secs(10);
+            assert!(!waits, "good event {webhook} waits: {:?}", rig.status().lanes());
+            sleep(Duration::from_secs(1)).await;
+        }
+        sleep(MINUTE / 2).await;
+    }
+    let began = Instant::now();
+    while rig.journal.stats().ledger.waiting > 0 {
+        let lanes = rig.status().lanes();
+        assert!(lanes[0].in_flight_bytes <= 256 * 1024, "{lanes:?}");
+        assert!(began.elapsed() < 120 * MINUTE, "bad ones wait: {lanes:?} {:?}", rig.journal.stats());
+        rig.append(format!("new{}", began.elapsed().as_secs())).await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    rig.check().await;
+    assert_eq!(rig.journal.stats().ledger.book.dead, 4000);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,125 @@
+//! Events that stepped aside: they are in the journal alone, and those of their persons that came later wait for them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::BuildHasherDefault,
+};
+
+use moehog_proto::Sequence;
+
+use super::{Barrier, Hashed, NONE, State, Waiting};
+use crate::{evidence::Refusal, slab::Key};
+
+/// Most persons that may step aside: what is kept of each is eight bytes.
+const MOST_PERSONS: usize = 128 * 1024;
+/// Most events of which is kept when they were refused.
+const MOST_REFUSALS: usize = 16 * 1024;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    persons: HashSet<u64, BuildHasherDefault<Hashed>>,
+    /// What stepped aside came before.
+    end: Sequence,
+    /// Those of them of whom some came back and stepped aside again: what comes back behind that waits for the next round.
+    again: HashSet<u64, BuildHasherDefault<Hashed>>,
+    /// When events of it were refused.
+    refusals: HashMap<(Sequence, u32), Refusal>,
+}
+
+impl Aside {
+    /// Whether the event waits for one that stepped aside.
+    pub(super) fn blocks(&self, waiting: &Waiting) -> bool {
+        let persons = if waiting.sequence < self.end { &self.again } else { &self.persons };
+        persons.contains(&waiting.person)
+    }
+
+    /// When the event that comes back was refused, as far as it is known.
+    pub(super) fn refusal_of(&mut self, sequence: Sequence, index: u32) -> Option<Refusal> {
+        self.refusals.remove(&(sequence, index))
+    }
+}
+
+impl Barrier {
+    /// There is room to know the persons of all that would step aside.
+    pub(crate) fn may_step_aside(&self) -> bool {
+        let known = self.aside.as_ref().map_or(0, |aside| aside.persons.len());
+        known + self.lines.len() <= MOST_PERSONS
+    }
+
+    /// All events step aside, where there is room to know their persons: they are forgotten, and what comes of these persons
+    /// from `end` on waits. Says whether there was. `begins` says that what stepped aside before comes back from the first on.
+    pub(crate) fn step_aside(&mut self, end: Sequence, begins: bool) -> bool {
+        if !self.may_step_aside() {
+            return false;
+        }
+        let mut aside = self.aside.take().unwrap_or_default();
+        if begins {
+            aside.again.clear();
+        } else {
+            let is_back = |waiting: &Waiting| waiting.sequence < aside.end;
+            let back = self.events.iter().filter(|(_, waiting)| is_back(waiting)).map(|(_, waiting)| waiting.person);
+            aside.again.extend(back);
+        }
+        aside.end = end;
+        aside.persons.extend(self.lines.keys());
+        let refused = self.events.iter().filter_map(|(_, waiting)| Some((waiting.place(), waiting.refusal()?)));
+        aside.refusals.extend(refused.take(MOST_REFUSALS.saturating_sub(aside.refusals.len())));
+        let hasher = self.hasher.clone();
+        *self = Self { hasher, aside: Some(aside), ..Self::new() };
+        true
+    }
+
+    /// What stepped aside comes back from the first on: nothing of it is here.
+    pub(crate) fn begin_round(&mut self) {
+        if let Some(aside) = &mut self.aside {
+            aside.again.clear();
+        }
+        self.unblock();
+    }
+
+    /// All that stepped aside is back: nobody waits for it any more.
+    pub(crate) fn all_are_back(&mut self) {
+        self.aside = None;
+        self.unblock();
+    }
+
+    fn unblock(&mut self) {
+        let blocked = self.lines.iter().filter(|(_, line)| line.state == State::Blocked);
+        for person in blocked.map(|(person, _)| *person).collect::<Vec<_>>() {
+            self.make_ready(person);
+        }
+    }
+
+    /// Puts an event into the line of its person: behind all, but before those that wait for it where it stepped aside.
+    /// Says whether there is one.
+    pub(super) fn join_line(&mut self, person: u64, key: Key) -> bool {
+        let Some(place) = self.events.get(key).map(Waiting::place) else { return false };
+        let Some(line) = self.lines.get_mut(&person) else { return false };
+        let is_before = |at: Key| self.events.get(at).is_some_and(|waiting| waiting.place() < place);
+        let mut before = Some(line.last).filter(|last| line.first != NONE && is_before(*last));
+        if before.is_none() {
+            let mut at = line.first;
+            while is_before(at) {
+                before = Some(at);
+                at = self.events.get(at).map_or(NONE, |waiting| waiting.next);
+            }
+        }
+        let next = match before.and_then(|before| self.events.get_mut(before)) {
+            Some(before) => std::mem::replace(&mut before.next, key),
+            None => std::mem::replace(&mut line.first, key),
+        };
+        if next == NONE {
+            line.last = key;
+        } else if let Some(waiting) = self.events.get_mut(key) {
+            waiting.next = next;
+        }
+        line.length += 1;
+        match line.state {
+            State::Ready => self.ready_events += 1,
+            State::Blocked if line.first == key => self.make_ready(person),
+            _ => {}
+        }
+        true
+    }
+}

@@ -1,0 +1,238 @@
+//! What waits for evidence and fills the memory steps aside: it is forgotten, and what is behind it is read. It comes back in
+//! parts, beside what is taken meanwhile: that is the evidence.
+//!
+//! All that is in memory then is recorded, so nothing but the persons is kept: what comes later of them waits until
+//! all is back. Where the mapping of a webhook that was not sent changes meanwhile, and names other persons, later events of
+//! these may have gone before.
+
+use std::time::Duration;
+
+use moehog_journal::ReadLimit;
+use moehog_proto::Sequence;
+use tokio::time::Instant;
+
+use super::{Lane, budget::MIN_ROOM_BYTES, intake::READ_ENTRIES};
+use crate::slab::Slab;
+
+/// How long what came back stays before it steps aside for the next part.
+const STAYS: Duration = Duration::from_secs(60);
+/// Part of what the lane may hold: while it holds less, a part of what stepped aside comes back.
+const COMES_BACK_BELOW: usize = 4;
+/// Part of what the lane may hold that comes back at once: mapped, a webhook is longer.
+const AT_ONCE: usize = 8;
+
+/// Entries in `[from, end)` that are not settled, and most of which are not in memory.
+#[derive(Debug)]
+pub(super) struct Aside {
+    from: Sequence,
+    end: Sequence,
+    /// What is below came back since the round began.
+    next: Sequence,
+    /// Some of it stepped aside again since.
+    again: bool,
+    /// Bytes of the webhook at `next` and of the events that it keeps, where there was no room for these.
+    awaits: Option<(usize, usize)>,
+    /// The read under way is of these.
+    under_way: bool,
+    stays_until: Instant,
+    webhooks: usize,
+    events: usize,
+    oldest_ms: i64,
+}
+
+impl Aside {
+    pub(super) fn holds(&self, sequence: Sequence) -> bool {
+        (self.from..self.end).contains(&sequence)
+    }
+
+    /// Webhooks that are not in memory, all of them mapped.
+    pub(super) fn webhooks(&self) -> usize {
+        self.webhooks
+    }
+
+    /// Events of these that are not final, about so many.
+    pub(super) fn events(&self) -> usize {
+        self.events
+    }
+
+    /// When the oldest of them was received, milliseconds since the epoch.
+    pub(super) fn oldest_ms(&self) -> i64 {
+        self.oldest_ms
+    }
+
+    /// The webhook at `sequence` finds no room for its bytes.
+    pub(super) fn stops_before(&mut self, sequence: Sequence, bytes: (usize, usize)) {
+        (self.next, self.awaits) = (sequence, Some(bytes));
+    }
+
+    /// The read under way failed, perhaps of these.
+    pub(super) fn read_failed(&mut self) {
+        self.under_way = false;
+    }
+
+    pub(super) fn awaits_room(&self) -> bool {
+        self.awaits.is_some()
+    }
+
+    /// An entry came back. How many events it has is known again once it is mapped.
+    pub(super) fn came_back(&mut self) {
+        self.events -= self.events / self.webhooks.max(1);
+        self.webhooks = self.webhooks.saturating_sub(1);
+    }
+}
+
+impl Lane {
+    /// Lets all that is in memory step aside where it waits for evidence, nothing else finds room, and it was looked at; or
+    /// where what came back has had its time.
+    pub(super) fn step_aside(&mut self, now: Instant) {
+        let is_idle =
+            self.sending.is_idle() && self.queue.calls() == 0 && self.outlet.is_idle() && !self.reader.under_way;
+        if !is_idle || self.entries.is_empty() || !self.is_recorded() {
+            return;
+        }
+        let has_stayed =
+            self.aside.as_ref().is_some_and(|aside| now >= aside.stays_until && !self.has_room_for_aside());
+        let begins = self.round_is_over(now);
+        if !(begins || has_stayed || self.is_crammed()) {
+            return;
+        }
+        let is_at_rest = self.barrier.ready_events() == 0;
+        let waits_for_evidence = match self.gate.refuses_everything() {
+            true => (self.barrier.probes() > 0 || is_at_rest) && !self.barrier.has_news(),
+            false => self.gate.is_open() && is_at_rest && (begins || self.barrier.delayed().next().is_none()),
+        };
+        if !waits_for_evidence {
+            return;
+        }
+        let old_end = self.aside.as_ref().map_or(0, |aside| aside.end);
+        // what is not mapped has persons that nobody knows
+        let unmapped = self.order.range(..old_end).next().map(|(first, _)| *first);
+        let end = self.order.range(old_end..).next().map_or(self.reader.cursor, |(first, _)| *first);
+        let webhooks = self.entries.iter().filter(|(_, entry)| entry.sequence < end).count();
+        let events = self.barrier.len();
+        let Some(from) = self.entries.iter().map(|(_, entry)| entry.sequence).min().filter(|_| webhooks > 0) else {
+            return;
+        };
+        if !self.barrier.step_aside(end, begins) {
+            return;
+        }
+        let oldest_ms = self.entries.iter().map(|(_, entry)| entry.received_at_ms).min().unwrap_or_default();
+        let aside = self.aside.take().unwrap_or(Aside {
+            from,
+            end: from,
+            next: from,
+            again: false,
+            awaits: None,
+            under_way: false,
+            stays_until: now,
+            webhooks: 0,
+            events: 0,
+            oldest_ms,
+        });
+        let from_first = aside.from.min(from);
+        self.aside = Some(Aside {
+            from: from_first,
+            end,
+            next: if begins { from_first } else { unmapped.unwrap_or(aside.next) },
+            again: !begins && (aside.again || from < aside.end),
+            awaits: aside.awaits.filter(|_| unmapped.is_none() && !begins),
+            stays_until: now + STAYS,
+            webhooks: aside.webhooks + webhooks,
+            events: aside.events + events,
+            oldest_ms: aside.oldest_ms.min(oldest_ms),
+            ..aside
+        });
+        self.forget();
+        self.reader.read_on(end);
+    }
+
+    /// Something waits for room that is not there, or others do.
+    fn is_crammed(&self) -> bool {
+        let wants = self.queue.webhooks() > 0 || !self.reader.caught_up;
+        let room = self.budget.mapped_room(&self.gate);
+        let has_none = room < MIN_ROOM_BYTES.min(self.budget.mapped_limit(&self.gate) / 8);
+        let awaits = self.reader.awaits.is_some_and(|costs| !self.budget.fits(costs, &self.gate));
+        let is_over = self.gate.refuses_everything() && self.budget.held() > self.budget.limits.equal_bytes;
+        is_over || wants && (has_none || awaits || self.budget.overdraft > 0)
+    }
+
+    fn has_room_for_aside(&self) -> bool {
+        // where little is refused there is no need to keep room for what is behind
+        let below =
+            if self.gate.is_open() && 4 * self.barrier.suspects() <= self.barrier.len() { 2 } else { COMES_BACK_BELOW };
+        self.budget.held() < self.budget.mapped_limit(&self.gate) / below
+    }
+
+    /// What is to be read next of what stepped aside: from where, up to where, and how much of it.
+    pub(super) fn next_back(&mut self) -> Option<(Sequence, Sequence, ReadLimit)> {
+        // a large webhook has the room that it waits for before it is taken again
+        let is_awaited = self.reader.awaits.is_some_and(|costs| !self.budget.fits(costs, &self.gate));
+        let (has_room, is_empty) = (!is_awaited && self.has_room_for_aside(), self.entries.is_empty());
+        let aside = self.aside.as_mut().filter(|aside| has_room && aside.next < aside.end)?;
+        let room = self.budget.received_limit().saturating_sub(self.budget.received);
+        let max_bytes = room.min(self.budget.mapped_limit(&self.gate) / AT_ONCE);
+        let mut limit = ReadLimit { max_entries: READ_ENTRIES, max_bytes };
+        let is_large = |(body, events): &(usize, usize)| {
+            body + events > max_bytes || !self.budget.fits((*body, *events), &self.gate)
+        };
+        if let Some((body, events)) = aside.awaits.filter(is_large) {
+            // it goes alone, and a lane that has too little for it asks for more
+            if !is_empty || !self.budget.overdraw(super::intake::expected(body, 1) + body + events) {
+                return None;
+            }
+            limit = ReadLimit { max_entries: std::num::NonZeroUsize::MIN, max_bytes: body + events };
+        }
+        aside.under_way = true;
+        Some((aside.next, aside.end, limit))
+    }
+
+    /// What was read next is of what stepped aside, up to `next`. Says whether it is.
+    pub(super) fn has_come_back(&mut self, next: Sequence) -> bool {
+        let Some(aside) = self.aside.as_mut().filter(|aside| aside.under_way) else { return false };
+        (aside.under_way, aside.awaits, aside.next) = (false, None, next);
+        self.reader.under_way = false;
+        self.reader.retry.worked();
+        true
+    }
+
+    /// Some that came back stepped aside again, all others are back and had their time.
+    pub(super) fn round_is_over(&self, now: Instant) -> bool {
+        let is_over = |aside: &Aside| aside.next >= aside.end && aside.again && now >= aside.stays_until;
+        self.aside.as_ref().is_some_and(is_over)
+    }
+
+    /// Where all is back and mapped, nobody waits for it any more. Where some stepped aside again, and nothing else of it is
+    /// here, it comes back from the first on.
+    pub(super) fn end_round(&mut self) {
+        let Some(aside) = self.aside.as_mut().filter(|aside| aside.next >= aside.end) else { return };
+        if !aside.again {
+            if self.order.range(..aside.end).next().is_none() {
+                self.aside = None;
+                self.barrier.all_are_back();
+            }
+        } else if self.entries.iter().all(|(_, entry)| entry.sequence >= aside.end) {
+            (aside.next, aside.again) = (aside.from, false);
+            self.barrier.begin_round();
+        }
+    }
+
+    /// Events of this lane that wait, but for those that are not read or mapped.
+    pub(super) fn waiting_events(&self) -> usize {
+        self.barrier.len() + self.aside.as_ref().map_or(0, Aside::events)
+    }
+
+    /// When what came back steps aside again.
+    pub(super) fn stays_until(&self) -> Option<Instant> {
+        self.aside.as_ref().map(|aside| aside.stays_until)
+    }
+
+    /// Forgets all that is in memory: it is recorded, and in the journal.
+    pub(super) fn forget(&mut self) {
+        (self.entries, self.order) = (Slab::new(), std::collections::BTreeMap::new());
+        self.queue = crate::poison::TransformQueue::new(&self.config);
+        self.queue.set_most_calls(self.budget.limits.transform_calls);
+        self.recorder.forget();
+        (self.budget.received, self.budget.mapped, self.budget.overdraft) = (0, 0, 0);
+        self.budget.answer = None;
+    }
+}
