@@ -6,8 +6,9 @@
 //! other, which costs a little time and nothing else.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     hash::{BuildHasher, BuildHasherDefault, RandomState},
+    time::Duration,
 };
 
 use moehog_proto::{Sequence, event::Event};
@@ -19,11 +20,13 @@ use crate::{
 };
 
 mod aside;
+mod call;
 mod hashed;
 mod probes;
 mod standing;
 
 use aside::Aside;
+use call::{Call, End, Fit};
 use hashed::Hashed;
 pub(crate) use standing::Standing;
 
@@ -84,6 +87,8 @@ pub(crate) struct Tried {
     pub(crate) suspect: bool,
     /// The last time it was given back, since others of its call were refused.
     pub(crate) given_back: bool,
+    /// How long after it was refused it is tried again.
+    pub(crate) pause: Duration,
 }
 
 /// A person's events.
@@ -152,11 +157,13 @@ impl Barrier {
         entry: Key,
         index: u32,
         (sequence, event): (Sequence, Event),
-        Tried { attempts, suspect, given_back }: Tried,
+        Tried { attempts, suspect, given_back, pause }: Tried,
     ) {
         let person = self.hasher.hash_one(event.distinct_id.as_str());
         self.suspects += usize::from(suspect);
         let refusal = self.aside.as_mut().and_then(|aside| aside.refusal_of(sequence, index));
+        // of what a former process tried nobody knows when
+        let due = refusal.map(|refusal| refusal.at() + pause);
         let waiting = Waiting {
             entry,
             index,
@@ -182,7 +189,10 @@ impl Barrier {
             let state = State::UnderWay(None);
             self.lines.insert(person, Line { first: key, last: key, length: 1, state, suspect: false });
             self.newest = Some(person).filter(|_| attempts == 0).or(self.newest);
-            self.make_ready(person);
+            match due {
+                Some(due) => self.make_ready_at(person, due),
+                None => self.make_ready(person),
+            }
         }
     }
 
@@ -324,11 +334,16 @@ impl Barrier {
         if line.first == NONE {
             self.lines.remove(&person);
         } else if let Some(due) = due.filter(|due| *due > now) {
-            line.state = State::Later(due);
-            self.later.entry(due).or_default().push(person);
+            self.make_ready_at(person, due);
         } else {
             self.make_ready(person);
         }
+    }
+
+    fn make_ready_at(&mut self, person: u64, due: Instant) {
+        let Some(line) = self.lines.get_mut(&person) else { return };
+        line.state = State::Later(due);
+        self.later.entry(due).or_default().push(person);
     }
 
     fn make_ready(&mut self, person: u64) {
@@ -342,51 +357,6 @@ impl Barrier {
         self.ready_events += line.length as usize;
         let limit = self.events.get(line.first).map_or(1, |waiting| waiting.limit.max(1));
         self.ready[limit.ilog2() as usize].push_back(person);
-    }
-}
-
-/// A call being filled.
-struct Call {
-    taken: Vec<Key>,
-    uuids: HashSet<u128>,
-    bytes: usize,
-    max_events: usize,
-    max_bytes: usize,
-}
-
-enum Fit {
-    Taken,
-    /// Its uuid is in this call already.
-    Twice,
-    Full,
-}
-
-#[derive(PartialEq, Eq)]
-enum End {
-    /// The line has no more for this call; another may.
-    Line,
-    /// The call is full.
-    Full,
-}
-
-impl Call {
-    fn new(max_events: usize, max_bytes: usize) -> Self {
-        Self { taken: Vec::new(), uuids: HashSet::new(), bytes: 0, max_events: max_events.max(1), max_bytes }
-    }
-
-    /// Makes room for an event, where it fits.
-    fn fits(&mut self, waiting: &Waiting) -> Fit {
-        let max_events = self.max_events.min(waiting.limit.max(1) as usize);
-        let bytes = self.bytes + waiting.event.json.len();
-        if !self.taken.is_empty() && (self.taken.len() >= max_events || bytes > self.max_bytes) {
-            return Fit::Full;
-        }
-        let uuid = <[u8; 16]>::try_from(&*waiting.event.uuid).map_or(0, u128::from_be_bytes);
-        if !self.uuids.insert(uuid) {
-            return Fit::Twice;
-        }
-        (self.bytes, self.max_events) = (bytes, max_events);
-        Fit::Taken
     }
 }
 

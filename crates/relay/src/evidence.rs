@@ -75,6 +75,10 @@ impl Refusal {
         Self { at: now, taken: u64::MAX, crowds: 0, near: 0 }
     }
 
+    pub(crate) fn at(self) -> Instant {
+        self.at
+    }
+
     /// Times that everything had been refused by then.
     pub(crate) fn crowds(self) -> u64 {
         self.crowds

@@ -102,6 +102,8 @@ pub(crate) struct Lane {
     order: BTreeMap<Sequence, Key>,
     reader: Reader,
     aside: Option<Aside>,
+    /// Nothing steps aside before.
+    steps_aside_from: Option<Instant>,
     budget: Budget,
     queue: TransformQueue,
     barrier: Barrier,
@@ -144,6 +146,7 @@ impl Lane {
             order: BTreeMap::new(),
             reader: Reader::new(short),
             aside: None,
+            steps_aside_from: None,
             queue: TransformQueue::new(config),
             barrier: Barrier::new(),
             gate: Gate::new(config, now),
@@ -185,6 +188,7 @@ impl Lane {
         // others end calls of theirs, and nobody tells this lane
         let uses = self.uses();
         let contended = self.budget.limits.contended && (uses.wants_bytes || uses.wants_calls);
+        let [steps_aside_from, stays_until] = self.steps_aside_at();
         let room = contended.then_some(now + CONTENDED_POLL);
         let wakes = [
             self.recorder.wake_at(),
@@ -196,7 +200,8 @@ impl Lane {
             room,
             self.budget.look_at(now).map(|at| at.max(now + CONTENDED_POLL)),
             self.sending.gathers_until(),
-            self.stays_until(),
+            steps_aside_from,
+            stays_until,
         ];
         let relevant = if self.stopping { 1 } else { wakes.len() };
         wakes.into_iter().take(relevant).flatten().filter(|at| *at > now).min()

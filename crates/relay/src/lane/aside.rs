@@ -11,11 +11,13 @@ use moehog_journal::ReadLimit;
 use moehog_proto::Sequence;
 use tokio::time::Instant;
 
-use super::{Lane, budget::MIN_ROOM_BYTES, intake::READ_ENTRIES};
+use super::{Lane, intake::READ_ENTRIES};
 use crate::slab::Slab;
 
 /// How long what came back stays before it steps aside for the next part.
 const STAYS: Duration = Duration::from_secs(60);
+/// Shortest time between two times that something steps aside.
+const PAUSE: Duration = Duration::from_secs(2);
 /// Part of what the lane may hold: while it holds less, a part of what stepped aside comes back.
 const COMES_BACK_BELOW: usize = 4;
 /// Part of what the lane may hold that comes back at once: mapped, a webhook is longer.
@@ -93,13 +95,13 @@ impl Lane {
         let has_stayed =
             self.aside.as_ref().is_some_and(|aside| now >= aside.stays_until && !self.has_room_for_aside());
         let begins = self.round_is_over(now);
-        if !(begins || has_stayed || self.is_crammed()) {
+        if self.steps_aside_from.is_some_and(|from| now < from) || !(begins || has_stayed || self.is_crammed()) {
             return;
         }
         let is_at_rest = self.barrier.ready_events() == 0;
         let waits_for_evidence = match self.gate.refuses_everything() {
             true => (self.barrier.probes() > 0 || is_at_rest) && !self.barrier.has_news(),
-            false => self.gate.is_open() && is_at_rest && (begins || self.barrier.delayed().next().is_none()),
+            false => is_at_rest && (begins || self.barrier.delayed().next().is_none()),
         };
         if !waits_for_evidence {
             return;
@@ -142,6 +144,7 @@ impl Lane {
             oldest_ms: aside.oldest_ms.min(oldest_ms),
             ..aside
         });
+        self.steps_aside_from = Some(now + PAUSE);
         self.forget();
         self.reader.read_on(end);
     }
@@ -150,8 +153,10 @@ impl Lane {
     fn is_crammed(&self) -> bool {
         let wants = self.queue.webhooks() > 0 || !self.reader.caught_up;
         let room = self.budget.mapped_room(&self.gate);
-        let has_none = room < MIN_ROOM_BYTES.min(self.budget.mapped_limit(&self.gate) / 8);
-        let awaits = self.reader.awaits.is_some_and(|costs| !self.budget.fits(costs, &self.gate));
+        let has_none = room < self.budget.least_room(&self.gate);
+        // what is read and not mapped may only be in its way for a moment
+        let awaits =
+            self.queue.webhooks() == 0 && self.reader.awaits.is_some_and(|costs| !self.budget.fits(costs, &self.gate));
         let is_over = self.gate.refuses_everything() && self.budget.held() > self.budget.limits.equal_bytes;
         is_over || wants && (has_none || awaits || self.budget.overdraft > 0)
     }
@@ -221,9 +226,9 @@ impl Lane {
         self.barrier.len() + self.aside.as_ref().map_or(0, Aside::events)
     }
 
-    /// When what came back steps aside again.
-    pub(super) fn stays_until(&self) -> Option<Instant> {
-        self.aside.as_ref().map(|aside| aside.stays_until)
+    /// When something may step aside again, and when what came back does.
+    pub(super) fn steps_aside_at(&self) -> [Option<Instant>; 2] {
+        [self.steps_aside_from, self.aside.as_ref().map(|aside| aside.stays_until)]
     }
 
     /// Forgets all that is in memory: it is recorded, and in the journal.

@@ -104,9 +104,16 @@ impl Budget {
         (self.mapped_limit(gate) + self.limits.overdraft.bytes).saturating_sub(self.mapped + self.reserved)
     }
 
-    /// Whether what was read fits in: the bytes of a webhook, and those of the events that it keeps.
+    /// Room for mapped bytes below which no further webhook is transformed.
+    pub(super) fn least_room(&self, gate: &Gate) -> usize {
+        MIN_ROOM_BYTES.min(self.mapped_limit(gate) / 8)
+    }
+
+    /// Whether what was read fits in: the bytes of a webhook, and those of the events that it keeps. These leave room to map
+    /// what stands before them.
     pub(super) fn fits(&self, (received, mapped): (usize, usize), gate: &Gate) -> bool {
-        self.received + received <= self.received_limit() && (mapped == 0 || mapped <= self.mapped_room(gate))
+        self.received + received <= self.received_limit()
+            && (mapped == 0 || mapped + self.least_room(gate) <= self.mapped_room(gate))
     }
 }
 

@@ -132,7 +132,7 @@ impl Lane {
         let room = self.budget.mapped_room(&self.gate);
         // one webhook of any size is taken when nothing else can move: all that is mapped may wait behind it
         let stuck = self.barrier.len() == 0 && self.outlet.is_idle() && self.queue.calls() == 0;
-        if room < MIN_ROOM_BYTES.min(self.budget.mapped_limit(&self.gate) / 8) && !stuck {
+        if room < self.budget.least_room(&self.gate) && !stuck {
             self.budget.wants_more = self.gate.is_open();
             return None;
         }

@@ -1,6 +1,6 @@
 //! Where the events of a lane go: to its destination, or each to the lane of the one that its mapping rule names.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use moehog_proto::{
     Sequence,
@@ -144,6 +144,7 @@ impl Lane {
                         attempts: known.attempts,
                         suspect: known.reason.starts_with(REFUSED),
                         given_back: known.reason.starts_with(GIVEN_BACK),
+                        pause: self.pace.suspects.delay(known.attempts, Duration::ZERO, 1.0),
                     });
                     self.barrier.enter(key, index, (sequence, event), tried);
                 }
