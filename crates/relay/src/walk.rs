@@ -84,7 +84,7 @@ impl Walk {
             }
             if lane.waits_for_growth() && growth.is_none() {
                 let journal = self.journal.clone();
-                growth = Some(Box::pin(async move { journal.grown(seen).await }));
+                growth = Some(Box::pin(async move { (seen, journal.grown(seen).await) }));
             }
             let wake_at = lane.wake_at(now.instant);
             tokio::select! {
@@ -98,11 +98,12 @@ impl Walk {
                         next = under_way.try_join_next();
                     }
                 }
-                highest = async { growth.as_mut()?.await.into() }, if growth.is_some() && lane.waits_for_growth() => {
+                grown = async { growth.as_mut()?.await.into() }, if growth.is_some() && lane.waits_for_growth() => {
                     growth = None;
-                    match highest {
-                        Some(highest) if highest > seen => {
-                            seen = highest;
+                    match grown {
+                        // what was read meanwhile may be past that
+                        Some((from, highest)) if highest > from => {
+                            seen = seen.max(highest);
                             lane.grown();
                         }
                         _ => { // the journal is closing
@@ -309,7 +310,8 @@ fn below(until: Sequence, mut batch: Batch) -> Batch {
     batch
 }
 
-type Growth = Pin<Box<dyn Future<Output = Sequence> + Send>>;
+/// The highest sequence once it is above the first.
+type Growth = Pin<Box<dyn Future<Output = (Sequence, Sequence)> + Send>>;
 
 /// Time to record what was cut off at the end of the grace.
 const CUT_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
