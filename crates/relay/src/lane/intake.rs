@@ -27,6 +27,8 @@ const READ_AHEAD_CALLS: usize = 4;
 
 impl Lane {
     pub(super) fn next_read(&mut self, now: Now) -> Option<Step> {
+        // what came back may have been settled since
+        self.end_round();
         let idle = self.entries.is_empty();
         let overdrawn = !idle && self.budget.overdraft > 0;
         if self.reader.under_way || overdrawn || self.reader.waits(now.instant) || self.round_is_over(now.instant) {

@@ -288,7 +288,7 @@ impl History {
         let began = Instant::now();
         // what is refused is judged beside what is taken, and what expires has its time
         while self.rig.journal.stats().ledger.waiting > 0 {
-            if began.elapsed() > 60 * MINUTE {
+            if began.elapsed() > 180 * MINUTE {
                 let (seed, waiting, lanes) = (self.seed, self.waiting().await, self.rig.status().lanes());
                 panic!("seed {seed}: webhooks wait though all is well: {waiting:#?}, {lanes:?}");
             }
