@@ -12,7 +12,8 @@
 //!   transformer, and one event that breaks its request, ends up alone and costs itself;
 //! - what is under way follows the replicas behind each service's name: one gateway keeps sixteen deliveries busy;
 //! - memory is bounded by `in_flight_bytes` for each replica of delivery, over all lanes, and a quarter more for webhooks
-//!   that are larger than their lane's part, or one of them if it is larger still, whatever waits;
+//!   that are larger than their lane's part, or one of them if it is larger still, whatever waits; what is known of events that
+//!   stepped aside is beside that, at most some megabytes a lane;
 //! - who watches an entry in the journal is told how it was mapped and when it is settled, and is never waited for.
 //!
 //! It is the one owner of retries. Delivery tries once and says what it saw; the transformer is a pure function; the

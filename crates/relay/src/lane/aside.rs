@@ -5,14 +5,14 @@
 //! all is back. Where the mapping of a webhook that was not sent changes meanwhile, and names other persons, later events of
 //! these may have gone before.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use moehog_journal::ReadLimit;
 use moehog_proto::Sequence;
 use tokio::time::Instant;
 
-use super::{Lane, intake::READ_ENTRIES};
-use crate::slab::Slab;
+use super::Lane;
+use crate::{poison::TransformQueue, slab::Slab};
 
 /// How long what came back stays before it steps aside for the next part.
 const STAYS: Duration = Duration::from_secs(60);
@@ -87,9 +87,7 @@ impl Lane {
     /// Lets all that is in memory step aside where it waits for evidence, nothing else finds room, and it was looked at; or
     /// where what came back has had its time.
     pub(super) fn step_aside(&mut self, now: Instant) {
-        let is_idle =
-            self.sending.is_idle() && self.queue.calls() == 0 && self.outlet.is_idle() && !self.reader.under_way;
-        if !is_idle || self.entries.is_empty() || !self.is_recorded() {
+        if !self.is_quiet() || self.entries.is_empty() {
             return;
         }
         let has_stayed =
@@ -155,8 +153,7 @@ impl Lane {
         let room = self.budget.mapped_room(&self.gate);
         let has_none = room < self.budget.least_room(&self.gate);
         // what is read and not mapped may only be in its way for a moment
-        let awaits =
-            self.queue.webhooks() == 0 && self.reader.awaits.is_some_and(|costs| !self.budget.fits(costs, &self.gate));
+        let awaits = self.queue.webhooks() == 0 && self.large_next().is_some();
         let is_over = self.gate.refuses_everything() && self.budget.held() > self.budget.limits.equal_bytes;
         is_over || wants && (has_none || awaits || self.budget.overdraft > 0)
     }
@@ -170,25 +167,18 @@ impl Lane {
 
     /// What is to be read next of what stepped aside: from where, up to where, and how much of it.
     pub(super) fn next_back(&mut self) -> Option<(Sequence, Sequence, ReadLimit)> {
+        let aside = self.aside.as_ref().filter(|aside| aside.next < aside.end)?;
+        let (next, end, awaits) = (aside.next, aside.end, aside.awaits);
         // a large webhook has the room that it waits for before it is taken again
-        let is_awaited = self.reader.awaits.is_some_and(|costs| !self.budget.fits(costs, &self.gate));
-        let (has_room, is_empty) = (!is_awaited && self.has_room_for_aside(), self.entries.is_empty());
-        let aside = self.aside.as_mut().filter(|aside| has_room && aside.next < aside.end)?;
+        if self.large_next().is_some() || !self.has_room_for_aside() {
+            return None;
+        }
         let room = self.budget.received_limit().saturating_sub(self.budget.received);
         let max_bytes = room.min(self.budget.mapped_limit(&self.gate) / AT_ONCE);
-        let mut limit = ReadLimit { max_entries: READ_ENTRIES, max_bytes };
-        let is_large = |(body, events): &(usize, usize)| {
-            body + events > max_bytes || !self.budget.fits((*body, *events), &self.gate)
-        };
-        if let Some((body, events)) = aside.awaits.filter(is_large) {
-            // it goes alone, and a lane that has too little for it asks for more
-            if !is_empty || !self.budget.overdraw(super::intake::expected(body, 1) + body + events) {
-                return None;
-            }
-            limit = ReadLimit { max_entries: std::num::NonZeroUsize::MIN, max_bytes: body + events };
-        }
-        aside.under_way = true;
-        Some((aside.next, aside.end, limit))
+        let large = awaits.filter(|costs| costs.0 + costs.1 > max_bytes || !self.budget.fits(*costs, &self.gate));
+        let limit = self.limit_of_read(large, max_bytes)?;
+        self.aside.as_mut()?.under_way = true;
+        Some((next, end, limit))
     }
 
     /// What was read next is of what stepped aside, up to `next`. Says whether it is.
@@ -231,10 +221,16 @@ impl Lane {
         [self.steps_aside_from, self.aside.as_ref().map(|aside| aside.stays_until)]
     }
 
+    /// Nothing is under way, and all that is known is recorded.
+    pub(super) fn is_quiet(&self) -> bool {
+        let calls = !self.sending.is_idle() || self.queue.calls() > 0 || !self.outlet.is_idle();
+        !calls && !self.reader.under_way && self.is_recorded()
+    }
+
     /// Forgets all that is in memory: it is recorded, and in the journal.
     pub(super) fn forget(&mut self) {
-        (self.entries, self.order) = (Slab::new(), std::collections::BTreeMap::new());
-        self.queue = crate::poison::TransformQueue::new(&self.config);
+        (self.entries, self.order) = (Slab::new(), BTreeMap::new());
+        self.queue = TransformQueue::new(&self.config);
         self.queue.set_most_calls(self.budget.limits.transform_calls);
         self.recorder.forget();
         (self.budget.received, self.budget.mapped, self.budget.overdraft) = (0, 0, 0);

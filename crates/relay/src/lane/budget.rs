@@ -156,8 +156,6 @@ impl Lane {
     /// sent, does so for another that waits for the room. It is read again when its destination, or its first event, is tried next.
     pub(super) fn give_back(&mut self, now: Instant) {
         self.settle_overdraft(now);
-        let is_idle =
-            self.sending.is_idle() && self.queue.calls() == 0 && self.outlet.is_idle() && !self.reader.under_way;
         let holds = self.budget.held();
         // what waits for evidence steps aside instead, and what is known of it is kept
         let steps_aside = self.gate.refuses_everything() && self.barrier.may_step_aside();
@@ -166,7 +164,7 @@ impl Lane {
         let is_wanted = self.budget.limits.overdraft.is_wanted
             && self.barrier.ready_events() == 0
             && self.budget.overdrawn_since.is_some_and(kept_long);
-        if !(is_shut || is_wanted) || !is_idle || !self.is_recorded() {
+        if !(is_shut || is_wanted) || !self.is_quiet() {
             return;
         }
         let not_before = if is_shut { self.probe_at(now) } else { self.barrier.due() };

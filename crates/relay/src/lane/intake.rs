@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Most entries of one read.
-pub(super) const READ_ENTRIES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
+const READ_ENTRIES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 /// Full calls that wait, from which on a lane reads no further: more would only lie in memory.
 const READ_AHEAD_CALLS: usize = 4;
 
@@ -50,29 +50,39 @@ impl Lane {
         if gathers || parked || full || ahead || self.reader.caught_up {
             return None;
         }
-        let mut limit = ReadLimit {
-            max_entries: READ_ENTRIES,
-            max_bytes: self.budget.received_limit().saturating_sub(self.budget.received),
-        };
-        if let Some((body, events)) = self.reader.awaits.filter(|costs| !self.budget.fits(*costs, &self.gate)) {
-            // it goes alone, and a lane that has too little for it asks for more
-            if !idle || !self.budget.overdraw(body + expected(body, 1) + events) {
-                return None;
-            }
-            limit = ReadLimit { max_entries: NonZeroUsize::MIN, max_bytes: body + events };
-        }
+        let room = self.budget.received_limit().saturating_sub(self.budget.received);
+        let limit = self.limit_of_read(self.large_next(), room)?;
         self.reader.under_way = true;
         self.budget.reading = limit.max_bytes;
         Some(Step::Read { from: self.reader.cursor, until: Sequence::MAX, limit })
     }
 
-    /// Takes what was read. `next` is where to read on; `caught_up` says that all that was durable is read.
-    pub(crate) fn read(&mut self, batch: Vec<Carried>, next: Sequence, caught_up: bool) {
+    /// What the next webhook needs, where that finds no room.
+    pub(super) fn large_next(&self) -> Option<(usize, usize)> {
+        self.reader.awaits.filter(|costs| !self.budget.fits(*costs, &self.gate))
+    }
+
+    /// How much is read: at most `max_bytes`, or the `large` webhook that comes next. That goes alone, and a lane that has too
+    /// little for it asks for more; none while it waits for that.
+    pub(super) fn limit_of_read(&mut self, large: Option<(usize, usize)>, max_bytes: usize) -> Option<ReadLimit> {
+        let Some((body, events)) = large else { return Some(ReadLimit { max_entries: READ_ENTRIES, max_bytes }) };
+        let has_room = self.entries.is_empty() && self.budget.overdraw(body + expected(body, 1) + events);
+        has_room.then_some(ReadLimit { max_entries: NonZeroUsize::MIN, max_bytes: body + events })
+    }
+
+    /// A read ended at `next`. Says whether it was of what stepped aside.
+    fn has_read(&mut self, next: Sequence, caught_up: bool) -> bool {
         self.budget.reading = 0;
         let is_back = self.has_come_back(next);
         if !is_back {
             self.reader.has_read(next, caught_up);
         }
+        is_back
+    }
+
+    /// Takes what was read. `next` is where to read on; `caught_up` says that all that was durable is read.
+    pub(crate) fn read(&mut self, batch: Vec<Carried>, next: Sequence, caught_up: bool) {
+        let is_back = self.has_read(next, caught_up);
         for mut entry in batch {
             let costs = (entry.received_cost(), entry.mapped_cost());
             if !self.entries.is_empty() && !self.budget.fits(costs, &self.gate) {
@@ -102,11 +112,7 @@ impl Lane {
 
     /// The next webhook, at `next`, has so many bytes, which is more than was asked for.
     pub(crate) fn too_large(&mut self, next: Sequence, bytes: usize) {
-        self.budget.reading = 0;
-        let is_back = self.has_come_back(next);
-        if !is_back {
-            self.reader.has_read(next, false);
-        }
+        let is_back = self.has_read(next, false);
         self.stops_before(next, (bytes, 0), is_back);
     }
 
@@ -225,7 +231,7 @@ impl Lane {
 }
 
 /// Bytes that the events of so many webhooks may need, whose bodies have so many: they are longer.
-pub(super) fn expected(bytes: usize, webhooks: usize) -> usize {
+fn expected(bytes: usize, webhooks: usize) -> usize {
     4 * bytes + 1024 * webhooks
 }
 
