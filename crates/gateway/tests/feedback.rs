@@ -48,7 +48,7 @@ async fn relay(journal: Arc<Memory>, delivers: Option<Duration>) {
     let limit = ReadLimit { max_entries: NonZeroUsize::MAX, max_bytes: usize::MAX };
     let (mut from, mut seen) = (0, 0);
     loop {
-        seen = journal.grown(seen).await;
+        seen = journal.grown(seen).await.expect("the journal is open");
         let batch = claim.read("eu", from, limit).await.unwrap();
         from = batch.next;
         for entry in batch.entries {

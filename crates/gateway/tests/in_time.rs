@@ -87,7 +87,7 @@ async fn a_sender_that_hangs_up_cancels_nothing() {
         assert!(gateway.send(request).now_or_never().is_none());
         gateway.journal.set_appends(Appends::Work);
         let durable = tokio::time::timeout(Duration::from_secs(5), gateway.journal.grown(0)).await;
-        assert_eq!(durable, Ok(1));
+        assert_eq!(durable, Ok(Some(1)));
         assert_eq!(gateway.lane("capture", "eu").await[0].body, body);
     }
 }

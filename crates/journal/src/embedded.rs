@@ -237,7 +237,7 @@ impl Journal for Embedded {
         self.shared.log.lanes()
     }
 
-    async fn grown(&self, seen: Sequence) -> Sequence {
+    async fn grown(&self, seen: Sequence) -> Option<Sequence> {
         self.threads.grown(seen).await
     }
 

@@ -82,12 +82,13 @@ pub trait Journal: Debug + Send + Sync + 'static {
     /// The lanes that hold unsettled entries.
     fn lanes(&self) -> Vec<LaneStats>;
 
-    /// Waits until a sequence above `seen` is durable (or the journal closes) and returns the highest durable one.
+    /// Waits until a sequence above `seen` is durable and returns the highest durable one; none where the journal closes
+    /// before.
     ///
     /// # Cancel safety
     ///
     /// Nothing is lost by dropping it.
-    async fn grown(&self, seen: Sequence) -> Sequence;
+    async fn grown(&self, seen: Sequence) -> Option<Sequence>;
 
     /// Finds an entry by its receipt; none where it was never taken, was cancelled, or its raw bytes are gone.
     ///

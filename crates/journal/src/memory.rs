@@ -271,13 +271,11 @@ impl Journal for Memory {
         self.shared.store.lock().lanes()
     }
 
-    async fn grown(&self, seen: Sequence) -> Sequence {
+    async fn grown(&self, seen: Sequence) -> Option<Sequence> {
         let mut grown = self.shared.grown.subscribe();
         let ended = |grown: &Grown| grown.closed || grown.process != self.process;
-        match grown.wait_for(|grown| grown.durable > seen || ended(grown)).await {
-            Ok(grown) => grown.durable,
-            Err(_) => seen,
-        }
+        let grown = grown.wait_for(|grown| grown.durable > seen || ended(grown)).await.ok()?;
+        (grown.durable > seen).then_some(grown.durable)
     }
 
     async fn get(&self, receipt: Receipt) -> Result<Option<Entry>, ReadError> {

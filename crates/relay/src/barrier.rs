@@ -22,12 +22,14 @@ use crate::{
 mod aside;
 mod call;
 mod hashed;
+mod persons;
 mod probes;
 mod standing;
 
 use aside::Aside;
 use call::{Call, End, Fit};
 use hashed::Hashed;
+use persons::Persons;
 pub(crate) use standing::Standing;
 
 /// No event.

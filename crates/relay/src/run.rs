@@ -109,9 +109,8 @@ impl Relay {
                 () = shutdown.cancelled() => {}
                 () = sleep_until(again_at) => {}
                 highest = growth, if open => {
-                    // a journal that closes says so by not having grown
-                    open = highest > seen;
-                    seen = highest;
+                    open = highest.is_some();
+                    seen = highest.unwrap_or(seen);
                 }
                 Some(ended) = lanes.walks.join_next_with_id() => self.ended(&mut lanes, ended),
             }

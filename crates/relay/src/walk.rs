@@ -84,7 +84,7 @@ impl Walk {
             }
             if lane.waits_for_growth() && growth.is_none() {
                 let journal = self.journal.clone();
-                growth = Some(Box::pin(async move { (seen, journal.grown(seen).await) }));
+                growth = Some(Box::pin(async move { journal.grown(seen).await }));
             }
             let wake_at = lane.wake_at(now.instant);
             tokio::select! {
@@ -98,18 +98,15 @@ impl Walk {
                         next = under_way.try_join_next();
                     }
                 }
-                grown = async { growth.as_mut()?.await.into() }, if growth.is_some() && lane.waits_for_growth() => {
+                grown = async { growth.as_mut()?.await }, if growth.is_some() && lane.waits_for_growth() => {
                     growth = None;
-                    match grown {
+                    if let Some(highest) = grown {
                         // what was read meanwhile may be past that
-                        Some((from, highest)) if highest > from => {
-                            seen = seen.max(highest);
-                            lane.grown();
-                        }
-                        _ => { // the journal is closing
-                            stop_by.get_or_insert(now.instant + self.calls.config.grace);
-                            lane.stop();
-                        }
+                        seen = seen.max(highest);
+                        lane.grown();
+                    } else {
+                        stop_by.get_or_insert(now.instant + self.calls.config.grace);
+                        lane.stop();
                     }
                 }
                 () = sleep_until(wake_at.unwrap_or(now.instant)), if wake_at.is_some() => {}
@@ -310,8 +307,8 @@ fn below(until: Sequence, mut batch: Batch) -> Batch {
     batch
 }
 
-/// The highest sequence once it is above the first.
-type Growth = Pin<Box<dyn Future<Output = (Sequence, Sequence)> + Send>>;
+/// See [`Journal::grown`].
+type Growth = Pin<Box<dyn Future<Output = Option<Sequence>> + Send>>;
 
 /// Time to record what was cut off at the end of the grace.
 const CUT_GRACE: std::time::Duration = std::time::Duration::from_secs(2);

@@ -128,13 +128,10 @@ impl Threads {
         Ok(threads)
     }
 
-    /// Waits until a sequence above `seen` is durable, or the journal closes.
-    pub(super) async fn grown(&self, seen: Sequence) -> Sequence {
+    /// Waits until a sequence above `seen` is durable; none where the journal closes before.
+    pub(super) async fn grown(&self, seen: Sequence) -> Option<Sequence> {
         let mut grown = self.grown.clone();
-        match grown.wait_for(|durable| *durable > seen).await {
-            Ok(durable) => *durable,
-            Err(_) => *self.grown.borrow(),
-        }
+        grown.wait_for(|durable| *durable > seen).await.ok().map(|durable| *durable)
     }
 
     /// Lets the threads finish what they hold.

@@ -1,79 +1,73 @@
 //! Events that stepped aside: they are in the journal alone, and those of their persons that came later wait for them.
 
-use std::{
-    collections::{HashMap, HashSet},
-    hash::BuildHasherDefault,
-};
+use std::collections::HashMap;
 
 use moehog_proto::Sequence;
 
-use super::{Barrier, Hashed, NONE, State, Waiting};
+use super::{Barrier, NONE, Persons, State, Waiting};
 use crate::{evidence::Refusal, slab::Key};
 
-/// Most persons that may step aside: what is kept of each is eight bytes.
-const MOST_PERSONS: usize = 128 * 1024;
 /// Most events of which is kept when they were refused.
 const MOST_REFUSALS: usize = 16 * 1024;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
-    persons: HashSet<u64, BuildHasherDefault<Hashed>>,
+    persons: Persons,
     /// What stepped aside came before.
     end: Sequence,
     /// Those of them of whom some came back and stepped aside again: what comes back behind that waits for the next round.
-    again: HashSet<u64, BuildHasherDefault<Hashed>>,
+    again: Persons,
+    /// All of whom something stepped aside since the round began: of others nothing waits once it is over.
+    since: Persons,
     /// When events of it were refused.
     refusals: HashMap<(Sequence, u32), Refusal>,
 }
 
 impl Aside {
-    /// Whether the event waits for one that stepped aside.
+    /// Whether the event waits for one that stepped aside. Where very many did, it may be taken for one of theirs.
     pub(super) fn blocks(&self, waiting: &Waiting) -> bool {
         let persons = if waiting.sequence < self.end { &self.again } else { &self.persons };
-        persons.contains(&waiting.person)
+        persons.may_hold(waiting.person)
     }
 
     /// When the event that comes back was refused, as far as it is known.
     pub(super) fn refusal_of(&mut self, sequence: Sequence, index: u32) -> Option<Refusal> {
         self.refusals.remove(&(sequence, index))
     }
+
+    /// All came back, or stepped aside again: it comes back from the first on.
+    fn begin_round(&mut self) {
+        self.persons = std::mem::take(&mut self.since);
+        self.again.clear();
+    }
 }
 
 impl Barrier {
-    /// There is room to know the persons of all that would step aside.
-    pub(crate) fn may_step_aside(&self) -> bool {
-        let known = self.aside.as_ref().map_or(0, |aside| aside.persons.len());
-        known + self.lines.len() <= MOST_PERSONS
-    }
-
-    /// All events step aside, where there is room to know their persons: they are forgotten, and what comes of these persons
-    /// from `end` on waits. Says whether there was. `begins` says that what stepped aside before comes back from the first on.
-    pub(crate) fn step_aside(&mut self, end: Sequence, begins: bool) -> bool {
-        if !self.may_step_aside() {
-            return false;
-        }
+    /// All events step aside: they are forgotten, and what comes of their persons from `end` on waits. `begins` says that
+    /// what stepped aside before comes back from the first on.
+    pub(crate) fn step_aside(&mut self, end: Sequence, begins: bool) {
         let mut aside = self.aside.take().unwrap_or_default();
         if begins {
-            aside.again.clear();
+            aside.begin_round();
         } else {
+            aside.since.extend(self.lines.keys().copied());
             let is_back = |waiting: &Waiting| waiting.sequence < aside.end;
             let back = self.events.iter().filter(|(_, waiting)| is_back(waiting)).map(|(_, waiting)| waiting.person);
             aside.again.extend(back);
         }
         aside.end = end;
-        aside.persons.extend(self.lines.keys());
+        aside.persons.extend(self.lines.keys().copied());
         let refused = self.events.iter().filter_map(|(_, waiting)| Some((waiting.place(), waiting.refusal()?)));
         aside.refusals.extend(refused.take(MOST_REFUSALS.saturating_sub(aside.refusals.len())));
         let hasher = self.hasher.clone();
         *self = Self { hasher, aside: Some(aside), ..Self::new() };
-        true
     }
 
     /// What stepped aside comes back from the first on: nothing of it is here.
     pub(crate) fn begin_round(&mut self) {
         if let Some(aside) = &mut self.aside {
-            aside.again.clear();
+            aside.begin_round();
         }
         self.unblock();
     }

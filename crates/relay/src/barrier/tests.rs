@@ -286,7 +286,7 @@ fn nobody_overtakes_what_stepped_aside_and_comes_back() {
     let now = Instant::now();
     let mut barrier = Barrier::new();
     [(1, "anna"), (2, "bob"), (3, "anna")].into_iter().for_each(|(at, person)| enter(&mut barrier, at, person));
-    assert!(barrier.step_aside(4, false));
+    barrier.step_aside(4, false);
     [(4, "anna"), (5, "carl")].into_iter().for_each(|(at, person)| enter(&mut barrier, at, person));
     let call = barrier.take(500, 1000);
     assert_eq!(sequences(&barrier, &call), [5], "anna waits");
@@ -298,7 +298,7 @@ fn nobody_overtakes_what_stepped_aside_and_comes_back() {
     settle(&mut barrier, &call, now);
     // what is here steps aside again: what of these persons comes back behind it waits for the next round
     enter(&mut barrier, 2, "bob");
-    assert!(barrier.step_aside(5, false));
+    barrier.step_aside(5, false);
     [(3, "anna"), (4, "bob")].into_iter().for_each(|(at, person)| enter(&mut barrier, at, person));
     let call = barrier.take(500, 1000);
     assert_eq!(sequences(&barrier, &call), [3]);
@@ -308,4 +308,24 @@ fn nobody_overtakes_what_stepped_aside_and_comes_back() {
     barrier.all_are_back();
     let call = barrier.take(500, 1000);
     assert_eq!(sequences(&barrier, &call), [2, 4], "in their order");
+}
+
+#[test]
+fn once_all_came_back_only_those_who_stepped_aside_again_are_waited_for() {
+    let now = Instant::now();
+    let mut barrier = Barrier::new();
+    [(1, "anna"), (2, "bob")].into_iter().for_each(|(at, person)| enter(&mut barrier, at, person));
+    barrier.step_aside(3, false);
+    enter(&mut barrier, 1, "anna");
+    let call = barrier.take(500, 1000);
+    settle(&mut barrier, &call, now);
+    // in the second round nothing of hers is left
+    for _ in 0..2 {
+        enter(&mut barrier, 2, "bob");
+        barrier.step_aside(3, false);
+        barrier.begin_round();
+    }
+    [(4, "anna"), (5, "bob")].into_iter().for_each(|(at, person)| enter(&mut barrier, at, person));
+    let call = barrier.take(500, 1000);
+    assert_eq!(sequences(&barrier, &call), [4]);
 }

@@ -113,9 +113,7 @@ impl Lane {
         let Some(from) = self.entries.iter().map(|(_, entry)| entry.sequence).min().filter(|_| webhooks > 0) else {
             return;
         };
-        if !self.barrier.step_aside(end, begins) {
-            return;
-        }
+        self.barrier.step_aside(end, begins);
         let oldest_ms = self.entries.iter().map(|(_, entry)| entry.received_at_ms).min().unwrap_or_default();
         let aside = self.aside.take().unwrap_or(Aside {
             from,

@@ -158,7 +158,7 @@ impl Lane {
         self.settle_overdraft(now);
         let holds = self.budget.held();
         // what waits for evidence steps aside instead, and what is known of it is kept
-        let steps_aside = self.gate.refuses_everything() && self.barrier.may_step_aside();
+        let steps_aside = self.gate.refuses_everything();
         let is_shut = !self.gate.is_open() && !steps_aside && holds > self.budget.limits.equal_bytes;
         let kept_long = |since| now.saturating_duration_since(since) >= OVERDRAWN_MOST;
         let is_wanted = self.budget.limits.overdraft.is_wanted

@@ -180,7 +180,7 @@ impl History {
     async fn flood(&mut self) {
         let source = *SOURCES.choose(&mut self.random).unwrap();
         let destination = if self.is_routed { RULED } else { "default" };
-        let webhooks = self.random.random_range(1..50);
+        let webhooks = *[1, 3, 10, 50].choose(&mut self.random).unwrap();
         for _ in 0..webhooks {
             let number = self.webhooks;
             let lines: Vec<_> = (0..30).map(|line| format!("refused{number}-{line}")).collect();
@@ -296,7 +296,8 @@ impl History {
             if self.is_flooded {
                 self.append_new().await;
             }
-            sleep(SECOND).await;
+            // what lasts needs some evidence, not much
+            sleep(if began.elapsed() < 10 * MINUTE { SECOND } else { 5 * SECOND }).await;
         }
         self.rig.check().await;
         let letters = self.rig.journal.dead_letters(DeadLetterQuery { limit: 10_000, ..DeadLetterQuery::default() });

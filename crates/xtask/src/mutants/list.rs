@@ -118,8 +118,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "aside: nobody overtakes what stepped aside",
         file: "crates/relay/src/barrier/aside.rs",
-        old: "        persons.contains(&waiting.person)\n",
-        new: "        waiting.limit == 0 && persons.contains(&waiting.person)\n",
+        old: "        persons.may_hold(waiting.person)\n",
+        new: "        waiting.limit == 0 && persons.may_hold(waiting.person)\n",
         package: "moehog-relay",
         test: &["barrier"],
     },
