@@ -24,6 +24,7 @@ mod end_to_end {
     mod kill_9_loses_nothing;
     mod kills_rolls_and_scaling_lose_nothing;
     mod load_balancers_are_told_the_truth;
+    mod no_secret_is_printed;
     mod odd_bytes_are_kept;
     mod one_trace_crosses_three_services;
     mod outages_are_ridden_out;

@@ -236,6 +236,7 @@ fn say_who_may_send(config: &Config, ingest: &Ingest) {
             "whoever has one of this source's addresses may send, without a secret; MoEngage's are shared by all its customers"
         );
     }
+    config.secret_weaknesses().into_iter().for_each(|weakness| tracing::warn!("{weakness}"));
     for (source, destination) in without_key(&config.sources, &config.destinations) {
         if !destination.starts_with(KEY_DESTINATION) {
             tracing::info!(

@@ -36,6 +36,13 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<()> {
         }
     };
     let mapping = mapping.unwrap_or_default();
+    if let Err(error) = hash_key(&mapping) {
+        report("transformer", error);
+    }
+    let weaknesses = gateway.iter().flat_map(moehog_gateway::Config::secret_weaknesses);
+    let weak_key =
+        mapping.hash_key.as_ref().and_then(Secret::weakness).map(|weakness| format!("mapping.hash_key {weakness}"));
+    weaknesses.chain(weak_key).for_each(|weakness| println!("{weakness}"));
     if let Some(path) = check.mapping.as_ref().or(mapping.file.as_ref()) {
         match rules(path, &mapping)? {
             Ok(rules) => {
@@ -100,15 +107,21 @@ fn load<T: DeserializeOwned>(file: Option<&Path>, defaults: &str) -> anyhow::Res
 /// Rules of a file, with the key that the configuration has.
 fn rules(path: &Path, mapping: &Mapping) -> anyhow::Result<Result<Rules, Vec<Problem>>> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    if let Some(fault) = mapping.hash_key.as_ref().filter(|key| key.is_in_file()).and_then(Secret::fault) {
-        bail!("mapping.hash_key {fault}");
-    }
     let key = mapping.hash_key.as_ref().map(|key| key.expose().to_string());
     Ok(Rules::read(&text, key.as_ref().map(String::as_bytes)))
 }
 
+/// Whether values can be hashed with the key, where there is one.
+fn hash_key(mapping: &Mapping) -> anyhow::Result<()> {
+    match mapping.hash_key.as_ref().and_then(Secret::fault) {
+        Some(fault) => Err(anyhow!("mapping.hash_key {fault}")),
+        None => Ok(()),
+    }
+}
+
 /// Rules of a file that has no mistake.
 pub(crate) fn usable(path: &Path, mapping: &Mapping) -> anyhow::Result<Rules> {
+    hash_key(mapping)?;
     rules(path, mapping)?.map_err(|problems| anyhow!("{}", complaint(path, &problems)))
 }
 

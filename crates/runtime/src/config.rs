@@ -45,13 +45,17 @@ pub enum ConfigError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file is not TOML.
-    #[error("configuration file {path} is not valid TOML")]
+    /// The file is not TOML. What stands there is left out: it may be a secret.
+    #[error("configuration file {path}, line {line}, column {column}: {why}")]
     Syntax {
         /// As given.
         path: PathBuf,
-        /// Line, column and why.
-        source: Box<toml::de::Error>,
+        /// From 1 on.
+        line: usize,
+        /// In characters, from 1 on.
+        column: usize,
+        /// What is wrong there.
+        why: String,
     },
     /// A section that no service has.
     #[error("configuration has no section `{section}`: {known}", known = SECTIONS.join(", "))]
@@ -66,12 +70,12 @@ pub enum ConfigError {
         name: String,
     },
     /// A key is unknown or has a value that it cannot have.
-    #[error("configuration: {key}: {source}")]
+    #[error("configuration: {key}: {why}")]
     Value {
         /// The key, or the section that has none of that name.
         key: String,
-        /// What is wrong with it.
-        source: Box<toml::de::Error>,
+        /// What is wrong with it, without the value.
+        why: String,
     },
 }
 
@@ -87,12 +91,11 @@ pub fn load<T: DeserializeOwned>(
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, ConfigError> {
     let defaults: Table = toml::from_str(defaults)
-        .map_err(|error| ConfigError::Value { key: "defaults".into(), source: Box::new(error) })?;
+        .map_err(|error| ConfigError::Value { key: "defaults".into(), why: error.to_string() })?;
     let mut merged = defaults.clone();
     if let Some(path) = file {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        let table = toml::from_str(&text)
-            .map_err(|error| ConfigError::Syntax { path: path.into(), source: Box::new(error) })?;
+        let table = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
         merge(&mut merged, table);
     }
     for (name, value) in env {
@@ -106,7 +109,47 @@ pub fn load<T: DeserializeOwned>(
     }
     merged.retain(|key, _| defaults.contains_key(key));
     serde_path_to_error::deserialize(Value::Table(merged))
-        .map_err(|error| ConfigError::Value { key: error.path().to_string(), source: Box::new(error.into_inner()) })
+        .map_err(|error| unusable(&error.path().to_string(), error.inner().message()))
+}
+
+/// Where the file stops to be TOML, and why.
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let last = before.rsplit('\n').next().unwrap_or_default();
+    ConfigError::Syntax {
+        path: path.into(),
+        line: before.matches('\n').count() + 1,
+        column: last.chars().count() + 1,
+        why: error.message().to_string(),
+    }
+}
+
+/// Keys that hold secrets: what stands in them, and below them, is not repeated.
+const SECRETS: [&str; 6] = ["api_key", "basic", "hash_key", "password", "secret", "tokens"];
+
+/// What is wrong with the value of a key, without the value.
+fn unusable(key: &str, message: &str) -> ConfigError {
+    let mut parts = Vec::new();
+    let mut is_secret = false;
+    for part in key.split('.') {
+        if is_secret && !["password", "user"].contains(&part) {
+            break;
+        }
+        parts.push(part);
+        is_secret |= SECRETS.iter().any(|secret| part.split('[').next() == Some(secret));
+    }
+    let message = message.lines().next().unwrap_or_default();
+    let (said, expected) = message.rsplit_once(", expected ").map_or((message, None), |(said, it)| (said, Some(it)));
+    let is_name = said.starts_with("unknown field ") && !is_secret;
+    // `string "…"`: the kind is told, the value is not
+    let kind =
+        said.strip_prefix("invalid type: ").map(|value| value.split(['"', '`']).next().unwrap_or_default().trim());
+    let why = match (kind, expected) {
+        (Some(kind), Some(expected)) => format!("{kind} where {expected} is wanted"),
+        (None, Some(expected)) if !is_name => format!("expected {expected}"),
+        _ => message.to_string(),
+    };
+    ConfigError::Value { key: parts.join("."), why }
 }
 
 fn merge(into: &mut Table, from: Table) {
@@ -226,6 +269,76 @@ mod tests {
         let message = |name, value| load_with(None, &[(name, value)]).unwrap_err().to_string();
         assert!(message("MOEHOG__HTTP__LIMIT", "many").starts_with("configuration: http.limit: "));
         assert!(message("MOEHOG__HTTP__LIMTI", "1").contains("http.limti: unknown field `limti`"));
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "read for its errors")]
+    struct Secrets {
+        #[serde(default)]
+        api: BTreeMap<String, Vec<crate::Secret>>,
+        #[serde(default)]
+        sources: BTreeMap<String, Vec<Basic>>,
+        #[serde(default)]
+        mapping: BTreeMap<String, crate::Secret>,
+        #[serde(default)]
+        limits: BTreeMap<String, u32>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "read for its errors")]
+    struct Basic {
+        user: String,
+        password: crate::Secret,
+    }
+
+    #[test]
+    fn no_mistake_repeats_what_stands_in_the_place_of_a_secret() {
+        for written in [
+            "[api]\ntokens = \"CANARY\"",
+            "[api]\ntokens = \"CANARY, expected CANARY\"",
+            "[api]\ntokens = [\"CANARY]",
+            "[api]\ntokens = [CANARY]",
+            "[api]\ntokens = CANARY",
+            "[api]\ntokens = { CANARY = 1 }",
+            "[api]\ntokens = [{ CANARY = 1 }]",
+            "[api]\ntokens = [{ env = \"CANARY\" }]",
+            "[api]\ntokens = [{ env = \"CANARY\", file = \"CANARY\" }]",
+            "[api]\ntokens = [{ file = 1, env = \"CANARY\" }]",
+            "[api]\ntokens = [{ file = [\"CANARY\"] }]",
+            "[api]\ntokens = [[\"CANARY\"]]",
+            "[sources]\nbasic = [\"moengage:CANARY\"]",
+            "[sources]\nbasic = { user = \"moengage\", password = \"CANARY\" }",
+            "[sources]\nbasic = [{ user = \"moengage\", password = [\"CANARY\"] }]",
+            "[sources]\nbasic = [{ user = \"moengage\", CANARY = 1 }]",
+            "[sources]\nbasic = [{ user = \"moengage\", password = { CANARY = 1 } }]",
+            "[mapping]\nhash_key = [\"CANARY\"]",
+            "[mapping]\nhash_key = { CANARY = \"x\" }",
+            "[limits]\nrequests = \"CANARY\"",
+            "[limits]\nrequests = CANARY",
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("moehog.toml");
+            for secret in ["sup3rsecret", "sup3r/s3cret+==", "0x12345678"] {
+                let text = written.replace("CANARY", secret);
+                fs::write(&path, &text).unwrap();
+                // as for a service that has all of these sections
+                let defaults = "[api]\n[sources]\n[mapping]\n[limits]\n";
+                let Err(error) = load::<Secrets>(defaults, Some(&path), []) else { continue };
+                let error = anyhow::Error::from(error);
+                let told = format!("{error:#} {error:?}");
+                assert!(!told.contains(secret), "{text}: {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_says_where() {
+        let told = load_with(Some("[http]\nlisten = \"127.0.0.1:1\"\nlimit = [\"x]\n"), &[]).unwrap_err().to_string();
+        assert!(told.contains("moehog.toml, line 3, column "), "{told}");
+        let told = load_with(None, &[("MOEHOG__HTTP__LIMIT", "many")]).unwrap_err().to_string();
+        assert_eq!(told, "configuration: http.limit: string where u32 is wanted");
     }
 
     #[test]

@@ -3,14 +3,22 @@
 use std::{
     env, fmt, io,
     ops::Deref,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IgnoredAny, MapAccess, Visitor},
+};
 
 use crate::read_text;
+
+/// Fewest characters of a secret: with fewer it is guessed within hours.
+const SHORTEST: usize = 8;
+/// Fewest characters of a secret that nobody guesses.
+const LONG_ENOUGH: usize = 16;
 
 /// A secret of the configuration: a string, `{ file = "…" }` or `{ env = "…" }`. Printed as `***`. One whose file is
 /// missing or empty is empty, and has a [`Secret::fault`] until the file is right.
@@ -43,19 +51,30 @@ impl Secret {
         Self::new(Some(file.to_path_buf()), text_of(file).unwrap_or_default())
     }
 
-    /// Why there is nothing to compare with or to send; none where there is a value. A file is looked at again.
+    /// Why it cannot be used: there is no value, or one that anybody guesses; none where it can. A file is looked at again.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        if !self.expose().trim().is_empty() {
-            return None;
-        }
-        match self.file() {
-            None => Some("is empty: give it a value, or leave it out".to_string()),
+        let is_blank = self.expose().trim().is_empty();
+        match self.file().filter(|_| is_blank || self.is_shorter_than(SHORTEST)) {
             Some(file) => {
                 let error = self.read_again().err()?;
-                Some(format!("cannot be read from {}: {error}: put the value there", file.display()))
+                Some(format!("cannot be read from {}: {error}: put the value there", shown(file)))
             }
+            None if is_blank => Some("is empty: give it a value, or leave it out".to_string()),
+            None => self.is_shorter_than(SHORTEST).then(|| format!("{}: take a random one", too_short())),
         }
+    }
+
+    /// What is to be said of one that is short, and not too short to be used.
+    #[must_use]
+    pub fn weakness(&self) -> Option<String> {
+        let is_short = self.fault().is_none() && self.is_shorter_than(LONG_ENOUGH);
+        is_short
+            .then(|| format!("has fewer than {LONG_ENOUGH} characters and can be guessed: take a longer random one"))
+    }
+
+    fn is_shorter_than(&self, characters: usize) -> bool {
+        is_shorter_than(&self.expose(), characters)
     }
 
     fn new(file: Option<PathBuf>, value: String) -> Self {
@@ -83,12 +102,15 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or nothing is in it: the value stays as it was.
+    /// The file cannot be read, or nothing is in it, or what is in it is too short: the value stays as it was.
     pub fn read_again(&self) -> io::Result<bool> {
         let Some(file) = self.file() else { return Ok(false) };
         let text = text_of(file)?;
         if text.trim().is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "nothing is in it"));
+        }
+        if is_shorter_than(&text, SHORTEST) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, too_short()));
         }
         let changed = *self.expose() != *text;
         if changed {
@@ -96,6 +118,22 @@ impl Secret {
         }
         Ok(changed)
     }
+}
+
+fn is_shorter_than(text: &str, characters: usize) -> bool {
+    text.trim().chars().count() < characters
+}
+
+fn too_short() -> String {
+    format!("is too short, it needs {SHORTEST} characters")
+}
+
+/// A file as errors name it. What names no directory from the root on may be the secret itself, written where its file's name was
+/// to stand.
+pub(crate) fn shown(file: &Path) -> String {
+    let mut parts = file.components();
+    let is_path = parts.next() == Some(Component::RootDir) && parts.count() > 1;
+    if is_path { file.display().to_string() } else { "the file that it names".to_string() }
 }
 
 fn text_of(file: &Path) -> io::Result<String> {
@@ -128,37 +166,43 @@ impl fmt::Debug for Exposed {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a secret: a string, { file = \"…\" } or { env = \"…\" }")]
-enum Written {
-    Text(String),
-    File(FromFile),
-    Env(FromEnv),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FromFile {
-    file: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FromEnv {
-    env: String,
-}
-
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Written::deserialize(deserializer)? {
-            Written::Text(text) => Ok(text.into()),
-            // others write it: what is missing now may come, and one missing file is not to stop the rest
-            Written::File(FromFile { file }) => Ok(Self::in_file(Path::new(&file))),
-            Written::Env(FromEnv { env }) => match env::var(&env) {
-                Ok(text) => Ok(text.into()),
-                Err(_) => Err(D::Error::custom(format!("secret variable {env} is not set"))),
-            },
+        deserializer.deserialize_any(Written)
+    }
+}
+
+/// A secret as it is written. Its errors never hold what is written there.
+struct Written;
+
+impl<'de> Visitor<'de> for Written {
+    type Value = Secret;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a secret: a string, { file = \"…\" } or { env = \"…\" }")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
+        Ok(text.to_string().into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
+        let wrong = || A::Error::custom("a secret is a string, { file = \"…\" } or { env = \"…\" }");
+        let is_file = match map.next_key::<String>()?.as_deref() {
+            Some("file") => true,
+            Some("env") => false,
+            _ => return Err(wrong()),
+        };
+        let name = map.next_value::<String>().map_err(|_| wrong())?;
+        if map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            return Err(wrong());
         }
+        if is_file {
+            // others write it: what is missing now may come, and one missing file is not to stop the rest
+            return Ok(Secret::in_file(Path::new(&name)));
+        }
+        let value = env::var(&name).map_err(|_| A::Error::custom("the variable that its `env` names is not set"))?;
+        Ok(value.into())
     }
 }
 
@@ -181,6 +225,31 @@ mod tests {
         assert!(Secret::from(String::new()).fault().unwrap().starts_with("is empty"));
     }
 
+    #[test]
+    fn one_that_is_short_is_refused_or_told_of() {
+        let secret = |text: &str| Secret::from(text.to_string());
+        for (text, fault, weakness) in [
+            ("s3cret", Some("is too short, it needs 8 characters: take a random one"), false),
+            ("      s3cret      ", Some("is too short, it needs 8 characters: take a random one"), false),
+            ("s3cret_s", None, true),
+            ("s3cret_s3cret_s3", None, false),
+        ] {
+            let secret = secret(text);
+            assert_eq!((secret.fault().as_deref(), secret.weakness().is_some()), (fault, weakness), "{text}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        fs::write(&path, "s3cret\n").unwrap();
+        let in_file = Secret::in_file(&path);
+        let fault = in_file.fault().unwrap();
+        assert!(fault.ends_with("is too short, it needs 8 characters: put the value there"), "{fault}");
+        fs::write(&path, "s3cret_s3cret_s3\n").unwrap();
+        assert_eq!(in_file.fault(), None);
+        fs::write(&path, "s3cret\n").unwrap();
+        assert!(in_file.read_again().is_err());
+        assert_eq!(&*in_file.expose(), "s3cret_s3cret_s3", "the one that was good stays in use");
+    }
+
     #[derive(Debug, Deserialize)]
     struct Holder {
         key: Secret,
@@ -198,6 +267,6 @@ mod tests {
         let absent: Holder = toml::from_str("key = { file = \"/nowhere/key\" }").unwrap();
         assert!(absent.key.fault().is_some_and(|fault| fault.starts_with("cannot be read from /nowhere/key: No such")));
         let missing = toml::from_str::<Holder>("key = { env = \"MOEHOG_TEST_NOT_SET\" }").unwrap_err().to_string();
-        assert!(missing.contains("MOEHOG_TEST_NOT_SET"), "{missing}");
+        assert!(missing.contains("the variable that its `env` names is not set"), "{missing}");
     }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::task;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::Secret;
+use crate::{Secret, secret::shown};
 
 /// How secrets in files are followed.
 #[derive(Debug, Clone, Deserialize)]
@@ -70,7 +70,7 @@ struct Watched {
 
 impl Watched {
     fn look(&mut self) {
-        let (key, file) = (&self.key, self.secret.file().map(std::path::Path::display).map(tracing::field::display));
+        let (key, file) = (&self.key, self.secret.file().map(shown));
         let read = self.secret.read_again();
         match &read {
             Ok(true) => counter!(READS, "outcome" => "taken").increment(1),
@@ -128,28 +128,29 @@ mod tests {
     #[tokio::test]
     async fn a_swapped_file_is_read_again_by_every_clone() {
         let directory = tempfile::tempdir().unwrap();
-        mount(directory.path(), "..1", Some("old\n"));
+        mount(directory.path(), "..1", Some("the old one\n"));
         let secret = Secret::read(&directory.path().join("token")).unwrap();
         let fixed = Secret::from("fixed".to_string());
         let files = SecretFiles { reread_every: Duration::from_millis(5) };
         let _following = files.follow(vec![("token".into(), secret.clone()), ("fixed".into(), fixed.clone())]);
-        assert_eq!((&*secret.expose(), &*fixed.expose()), ("old", "fixed"));
-        mount(directory.path(), "..2", Some("new\n"));
-        becomes(&secret.clone(), "new").await;
+        assert_eq!((&*secret.expose(), &*fixed.expose()), ("the old one", "fixed"));
+        mount(directory.path(), "..2", Some("the new one\n"));
+        becomes(&secret.clone(), "the new one").await;
         assert_eq!(&*fixed.expose(), "fixed");
     }
 
     #[test]
     fn a_file_that_is_gone_or_empty_leaves_the_last_good_value() {
         let directory = tempfile::tempdir().unwrap();
-        mount(directory.path(), "..1", Some("good"));
+        mount(directory.path(), "..1", Some("the good one"));
         let secret = Secret::read(&directory.path().join("token")).unwrap();
         let mut watched = Watched { key: "sources.default.tokens[0]".into(), secret: secret.clone(), missed: false };
         for (version, value, missed, expected) in [
-            ("..2", None, true, "good"),
-            ("..3", Some(" \n"), true, "good"),
-            ("..4", Some("good"), false, "good"),
-            ("..5", Some("better"), false, "better"),
+            ("..2", None, true, "the good one"),
+            ("..3", Some(" \n"), true, "the good one"),
+            ("..x", Some("short"), true, "the good one"),
+            ("..4", Some("the good one"), false, "the good one"),
+            ("..5", Some("a better one"), false, "a better one"),
         ] {
             mount(directory.path(), version, value);
             watched.look();

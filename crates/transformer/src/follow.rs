@@ -102,6 +102,9 @@ struct File {
 
 impl File {
     fn new(path: PathBuf, hash_key: Option<Secret>) -> Self {
+        if let Some(weakness) = hash_key.as_ref().and_then(Secret::weakness) {
+            tracing::warn!("mapping.hash_key {weakness}");
+        }
         Self { path, hash_key, seen: None, missed: false, is_refused: false }
     }
 

@@ -131,7 +131,9 @@ async fn looks_name_what_is_wrong_with_the_file_as_it_is_and_end_with_its_rules_
     let mut look = moehog_transformer::looks(&config.mapping);
     let mut fault = || look().unwrap_err();
     assert!(fault().starts_with("mapping.hash_key cannot be read from "), "nothing is hashed with nothing");
-    fs::write(&key, "secret").unwrap();
+    fs::write(&key, "s3cret").unwrap();
+    assert!(fault().contains("is too short, it needs 8 characters"));
+    fs::write(&key, "a longer secret").unwrap();
     assert!(fault().contains("mapping.toml cannot be read: No such file"));
     fs::write(&file, "heal = 1\n").unwrap();
     for _ in 0..2 {

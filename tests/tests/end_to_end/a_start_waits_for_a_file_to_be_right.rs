@@ -124,7 +124,7 @@ async fn a_gateway_whose_token_is_missing_takes_nothing_until_it_is_there_and_a_
     let posthog = posthog()?;
     let directory = tempfile::tempdir()?;
     let (token, key) = (directory.path().join("token"), directory.path().join("key"));
-    fs::write(&token, "of-the-sender")?;
+    fs::write(&token, "token-of-the-sender")?;
     let mapping = directory.path().join("mapping.toml");
     fs::write(&mapping, RIGHT)?;
     let mut setup = setup(&posthog.url(), &mapping)?.expect("moehog_runtime");
@@ -144,14 +144,14 @@ async fn a_gateway_whose_token_is_missing_takes_nothing_until_it_is_there_and_a_
     .await?;
     ensure!(why.contains("sources.default.tokens[0] cannot be read from") && why.contains("nothing is in it"), "{why}");
     ensure!(get(http, "/").await.is_err(), "the public port is open");
-    fs::write(&token, "of-the-sender")?;
+    fs::write(&token, "token-of-the-sender")?;
     moehog.ready(Service::Gateway, SOON).await?;
 
     // a destination whose key is not there yet: the delivery starts, and it alone is held
     moehog.stop(Service::Delivery).await?;
     moehog.reconfigure(|setup| setup.section(&format!("[destinations.shop]\napi_key = {{ file = {key:?} }}\n")))?;
     moehog.launch(Service::Delivery).await?;
-    let headers = [("authorization", "Bearer of-the-sender")];
+    let headers = [("authorization", "Bearer token-of-the-sender")];
     let answer = moehog_tests::post(http, "/v1/in/default", &headers, purchase("person-0")).await?;
     taken(&answer)?;
     let delivery = moehog.admin_of(Service::Delivery)?;

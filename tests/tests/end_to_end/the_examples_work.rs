@@ -132,11 +132,11 @@ fn setup(name: &str, posthog: &Running, files: &[(&str, &str)]) -> anyhow::Resul
 #[tokio::test]
 async fn as_streams_of_a_whole_workspace() -> anyhow::Result<()> {
     let posthog = posthog()?;
-    let files = [("streams-token", "secret"), ("posthog-key", KEY), ("hash-key", "pepper")];
+    let files = [("streams-token", "token-of-streams"), ("posthog-key", KEY), ("hash-key", "pepper-and-salt-1")];
     let (setup, _directory) = setup("streams", &posthog, &files)?;
     let moehog = Deployment::start(setup).await?;
     let body = read(&example("streams").join("body.json"))?;
-    let answer = post(moehog.http()?, "/v1/in/streams", &[("authorization", "Bearer secret")], body).await?;
+    let answer = post(moehog.http()?, "/v1/in/streams", &[("authorization", "Bearer token-of-streams")], body).await?;
     taken(&answer)?;
     arrived(&posthog, 2, SOON).await?;
     let opened = the_event(&posthog, "email_opened")?;
@@ -154,32 +154,39 @@ async fn as_streams_of_a_whole_workspace() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn as_two_projects() -> anyhow::Result<()> {
-    let posthog = posthog_with(["phc_shop", "phc_app"])?;
-    let files = [("shop-token", "of-shop"), ("app-token", "of-app"), ("shop-key", "phc_shop"), ("app-key", "phc_app")];
+    let posthog = posthog_with(["phc_of_shop", "phc_of_app"])?;
+    let files = [
+        ("shop-token", "a-token-of-the-shop"),
+        ("app-token", "a-token-of-the-app"),
+        ("shop-key", "phc_of_shop"),
+        ("app-key", "phc_of_app"),
+    ];
     let (setup, _directory) = setup("two-destinations", &posthog, &files)?;
     let moehog = Deployment::start(setup).await?;
-    for (source, header, value) in [("shop", "authorization", "Bearer of-shop"), ("app", "x-moehog-token", "of-app")] {
+    for (source, header, value) in
+        [("shop", "authorization", "Bearer a-token-of-the-shop"), ("app", "x-moehog-token", "a-token-of-the-app")]
+    {
         let body = json!({"event": source, "distinct_id": "user_42", "properties": {}}).to_string();
         taken(&post(moehog.http()?, &format!("/v1/in/{source}"), &[(header, value)], body).await?)?;
     }
     arrived(&posthog, 2, SOON).await?;
     let keys: BTreeMap<_, _> =
         posthog.books().events().iter().map(|event| (event.event.clone(), event.key.to_string())).collect();
-    ensure!(keys["shop"] == "phc_shop" && keys["app"] == "phc_app", "{keys:?}");
+    ensure!(keys["shop"] == "phc_of_shop" && keys["app"] == "phc_of_app", "{keys:?}");
     moehog.finish().await
 }
 
 #[tokio::test]
 async fn as_one_sender_into_two_projects() -> anyhow::Result<()> {
-    let posthog = posthog_with(["phc_main", "phc_eu"])?;
-    let files = [("shop-token", "of-shop"), ("main-key", "phc_main"), ("eu-key", "phc_eu")];
+    let posthog = posthog_with(["phc_of_main", "phc_of_eu"])?;
+    let files = [("shop-token", "a-token-of-the-shop"), ("main-key", "phc_of_main"), ("eu-key", "phc_of_eu")];
     let (setup, _directory) = setup("routes", &posthog, &files)?;
     let moehog = Deployment::start(setup).await?;
     let body = read(&example("routes").join("body.json"))?;
-    taken(&post(moehog.http()?, "/v1/in/shop", &[("authorization", "Bearer of-shop")], body).await?)?;
+    taken(&post(moehog.http()?, "/v1/in/shop", &[("authorization", "Bearer a-token-of-the-shop")], body).await?)?;
     arrived(&posthog, 2, SOON).await?;
     let keys: BTreeMap<_, _> =
         posthog.books().events().iter().map(|event| (event.distinct_id.clone(), event.key.to_string())).collect();
-    ensure!(keys["user_de"] == "phc_eu" && keys["user_us"] == "phc_main", "{keys:?}");
+    ensure!(keys["user_de"] == "phc_of_eu" && keys["user_us"] == "phc_of_main", "{keys:?}");
     moehog.finish().await
 }

@@ -35,7 +35,11 @@ impl Config {
         let targets = targets.filter(|name| !name.strip_prefix(KEY_DESTINATION).is_some_and(well_formed));
         let routes = sources.values().flat_map(|source| &source.routes);
         for name in sources.keys().chain(targets).chain(routes).chain(destinations.keys()) {
-            if !is_name(name) {
+            if name.starts_with(KEY_DESTINATION) {
+                found.push(format!(
+                    "a destination `{KEY_DESTINATION}…` of a source does not name a project key: {NAME_RULE}"
+                ));
+            } else if !is_name(name) {
                 found.push(format!("`{name}` is not a name: {NAME_RULE}"));
             }
         }
@@ -71,6 +75,13 @@ impl Config {
         let secrets = self.all_secrets().into_iter().filter(|(_, secret)| of(secret));
         secrets.filter_map(|(key, secret)| Some(format!("{key} {}", secret.fault()?))).collect()
     }
+
+    /// Tokens and passwords that can be guessed: each with its key and what to do. A project key is public.
+    #[must_use]
+    pub fn secret_weaknesses(&self) -> Vec<String> {
+        let secrets = self.all_secrets().into_iter().filter(|(key, _)| !key.ends_with(".api_key"));
+        secrets.filter_map(|(key, secret)| Some(format!("{key} {}", secret.weakness()?))).collect()
+    }
 }
 
 impl Source {
@@ -105,8 +116,8 @@ mod tests {
             ("SOURCES__SHOP__ROUTES", "[\"a b\"]"),
             ("SOURCES__APP__DESTINATION", "key:phc_0123456789012345678901234567890123456789012"),
             ("SOURCES__APP__ROUTES", "[\"eu\"]"),
-            ("DESTINATIONS__EU__API_KEY", "phc_one"),
-            ("DESTINATIONS__US__API_KEY", "phc_one"),
+            ("DESTINATIONS__EU__API_KEY", "phc_ones_key"),
+            ("DESTINATIONS__US__API_KEY", "phc_ones_key"),
             ("DESTINATIONS__XX__API_KEY", ""),
             ("HTTP__APPEND_DEADLINE", "3s"),
         ];

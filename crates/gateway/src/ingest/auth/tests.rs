@@ -310,26 +310,26 @@ fn in_file(directory: &tempfile::TempDir, name: &str, value: &str) -> (Secret, i
 #[test]
 fn a_token_and_a_key_that_are_read_again_count_at_once() {
     let directory = tempfile::tempdir().unwrap();
-    let (token, new_token) = in_file(&directory, "token", "old");
+    let (token, new_token) = in_file(&directory, "token", "old-token");
     let source = Source::new("shop".into(), &config::Source { tokens: vec![token], ..config::Source::default() });
-    assert_eq!(admit(&source, &[("authorization", "Bearer old")]), Ok(()));
-    new_token("new");
-    assert_eq!(admit(&source, &[("authorization", "Bearer new")]), Ok(()));
-    assert_eq!(admit(&source, &[("authorization", "Bearer old")]), Err(Refusal::TokenWrong));
+    assert_eq!(admit(&source, &[("authorization", "Bearer old-token")]), Ok(()));
+    new_token("new-token");
+    assert_eq!(admit(&source, &[("authorization", "Bearer new-token")]), Ok(()));
+    assert_eq!(admit(&source, &[("authorization", "Bearer old-token")]), Err(Refusal::TokenWrong));
 
-    let (password, new_password) = in_file(&directory, "password", "old");
+    let (password, new_password) = in_file(&directory, "password", "old-word");
     let user = Basic { user: "moengage".into(), password };
     let source = Source::new("shop".into(), &config::Source { basic: vec![user], ..config::Source::default() });
-    assert_eq!(admit(&source, &[("authorization", &basic("moengage:old"))]), Ok(()));
-    new_password("new");
-    assert_eq!(admit(&source, &[("authorization", &basic("moengage:new"))]), Ok(()));
-    assert_eq!(admit(&source, &[("authorization", &basic("moengage:old"))]), Err(Refusal::TokenWrong));
+    assert_eq!(admit(&source, &[("authorization", &basic("moengage:old-word"))]), Ok(()));
+    new_password("new-word");
+    assert_eq!(admit(&source, &[("authorization", &basic("moengage:new-word"))]), Ok(()));
+    assert_eq!(admit(&source, &[("authorization", &basic("moengage:old-word"))]), Err(Refusal::TokenWrong));
 
-    let (key, new_key) = in_file(&directory, "key", "phc_old");
+    let (key, new_key) = in_file(&directory, "key", "phc_the_old");
     let destinations = BTreeMap::from([("eu".to_string(), config::Destination { api_key: Some(key), host: None })]);
     let senders = Senders::new(&BTreeMap::new(), &destinations, true, []);
-    assert_eq!(senders.destination(Some("phc_old")).as_deref(), Ok("eu"));
-    new_key("phc_new");
-    assert_eq!(senders.destination(Some("phc_new")).as_deref(), Ok("eu"));
-    assert_eq!(senders.destination(Some("phc_old")), Err(Refusal::KeyUnknown));
+    assert_eq!(senders.destination(Some("phc_the_old")).as_deref(), Ok("eu"));
+    new_key("phc_the_new");
+    assert_eq!(senders.destination(Some("phc_the_new")).as_deref(), Ok("eu"));
+    assert_eq!(senders.destination(Some("phc_the_old")), Err(Refusal::KeyUnknown));
 }
