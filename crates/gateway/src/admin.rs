@@ -19,11 +19,13 @@ use axum::{
 use http::{StatusCode, header};
 use moehog_journal::{Journal, ReadError};
 use moehog_proto::{Channel, transformer::TransformerServiceClient};
-use moehog_runtime::Secret;
 use serde::Serialize;
 
 pub(crate) use self::view::destination as shown_destination;
-use crate::ingest::{host_is_loopback, shows_one_of};
+use crate::{
+    config::Api,
+    ingest::{shows_one_of, straight_from_here},
+};
 
 /// What the admin API reads.
 #[derive(Debug, Clone)]
@@ -33,10 +35,10 @@ pub(crate) struct Admin {
     pub(crate) transformer: TransformerServiceClient<Channel>,
 }
 
-/// The routes under `/api`. With tokens, a request must show one. Without, only a loopback listener answers, and a request must
-/// name a loopback host, so that no web page reads it through a name that it points here.
-pub(crate) fn routes(admin: Admin, address: IpAddr, tokens: Vec<Secret>) -> Router {
-    let guard_by = Arc::new(Guard { loopback: address.to_canonical().is_loopback(), tokens });
+/// The routes under `/api`. With tokens, a request must show one. Without, they answer where `api.allow_local` says so: on a
+/// loopback listener, to what comes straight from this machine.
+pub(crate) fn routes(admin: Admin, address: IpAddr, config: Api) -> Router {
+    let guard_by = Arc::new(Guard { address, config });
     Router::new()
         .route("/api/status", get(status::show))
         .route("/api/dead-letters", get(dead_letters::list))
@@ -47,15 +49,17 @@ pub(crate) fn routes(admin: Admin, address: IpAddr, tokens: Vec<Secret>) -> Rout
 
 #[derive(Debug)]
 struct Guard {
-    loopback: bool,
-    tokens: Vec<Secret>,
+    /// Where the port is.
+    address: IpAddr,
+    config: Api,
 }
 
 impl Guard {
     fn admit(&self, request: &Request) -> Result<(), Failure> {
         let refused = |status, error, message: &str| Err(Failure { status, error, message: message.to_string() });
-        if !self.tokens.is_empty() {
-            return match shows_one_of(&self.tokens, &header::AUTHORIZATION, request.headers()) {
+        let Api { tokens, allow_local } = &self.config;
+        if !tokens.is_empty() {
+            return match shows_one_of(tokens, &header::AUTHORIZATION, request.headers()) {
                 Some(true) => Ok(()),
                 Some(false) => refused(StatusCode::UNAUTHORIZED, "token_wrong", "the token is none of api.tokens"),
                 None => refused(
@@ -65,18 +69,20 @@ impl Guard {
                 ),
             };
         }
-        if !self.loopback {
+        if !allow_local || !self.address.to_canonical().is_loopback() {
             return refused(
                 StatusCode::FORBIDDEN,
                 "token_not_configured",
-                "this port is reachable from outside and shows webhooks: configure api.tokens",
+                "this port shows webhooks, and no token says to whom: configure api.tokens, or on a loopback address that no proxy is before \
+                 api.allow_local",
             );
         }
-        if !host_is_loopback(request.uri(), request.headers()) {
+        // whoever connects to a loopback address is on this machine
+        if !straight_from_here(self.address, request.uri(), request.headers()) {
             return refused(
                 StatusCode::FORBIDDEN,
                 "not_loopback",
-                "this port listens on the loopback address and is asked by that name only",
+                "without a token this port is asked straight from its machine, by a loopback name and through no proxy",
             );
         }
         Ok(())
@@ -135,14 +141,24 @@ mod tests {
             }
             request.body(Body::empty()).unwrap()
         };
-        let status = |loopback, tokens: &[&str], shown| {
-            let tokens = tokens.iter().map(|token| Secret::from((*token).to_string())).collect();
-            Guard { loopback, tokens }.admit(&request(shown)).err().map(|failure| failure.status)
+        let status = |(address, allow_local): (&str, bool), tokens: &[&str], request: &Request| {
+            let tokens = tokens.iter().map(|token| (*token).to_string().into()).collect();
+            let guard = Guard { address: address.parse().unwrap(), config: Api { tokens, allow_local } };
+            guard.admit(request).err().map(|failure| failure.status)
         };
-        assert_eq!(status(true, &[], None), None);
-        assert_eq!(status(false, &[], None), Some(StatusCode::FORBIDDEN));
-        assert_eq!(status(false, &["old", "new"], None), Some(StatusCode::UNAUTHORIZED));
-        assert_eq!(status(true, &["new"], Some("other")), Some(StatusCode::UNAUTHORIZED));
-        assert_eq!(status(false, &["old", "new"], Some("new")), None);
+        let (here, everywhere) = (("127.0.0.1", true), ("0.0.0.0", true));
+        assert_eq!(status(here, &[], &request(None)), None);
+        assert_eq!(status(("127.0.0.1", false), &[], &request(None)), Some(StatusCode::FORBIDDEN));
+        assert_eq!(status(everywhere, &[], &request(None)), Some(StatusCode::FORBIDDEN));
+        assert_eq!(status(everywhere, &["old", "new"], &request(None)), Some(StatusCode::UNAUTHORIZED));
+        assert_eq!(status(here, &["new"], &request(Some("other"))), Some(StatusCode::UNAUTHORIZED));
+        assert_eq!(status(everywhere, &["old", "new"], &request(Some("new"))), None);
+        for (name, value) in
+            [("x-forwarded-for", "192.0.2.1"), ("origin", "https://evil.example"), ("host", "evil.example")]
+        {
+            let mut request = request(None);
+            request.headers_mut().insert(name, value.parse().unwrap());
+            assert_eq!(status(here, &[], &request), Some(StatusCode::FORBIDDEN), "{name}");
+        }
     }
 }

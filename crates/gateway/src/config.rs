@@ -37,6 +37,8 @@ pub struct Config {
     pub transformer: Worker,
     /// Where delivery is.
     pub delivery: Worker,
+    /// Who may post to the capture paths.
+    pub capture: Capture,
     /// Senders to `/v1/in/{name}`, by name.
     pub sources: BTreeMap<String, Source>,
     /// PostHog projects, by name.
@@ -91,6 +93,7 @@ impl Config {
             tokens.iter().enumerate().map(token).collect::<Vec<_>>()
         };
         let mut secrets = numbered("api.tokens", &self.api.tokens);
+        secrets.extend(numbered("capture.tokens", &self.capture.tokens));
         for (name, source) in &self.sources {
             secrets.extend(numbered(&format!("sources.{name}.tokens"), &source.tokens));
             let passwords = source.basic.iter().enumerate();
@@ -107,8 +110,23 @@ impl Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Api {
-    /// Bearer tokens; without one only a loopback address answers.
+    /// Bearer tokens; without one nobody is answered, or with `allow_local` this machine alone.
     pub tokens: Vec<Secret>,
+    /// Without a token, whoever is on this machine may ask, where the port listens on the loopback.
+    pub allow_local: bool,
+}
+
+/// Who may post to the capture paths.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capture {
+    /// Whether they are there.
+    pub enabled: bool,
+    /// Tokens that must be shown besides the project key, any of them; none are asked for where there is none.
+    pub tokens: Vec<Secret>,
+    /// Header that the token stands in; a query's `moehog_token` does as well.
+    #[serde(deserialize_with = "header_name")]
+    pub header: HeaderName,
 }
 
 /// A worker service.
@@ -152,6 +170,8 @@ pub struct Http {
     /// Longest wait for a connection's next request.
     #[serde(with = "moehog_runtime::duration")]
     pub keep_alive: Duration,
+    /// A source without a secret and an address takes requests straight from this machine.
+    pub allow_local: bool,
     /// Proxies whose `X-Forwarded-For` says where a request comes from.
     pub trusted_proxies: Vec<Block>,
 }

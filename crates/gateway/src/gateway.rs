@@ -6,14 +6,14 @@ use anyhow::{Context, anyhow};
 use moehog_journal::{Journal, disk::RealDisk, embedded::Embedded};
 use moehog_proto::{Channel, transformer::TransformerServiceClient};
 use moehog_relay::Relay;
-use moehog_runtime::{Exit, Secret, within_grace};
+use moehog_runtime::{Exit, ways_to_set, within_grace};
 use moehog_transport::{Address, ClientConfig, Link, connect};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config, Ingest, admin,
-    config::{self, Source, Worker},
+    config::{self, Api, Source, Worker},
     ingest::{KEY_DESTINATION, key_remedy, without_key},
     listener::{Listener, Port},
 };
@@ -24,7 +24,7 @@ pub struct Gateway {
     listener: Listener,
     admin: moehog_runtime::Admin,
     admin_addr: SocketAddr,
-    api_tokens: Vec<Secret>,
+    api: Api,
     ingest: Arc<Ingest>,
     journal: Arc<dyn Journal>,
     relay: Relay,
@@ -85,14 +85,7 @@ impl Gateway {
         };
         let client = moehog_proto::transformer::client(transformer.channel.clone());
         let relay = Relay::new(journal.clone(), transformer, delivery, config.relay.clone());
-        let ingest = Ingest::new(
-            (journal.clone(), Some(relay.status())),
-            port.addr().ip(),
-            &config.http,
-            &config.feedback,
-            &config.sources,
-            &config.destinations,
-        );
+        let ingest = Ingest::new((journal.clone(), Some(relay.status())), &config);
         say_who_may_send(&config, &ingest);
         let readiness = admin.readiness();
         let needed = journal.clone();
@@ -108,7 +101,7 @@ impl Gateway {
             listener,
             admin,
             admin_addr,
-            api_tokens: config.api.tokens,
+            api: config.api,
             ingest: Arc::new(ingest),
             journal,
             relay,
@@ -143,9 +136,9 @@ impl Gateway {
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let readiness = self.admin.readiness();
         let (relay_stops, admin_stops) = (CancellationToken::new(), CancellationToken::new());
-        let api =
+        let admin =
             admin::Admin { journal: self.journal.clone(), relay: self.relay.status(), transformer: self.transformer };
-        let routes = admin::routes(api, self.admin_addr.ip(), self.api_tokens);
+        let routes = admin::routes(admin, self.admin_addr.ip(), self.api);
         let mut admin = tokio::spawn(self.admin.serve(routes, admin_stops.clone()));
         let mut relay = tokio::spawn(self.relay.run(relay_stops.clone()));
         readiness.set(true, "ready");
@@ -189,7 +182,8 @@ fn ended_early(what: &str, ended: Result<std::io::Result<()>, tokio::task::JoinE
 }
 
 async fn open_journal(config: &Config) -> anyhow::Result<Arc<dyn Journal>> {
-    let sources = config.sources.keys().cloned().collect();
+    // whoever knows a public project key fills no more than half, before the others have sent anything
+    let sources = config.all_sources().into_keys().collect();
     let config = moehog_journal::embedded::Config { sources, ..config.journal.clone() };
     let dir = config.dir.display().to_string();
     // replaying what is not sealed takes a moment
@@ -227,6 +221,23 @@ fn say_what_waits(journal: &dyn Journal) {
 /// Tells, once, who may send and what waits for a key.
 fn say_who_may_send(config: &Config, ingest: &Ingest) {
     tracing::info!(sources = ?ingest.source_names(), capture = ingest.capture_rule(), "webhooks are taken");
+    let takes_nothing = |source: &Source| source.from.is_none() && source.tokens.is_empty() && source.basic.is_empty();
+    let sources = config.all_sources();
+    for source in sources.iter().filter(|(_, source)| takes_nothing(source)).map(|(name, _)| name) {
+        let remedy = format!("set {}", ways_to_set(&format!("sources.{source}.tokens")));
+        match config.http.allow_local {
+            true => tracing::info!(
+                source,
+                remedy,
+                "whoever is on this machine may send without a secret; a proxy here lets everybody in"
+            ),
+            false => tracing::info!(
+                source,
+                remedy,
+                "nobody may send to this source: it has no token, no password and no addresses"
+            ),
+        }
+    }
     let by_address_alone =
         |source: &Source| source.from.is_some() && source.tokens.is_empty() && source.basic.is_empty();
     for source in config.sources.iter().filter(|(_, source)| by_address_alone(source)).map(|(name, _)| name) {

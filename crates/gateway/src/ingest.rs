@@ -16,7 +16,7 @@ mod route;
 mod scan;
 mod sender;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use moehog_journal::Journal;
 use moehog_runtime::Cores;
@@ -26,7 +26,7 @@ pub use self::answers::Answer;
 pub(crate) use self::{
     answers::Refusal,
     auth::{KEY_DESTINATION, key_remedy, shows_one_of, without_key},
-    local::host_is_loopback,
+    local::straight_from_here,
     scan::well_formed,
 };
 use self::{
@@ -36,10 +36,7 @@ use self::{
     handler::Outage,
     limits::{BodyLimits, Bound},
 };
-use crate::{
-    config::{self, Destination, Http, Source},
-    metrics::Metrics,
-};
+use crate::{Config, config::Http, metrics::Metrics};
 
 /// Takes webhooks into a journal.
 #[derive(Debug)]
@@ -59,19 +56,13 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Takes into `journal`, which `relay` empties, what the configured senders send to a listener at `address`.
-    pub fn new(
-        (journal, relay): (Arc<dyn Journal>, Option<moehog_relay::Status>),
-        address: IpAddr,
-        http: &Http,
-        feedback: &config::Feedback,
-        sources: &BTreeMap<String, Source>,
-        destinations: &BTreeMap<String, Destination>,
-    ) -> Self {
+    /// Takes into `journal`, which `relay` empties, what the configured senders send.
+    pub fn new((journal, relay): (Arc<dyn Journal>, Option<moehog_relay::Status>), config: &Config) -> Self {
+        let http = &config.http;
         let taken_before = journal.lanes().into_iter();
         let open_keys =
             taken_before.filter_map(|lane| lane.destination.strip_prefix(KEY_DESTINATION).map(ToString::to_string));
-        let senders = Senders::new(sources, destinations, address.to_canonical().is_loopback(), open_keys);
+        let senders = Senders::new(config, open_keys);
         let limits = BodyLimits { max_bytes: http.max_body_bytes, idle: http.body_idle, total: http.body_total };
         Self {
             senders,
@@ -81,7 +72,7 @@ impl Ingest {
             bodies: Bound::new(http.max_held_bytes),
             inspections: Cores::half(),
             outage: Outage::default(),
-            feedback: Feedback::new(feedback, relay),
+            feedback: Feedback::new(&config.feedback, relay),
             metrics: Metrics::new(),
             http: http.clone(),
             journal,
@@ -95,6 +86,6 @@ impl Ingest {
 
     /// Which project keys the capture paths take, in words.
     pub(crate) fn capture_rule(&self) -> &'static str {
-        self.senders.capture_rule()
+        self.senders.capture.rule()
     }
 }

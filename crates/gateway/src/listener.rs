@@ -53,10 +53,6 @@ impl Port {
         Ok(Self { socket, addr })
     }
 
-    pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
     /// Opens it.
     pub(crate) fn open(self, http: &Http, readiness: Readiness) -> io::Result<Listener> {
         // connections inherit it, so that a restart takes the port again while the last of them linger
@@ -193,7 +189,7 @@ mod tests {
         };
         let readiness = moehog_runtime::Admin::bind(([127, 0, 0, 1], 0).into()).unwrap().readiness();
         let port = Port::take(([127, 0, 0, 1], 0).into()).unwrap();
-        let addr = port.addr();
+        let addr = port.addr;
         assert_eq!(TcpStream::connect(addr).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         assert_eq!(Port::take(addr).unwrap_err().kind(), io::ErrorKind::AddrInUse, "it is ours meanwhile");
         let listener = port.open(&http, readiness).unwrap();
@@ -214,6 +210,6 @@ mod tests {
         assert_eq!(sender.read(&mut [0; 1]).await.unwrap(), 0);
         let addr = listener.addr();
         drop((listener, accepted, sender));
-        assert_eq!(Port::take(addr).unwrap().addr(), addr);
+        assert_eq!(Port::take(addr).unwrap().addr, addr);
     }
 }

@@ -44,7 +44,11 @@ impl Process {
     }
 
     async fn start_with(workers: Workers, settings: &[(&str, &str)]) -> Self {
-        let listen = [("MOEHOG__HTTP__LISTEN", "127.0.0.1:0"), ("MOEHOG__ADMIN__LISTEN", "127.0.0.1:0")];
+        let listen = [
+            ("MOEHOG__HTTP__LISTEN", "127.0.0.1:0"),
+            ("MOEHOG__ADMIN__LISTEN", "127.0.0.1:0"),
+            ("MOEHOG__HTTP__ALLOW_LOCAL", "true"),
+        ];
         let pairs = listen.iter().chain(settings).map(|(name, value)| ((*name).to_string(), (*value).to_string()));
         let config: Config = moehog_runtime::load(Config::DEFAULTS, None, pairs).unwrap();
         let journal = Arc::new(Memory::new());
@@ -182,6 +186,8 @@ async fn the_admin_api_of_a_loopback_listener_is_read_by_loopback_names_only() {
     for path in ["/api/status", "/api/dead-letters"] {
         let rebound = Request::get(path).header("host", "evil.example:9080").body(Full::default()).unwrap();
         assert_eq!(ask(process.admin, rebound).await.0, StatusCode::FORBIDDEN);
+        let forwarded = Request::get(path).header("host", "localhost").header("x-forwarded-for", "192.0.2.1");
+        assert_eq!(ask(process.admin, forwarded.body(Full::default()).unwrap()).await.0, StatusCode::FORBIDDEN);
         assert_eq!(process.admin(path).await.0, StatusCode::OK);
     }
     assert_eq!(process.admin("/livez").await.0, StatusCode::OK);
@@ -250,7 +256,8 @@ async fn a_connection_serves_many_requests_and_a_sender_who_writes_first_learns_
     let mut stream = TcpStream::connect(process.http).await.unwrap();
     let mut answers = Vec::new();
     for _ in 0..3 {
-        let request = format!("POST /e HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{TUTORIAL}", TUTORIAL.len());
+        let request =
+            format!("POST /e HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{TUTORIAL}", TUTORIAL.len());
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut buffer = [0; 1024];
         let read = timeout(SOON, stream.read(&mut buffer)).await.unwrap().unwrap();
@@ -260,7 +267,7 @@ async fn a_connection_serves_many_requests_and_a_sender_who_writes_first_learns_
 
     // 40 MB, written whole before the answer is read
     let mut stream = TcpStream::connect(process.http).await.unwrap();
-    let head = format!("POST /e HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", 40 << 20);
+    let head = format!("POST /e HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", 40 << 20);
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&vec![b' '; 40 << 20]).await.unwrap();
     let mut answer = [0; 12];
@@ -273,7 +280,8 @@ async fn a_sender_whose_connection_breaks_after_the_last_byte_has_sent_its_webho
     let process = Process::start(Workers::default()).await;
     process.journal.set_appends(Appends::Hang);
     let mut stream = TcpStream::connect(process.http).await.unwrap();
-    let request = format!("POST /e HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{TUTORIAL}", TUTORIAL.len());
+    let request =
+        format!("POST /e HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{TUTORIAL}", TUTORIAL.len());
     stream.write_all(request.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     drop(stream);
@@ -286,7 +294,8 @@ async fn a_sender_whose_connection_breaks_after_the_last_byte_has_sent_its_webho
 async fn a_sender_that_closes_its_side_after_the_last_byte_is_answered() {
     let process = Process::start(Workers::default()).await;
     let mut stream = TcpStream::connect(process.http).await.unwrap();
-    let request = format!("POST /e HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{TUTORIAL}", TUTORIAL.len());
+    let request =
+        format!("POST /e HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{TUTORIAL}", TUTORIAL.len());
     stream.write_all(request.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut answer = String::new();
@@ -298,7 +307,7 @@ async fn a_sender_that_closes_its_side_after_the_last_byte_is_answered() {
 async fn a_body_that_drips_does_not_hold_up_the_stop() {
     let process = Process::start(Workers::default()).await;
     let mut stream = TcpStream::connect(process.http).await.unwrap();
-    stream.write_all(b"POST /e HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{").await.unwrap();
+    stream.write_all(b"POST /e HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{").await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     process.stop.cancel();
     timeout(SOON, process.served).await.unwrap().unwrap().unwrap();

@@ -19,12 +19,13 @@ async fn each_refusal_has_its_status_and_code_and_says_what_to_do() {
     let cases = [
         (post("/", "{}"), 404, "unknown_path", "path"),
         (get("/nothing"), 404, "unknown_path", "path"),
-        (post("/v1/in/shopp", "{}"), 404, "unknown_source", "path"),
+        (post("/v1/in/shopp", "{}"), 401, "token_missing", "authorization"),
+        (with(post("/v1/in/shopp", "{}"), "authorization", "Bearer tok-new"), 404, "unknown_source", "path"),
         (get("/capture/"), 405, "method_not_allowed", "method"),
         (get("/v1/in/shop"), 405, "method_not_allowed", "method"),
         (post("/v1/in/shop", "{}"), 401, "token_missing", "authorization"),
         (shop("authorization", "Bearer wrong"), 401, "token_wrong", "authorization"),
-        (with(post("/v1/in/open", "{}"), "x-forwarded-for", "1.2.3.4"), 401, "token_not_configured", "authorization"),
+        (with(post("/v1/in/open", "{}"), "x-forwarded-for", "1.2.3.4"), 401, "token_missing", "authorization"),
         (post("/capture/", r#"{"event":"e"}"#), 401, "api_key_missing", "api_key"),
         (post("/capture/", ""), 401, "api_key_missing", "api_key"),
         (post("/capture/", r#"{"api_key":"phc_nobody"}"#), 401, "api_key_unknown", "api_key"),
@@ -63,21 +64,31 @@ async fn each_refusal_has_its_status_and_code_and_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_refusal_names_the_paths_there_are_and_the_header_to_send() {
+async fn a_refusal_says_where_to_look_and_nothing_of_which_sources_there_are() {
     let gateway = Setup::default().start();
     let remedy = |reply: &support::Reply| reply.json["remedy"].as_str().unwrap().to_string();
-    let paths = remedy(&gateway.send(post("/v1/in/typo", "{}")).await);
-    assert!(paths.contains("/v1/in/open, /v1/in/shop, /capture/"), "{paths}");
-    let token = remedy(&gateway.send(post("/v1/in/shop", "{}")).await);
-    assert!(token.contains("authorization: Bearer TOKEN") && token.contains("sources.shop.tokens"), "{token}");
+    let (of_none, of_one) =
+        (gateway.send(post("/v1/in/typo", "{}")).await, gateway.send(post("/v1/in/shop", "{}")).await);
+    assert_eq!((of_none.refusal(), &of_none.json), (of_one.refusal(), &of_one.json));
+    let token = remedy(&of_one);
+    assert!(token.contains("Authorization: Bearer TOKEN") && token.contains("sources.NAME"), "{token}");
+    let typo = gateway.send(with(post("/v1/in/typo", "{}"), "authorization", "Bearer tok-new")).await;
+    assert_eq!(typo.refusal(), (404, "unknown_source"), "whose token is right is told");
     let from_afar = gateway.send_from("192.0.2.7", post("/v1/in/open", "{}")).await;
-    assert_eq!(from_afar.refusal(), (401, "token_not_configured"));
-    assert!(remedy(&from_afar).starts_with("set sources.open.tokens to a token, "), "{}", remedy(&from_afar));
+    assert_eq!(from_afar.json, of_one.json);
+    for path in ["/", "/v1/in/", "/v2/in/shop", "/decide/"] {
+        let lost = gateway.send(post(path, "{}")).await;
+        assert!(lost.refusal() == (404, "unknown_path") && !lost.json.to_string().contains("shop"), "{}", lost.json);
+    }
+    let setup = Setup { http: support::http(), ..Setup::default() };
+    let closed = setup.start().send(post("/v1/in/open", "{}")).await;
+    assert_eq!(closed.refusal(), (401, "token_not_configured"));
+    assert!(remedy(&closed).starts_with("set sources.open.tokens to a token, "), "{}", remedy(&closed));
 }
 
 #[tokio::test]
-async fn a_public_listener_without_a_destination_takes_no_capture() {
-    let setup = Setup { listen: "0.0.0.0", destinations: [].into(), ..Setup::default() };
+async fn without_a_destination_no_capture_is_taken() {
+    let setup = Setup { http: support::http(), destinations: [].into(), ..Setup::default() };
     let reply = setup.start().send(post("/capture/", TUTORIAL)).await;
     assert_eq!(reply.refusal(), (401, "no_destination_configured"));
     assert_eq!(reply.json["remedy"], "configure the destinations: set destinations.NAME.api_key");

@@ -29,7 +29,9 @@ pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
         _ => None,
     };
     let settings = Settings::new(&up, emulator.as_ref().map(posthog::Running::url));
-    let gateway: moehog_gateway::Config = settings.load(moehog_gateway::Config::DEFAULTS)?;
+    let mut gateway: moehog_gateway::Config = settings.load(moehog_gateway::Config::DEFAULTS)?;
+    // what strangers could send goes nowhere
+    gateway.http.allow_local |= emulator.is_some() && gateway.http.listen.ip().to_canonical().is_loopback();
     let transformer: moehog_transformer::Config = settings.load(moehog_transformer::DEFAULTS)?;
     let delivery: moehog_delivery::Config = settings.load(moehog_delivery::Config::DEFAULTS)?;
     let _telemetry = moehog_telemetry::init("moehog", &gateway.telemetry)?;
@@ -127,6 +129,9 @@ fn welcome(up: &Up, http: SocketAddr, admin: SocketAddr, data_dir: &Path, emulat
     println!("  admin     http://{admin}/readyz  /metrics  /api/status");
     println!("  data      {}", data_dir.display());
     println!("  posthog   {posthog}");
+    if emulator.is_some() && http.ip().to_canonical().is_loopback() {
+        println!("  local     whoever is on this machine may send without a token, since the PostHog is an emulator");
+    }
     println!("try:");
     println!("  {}", example(up, http, emulator.is_some()));
 }
@@ -138,7 +143,7 @@ fn example(up: &Up, http: SocketAddr, emulated: bool) -> String {
             r#"curl -s http://{http}/capture/ -d '{{"api_key":"{EMULATOR_KEY}","event":"purchase_completed","distinct_id":"user_42","properties":{{"amount":"49.90"}}}}'"#
         )
     } else {
-        let token = if up.token.is_some() { r#" -H "Authorization: Bearer $MOEHOG_TOKEN""# } else { "" };
+        let token = if up.token.is_some() || !emulated { r#" -H "Authorization: Bearer $MOEHOG_TOKEN""# } else { "" };
         format!(
             r#"curl -s http://{http}/v1/in/default{token} -d '{{"events":[{{"event_name":"Email Opened","event_code":"MOE_EMAIL_OPEN","event_uuid":"3b918064-08dc-47ae-b674-c23797475a8d","event_time":{now},"uid":"user_42","event_attributes":{{"campaign_name":"Spring sale"}}}}]}}'"#,
             now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())

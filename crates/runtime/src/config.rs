@@ -11,9 +11,10 @@ use toml::{Table, Value};
 use crate::health;
 
 /// Sections of the shared file. A service leaves out the ones it does not have; any other name is a mistake.
-const SECTIONS: [&str; 18] = [
+const SECTIONS: [&str; 19] = [
     "admin",
     "api",
+    "capture",
     "delivery",
     "destinations",
     "feedback",

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::world::{KEY, SOON, arrived, by_person, command, posthog, posthog_with, stream, taken, with_route};
 
-const EU: &str = "phc_eu";
+const EU: &str = "phc_of_eu";
 
 /// A Streams batch in which every second person is European.
 fn batch(number: u64) -> String {

@@ -51,12 +51,12 @@ fn holds(text: &str, parts: &[&str]) -> anyhow::Result<()> {
 async fn until_posthog_has_it_by_each_way_in() -> anyhow::Result<()> {
     let posthog = posthog()?;
     let setup = Setup::new(Shape::Three, &posthog.url(), KEY)
-        .section("[sources.other]\ntokens = [\"of-the-other\"]\nheader = \"x-key\"\n")
-        .section("[api]\ntokens = [\"for-people\"]\n");
+        .section("[sources.other]\ntokens = [\"token-of-the-other\"]\nheader = \"x-key\"\n")
+        .section("[api]\ntokens = [\"token-for-people\"]\n");
     let moehog = Deployment::start(setup).await?;
     let (token, admin) = (moehog.directory().join("token"), moehog.directory().join("admin"));
     std::fs::write(&token, format!("{TOKEN}\n"))?;
-    std::fs::write(&admin, "for-people\n")?;
+    std::fs::write(&admin, "token-for-people\n")?;
     let (token, admin) = (token.display().to_string(), admin.display().to_string());
 
     let by_file = ["--token-file", &*token, "--admin-token-file", &*admin];
@@ -65,14 +65,14 @@ async fn until_posthog_has_it_by_each_way_in() -> anyhow::Result<()> {
     let event = event_of(&posthog, PERSON, EVENT)?;
     ensure!(event.properties()["$process_person_profile"] == false, "it makes a person: {event:?}");
 
-    let as_json = ["--token", TOKEN, "--admin-token", "for-people", "--json"];
+    let as_json = ["--token", TOKEN, "--admin-token", "token-for-people", "--json"];
     let json: Value = serde_json::from_str(&delivered(&to(&moehog, "/v1/in/default", &as_json).await?)?)?;
     ensure!(json["outcome"] == "delivered" && json["event"]["event"] == EVENT, "{json:#}");
     ensure!(json["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{json:#}");
 
-    let by_header = ["--token", "of-the-other", "--token-header", "x-key", "--admin-token", "for-people"];
+    let by_header = ["--token", "token-of-the-other", "--token-header", "x-key", "--admin-token", "token-for-people"];
     delivered(&to(&moehog, "/v1/in/other", &by_header).await?)?;
-    let by_key = ["--api-key", KEY, "--admin-token", "for-people"];
+    let by_key = ["--api-key", KEY, "--admin-token", "token-for-people"];
     delivered(&to(&moehog, "/capture/", &by_key).await?)?;
     let events = posthog.books().events();
     let personless = events.iter().filter(|event| event.properties()["$process_person_profile"] == false).count();
@@ -87,13 +87,13 @@ async fn and_a_refusal_names_the_header_and_the_flag() -> anyhow::Result<()> {
     let posthog = posthog()?;
     let moehog = Deployment::start(Setup::new(Shape::One, &posthog.url(), KEY)).await?;
     let wrong = to(&moehog, "/v1/in/default", &["--token", "wrong"]).await?;
-    complains(&wrong, &["401", "token_wrong, authorization", "sources.default.tokens", "--token"])?;
+    complains(&wrong, &["401", "token_wrong, authorization", "sources.NAME", "--token"])?;
     complains(&to(&moehog, "/v1/in/default", &[]).await?, &["token_missing", "--token-file"])?;
     // a header of one's own is sent as it is
     let own = format!("Authorization: Bearer {TOKEN}");
     delivered(&to(&moehog, "/v1/in/default", &["--header", &own]).await?)?;
     complains(&to(&moehog, "/capture/", &["--api-key", "phc_other"]).await?, &["401", "api_key_unknown", "--api-key"])?;
-    complains(&to(&moehog, "/v1/in/other", &["--token", TOKEN]).await?, &["404", "unknown_source", "/v1/in/default"])?;
+    complains(&to(&moehog, "/v1/in/other", &["--token", TOKEN]).await?, &["404", "unknown_source", "/v1/in/NAME"])?;
     moehog.finish().await
 }
 

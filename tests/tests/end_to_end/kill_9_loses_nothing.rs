@@ -87,9 +87,9 @@ async fn on_the_way_to_the_project_that_a_rule_picks() -> anyhow::Result<()> {
     // ids are hexadecimal
     fs::write(&mapping, "[[rule]]\nsource = \"default\"\nwhen = \"uid < '8'\"\ndestination = \"eu\"\n")?;
     for number in 0..rounds {
-        let posthog = posthog_with([KEY, "phc_eu"])?;
+        let posthog = posthog_with([KEY, "phc_of_eu"])?;
         let setup = Setup::new(Shape::Three, &posthog.url(), KEY);
-        let setup = with_route(setup, "phc_eu", &posthog.url(), &mapping);
+        let setup = with_route(setup, "phc_of_eu", &posthog.url(), &mapping);
         let all = [Service::Gateway, Service::Transformer, Service::Delivery];
         let victims = if number % 2 == 0 { &all[..1] } else { &all[..] };
         killed(setup, &posthog, victims, seed + 2_000 + number).await?;
@@ -98,7 +98,7 @@ async fn on_the_way_to_the_project_that_a_rule_picks() -> anyhow::Result<()> {
             events.iter().filter(|event| event.properties()["moehog"]["source"] == "default").collect();
         ensure!(routed.len() > 50, "{} events were routed: the test shows nothing", routed.len());
         let strays =
-            routed.iter().filter(|event| (event.distinct_id.as_str() < "8") != (&*event.key == "phc_eu")).count();
+            routed.iter().filter(|event| (event.distinct_id.as_str() < "8") != (&*event.key == "phc_of_eu")).count();
         ensure!(strays == 0, "{strays} of {} events are in the other project", routed.len());
     }
     Ok(())

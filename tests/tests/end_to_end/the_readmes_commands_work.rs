@@ -80,11 +80,14 @@ async fn as_three_services_by_hand() -> anyhow::Result<()> {
     })
     .await?;
     let any = ("MOEHOG__GRPC__LISTEN", "127.0.0.1:0");
+    let key = ("MOEHOG__DESTINATIONS__DEFAULT__API_KEY", "phc_emulator");
     let mut transformer = start("moehog-transformer", &[], &[any])?;
-    let mut delivery = start("moehog-delivery", &[], &[any, ("MOEHOG__POSTHOG__HOST", &*url)])?;
+    let mut delivery = start("moehog-delivery", &[], &[any, key, ("MOEHOG__POSTHOG__HOST", &*url)])?;
     let worker = async |worker: &mut Process| anyhow::Ok(format!("list://{}", worker.logged("grpc", SOON).await?));
     let (to_transformer, to_delivery) = (worker(&mut transformer).await?, worker(&mut delivery).await?);
     let variables = [
+        key,
+        ("MOEHOG__HTTP__ALLOW_LOCAL", "true"),
         ("MOEHOG__JOURNAL__DIR", "./moehog-data"),
         ("MOEHOG__HTTP__LISTEN", "127.0.0.1:0"),
         ("MOEHOG__TRANSFORMER__ADDRESS", &*to_transformer),

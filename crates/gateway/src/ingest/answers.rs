@@ -99,17 +99,17 @@ struct Unprocessable<'a> {
 pub(crate) enum Refusal {
     /// No such path.
     UnknownPath,
-    /// `/v1/in/…` names no configured source.
+    /// `/v1/in/…` names no configured source, and the request shows the secret of another one.
     UnknownSource,
     /// Not POST.
     Method,
     /// A `Content-Encoding` that nobody here can read.
     Encoding,
-    /// The source has a token or a password and the request has none.
+    /// The request shows nothing, and the source asks for something; or there is no such source.
     TokenMissing,
     /// The token, or the user with its password, is not the source's.
     TokenWrong,
-    /// The source has no secret and no addresses, and the request did not come straight from this machine.
+    /// The source has no secret and no addresses: told to this machine alone.
     NotLocal,
     /// The sender's address is none of the source's.
     AddressNotAllowed,
@@ -146,6 +146,10 @@ pub(crate) enum Refusal {
     /// A fault of ours.
     Internal,
 }
+
+/// One remedy for all sources, and for names that none has: strangers learn neither which there are nor what they ask for.
+const SHOW: &str = "send what sources.NAME of the configuration asks for: a token in its `header` (Authorization: Bearer TOKEN where it \
+                    names none) or a user and password of its `basic`, from an address of its `from`";
 
 /// What a refusal says.
 struct Text {
@@ -207,19 +211,21 @@ impl Refusal {
         use StatusCode as S;
         let text = |status, code, field, message, remedy| Text { status, code, field, message, remedy };
         match self {
-            Self::UnknownPath => text(S::NOT_FOUND, "unknown_path", "path", "nothing is served at this path", ""),
-            Self::UnknownSource => text(S::NOT_FOUND, "unknown_source", "path", "no source of this name is configured", ""),
+            Self::UnknownPath => text(S::NOT_FOUND, "unknown_path", "path", "nothing is served at this path",
+                "POST to /v1/in/NAME of a configured source, or to /capture/"),
+            Self::UnknownSource => text(S::NOT_FOUND, "unknown_source", "path",
+                "no source of this name is configured; the token shown is another source's",
+                "POST to /v1/in/NAME of the source that the token is of"),
             Self::Method => text(S::METHOD_NOT_ALLOWED, "method_not_allowed", "method",
                 "webhooks are taken by POST only", "set the connector's method to POST"),
             Self::Encoding => text(S::UNSUPPORTED_MEDIA_TYPE, "unknown_content_encoding", "content-encoding",
                 "the body is in an encoding that cannot be read", "send it as it is or with Content-Encoding: gzip"),
             Self::TokenMissing => text(S::UNAUTHORIZED, "token_missing", "authorization",
-                "the request shows no token and no password", ""),
+                "the request shows nothing that is taken here: no token, no password", SHOW),
             Self::TokenWrong => text(S::UNAUTHORIZED, "token_wrong", "authorization",
-                "the token or password is not one of this source's", ""),
+                "the token or password is none that is taken here", SHOW),
             Self::NotLocal => text(S::UNAUTHORIZED, "token_not_configured", "authorization",
-                "this source has no token and no password, so it takes requests only straight from its own machine: from a loopback \
-                 address, to a loopback Host, through no proxy or tunnel", ""),
+                "this source has no token, no password and no addresses, so nobody may send to it", ""),
             Self::AddressNotAllowed => text(S::FORBIDDEN, "address_not_allowed", "address",
                 "the request does not come from an address that this source takes", ""),
             Self::TooManyFailures => text(S::TOO_MANY_REQUESTS, "too_many_failures", "",
@@ -237,7 +243,7 @@ impl Refusal {
                 "no destination is configured, and as many different project keys as are taken without one came already",
                 ""),
             Self::KeyNotConfigured => text(S::UNAUTHORIZED, "no_destination_configured", "api_key",
-                "no destination is configured with a project key, and moehog listens on more than this machine", ""),
+                "no destination is configured with a project key", ""),
             Self::TooLarge => text(S::PAYLOAD_TOO_LARGE, "body_too_large", "body",
                 "the body is larger than http.max_body_bytes, as received or decompressed",
                 "send fewer events in a request, or raise http.max_body_bytes"),
@@ -281,10 +287,11 @@ impl Refusal {
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut answer = with_body(text.status, body.into());
         let mut add = |name: HeaderName, value| answer.headers_mut().append(name, HeaderValue::from_static(value));
-        for &challenge in help.challenges {
-            add(header::WWW_AUTHENTICATE, challenge);
-        }
         match self {
+            Self::TokenMissing | Self::TokenWrong => {
+                add(header::WWW_AUTHENTICATE, "Bearer");
+                add(header::WWW_AUTHENTICATE, r#"Basic realm="moehog""#)
+            }
             Self::Method => add(header::ALLOW, "POST"),
             Self::Encoding => add(header::ACCEPT_ENCODING, "gzip, identity"),
             Self::Overloaded | Self::Late | Self::Closing => add(header::RETRY_AFTER, "1"),
@@ -307,8 +314,6 @@ pub(crate) struct Help<'a> {
     pub(crate) field: Option<&'a str>,
     /// What to do, in place of the refusal's own remedy.
     pub(crate) remedy: Option<Cow<'a, str>>,
-    /// How the source lets itself be convinced, for `WWW-Authenticate`.
-    pub(crate) challenges: &'a [&'static str],
 }
 
 #[derive(Serialize)]
@@ -342,11 +347,7 @@ mod tests {
             // the others get theirs from the configuration
             let from_configuration = matches!(
                 refusal,
-                Refusal::UnknownPath
-                    | Refusal::UnknownSource
-                    | Refusal::TokenMissing
-                    | Refusal::TokenWrong
-                    | Refusal::AddressNotAllowed
+                Refusal::AddressNotAllowed
                     | Refusal::NotLocal
                     | Refusal::KeyUnknown
                     | Refusal::TooManyKeys

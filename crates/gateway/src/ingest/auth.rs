@@ -1,5 +1,6 @@
 //! Who may send: who shows a source's secret from one of its addresses, or a capture body's project key.
 
+mod capture;
 mod credentials;
 
 use std::{
@@ -7,23 +8,20 @@ use std::{
     net::IpAddr,
 };
 
-use http::{HeaderMap, Uri};
-use moehog_runtime::{Secret, ways_to_set};
-use parking_lot::Mutex;
-use subtle::ConstantTimeEq;
+use http::{HeaderMap, Uri, header};
+use moehog_runtime::ways_to_set;
 
 use self::credentials::Credentials;
-pub(crate) use self::credentials::shows_one_of;
-use super::{Refusal, answers::Help, local, route::CAPTURE_PATHS, scan::well_formed, sender};
+pub(crate) use self::{
+    capture::{Capture, KEY_DESTINATION},
+    credentials::shows_one_of,
+};
+use super::{Refusal, answers::Help, local, sender};
 use crate::{
+    Config,
     addresses::{Addresses, Block},
     config,
 };
-
-/// Different project keys that are taken where no destination is configured.
-const MAX_OPEN_KEYS: usize = 8;
-/// Begins the name of a destination that is nothing but a project key.
-pub(crate) const KEY_DESTINATION: &str = "key:";
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy)]
@@ -44,59 +42,35 @@ impl Origin<'_> {
 #[derive(Debug)]
 pub(crate) struct Senders {
     sources: HashMap<String, Source>,
-    keys: Keys,
-    /// Says which paths there are, for a 404.
-    pub(crate) paths: String,
+    pub(crate) capture: Capture,
 }
 
 impl Senders {
     /// `open_keys` are project keys that were taken before, without a configured destination.
-    pub(crate) fn new(
-        sources: &BTreeMap<String, config::Source>,
-        destinations: &BTreeMap<String, config::Destination>,
-        listens_on_loopback: bool,
-        open_keys: impl IntoIterator<Item = String>,
-    ) -> Self {
-        let configured: Vec<_> = destinations
-            .iter()
-            .filter_map(|(name, destination)| Some((destination.api_key.clone()?, name.clone())))
-            .collect();
-        let keys = match (configured.is_empty(), listens_on_loopback) {
-            (false, _) => Keys::Configured(configured),
-            (true, true) => Keys::Open(Mutex::new(open_keys.into_iter().take(MAX_OPEN_KEYS).collect())),
-            (true, false) => Keys::Closed,
-        };
-        let sources: HashMap<_, _> = config::sources(sources)
-            .into_iter()
-            .map(|(name, source)| (name.clone(), Source::new(name, &source)))
-            .collect();
-        let mut senders = Self { sources, keys, paths: String::new() };
-        let names: Vec<_> = senders.source_names().iter().map(|name| format!("/v1/in/{name}")).collect();
-        senders.paths = format!("POST to one of {}, {}/", names.join(", "), CAPTURE_PATHS.join("/, "));
-        senders
+    pub(crate) fn new(config: &Config, open_keys: impl IntoIterator<Item = String>) -> Self {
+        let allow_local = config.http.allow_local;
+        let sources = config.all_sources().into_iter();
+        Self {
+            sources: sources.map(|(name, source)| (name.clone(), Source::new(name, &source, allow_local))).collect(),
+            capture: Capture::new(&config.capture, &config.destinations, allow_local, open_keys),
+        }
     }
 
     pub(crate) fn source(&self, name: &str) -> Option<&Source> {
         self.sources.get(name)
     }
 
+    /// What somebody is told who posts to a source that there is not: nothing else than to one that there is, but to who shows the
+    /// secret of another.
+    pub(crate) fn unknown(&self, headers: &HeaderMap) -> Refusal {
+        let knows = self.sources.values().any(|source| source.credentials.shown(headers) == Some(true));
+        if knows { Refusal::UnknownSource } else { nothing_right(headers) }
+    }
+
     pub(crate) fn source_names(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.sources.keys().map(String::as_str).collect();
         names.sort_unstable();
         names
-    }
-
-    pub(crate) fn capture_rule(&self) -> &'static str {
-        match self.keys {
-            Keys::Configured(_) => "keys of configured destinations",
-            Keys::Open(_) => "any well-formed key, since none is configured and only this machine can connect",
-            Keys::Closed => "no key: no destination has one",
-        }
-    }
-
-    /// The destination that a capture body's key picks.
-    pub(crate) fn destination(&self, key: Option<&str>) -> Result<String, Refusal> {
-        self.keys.destination(key)
     }
 }
 
@@ -107,14 +81,14 @@ pub(crate) struct Source {
     pub(crate) destination: String,
     credentials: Credentials,
     from: Option<Addresses>,
-    remedy: String,
+    /// Without a secret and an address this machine may send.
+    allow_local: bool,
 }
 
 impl Source {
-    fn new(name: String, config: &config::Source) -> Self {
+    fn new(name: String, config: &config::Source, allow_local: bool) -> Self {
         let credentials = Credentials::new(config);
-        let remedy = credentials.remedy(&name);
-        Self { name, destination: config.webhooks_go_to(), credentials, from: config.from.clone(), remedy }
+        Self { name, destination: config.webhooks_go_to(), credentials, from: config.from.clone(), allow_local }
     }
 
     /// Whether the request may send here. What it knows is looked at before where it comes from, so that only a sender who
@@ -122,22 +96,24 @@ impl Source {
     pub(crate) fn admit(&self, origin: Origin<'_>, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
         if !self.credentials.is_empty() {
             match self.credentials.shown(headers) {
-                None => return Err(Refusal::TokenMissing),
-                Some(false) => return Err(Refusal::TokenWrong),
                 Some(true) => {}
+                Some(false) => return Err(Refusal::TokenWrong),
+                None => return Err(nothing_right(headers)),
             }
         }
+        let sender = || origin.sender(headers);
+        let is_here = || local::straight_from_here(origin.peer, uri, headers);
         match &self.from {
-            Some(from) => {
-                let sender = origin.sender(headers);
-                if sender.is_some_and(|sender| from.contain(sender)) {
-                    return Ok(());
-                }
+            Some(from) if sender().is_some_and(|sender| from.contain(sender)) => Ok(()),
+            Some(_) => {
                 // the one place that says it where there is no secret to be right: see `help`
-                tracing::debug!(source = self.name, ?sender, "address is not among the source's");
-                Err(Refusal::AddressNotAllowed)
+                tracing::debug!(source = self.name, sender = ?sender(), "address is not among the source's");
+                let knows = !self.credentials.is_empty();
+                Err(if knows { Refusal::AddressNotAllowed } else { nothing_right(headers) })
             }
-            None if !self.credentials.is_empty() || local::straight_from_here(origin.peer, uri, headers) => Ok(()),
+            None if !self.credentials.is_empty() => Ok(()),
+            None if !is_here() => Err(nothing_right(headers)),
+            None if self.allow_local => Ok(()),
             None => Err(Refusal::NotLocal),
         }
     }
@@ -145,14 +121,12 @@ impl Source {
     /// What only the source knows of a refusal of [`Source::admit`].
     pub(crate) fn help(&self, refusal: Refusal, origin: Origin<'_>, headers: &HeaderMap) -> Help<'_> {
         match refusal {
-            Refusal::TokenMissing | Refusal::TokenWrong => Help {
-                field: Some(self.credentials.header()),
-                remedy: Some(self.remedy.as_str().into()),
-                challenges: &self.credentials.challenges,
-            },
             Refusal::NotLocal => {
                 let ways = ways_to_set(&format!("sources.{}.tokens", self.name));
-                let remedy = format!("set {ways} to a token, and send the header Authorization: Bearer TOKEN");
+                let remedy = format!(
+                    "set {ways} to a token, and send the header Authorization: Bearer TOKEN; or http.allow_local = true where no proxy is \
+                     before this port"
+                );
                 Help { remedy: Some(remedy.into()), ..Help::default() }
             }
             Refusal::AddressNotAllowed => {
@@ -165,7 +139,6 @@ impl Source {
     /// The address that was seen is the operator's to know: it stands here where the request showed a secret.
     fn address_remedy(&self, origin: Origin<'_>, headers: &HeaderMap) -> String {
         let seen = match origin.sender(headers) {
-            _ if self.credentials.is_empty() => "the sender's address".to_string(),
             Some(sender) => format!("{sender}, where this request comes from,"),
             None => {
                 format!("the sender's address, which {} does not tell in X-Forwarded-For,", origin.peer.to_canonical())
@@ -179,47 +152,9 @@ impl Source {
     }
 }
 
-/// Which project keys capture bodies may carry.
-#[derive(Debug)]
-enum Keys {
-    /// Only those of configured destinations.
-    Configured(Vec<(Secret, String)>),
-    /// Whatever is well formed, up to [`MAX_OPEN_KEYS`]: nothing is configured and only this machine can connect.
-    Open(Mutex<Vec<String>>),
-    /// None.
-    Closed,
-}
-
-impl Keys {
-    fn destination(&self, key: Option<&str>) -> Result<String, Refusal> {
-        if matches!(self, Self::Closed) {
-            return Err(Refusal::KeyNotConfigured);
-        }
-        let key = key.ok_or(Refusal::KeyMissing)?;
-        match self {
-            Self::Closed => Err(Refusal::KeyNotConfigured),
-            Self::Configured(keys) => {
-                // every key is compared; the first that fits counts
-                let mut found = None;
-                for (configured, name) in keys {
-                    let fits = bool::from(configured.expose().as_bytes().ct_eq(key.as_bytes()));
-                    found = found.or(fits.then_some(name));
-                }
-                found.cloned().ok_or(if well_formed(key) { Refusal::KeyUnknown } else { Refusal::KeyMalformed })
-            }
-            Self::Open(_) if !well_formed(key) => Err(Refusal::KeyMalformed),
-            Self::Open(taken) => {
-                let mut taken = taken.lock();
-                if !taken.iter().any(|taken| taken == key) {
-                    if taken.len() >= MAX_OPEN_KEYS {
-                        return Err(Refusal::TooManyKeys);
-                    }
-                    taken.push(key.to_string());
-                }
-                Ok(format!("{KEY_DESTINATION}{key}"))
-            }
-        }
-    }
+/// Why somebody may not send who shows no secret that is right: whatever header the source looks at, and whether there is one.
+fn nothing_right(headers: &HeaderMap) -> Refusal {
+    if headers.contains_key(header::AUTHORIZATION) { Refusal::TokenWrong } else { Refusal::TokenMissing }
 }
 
 /// Says what to set, once at the start, about sources whose destination has no key of its own here.
@@ -238,15 +173,6 @@ pub(crate) fn without_key(
 /// What sets the key of a destination.
 pub(crate) fn key_remedy(destination: &str) -> String {
     format!("set {}", ways_to_set(&format!("destinations.{destination}.api_key")))
-}
-
-/// What to do about a project key that no destination has.
-pub(super) fn capture_key_remedy(refusal: Refusal) -> String {
-    let ways = ways_to_set("destinations.NAME.api_key");
-    match refusal {
-        Refusal::KeyUnknown => format!("send the project key of a configured destination, or set {ways} to this one"),
-        _ => format!("configure the destinations: set {ways}"),
-    }
 }
 
 #[cfg(test)]

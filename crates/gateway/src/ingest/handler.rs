@@ -29,7 +29,7 @@ use tracing::{Span, field::Empty, info_span, record_all};
 use super::{
     Answer, Ingest, Refusal,
     answers::{self, Help},
-    auth::{Origin, capture_key_remedy},
+    auth::Origin,
     feedback::{self, Listening, Plan, Said},
     limits::{self, Share},
     refused::Refused,
@@ -116,12 +116,7 @@ impl Ingest {
 
     fn refuse(&self, peer: IpAddr, parts: &Parts, refusal: Refusal) -> Answer {
         let help = match (refusal, Route::find(parts.uri.path())) {
-            (Refusal::UnknownPath | Refusal::UnknownSource, _) => {
-                Help { remedy: Some(self.senders.paths.as_str().into()), ..Help::default() }
-            }
-            (Refusal::KeyUnknown | Refusal::TooManyKeys | Refusal::KeyNotConfigured, _) => {
-                Help { remedy: Some(capture_key_remedy(refusal).into()), ..Help::default() }
-            }
+            (refusal, Some(Route::Capture)) => self.senders.capture.help(refusal),
             (refusal, Some(Route::In(name))) => self
                 .senders
                 .source(name)
@@ -196,9 +191,12 @@ impl Ingest {
             return Err(Refusal::Method);
         }
         let source = match route {
-            Route::Capture => None,
+            Route::Capture => {
+                self.senders.capture.admit(self.origin(peer), &parts.uri, &parts.headers)?;
+                None
+            }
             Route::In(name) => {
-                let source = self.senders.source(name).ok_or(Refusal::UnknownSource)?;
+                let source = self.senders.source(name).ok_or_else(|| self.senders.unknown(&parts.headers))?;
                 source.admit(self.origin(peer), &parts.uri, &parts.headers)?;
                 Some(source)
             }
@@ -274,7 +272,7 @@ impl Ingest {
     async fn append(&self, received: Received, key: Option<&str>) -> Result<Appended, Refusal> {
         let Received { mut header, body, at, held, prefers } = received;
         if header.source == CAPTURE {
-            header.destination = self.senders.destination(key)?;
+            header.destination = self.senders.capture.destination(key)?;
             header.api_key = key.unwrap_or_default().to_string();
         }
         let wanted = match self.feedback.plan(&*self.journal, &header, &body, prefers) {

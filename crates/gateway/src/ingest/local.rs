@@ -1,8 +1,9 @@
-//! Whether a request came straight from this machine: not through a tunnel, a proxy or a rebound name.
+//! Whether a request came straight from this machine: not through a tunnel, a proxy or a rebound name. A proxy that leaves no trace in
+//! its requests is not seen, so it is asked only where `allow_local` says that there is none.
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, HeaderValue, Uri, header};
 
 /// Whether peer, `Host` and `Origin` are this machine and no header says that somebody forwarded the request.
 pub(crate) fn straight_from_here(peer: IpAddr, uri: &Uri, headers: &HeaderMap) -> bool {
@@ -10,7 +11,19 @@ pub(crate) fn straight_from_here(peer: IpAddr, uri: &Uri, headers: &HeaderMap) -
     let origin_is_local = headers.get_all(header::ORIGIN).iter().all(|origin| {
         origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_some_and(|(_, host)| is_loopback_host(host))
     });
-    peer.to_canonical().is_loopback() && host_is_loopback(uri, headers) && origin_is_local && !forwarded(headers)
+    // so do the page that it came from, and what browsers say of requests between sites
+    let referer_is_local = headers.get_all(header::REFERER).iter().all(|referer| {
+        let authority = referer.to_str().ok().and_then(|referer| referer.parse::<Uri>().ok());
+        authority.as_ref().and_then(Uri::authority).is_some_and(|authority| is_loopback_host(authority.as_str()))
+    });
+    let of_one_site = |value: &HeaderValue| [&b"same-origin"[..], b"none"].contains(&value.as_bytes());
+    let site_is_local = headers.get_all("sec-fetch-site").iter().all(of_one_site);
+    peer.to_canonical().is_loopback()
+        && host_is_loopback(uri, headers)
+        && origin_is_local
+        && referer_is_local
+        && site_is_local
+        && !forwarded(headers)
 }
 
 /// Whether the request names a loopback host, so that no rebound name brought it here.
@@ -37,7 +50,19 @@ fn forwarded(headers: &HeaderMap) -> bool {
         name.starts_with("x-forwarded")
             || matches!(
                 name,
-                "forwarded" | "via" | "x-real-ip" | "cf-connecting-ip" | "true-client-ip" | "x-original-host"
+                "forwarded"
+                    | "via"
+                    | "x-real-ip"
+                    | "cf-connecting-ip"
+                    | "true-client-ip"
+                    | "x-original-host"
+                    | "x-original-forwarded-for"
+                    | "x-client-ip"
+                    | "x-cluster-client-ip"
+                    | "x-envoy-external-address"
+                    | "x-azure-clientip"
+                    | "fly-client-ip"
+                    | "fastly-client-ip"
             )
     })
 }

@@ -10,10 +10,9 @@ use flate2::{Compression, write::GzEncoder};
 use http::{Request, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
-use moehog_gateway::{Destination, Feedback, Http, Ingest, Source};
+use moehog_gateway::{Capture, Config, Destination, Feedback, Http, Ingest, Source};
 use moehog_journal::{Entry, Journal, ReadLimit, memory::Memory};
 use moehog_runtime::Secret;
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -21,20 +20,19 @@ pub(crate) const LOOPBACK: &str = "127.0.0.1";
 pub(crate) const TUTORIAL: &str =
     r#"{"api_key":"phc_eu","event":"purchase_completed","distinct_id":"user_42","properties":{"amount":"49.90"}}"#;
 
-#[derive(Deserialize)]
-struct Defaults {
-    http: Http,
+pub(crate) fn http() -> Http {
+    defaults().http
 }
 
-pub(crate) fn http() -> Http {
-    moehog_runtime::load::<Defaults>(include_str!("../../config.default.toml"), None, []).unwrap().http
+fn defaults() -> Config {
+    moehog_runtime::load(Config::DEFAULTS, None, []).unwrap()
 }
 
 pub(crate) struct Setup {
     pub(crate) http: Http,
+    pub(crate) capture: Capture,
     /// Off, unless a test has somebody who tells.
     pub(crate) feedback: Feedback,
-    pub(crate) listen: &'static str,
     pub(crate) sources: BTreeMap<String, Source>,
     pub(crate) destinations: BTreeMap<String, Destination>,
 }
@@ -50,9 +48,9 @@ impl Default for Setup {
         };
         let key = |key: &str| Destination { api_key: Some(secret(key)), host: None };
         Self {
-            http: http(),
+            http: Http { allow_local: true, ..http() },
+            capture: defaults().capture,
             feedback: Feedback { wait: Duration::ZERO, at_once: 0 },
-            listen: LOOPBACK,
             sources: BTreeMap::from([("shop".to_string(), shop), ("open".to_string(), Source::default())]),
             destinations: BTreeMap::from([("eu".to_string(), key("phc_eu")), ("us".to_string(), key("phc_us"))]),
         }
@@ -62,9 +60,9 @@ impl Default for Setup {
 impl Setup {
     pub(crate) fn start(self) -> Gateway {
         let journal = Arc::new(Memory::new());
-        let listen = self.listen.parse().unwrap();
-        let ingest =
-            Ingest::new((journal.clone(), None), listen, &self.http, &self.feedback, &self.sources, &self.destinations);
+        let Self { http, capture, feedback, sources, destinations } = self;
+        let config = Config { http, capture, feedback, sources, destinations, ..defaults() };
+        let ingest = Ingest::new((journal.clone(), None), &config);
         Gateway { journal, ingest: Arc::new(ingest) }
     }
 }

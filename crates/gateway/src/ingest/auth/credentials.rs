@@ -5,7 +5,7 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use moehog_runtime::Secret;
 use subtle::{Choice, ConstantTimeEq};
 
@@ -22,16 +22,12 @@ pub(super) struct Credentials {
     header: HeaderName,
     tokens: Vec<Secret>,
     basic: Vec<Basic>,
-    /// For `WWW-Authenticate`.
-    pub(super) challenges: Vec<&'static str>,
 }
 
 impl Credentials {
     pub(super) fn new(config: &config::Source) -> Self {
         let config::Source { header, tokens, basic, .. } = config.clone();
-        let bearer = (!tokens.is_empty() && header == header::AUTHORIZATION).then_some("Bearer");
-        let user = (!basic.is_empty()).then_some(r#"Basic realm="moehog""#);
-        Self { challenges: bearer.into_iter().chain(user).collect(), header, tokens, basic }
+        Self { header, tokens, basic }
     }
 
     /// Whether there is nothing that could be shown.
@@ -48,50 +44,36 @@ impl Credentials {
             (token, user) => Some(token == Some(true) || user == Some(true)),
         }
     }
-
-    /// The header that is looked at first.
-    pub(super) fn header(&self) -> &str {
-        if self.tokens.is_empty() { header::AUTHORIZATION.as_str() } else { self.header.as_str() }
-    }
-
-    /// What to send to the source of this name.
-    pub(super) fn remedy(&self, source: &str) -> String {
-        let Self { header, .. } = self;
-        let value = if header == header::AUTHORIZATION { "Bearer TOKEN" } else { "TOKEN" };
-        let token = format!("send the header {header}: {value} with a token of sources.{source}.tokens");
-        let user = format!("send Basic authorization with a user and the password of sources.{source}.basic");
-        match (self.tokens.is_empty(), self.basic.is_empty()) {
-            (false, false) => format!("{token}, or {user}"),
-            (true, false) => user,
-            (_, true) => token,
-        }
-    }
 }
 
-/// Whether the header holds one of the tokens; none where there is no such header. In constant time a token.
+/// Whether the header holds one of the tokens; none where there is no such header. Of several all are looked at.
 pub(crate) fn shows_one_of(tokens: &[Secret], header: &HeaderName, headers: &HeaderMap) -> Option<bool> {
-    let shown = headers.get(header)?.as_bytes();
-    let bearer = (*header == header::AUTHORIZATION).then(|| after_scheme(shown, b"bearer ")).flatten();
-    // every token is compared, whichever fits
-    let fits = tokens.iter().fold(Choice::from(0), |fits, token| {
-        let token = token.expose();
-        let token = token.as_bytes();
-        fits | token.ct_eq(shown) | bearer.map_or(Choice::from(0), |shown| token.ct_eq(shown))
-    });
-    Some(fits.into())
+    let fits = |shown: &HeaderValue| {
+        let bearer = (*header == header::AUTHORIZATION).then(|| after_scheme(shown.as_bytes(), b"bearer ")).flatten();
+        is_one_of(tokens, shown.as_bytes()) | bearer.is_some_and(|shown| is_one_of(tokens, shown))
+    };
+    headers.get_all(header).iter().map(fits).reduce(|fits, next| fits | next)
+}
+
+/// In constant time a token: every one is compared, whichever fits.
+pub(super) fn is_one_of(tokens: &[Secret], shown: &[u8]) -> bool {
+    let fits = tokens.iter().map(|token| token.expose().as_bytes().ct_eq(shown));
+    fits.fold(Choice::from(0), |fits, next| fits | next).into()
 }
 
 /// Whether `Authorization` holds one of the users with its password; none where there is no such header. In constant time a
 /// user and a password.
 fn shows_user_of(basic: &[Basic], headers: &HeaderMap) -> Option<bool> {
-    let shown = headers.get(header::AUTHORIZATION)?.as_bytes();
-    let decoded = after_scheme(shown, b"basic ").and_then(|shown| BASE64.decode(shown).ok());
-    let Some((user, password)) = decoded.as_deref().and_then(at_colon) else { return Some(false) };
-    // every pair is compared, whichever fits
-    let fits = basic.iter().fold(Choice::from(0), |fits, pair| {
-        fits | pair.user.as_bytes().ct_eq(user) & pair.password.expose().as_bytes().ct_eq(password)
-    });
-    Some(fits.into())
+    let fits = |shown: &HeaderValue| {
+        let decoded = after_scheme(shown.as_bytes(), b"basic ").and_then(|shown| BASE64.decode(shown).ok());
+        let Some((user, password)) = decoded.as_deref().and_then(at_colon) else { return false };
+        // every pair is compared, whichever fits
+        let fits = basic
+            .iter()
+            .map(|pair| pair.user.as_bytes().ct_eq(user) & pair.password.expose().as_bytes().ct_eq(password));
+        fits.fold(Choice::from(0), |fits, next| fits | next).into()
+    };
+    headers.get_all(header::AUTHORIZATION).iter().map(fits).reduce(|fits, next| fits | next)
 }
 
 /// What follows a scheme, given in small letters with the space behind it.

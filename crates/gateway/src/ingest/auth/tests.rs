@@ -1,6 +1,8 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue};
 
+use moehog_runtime::Secret;
+
 use super::*;
 use crate::config::Basic;
 
@@ -30,7 +32,7 @@ fn source_with(tokens: &[&str], header: &'static str, basic: &[(&str, &str)], fr
         from: from.map(list),
         ..config::Source::default()
     };
-    Source::new("shop".into(), &config)
+    Source::new("shop".into(), &config, true)
 }
 
 fn admit(source: &Source, shown: &[(&'static str, &str)]) -> Result<(), Refusal> {
@@ -65,12 +67,16 @@ fn a_static_header_is_compared_as_it_stands() {
     let custom = source(&["secret"], "x-moengage-key");
     assert_eq!(admit(&custom, &[("x-moengage-key", "secret")]), Ok(()));
     assert_eq!(admit(&custom, &[("x-moengage-key", "Bearer secret")]), Err(Refusal::TokenWrong));
-    assert_eq!(admit(&custom, &[("authorization", "Bearer secret")]), Err(Refusal::TokenMissing));
+    // that it looks at another header is nobody's to know
+    assert_eq!(admit(&custom, &[("authorization", "Bearer secret")]), Err(Refusal::TokenWrong));
 }
 
 #[test]
-fn without_a_token_only_this_machine_may_send() {
+fn without_a_token_only_this_machine_may_send_and_only_where_that_is_allowed() {
     let source = source(&[], "authorization");
+    let closed = Source { allow_local: false, ..source_with(&[], "authorization", &[], None) };
+    assert_eq!(admit(&closed, &[("host", "localhost:8080")]), Err(Refusal::NotLocal), "and is told what to do");
+    assert_eq!(admit(&closed, &[("host", "moehog.example.com")]), Err(Refusal::TokenMissing));
     assert_eq!(admit(&source, &[("host", "localhost:8080")]), Ok(()));
     assert_eq!(admit(&source, &[("host", "127.0.0.1")]), Ok(()));
     assert_eq!(admit(&source, &[("host", "[::1]:8080"), ("origin", "http://localhost:3000")]), Ok(()));
@@ -84,10 +90,18 @@ fn without_a_token_only_this_machine_may_send() {
         &[("host", "localhost"), ("x-real-ip", "1.2.3.4")],
         &[("host", "localhost"), ("origin", "https://evil.example")],
         &[("host", "localhost"), ("origin", "null")],
+        &[("host", "localhost"), ("referer", "https://evil.example/page")],
+        &[("host", "localhost"), ("sec-fetch-site", "cross-site")],
+        &[("host", "localhost"), ("fly-client-ip", "1.2.3.4")],
+        &[("host", "localhost"), ("x-client-ip", "1.2.3.4")],
+        &[("host", "localhost"), ("x-envoy-external-address", "1.2.3.4")],
+        &[("host", "localhost"), ("x-original-forwarded-for", "1.2.3.4")],
+        &[("host", "localhost"), ("fastly-client-ip", "1.2.3.4")],
+        &[("host", "localhost"), ("x-azure-clientip", "1.2.3.4")],
     ] {
-        assert_eq!(admit(&source, shown), Err(Refusal::NotLocal), "{shown:?}");
+        assert_eq!(admit(&source, shown), Err(Refusal::TokenMissing), "{shown:?}");
     }
-    for (peer, expected) in [("10.0.0.1", Err(Refusal::NotLocal)), ("::1", Ok(())), ("::ffff:127.0.0.1", Ok(()))] {
+    for (peer, expected) in [("10.0.0.1", Err(Refusal::TokenMissing)), ("::1", Ok(())), ("::ffff:127.0.0.1", Ok(()))] {
         assert_eq!(admit_from(&source, peer.parse().unwrap(), &[("host", "localhost")]), expected, "{peer}");
     }
 }
@@ -161,47 +175,44 @@ fn a_source_with_tokens_and_users_takes_either() {
 }
 
 #[test]
-fn a_refusal_tells_each_way_in_and_asks_for_no_other() {
-    let tokens: &[&str] = &["secret"];
-    let users: &[(&str, &str)] = &[("moengage", "pass")];
-    let basic = r#"Basic realm="moehog""#;
-    for (tokens, header, users, field, challenges, says) in [
-        (
-            tokens,
-            "authorization",
-            &[][..],
-            "authorization",
-            &["Bearer"][..],
-            &["Bearer TOKEN", "sources.shop.tokens"][..],
-        ),
-        (tokens, "x-key", &[], "x-key", &[], &["x-key: TOKEN", "sources.shop.tokens"]),
-        (&[], "authorization", users, "authorization", &[basic], &["Basic authorization", "sources.shop.basic"]),
-        (&[], "x-key", users, "authorization", &[basic], &["Basic authorization", "sources.shop.basic"]),
-        (
-            tokens,
-            "authorization",
-            users,
-            "authorization",
-            &["Bearer", basic],
-            &["sources.shop.tokens", "sources.shop.basic"],
-        ),
-        (tokens, "x-key", users, "x-key", &[basic], &["sources.shop.tokens, or", "sources.shop.basic"]),
-    ] {
-        let source = source_with(tokens, header, users, None);
-        for refusal in [Refusal::TokenMissing, Refusal::TokenWrong] {
-            let origin = Origin { peer: HERE, trusted: &[] };
-            let no_headers = HeaderMap::new();
-            let help = source.help(refusal, origin, &no_headers);
-            assert_eq!((help.field, help.challenges), (Some(field), challenges));
-            let remedy = help.remedy.as_deref().unwrap_or_default();
-            assert!(says.iter().all(|says| remedy.contains(says)), "{remedy}");
-            assert!(!remedy.contains("secret") && !remedy.contains("pass:"), "{remedy}");
-            assert_eq!(remedy.contains("tokens"), !tokens.is_empty(), "{remedy}");
-            let answer = refusal.answer(&help);
-            let asked: Vec<_> = answer.headers().get_all("www-authenticate").iter().collect();
-            assert_eq!(asked, challenges);
+fn every_header_that_is_shown_is_looked_at() {
+    let source = source_with(&["secret"], "authorization", &[("moengage", "pass")], None);
+    let pair = basic("moengage:pass");
+    for right in ["Bearer secret", &pair] {
+        for shown in [[right, "Bearer wrong"], ["Bearer wrong", right]] {
+            assert_eq!(admit(&source, &shown.map(|value| ("authorization", value))), Ok(()), "{shown:?}");
         }
     }
+    let wrong = ["Bearer wrong", "Basic wrong"].map(|value| ("authorization", value));
+    assert_eq!(admit(&source, &wrong), Err(Refusal::TokenWrong));
+}
+
+#[test]
+fn a_stranger_is_told_the_same_of_every_source_and_of_none() {
+    let sources = [
+        ("token", source(&["secret"], "authorization")),
+        ("header", source(&["secret"], "x-key")),
+        ("user", source_with(&[], "authorization", &[("moengage", "pass")], None)),
+        ("address", source_with(&[], "authorization", &[], Some(&["192.0.2.0/24"]))),
+        ("closed", Source { allow_local: false, ..source_with(&[], "authorization", &[], None) }),
+    ];
+    let sources: HashMap<_, _> = sources.into_iter().map(|(name, source)| (name.to_string(), source)).collect();
+    let capture = senders(&[], false, &[]).capture;
+    let senders = Senders { sources, capture };
+    let stranger: IpAddr = "198.51.100.7".parse().unwrap();
+    for shown in
+        [&[("host", "moehog.example.com")][..], &[("host", "moehog.example.com"), ("authorization", "Bearer x")]]
+    {
+        let of_none = senders.unknown(&headers(shown));
+        for (name, source) in &senders.sources {
+            assert_eq!(admit_from(source, stranger, shown), Err(of_none), "{name}");
+            let origin = Origin { peer: stranger, trusted: &[] };
+            let help = source.help(of_none, origin, &HeaderMap::new());
+            assert!(help.remedy.is_none() && help.field.is_none(), "{name}");
+        }
+    }
+    let knows = headers(&[("authorization", "Bearer secret")]);
+    assert_eq!(senders.unknown(&knows), Refusal::UnknownSource, "whose token is right and whose path is not");
 }
 
 #[test]
@@ -224,9 +235,9 @@ fn without_a_secret_the_address_alone_decides() {
     let source = source_with(&[], "authorization", &[], Some(&["192.0.2.0/24"]));
     let from = |peer: &str| admit_from(&source, peer.parse().unwrap(), &[("host", "moehog.example.com")]);
     assert_eq!(from("192.0.2.9"), Ok(()));
-    assert_eq!(from("192.0.3.9"), Err(Refusal::AddressNotAllowed));
+    assert_eq!(from("192.0.3.9"), Err(Refusal::TokenMissing));
     let here = admit(&source, &[("host", "localhost")]);
-    assert_eq!(here, Err(Refusal::AddressNotAllowed), "this machine is not among the addresses");
+    assert_eq!(here, Err(Refusal::TokenMissing), "this machine is not among the addresses");
 }
 
 #[test]
@@ -243,48 +254,85 @@ fn the_address_that_was_seen_is_told_to_who_showed_the_secret() {
     }
     let unknown = remedy(&with_secret, &[("x-forwarded-for", "unknown")]);
     assert!(unknown.contains("10.0.0.1 does not tell in X-Forwarded-For"), "{unknown}");
-    let without =
-        remedy(&source_with(&[], "authorization", &[], Some(&["192.0.2.1"])), &[("x-forwarded-for", "203.0.113.7")]);
-    assert!(without.contains("sources.shop.from") && !without.contains("203.0.113.7"), "{without}");
-    assert!(!without.contains("10.0.0.1"), "{without}");
 }
 
-fn senders(destinations: &[(&str, Option<&str>)], loopback: bool, before: &[&str]) -> Senders {
-    let destinations = destinations.iter().map(|(name, key)| {
-        let api_key = key.map(|key| Secret::from(key.to_string()));
-        ((*name).to_string(), config::Destination { api_key, host: None })
-    });
-    Senders::new(&BTreeMap::new(), &destinations.collect(), loopback, before.iter().map(ToString::to_string))
+fn senders(destinations: &[(&str, Option<&str>)], allow_local: bool, before: &[&str]) -> Senders {
+    senders_with(destinations, allow_local, before, &[])
+}
+
+fn senders_with(destinations: &[(&str, Option<&str>)], allow_local: bool, before: &[&str], tokens: &[&str]) -> Senders {
+    let mut config: Config = moehog_runtime::load(Config::DEFAULTS, None, []).unwrap();
+    config.http.allow_local = allow_local;
+    config.capture.tokens = tokens.iter().map(|token| secret(token)).collect();
+    config.destinations = destinations
+        .iter()
+        .map(|(name, key)| {
+            let api_key = key.map(|key| Secret::from(key.to_string()));
+            ((*name).to_string(), config::Destination { api_key, host: None })
+        })
+        .collect();
+    Senders::new(&config, before.iter().map(ToString::to_string))
+}
+
+fn admit_capture(senders: &Senders, uri: &'static str, shown: &[(&'static str, &str)]) -> Result<bool, Refusal> {
+    senders.capture.admit(Origin { peer: HERE, trusted: &[] }, &Uri::from_static(uri), &headers(shown))
 }
 
 #[test]
 fn a_key_picks_its_destination_and_no_other_is_taken() {
-    let senders = senders(&[("eu", Some("phc_eu")), ("us", Some("phc_us")), ("later", None)], true, &[]);
-    assert_eq!(senders.destination(Some("phc_eu")).as_deref(), Ok("eu"));
-    assert_eq!(senders.destination(Some("phc_us")).as_deref(), Ok("us"));
-    assert_eq!(senders.destination(Some("phc_u")), Err(Refusal::KeyUnknown));
-    assert_eq!(senders.destination(Some("phx_mine")), Err(Refusal::KeyMalformed));
-    assert_eq!(senders.destination(None), Err(Refusal::KeyMissing));
+    let capture = senders(&[("eu", Some("phc_eu")), ("us", Some("phc_us")), ("later", None)], true, &[]).capture;
+    assert_eq!(capture.destination(Some("phc_eu")).as_deref(), Ok("eu"));
+    assert_eq!(capture.destination(Some("phc_us")).as_deref(), Ok("us"));
+    assert_eq!(capture.destination(Some("phc_u")), Err(Refusal::KeyUnknown));
+    assert_eq!(capture.destination(Some("phx_mine")), Err(Refusal::KeyMalformed));
+    assert_eq!(capture.destination(None), Err(Refusal::KeyMissing));
 }
 
-#[test]
-fn without_a_destination_a_loopback_listener_takes_eight_keys() {
+#[tokio::test(start_paused = true)]
+async fn without_a_destination_this_machine_may_send_with_eight_keys_at_a_time() {
     let senders = senders(&[("default", None)], true, &["phc_before"]);
+    let capture = &senders.capture;
     for key in 1..8 {
         let key = format!("phc_{key}");
-        assert_eq!(senders.destination(Some(&key)), Ok(format!("key:{key}")));
+        assert_eq!(capture.destination(Some(&key)), Ok(format!("key:{key}")));
     }
-    assert_eq!(senders.destination(Some("phc_8")), Err(Refusal::TooManyKeys));
-    assert_eq!(senders.destination(Some("phc_before")).as_deref(), Ok("key:phc_before"));
-    assert_eq!(senders.destination(Some("phc_3")).as_deref(), Ok("key:phc_3"));
-    assert_eq!(senders.destination(Some("phx_personal")), Err(Refusal::KeyMalformed));
+    assert_eq!(capture.destination(Some("phc_8")), Err(Refusal::TooManyKeys));
+    assert_eq!(capture.destination(Some("phx_personal")), Err(Refusal::KeyMalformed));
+    tokio::time::advance(std::time::Duration::from_secs(500)).await;
+    assert_eq!(capture.destination(Some("phc_3")).as_deref(), Ok("key:phc_3"));
+    tokio::time::advance(std::time::Duration::from_secs(101)).await;
+    // those that nobody came with give their places
+    for key in ["phc_8", "phc_3", "phc_before"] {
+        assert_eq!(capture.destination(Some(key)), Ok(format!("key:{key}")));
+    }
+    assert_eq!(admit_capture(&senders, "/capture/", &[("host", "localhost")]), Ok(false));
+    for shown in [("host", "moehog.example.com"), ("origin", "https://evil.example")] {
+        assert_eq!(admit_capture(&senders, "/capture/", &[shown]), Err(Refusal::KeyNotConfigured), "{shown:?}");
+    }
 }
 
 #[test]
-fn without_a_destination_a_public_listener_takes_no_key() {
+fn without_a_destination_nobody_may_capture_unless_it_is_allowed() {
     let senders = senders(&[], false, &[]);
-    assert_eq!(senders.destination(Some("phc_a")), Err(Refusal::KeyNotConfigured));
-    assert_eq!(senders.destination(None), Err(Refusal::KeyNotConfigured));
+    assert_eq!(admit_capture(&senders, "/capture/", &[("host", "localhost")]), Err(Refusal::KeyNotConfigured));
+    assert_eq!(senders.capture.destination(Some("phc_a")), Err(Refusal::KeyNotConfigured));
+    assert_eq!(senders.capture.destination(None), Err(Refusal::KeyNotConfigured));
+}
+
+#[test]
+fn a_token_of_the_capture_paths_is_shown_in_a_header_or_in_the_query() {
+    let senders = senders_with(&[("eu", Some("phc_eu"))], false, &[], &["tok&n of capture"]);
+    let admit = |uri, shown: &[(&'static str, &str)]| admit_capture(&senders, uri, shown);
+    assert_eq!(admit("/capture/", &[("x-moehog-token", "tok&n of capture")]), Ok(true));
+    assert_eq!(admit("/capture/?v=1&moehog_token=tok%26n+of+capture", &[]), Ok(true));
+    assert_eq!(admit("/capture/?moehog_token=x&moehog_token=tok%26n%20of%20capture", &[]), Ok(true));
+    assert_eq!(admit("/capture/?moehog_token=x", &[("x-moehog-token", "tok&n of capture")]), Ok(true));
+    for (uri, shown) in [("/capture/?moehog_token=tok", &[][..]), ("/capture/", &[("x-moehog-token", "tok")])] {
+        assert_eq!(admit(uri, shown), Err(Refusal::TokenWrong), "{uri}");
+    }
+    assert_eq!(admit("/capture/?token=tok%26n+of+capture", &[]), Err(Refusal::TokenMissing), "that is a project key's");
+    let help = senders.capture.help(Refusal::TokenMissing);
+    assert!(help.remedy.is_some_and(|remedy| remedy.contains("?moehog_token=TOKEN")), "{:?}", help.field);
 }
 
 #[test]
@@ -292,7 +340,6 @@ fn there_is_one_source_without_a_configuration() {
     let senders = senders(&[], true, &[]);
     assert_eq!(senders.source("default").map(|source| source.destination.as_str()), Some("default"));
     assert!(senders.source("shop").is_none());
-    assert!(senders.paths.contains("/v1/in/default") && senders.paths.contains("/capture/"), "{}", senders.paths);
 }
 
 /// A secret in a file, and a function that puts another value there and has it read again.
@@ -311,7 +358,8 @@ fn in_file(directory: &tempfile::TempDir, name: &str, value: &str) -> (Secret, i
 fn a_token_and_a_key_that_are_read_again_count_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let (token, new_token) = in_file(&directory, "token", "old-token");
-    let source = Source::new("shop".into(), &config::Source { tokens: vec![token], ..config::Source::default() });
+    let source =
+        Source::new("shop".into(), &config::Source { tokens: vec![token], ..config::Source::default() }, false);
     assert_eq!(admit(&source, &[("authorization", "Bearer old-token")]), Ok(()));
     new_token("new-token");
     assert_eq!(admit(&source, &[("authorization", "Bearer new-token")]), Ok(()));
@@ -319,17 +367,18 @@ fn a_token_and_a_key_that_are_read_again_count_at_once() {
 
     let (password, new_password) = in_file(&directory, "password", "old-word");
     let user = Basic { user: "moengage".into(), password };
-    let source = Source::new("shop".into(), &config::Source { basic: vec![user], ..config::Source::default() });
+    let source = Source::new("shop".into(), &config::Source { basic: vec![user], ..config::Source::default() }, false);
     assert_eq!(admit(&source, &[("authorization", &basic("moengage:old-word"))]), Ok(()));
     new_password("new-word");
     assert_eq!(admit(&source, &[("authorization", &basic("moengage:new-word"))]), Ok(()));
     assert_eq!(admit(&source, &[("authorization", &basic("moengage:old-word"))]), Err(Refusal::TokenWrong));
 
     let (key, new_key) = in_file(&directory, "key", "phc_the_old");
-    let destinations = BTreeMap::from([("eu".to_string(), config::Destination { api_key: Some(key), host: None })]);
-    let senders = Senders::new(&BTreeMap::new(), &destinations, true, []);
-    assert_eq!(senders.destination(Some("phc_the_old")).as_deref(), Ok("eu"));
+    let mut config: Config = moehog_runtime::load(Config::DEFAULTS, None, []).unwrap();
+    config.destinations.insert("eu".to_string(), config::Destination { api_key: Some(key), host: None });
+    let capture = Senders::new(&config, []).capture;
+    assert_eq!(capture.destination(Some("phc_the_old")).as_deref(), Ok("eu"));
     new_key("phc_the_new");
-    assert_eq!(senders.destination(Some("phc_the_new")).as_deref(), Ok("eu"));
-    assert_eq!(senders.destination(Some("phc_the_old")), Err(Refusal::KeyUnknown));
+    assert_eq!(capture.destination(Some("phc_the_new")).as_deref(), Ok("eu"));
+    assert_eq!(capture.destination(Some("phc_the_old")), Err(Refusal::KeyUnknown));
 }
