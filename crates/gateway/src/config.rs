@@ -170,6 +170,9 @@ pub struct Http {
     /// Longest wait for a connection's next request.
     #[serde(with = "moehog_runtime::duration")]
     pub keep_alive: Duration,
+    /// Longest time in which nothing of an answer is read.
+    #[serde(with = "moehog_runtime::duration")]
+    pub answer_idle: Duration,
     /// A source without a secret and an address takes requests straight from this machine.
     pub allow_local: bool,
     /// Proxies whose `X-Forwarded-For` says where a request comes from.

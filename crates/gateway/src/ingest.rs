@@ -11,15 +11,16 @@ mod feedback;
 mod handler;
 mod limits;
 mod local;
+mod places;
 mod refused;
 mod route;
 mod scan;
 mod sender;
+mod store;
 
 use std::sync::Arc;
 
 use moehog_journal::Journal;
-use moehog_runtime::Cores;
 use parking_lot::Mutex;
 
 pub use self::answers::Answer;
@@ -33,8 +34,9 @@ use self::{
     auth::Senders,
     failures::Failures,
     feedback::Feedback,
-    handler::Outage,
-    limits::{BodyLimits, Bound},
+    limits::BodyLimits,
+    places::Bound,
+    store::{Inspections, Outage},
 };
 use crate::{Config, config::Http, metrics::Metrics};
 
@@ -48,8 +50,7 @@ pub struct Ingest {
     limits: BodyLimits,
     requests: Bound,
     bodies: Bound,
-    /// Bodies that are decompressed or scanned at length at once: senders of small ones keep a core.
-    inspections: Cores,
+    inspections: Inspections,
     outage: Outage,
     feedback: Feedback,
     metrics: Metrics,
@@ -68,9 +69,9 @@ impl Ingest {
             senders,
             failures: Mutex::default(),
             limits,
-            requests: Bound::new(http.max_in_flight),
-            bodies: Bound::new(http.max_held_bytes),
-            inspections: Cores::half(),
+            requests: Bound::new(http.max_in_flight, 1),
+            bodies: Bound::new(http.max_held_bytes, http.max_body_bytes),
+            inspections: Inspections::new(),
             outage: Outage::default(),
             feedback: Feedback::new(&config.feedback, relay),
             metrics: Metrics::new(),

@@ -4,20 +4,14 @@ use std::{
     convert::Infallible,
     io,
     net::{IpAddr, SocketAddr},
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
-    sync::Semaphore,
-};
+use hyper::service::service_fn;
+use moehog_runtime::{Connection, Connections, Patience, Readiness, allow_open_files, serve_http1};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-use moehog_runtime::{Readiness, allow_open_files};
 
 use crate::{config::Http, ingest::Ingest, probes};
 
@@ -58,8 +52,9 @@ impl Port {
         // connections inherit it, so that a restart takes the port again while the last of them linger
         self.socket.set_reuseaddr(true)?;
         let listener = self.socket.listen(BACKLOG)?;
-        let connections = Arc::new(Semaphore::new(connections(http.max_connections, allow_open_files())));
-        Ok(Listener { listener, addr: self.addr, connections, keep_alive: http.keep_alive, readiness })
+        let connections = Connections::new(connections(http.max_connections, allow_open_files()));
+        let patience = Patience { head: http.keep_alive, answer: http.answer_idle };
+        Ok(Listener { listener, addr: self.addr, connections, patience, readiness })
     }
 }
 
@@ -68,8 +63,8 @@ impl Port {
 pub(crate) struct Listener {
     listener: TcpListener,
     addr: SocketAddr,
-    connections: Arc<Semaphore>,
-    keep_alive: Duration,
+    connections: Connections,
+    patience: Patience,
     /// What probes are told.
     readiness: Readiness,
 }
@@ -84,14 +79,18 @@ impl Listener {
         let (open, cut) = (TaskTracker::new(), CancellationToken::new());
         while let Some(accepted) = shutdown.run_until_cancelled(self.accept()).await {
             match accepted {
-                Ok((stream, peer, turn)) => {
+                Ok((stream, peer)) => {
+                    let connection = self.connections.enter(peer);
                     let (ingest, readiness, shutdown) =
                         (ingest.clone(), self.readiness.clone(), shutdown.child_token());
-                    let (keep_alive, cut) = (self.keep_alive, cut.child_token());
+                    let (patience, cut) = (self.patience, cut.child_token());
                     open.spawn(async move {
-                        let connection = serve_connection(stream, peer, (ingest, readiness), keep_alive, shutdown);
-                        cut.run_until_cancelled(connection).await;
-                        drop(turn);
+                        let served = serve(stream, (peer, &connection), (ingest, readiness), patience, &shutdown);
+                        tokio::select! {
+                            () = served => {}
+                            () = cut.cancelled() => {}
+                            () = connection.is_cut_off() => {}
+                        }
                     });
                 }
                 Err(error) => {
@@ -110,24 +109,25 @@ impl Listener {
         }
     }
 
-    async fn accept(&self) -> io::Result<(TcpStream, IpAddr, Option<tokio::sync::OwnedSemaphorePermit>)> {
-        // the semaphore is never closed
-        let turn = self.connections.clone().acquire_owned().await.ok();
+    async fn accept(&self) -> io::Result<(TcpStream, IpAddr)> {
+        self.connections.room().await;
         let (stream, peer) = self.listener.accept().await?;
         stream.set_nodelay(true)?;
-        Ok((stream, peer.ip(), turn))
+        Ok((stream, peer.ip()))
     }
 }
 
-async fn serve_connection(
+async fn serve(
     stream: TcpStream,
-    peer: IpAddr,
+    (peer, connection): (IpAddr, &Connection),
     (ingest, readiness): (Arc<Ingest>, Readiness),
-    keep_alive: Duration,
-    shutdown: CancellationToken,
+    patience: Patience,
+    shutdown: &CancellationToken,
 ) {
-    let service = service_fn(move |request| {
+    let shown = connection.shown();
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         let (ingest, probed) = (ingest.clone(), probes::answer(&request, &readiness));
+        request.extensions_mut().insert(shown.clone());
         async move {
             Ok::<_, Infallible>(match probed {
                 Some(answer) => answer,
@@ -135,21 +135,7 @@ async fn serve_connection(
             })
         }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(keep_alive)
-        // a sender that has said all may close its side and still wait for the answer
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
+    if let Err(error) = serve_http1(stream, service, patience, shutdown).await {
         tracing::debug!(%error, "connection ended");
     }
 }
@@ -166,7 +152,7 @@ fn connections(wanted: usize, open_files: u64) -> usize {
              LimitNOFILE), or lower http.max_connections"
         );
     }
-    wanted.min(left).min(Semaphore::MAX_PERMITS)
+    wanted.min(left)
 }
 
 #[cfg(test)]

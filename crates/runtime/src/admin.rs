@@ -3,12 +3,21 @@
 use std::{
     borrow::Cow,
     fmt, io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::Duration,
 };
 
-use axum::{Router, http::StatusCode, response::IntoResponse, routing::get};
-use tokio_util::sync::CancellationToken;
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode, header::HOST},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use hyper_util::service::TowerToHyperService;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{Connections, Patience, serve_http1};
 
 type Word = Cow<'static, str>;
 
@@ -112,15 +121,63 @@ impl Admin {
                     (status, format!("{why}\n"))
                 }),
             )
-            .route("/metrics", get(|| async { metrics().into_response() }))
+            .route("/metrics", get(|headers: HeaderMap| async move { metrics(&headers) }))
             .merge(extra);
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
+        let (open, connections) = (TaskTracker::new(), Connections::new(MOST_CONNECTIONS));
+        while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // out of file descriptors, mostly: those in use come back
+                    tracing::warn!(%error, "accept a connection of the admin port");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let (connection, shutdown) = (connections.enter(peer.ip()), shutdown.clone());
+            let service = TowerToHyperService::new(routes.clone());
+            open.spawn(async move {
+                tokio::select! {
+                    ended = serve_http1(stream, service, PATIENCE, &shutdown) => {
+                        ended.unwrap_or_else(|error| tracing::debug!(%error, "connection of the admin port ended"));
+                    }
+                    () = connection.is_cut_off() => {}
+                }
+            });
+        }
+        open.close();
+        open.wait().await;
+        Ok(())
     }
 }
 
-fn metrics() -> impl IntoResponse {
-    ([("content-type", "text/plain; version=0.0.4")], moehog_telemetry::metrics_text())
+/// Connections of the admin port: more than probes, scrapes and people need.
+const MOST_CONNECTIONS: usize = 128;
+/// How long it waits for them.
+const PATIENCE: Patience = Patience { head: Duration::from_secs(30), answer: Duration::from_secs(10) };
+
+/// They name sources and say how much comes: so that no web page reads them through a name that it points here, they are asked by
+/// an address or by a name that is none of the internet's.
+fn metrics(headers: &HeaderMap) -> Response {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if !is_inside(host) {
+        let why = "metrics are asked by the address of this port, or by a name inside the network\n";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
+    ([("content-type", "text/plain; version=0.0.4")], moehog_telemetry::metrics_text()).into_response()
+}
+
+/// Whether a `Host` is an address, or a name that no public server answers for: a single word, or one below these.
+fn is_inside(host: &str) -> bool {
+    const INSIDE: [&str; 6] = ["localhost", "local", "internal", "svc", "lan", "home.arpa"];
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split_once(']').is_some_and(|(address, _)| address.parse::<Ipv6Addr>().is_ok());
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let below = |inside: &str| name.strip_suffix(inside).is_some_and(|rest| rest.ends_with('.'));
+    !name.is_empty() && (!name.contains('.') || name.parse::<Ipv4Addr>().is_ok() || INSIDE.into_iter().any(below))
 }
 
 #[cfg(test)]
@@ -128,6 +185,38 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+
+    #[test]
+    fn metrics_are_asked_by_addresses_and_names_inside() {
+        for host in [
+            "127.0.0.1:9080",
+            "10.1.2.3",
+            "[::1]:9080",
+            "[2001:db8::1]",
+            "localhost:9080",
+            "gateway:9080",
+            "a.localhost",
+        ] {
+            assert!(is_inside(host), "{host}");
+        }
+        for host in
+            ["moehog-gateway.moehog.svc:9080", "g.moehog.svc.cluster.local.", "MOEHOG.internal", "pi.home.arpa:1"]
+        {
+            assert!(is_inside(host), "{host}");
+        }
+        for host in [
+            "",
+            ":9080",
+            "evil.example",
+            "evil.example:9080",
+            "127.0.0.1.nip.io:9080",
+            "[::1",
+            "[evil.example]",
+            "svc.example",
+        ] {
+            assert!(!is_inside(host), "{host}");
+        }
+    }
 
     #[test]
     fn who_is_ready_is_so_only_while_what_it_needs_works_and_no_longer_once_it_stops() {

@@ -13,7 +13,7 @@ use moehog_runtime::ways_to_set;
 
 use self::credentials::Credentials;
 pub(crate) use self::{
-    capture::{Capture, KEY_DESTINATION},
+    capture::{Capture, KEY_DESTINATION, KeyWatch},
     credentials::shows_one_of,
 };
 use super::{Refusal, answers::Help, local, sender};

@@ -2,8 +2,8 @@
 //!
 //! An address is not a sender. Behind a proxy that is not declared, or a NAT, a stranger who guesses has the address of the
 //! sender who knows, so a request is always checked, and one that shows the right secret is taken whatever others did. Only the
-//! answer to one that fails changes: 429 in place of what is wrong, and its body is not waited for. Nothing is held back for a
-//! while either: requests that wait would fill the places of those that are right. What stops guessing is a long secret.
+//! answer to one that fails changes: 429 in place of what is wrong, a second late, and its body is not waited for. Once a minute the log
+//! says how many there were. What stops guessing is a long secret.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,9 +11,8 @@ use std::{
     time::Duration,
 };
 
+use moehog_runtime::network_of;
 use tokio::time::Instant;
-
-use crate::addresses::first_of;
 
 /// Failures of an address within [`WINDOW`] that are told what is wrong.
 const TOLD: u32 = 20;
@@ -28,15 +27,36 @@ pub(crate) struct Failures {
     counts: HashMap<IpAddr, u32>,
     /// When each of `counts` failed first, oldest first.
     first: VecDeque<(Instant, IpAddr)>,
+    /// All since it was said last, and when that was.
+    since_said: u64,
+    said_at: Option<Instant>,
+}
+
+/// What is known of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// There were too many of its address.
+    pub(crate) too_many: bool,
+    /// It is time to say so.
+    pub(crate) say: Option<Said>,
+}
+
+/// What the log says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// Failures since it was said last.
+    pub(crate) failures: u64,
+    /// Addresses that are counted now.
+    pub(crate) addresses: usize,
 }
 
 impl Failures {
-    /// Counts one more, and says whether there were too many.
-    pub(crate) fn count(&mut self, address: IpAddr, now: Instant) -> bool {
+    /// Counts one more.
+    pub(crate) fn count(&mut self, address: IpAddr, now: Instant) -> Counted {
         while self.first.front().is_some_and(|(first, _)| now.duration_since(*first) >= WINDOW) {
             self.forget_oldest();
         }
-        let address = counted_as(address);
+        let address = network_of(address);
         if !self.counts.contains_key(&address) {
             if self.counts.len() >= MAX_ADDRESSES {
                 self.forget_oldest();
@@ -45,7 +65,13 @@ impl Failures {
         }
         let count = self.counts.entry(address).or_insert(0);
         *count = count.saturating_add(1);
-        *count > TOLD
+        let too_many = *count > TOLD;
+        self.since_said += 1;
+        let is_due = self.said_at.is_none_or(|said| now.duration_since(said) >= WINDOW);
+        let say = (too_many && is_due)
+            .then(|| Said { failures: std::mem::take(&mut self.since_said), addresses: self.counts.len() });
+        self.said_at = say.map(|_| now).or(self.said_at);
+        Counted { too_many, say }
     }
 
     fn forget_oldest(&mut self) {
@@ -53,12 +79,6 @@ impl Failures {
             self.counts.remove(&address);
         }
     }
-}
-
-/// A customer of an IPv6 network has 2^64 addresses.
-fn counted_as(address: IpAddr) -> IpAddr {
-    let address = address.to_canonical();
-    if address.is_ipv6() { first_of(address, 64) } else { address }
 }
 
 #[cfg(test)]
@@ -71,7 +91,7 @@ mod tests {
 
     /// How many of `failures` in a row are too many.
     fn too_many(table: &mut Failures, from: &str, failures: u32, now: Instant) -> u32 {
-        (0..failures).map(|_| u32::from(table.count(address(from), now))).sum()
+        (0..failures).map(|_| u32::from(table.count(address(from), now).too_many)).sum()
     }
 
     #[test]
@@ -81,6 +101,19 @@ mod tests {
         assert_eq!(too_many(&mut table, "192.0.2.1", 3, start + Duration::from_millis(59_999)), 3);
         assert_eq!(too_many(&mut table, "192.0.2.1", 20, start + WINDOW), 0);
         assert_eq!(too_many(&mut table, "192.0.2.1", 1, start + WINDOW), 1);
+    }
+
+    #[test]
+    fn that_there_are_many_is_said_once_a_minute_with_their_number() {
+        let (mut table, start) = (Failures::default(), Instant::now());
+        let mut said = |failures: u32, at: Duration| -> Vec<_> {
+            (0..failures).filter_map(|_| table.count(address("192.0.2.1"), start + at).say).collect()
+        };
+        assert_eq!(said(20, Duration::ZERO), []);
+        assert_eq!(said(1000, Duration::ZERO), [Said { failures: 21, addresses: 1 }]);
+        assert_eq!(said(1000, WINDOW), [Said { failures: 1020, addresses: 1 }]);
+        // a few are a mistake, and not said
+        assert_eq!(said(20, 3 * WINDOW), []);
     }
 
     #[test]
@@ -101,7 +134,7 @@ mod tests {
         assert_eq!(too_many(&mut table, "192.0.2.2", 20, start + Duration::from_secs(1)), 0);
         for stranger in 0..MAX_ADDRESSES as u32 - 1 {
             let stranger = IpAddr::from((0x0a00_0000 + stranger).to_be_bytes());
-            assert!(!table.count(stranger, start + Duration::from_secs(2)));
+            assert!(!table.count(stranger, start + Duration::from_secs(2)).too_many);
             assert_eq!(table.counts.len(), table.first.len());
             assert!(table.counts.len() <= MAX_ADDRESSES);
         }
@@ -109,7 +142,7 @@ mod tests {
         assert_eq!(too_many(&mut table, "192.0.2.2", 1, start + Duration::from_secs(3)), 1);
         assert_eq!(too_many(&mut table, "192.0.2.1", 1, start + Duration::from_secs(3)), 0);
         // all go with their minute
-        assert!(!table.count(address("192.0.2.3"), start + WINDOW + Duration::from_secs(4)));
+        assert!(!table.count(address("192.0.2.3"), start + WINDOW + Duration::from_secs(4)).too_many);
         assert_eq!((table.counts.len(), table.first.len()), (1, 1));
     }
 }

@@ -1,74 +1,13 @@
-//! How much is taken: bytes of one body, bytes of all bodies, silence between two pieces.
+//! How much is taken of one body: its bytes, as they come and decompressed, and the silence between two pieces.
 
-use std::{
-    future::poll_fn,
-    io::Read,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::poll_fn, io::Read, pin::Pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{Refusal, scan::Finder};
-
-/// Something counted that is bounded for the whole process: requests, or bytes of bodies.
-#[derive(Debug, Clone)]
-pub(crate) struct Bound(Arc<Counted>);
-
-#[derive(Debug)]
-struct Counted {
-    used: AtomicUsize,
-    limit: usize,
-}
-
-/// A share of a [`Bound`], given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Share {
-    of: Bound,
-    taken: usize,
-}
-
-impl Bound {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self(Arc::new(Counted { used: AtomicUsize::new(0), limit }))
-    }
-
-    /// A share of nothing yet.
-    pub(crate) fn share(&self) -> Share {
-        Share { of: self.clone(), taken: 0 }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn used(&self) -> usize {
-        self.0.used.load(Ordering::Relaxed)
-    }
-}
-
-impl Share {
-    /// Takes `more`, or nothing where the limit is reached.
-    pub(crate) fn grow(&mut self, more: usize) -> Result<(), Refusal> {
-        let counted = &self.of.0;
-        if counted.used.fetch_add(more, Ordering::Relaxed).saturating_add(more) > counted.limit {
-            counted.used.fetch_sub(more, Ordering::Relaxed);
-            return Err(Refusal::Overloaded);
-        }
-        self.taken += more;
-        Ok(())
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.of.0.used.fetch_sub(self.taken, Ordering::Relaxed);
-    }
-}
+use super::{Refusal, places::Share, scan::Finder};
 
 /// The limits of one body.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +21,13 @@ pub(crate) struct BodyLimits {
 }
 
 /// Reads a body to its end. What is held of it is counted in `held` as it comes, not as it is announced: an announcement
-/// costs its sender nothing.
-pub(crate) async fn read<B>(mut body: Pin<&mut B>, limits: BodyLimits, held: &mut Share) -> Result<Bytes, Refusal>
+/// costs its sender nothing. `watch` sees each piece, and the share that it is counted in, as it comes.
+pub(crate) async fn read<B>(
+    mut body: Pin<&mut B>,
+    limits: BodyLimits,
+    held: &mut Share,
+    mut watch: impl FnMut(&[u8], &mut Share) -> Result<(), Refusal>,
+) -> Result<Bytes, Refusal>
 where
     B: Body<Data = Bytes>,
 {
@@ -106,6 +50,7 @@ where
         if first.len() + rest.len() + data.len() > limits.max_bytes {
             return Err(Refusal::TooLarge);
         }
+        watch(&data, held)?;
         held.grow(data.len())?;
         if first.is_empty() && rest.is_empty() {
             first = data;
@@ -143,35 +88,34 @@ where
     tokio::time::timeout(Duration::from_secs(1), drained).await.unwrap_or_default();
 }
 
+/// How gzip begins; no JSON and no form begins with the first of these.
+pub(crate) const GZIP: [u8; 2] = [0x1f, 0x8b];
+
 /// Whether the body is gzip: by its bytes, since a label may be wrong either way.
 pub(crate) fn is_gzip(body: &[u8]) -> bool {
-    body.starts_with(&[0x1f, 0x8b])
+    body.starts_with(&GZIP)
 }
 
-/// Counts what the body decompresses to, and looks for a project key if one is `wanted`. Nothing of the output is kept, so that
-/// a bomb costs its first `max_bytes` of work and no memory. It is left at `until`: nobody waits for it then. A body that breaks off inside is inspected as far as it goes: its
-/// syntax is not the gateway's business.
+/// Counts what a gzip body decompresses to, and looks for a project key if one is `wanted`. Nothing of the output is kept, so that
+/// a bomb costs its first `max_bytes` of work and no memory. It is left at `until`: nobody waits for it then. A body that breaks off inside is
+/// inspected as far as it goes: its syntax is not the gateway's business.
 pub(crate) fn inspect(body: &[u8], max_bytes: usize, wanted: bool, until: Instant) -> Result<Option<String>, Refusal> {
     let mut finder = wanted.then(Finder::new);
-    if is_gzip(body) {
-        let mut decoder = MultiGzDecoder::new(body);
-        let mut buffer = [0; 16 * 1024];
-        let mut bytes = 0;
-        // an error is the end of what can be read
-        while let Ok(read @ 1..) = decoder.read(&mut buffer) {
-            bytes += read;
-            if bytes > max_bytes {
-                return Err(Refusal::TooLarge);
-            }
-            if Instant::now() > until {
-                return Err(Refusal::Overloaded);
-            }
-            if let Some(finder) = &mut finder {
-                finder.feed(&buffer[..read]);
-            }
+    let mut decoder = MultiGzDecoder::new(body);
+    let mut buffer = [0; 16 * 1024];
+    let mut bytes = 0;
+    // an error is the end of what can be read
+    while let Ok(read @ 1..) = decoder.read(&mut buffer) {
+        bytes += read;
+        if bytes > max_bytes {
+            return Err(Refusal::TooLarge);
         }
-    } else if let Some(finder) = &mut finder {
-        finder.feed(body);
+        if Instant::now() > until {
+            return Err(Refusal::Overloaded);
+        }
+        if let Some(finder) = &mut finder {
+            finder.feed(&buffer[..read]);
+        }
     }
     Ok(finder.and_then(Finder::key))
 }
@@ -184,11 +128,16 @@ mod tests {
     use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 
     use super::*;
+    use crate::ingest::places::{Bound, Standing};
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
+    }
+
+    fn share_of(bound: &Bound) -> Share {
+        bound.share(Standing::Secret, std::net::Ipv4Addr::LOCALHOST.into())
     }
 
     fn soon() -> Instant {
@@ -205,13 +154,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_read_whole_and_counted_while_it_is_held() {
-        let bound = Bound::new(12);
-        let mut share = bound.share();
-        let body = read(std::pin::pin!(pieces(vec![b"abc", b"", b"defg", b"hij"])), LIMITS, &mut share).await;
+        let bound = Bound::new(12, 12);
+        let mut share = share_of(&bound);
+        let body =
+            read(std::pin::pin!(pieces(vec![b"abc", b"", b"defg", b"hij"])), LIMITS, &mut share, |_, _| Ok(())).await;
         assert_eq!(body.unwrap(), "abcdefghij");
         assert_eq!(bound.used(), 10);
-        let mut second = bound.share();
-        let refused = read(std::pin::pin!(pieces(vec![b"ab", b"c"])), LIMITS, &mut second).await;
+        let mut second = share_of(&bound);
+        let refused = read(std::pin::pin!(pieces(vec![b"ab", b"c"])), LIMITS, &mut second, |_, _| Ok(())).await;
         assert_eq!(refused, Err(Refusal::Overloaded));
         drop((share, second));
         assert_eq!(bound.used(), 0);
@@ -219,11 +169,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_over_the_limit_is_refused_announced_or_not() {
-        let bound = Bound::new(100);
+        let bound = Bound::new(100, 100);
         let announced = Full::new(Bytes::from_static(b"abcdefghijk"));
-        assert_eq!(read(std::pin::pin!(announced), LIMITS, &mut bound.share()).await, Err(Refusal::TooLarge));
+        assert_eq!(
+            read(std::pin::pin!(announced), LIMITS, &mut share_of(&bound), |_, _| Ok(())).await,
+            Err(Refusal::TooLarge)
+        );
         let streamed = pieces(vec![b"abcdefgh", b"ijk"]);
-        assert_eq!(read(std::pin::pin!(streamed), LIMITS, &mut bound.share()).await, Err(Refusal::TooLarge));
+        assert_eq!(
+            read(std::pin::pin!(streamed), LIMITS, &mut share_of(&bound), |_, _| Ok(())).await,
+            Err(Refusal::TooLarge)
+        );
         assert_eq!(bound.used(), 0);
     }
 
@@ -247,6 +203,5 @@ mod tests {
         let mut body = gzip(format!(r#"{{"api_key":"phc_a","text":"{}"}}"#, "lorem ipsum ".repeat(500)).as_bytes());
         body.truncate(body.len() - 12);
         assert_eq!(inspect(&body, 10_000, true, soon()).unwrap().as_deref(), Some("phc_a"));
-        assert_eq!(inspect(b"not gzip", 100, true, soon()).unwrap(), None);
     }
 }

@@ -58,6 +58,11 @@ impl Finder {
         self.outside.certain()
     }
 
+    /// The key that nothing which follows could change.
+    pub(crate) fn certain_key(&self) -> Option<&str> {
+        self.outside.best.as_ref().filter(|_| self.outside.certain()).map(|found| found.key.as_str())
+    }
+
     /// The key, where one was found: as it stands in the body, whatever its shape.
     pub(crate) fn key(self) -> Option<String> {
         let scans = self.outside.best.or(self.inside.best);

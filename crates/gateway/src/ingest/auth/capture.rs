@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Uri, header::AUTHORIZATION};
 use moehog_runtime::{Secret, ways_to_set};
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
@@ -13,11 +13,18 @@ use tokio::time::Instant;
 
 use super::{
     Origin,
-    credentials::{is_one_of, shows_one_of},
+    credentials::{bearer, is_one_of, shows_one_of},
 };
 use crate::{
     config,
-    ingest::{Refusal, answers::Help, local, scan::well_formed},
+    ingest::{
+        Refusal,
+        answers::Help,
+        limits::{GZIP, is_gzip},
+        local,
+        places::Standing,
+        scan::{Finder, well_formed},
+    },
 };
 
 /// Different project keys that are taken at a time where no destination is configured.
@@ -28,6 +35,8 @@ const OPEN_KEY_STAYS: Duration = Duration::from_secs(600);
 pub(crate) const KEY_DESTINATION: &str = "key:";
 /// In a query, what the token goes by: `token` is a project key there.
 const TOKEN_IN_QUERY: &str = "moehog_token";
+/// In a query, what a project key goes by.
+const KEYS_IN_QUERY: [&str; 2] = ["api_key", "token"];
 
 /// See the module.
 #[derive(Debug)]
@@ -35,6 +44,48 @@ pub(crate) struct Capture {
     config: config::Capture,
     keys: Keys,
     remedy: String,
+}
+
+/// Looks for the project key in a capture body as it comes.
+#[derive(Debug)]
+pub(crate) struct KeyWatch<'a> {
+    capture: &'a Capture,
+    finder: Finder,
+    /// Nothing was seen yet.
+    begins: bool,
+    /// It may be compressed: what is seen of it says nothing.
+    is_opaque: bool,
+    /// Nothing that follows can change what is known.
+    is_done: bool,
+}
+
+impl<'a> KeyWatch<'a> {
+    pub(crate) fn new(capture: &'a Capture) -> Self {
+        Self { capture, finder: Finder::new(), begins: true, is_opaque: false, is_done: false }
+    }
+
+    /// Looks at the next piece. Says whether the key is known now, and was not before; one that nobody has is refused.
+    pub(crate) fn finds(&mut self, piece: &[u8]) -> Result<bool, Refusal> {
+        if self.begins && !piece.is_empty() {
+            (self.begins, self.is_opaque) = (false, piece.starts_with(&GZIP[..1]));
+        }
+        if self.is_done || self.is_opaque {
+            return Ok(false);
+        }
+        self.is_done = self.finder.feed(piece);
+        if let Some(key) = self.finder.certain_key() {
+            self.capture.destination(Some(key))?;
+        }
+        Ok(self.is_done)
+    }
+
+    /// The key, once all of the body is here; none where it has none, or is compressed.
+    pub(crate) fn key(mut self, body: &[u8]) -> Option<String> {
+        if self.is_opaque && !is_gzip(body) {
+            self.finder.feed(body);
+        }
+        self.finder.key()
+    }
 }
 
 /// Which project keys capture bodies may carry.
@@ -85,8 +136,8 @@ impl Capture {
         }
     }
 
-    /// Whether the request may send here, as far as that is known without its body. Says whether it has shown a token.
-    pub(crate) fn admit(&self, origin: Origin<'_>, uri: &Uri, headers: &HeaderMap) -> Result<bool, Refusal> {
+    /// Whether the request may send here, as far as that is known without its body, and what it has shown.
+    pub(crate) fn admit(&self, origin: Origin<'_>, uri: &Uri, headers: &HeaderMap) -> Result<Standing, Refusal> {
         if !self.config.enabled {
             return Err(Refusal::UnknownPath);
         }
@@ -94,15 +145,25 @@ impl Capture {
             let in_header = shows_one_of(&self.config.tokens, &self.config.header, headers);
             return match (in_header, self.shows_in_query(uri)) {
                 (None, None) => Err(Refusal::TokenMissing),
-                (in_header, in_query) if in_header == Some(true) || in_query == Some(true) => Ok(true),
+                (in_header, in_query) if in_header == Some(true) || in_query == Some(true) => Ok(Standing::Secret),
                 _ => Err(Refusal::TokenWrong),
             };
         }
         match self.keys {
             Keys::Open(_) if !local::straight_from_here(origin.peer, uri, headers) => Err(Refusal::KeyNotConfigured),
             Keys::Closed => Err(Refusal::KeyNotConfigured),
-            _ => Ok(false),
+            _ if self.shows_key(uri, headers) => Ok(Standing::Key),
+            _ => Ok(Standing::Stranger),
         }
+    }
+
+    /// Whether a project key that is taken stands before the body: in the query, or as a bearer token. The body's own decides where it goes.
+    fn shows_key(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        let Keys::Configured(keys) = &self.keys else { return false };
+        let is_one = |shown: &[u8]| keys.iter().fold(false, |found, (key, _)| found | is_one_of([key], shown));
+        let mut in_query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+        in_query.any(|(name, shown)| KEYS_IN_QUERY.contains(&&*name) && is_one(shown.as_bytes()))
+            || headers.get_all(AUTHORIZATION).iter().any(|shown| bearer(shown).is_some_and(is_one))
     }
 
     /// Whether the query holds one of the tokens; none where it holds nothing of that name.
@@ -167,3 +228,6 @@ impl Keys {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,15 +49,15 @@ impl Credentials {
 /// Whether the header holds one of the tokens; none where there is no such header. Of several all are looked at.
 pub(crate) fn shows_one_of(tokens: &[Secret], header: &HeaderName, headers: &HeaderMap) -> Option<bool> {
     let fits = |shown: &HeaderValue| {
-        let bearer = (*header == header::AUTHORIZATION).then(|| after_scheme(shown.as_bytes(), b"bearer ")).flatten();
+        let bearer = (*header == header::AUTHORIZATION).then(|| bearer(shown)).flatten();
         is_one_of(tokens, shown.as_bytes()) | bearer.is_some_and(|shown| is_one_of(tokens, shown))
     };
     headers.get_all(header).iter().map(fits).reduce(|fits, next| fits | next)
 }
 
 /// In constant time a token: every one is compared, whichever fits.
-pub(super) fn is_one_of(tokens: &[Secret], shown: &[u8]) -> bool {
-    let fits = tokens.iter().map(|token| token.expose().as_bytes().ct_eq(shown));
+pub(super) fn is_one_of<'a>(tokens: impl IntoIterator<Item = &'a Secret>, shown: &[u8]) -> bool {
+    let fits = tokens.into_iter().map(|token| token.expose().as_bytes().ct_eq(shown));
     fits.fold(Choice::from(0), |fits, next| fits | next).into()
 }
 
@@ -74,6 +74,11 @@ fn shows_user_of(basic: &[Basic], headers: &HeaderMap) -> Option<bool> {
         fits.fold(Choice::from(0), |fits, next| fits | next).into()
     };
     headers.get_all(header::AUTHORIZATION).iter().map(fits).reduce(|fits, next| fits | next)
+}
+
+/// The token behind `Bearer`.
+pub(super) fn bearer(shown: &HeaderValue) -> Option<&[u8]> {
+    after_scheme(shown.as_bytes(), b"bearer ")
 }
 
 /// What follows a scheme, given in small letters with the space behind it.

@@ -197,8 +197,7 @@ fn a_stranger_is_told_the_same_of_every_source_and_of_none() {
         ("closed", Source { allow_local: false, ..source_with(&[], "authorization", &[], None) }),
     ];
     let sources: HashMap<_, _> = sources.into_iter().map(|(name, source)| (name.to_string(), source)).collect();
-    let capture = senders(&[], false, &[]).capture;
-    let senders = Senders { sources, capture };
+    let senders = Senders { sources, ..Senders::new(&defaults(), []) };
     let stranger: IpAddr = "198.51.100.7".parse().unwrap();
     for shown in
         [&[("host", "moehog.example.com")][..], &[("host", "moehog.example.com"), ("authorization", "Bearer x")]]
@@ -256,90 +255,15 @@ fn the_address_that_was_seen_is_told_to_who_showed_the_secret() {
     assert!(unknown.contains("10.0.0.1 does not tell in X-Forwarded-For"), "{unknown}");
 }
 
-fn senders(destinations: &[(&str, Option<&str>)], allow_local: bool, before: &[&str]) -> Senders {
-    senders_with(destinations, allow_local, before, &[])
-}
-
-fn senders_with(destinations: &[(&str, Option<&str>)], allow_local: bool, before: &[&str], tokens: &[&str]) -> Senders {
-    let mut config: Config = moehog_runtime::load(Config::DEFAULTS, None, []).unwrap();
-    config.http.allow_local = allow_local;
-    config.capture.tokens = tokens.iter().map(|token| secret(token)).collect();
-    config.destinations = destinations
-        .iter()
-        .map(|(name, key)| {
-            let api_key = key.map(|key| Secret::from(key.to_string()));
-            ((*name).to_string(), config::Destination { api_key, host: None })
-        })
-        .collect();
-    Senders::new(&config, before.iter().map(ToString::to_string))
-}
-
-fn admit_capture(senders: &Senders, uri: &'static str, shown: &[(&'static str, &str)]) -> Result<bool, Refusal> {
-    senders.capture.admit(Origin { peer: HERE, trusted: &[] }, &Uri::from_static(uri), &headers(shown))
-}
-
-#[test]
-fn a_key_picks_its_destination_and_no_other_is_taken() {
-    let capture = senders(&[("eu", Some("phc_eu")), ("us", Some("phc_us")), ("later", None)], true, &[]).capture;
-    assert_eq!(capture.destination(Some("phc_eu")).as_deref(), Ok("eu"));
-    assert_eq!(capture.destination(Some("phc_us")).as_deref(), Ok("us"));
-    assert_eq!(capture.destination(Some("phc_u")), Err(Refusal::KeyUnknown));
-    assert_eq!(capture.destination(Some("phx_mine")), Err(Refusal::KeyMalformed));
-    assert_eq!(capture.destination(None), Err(Refusal::KeyMissing));
-}
-
-#[tokio::test(start_paused = true)]
-async fn without_a_destination_this_machine_may_send_with_eight_keys_at_a_time() {
-    let senders = senders(&[("default", None)], true, &["phc_before"]);
-    let capture = &senders.capture;
-    for key in 1..8 {
-        let key = format!("phc_{key}");
-        assert_eq!(capture.destination(Some(&key)), Ok(format!("key:{key}")));
-    }
-    assert_eq!(capture.destination(Some("phc_8")), Err(Refusal::TooManyKeys));
-    assert_eq!(capture.destination(Some("phx_personal")), Err(Refusal::KeyMalformed));
-    tokio::time::advance(std::time::Duration::from_secs(500)).await;
-    assert_eq!(capture.destination(Some("phc_3")).as_deref(), Ok("key:phc_3"));
-    tokio::time::advance(std::time::Duration::from_secs(101)).await;
-    // those that nobody came with give their places
-    for key in ["phc_8", "phc_3", "phc_before"] {
-        assert_eq!(capture.destination(Some(key)), Ok(format!("key:{key}")));
-    }
-    assert_eq!(admit_capture(&senders, "/capture/", &[("host", "localhost")]), Ok(false));
-    for shown in [("host", "moehog.example.com"), ("origin", "https://evil.example")] {
-        assert_eq!(admit_capture(&senders, "/capture/", &[shown]), Err(Refusal::KeyNotConfigured), "{shown:?}");
-    }
-}
-
-#[test]
-fn without_a_destination_nobody_may_capture_unless_it_is_allowed() {
-    let senders = senders(&[], false, &[]);
-    assert_eq!(admit_capture(&senders, "/capture/", &[("host", "localhost")]), Err(Refusal::KeyNotConfigured));
-    assert_eq!(senders.capture.destination(Some("phc_a")), Err(Refusal::KeyNotConfigured));
-    assert_eq!(senders.capture.destination(None), Err(Refusal::KeyNotConfigured));
-}
-
-#[test]
-fn a_token_of_the_capture_paths_is_shown_in_a_header_or_in_the_query() {
-    let senders = senders_with(&[("eu", Some("phc_eu"))], false, &[], &["tok&n of capture"]);
-    let admit = |uri, shown: &[(&'static str, &str)]| admit_capture(&senders, uri, shown);
-    assert_eq!(admit("/capture/", &[("x-moehog-token", "tok&n of capture")]), Ok(true));
-    assert_eq!(admit("/capture/?v=1&moehog_token=tok%26n+of+capture", &[]), Ok(true));
-    assert_eq!(admit("/capture/?moehog_token=x&moehog_token=tok%26n%20of%20capture", &[]), Ok(true));
-    assert_eq!(admit("/capture/?moehog_token=x", &[("x-moehog-token", "tok&n of capture")]), Ok(true));
-    for (uri, shown) in [("/capture/?moehog_token=tok", &[][..]), ("/capture/", &[("x-moehog-token", "tok")])] {
-        assert_eq!(admit(uri, shown), Err(Refusal::TokenWrong), "{uri}");
-    }
-    assert_eq!(admit("/capture/?token=tok%26n+of+capture", &[]), Err(Refusal::TokenMissing), "that is a project key's");
-    let help = senders.capture.help(Refusal::TokenMissing);
-    assert!(help.remedy.is_some_and(|remedy| remedy.contains("?moehog_token=TOKEN")), "{:?}", help.field);
-}
-
 #[test]
 fn there_is_one_source_without_a_configuration() {
-    let senders = senders(&[], true, &[]);
+    let senders = Senders::new(&defaults(), []);
     assert_eq!(senders.source("default").map(|source| source.destination.as_str()), Some("default"));
     assert!(senders.source("shop").is_none());
+}
+
+fn defaults() -> Config {
+    moehog_runtime::load(Config::DEFAULTS, None, []).unwrap()
 }
 
 /// A secret in a file, and a function that puts another value there and has it read again.
@@ -374,7 +298,7 @@ fn a_token_and_a_key_that_are_read_again_count_at_once() {
     assert_eq!(admit(&source, &[("authorization", &basic("moengage:old-word"))]), Err(Refusal::TokenWrong));
 
     let (key, new_key) = in_file(&directory, "key", "phc_the_old");
-    let mut config: Config = moehog_runtime::load(Config::DEFAULTS, None, []).unwrap();
+    let mut config = defaults();
     config.destinations.insert("eu".to_string(), config::Destination { api_key: Some(key), host: None });
     let capture = Senders::new(&config, []).capture;
     assert_eq!(capture.destination(Some("phc_the_old")).as_deref(), Ok("eu"));
