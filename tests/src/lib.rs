@@ -30,6 +30,7 @@ mod sender;
 mod setup;
 mod skip;
 mod soak;
+mod strangers;
 mod tools;
 mod wait;
 
@@ -55,6 +56,7 @@ pub use self::{
     setup::{Service, Setup, Shape, TOKEN},
     skip::skip,
     soak::from_soak,
+    strangers::Attack,
     tools::{Jinja, Tools, code, root, stdout, target},
     wait::{eventually, within},
 };

@@ -30,6 +30,7 @@ mod end_to_end {
     mod outages_are_ridden_out;
     mod replicas_come_and_go;
     mod secrets_are_read_again;
+    mod strangers_cost_nothing;
     mod the_disk_fills_and_recovers;
     mod the_examples_work;
     mod the_pages_lead_somewhere;
