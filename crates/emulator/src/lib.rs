@@ -15,3 +15,4 @@
 
 pub mod moengage;
 pub mod posthog;
+pub mod terminal;

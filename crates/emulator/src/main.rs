@@ -5,12 +5,13 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser;
+use moehog_emulator::terminal::shown;
 
 fn main() -> ExitCode {
     match cli::run(cli::Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("moehog-emulator: {error:#}");
+            eprintln!("moehog-emulator: {}", shown(&format!("{error:#}")));
             ExitCode::from(1)
         }
     }

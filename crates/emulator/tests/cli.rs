@@ -3,11 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_moehog-emulator");
 
@@ -95,4 +96,29 @@ fn a_run_that_lost_something_has_its_own_exit_code() {
     assert_eq!(counts["counts"]["arrivals"], 1);
     assert_eq!(send("connector", &url, &["--count", "1"]).status.code(), Some(1), "nobody listens any more");
     assert_eq!(send("streams", "https://example.com/", &["--count", "1"]).status.code(), Some(1));
+}
+
+#[test]
+fn what_a_sender_wrote_moves_no_terminal_and_begins_no_line() {
+    let forged = "e\u{1b}[31m\u{9b}2J\u{7f}\u{202e}\r\nposthog stored FAKE  u  {}";
+    let (id, properties) = ("u\u{1b}]52;c;cm0=\u{7}", json!({forged: forged}));
+    let body = json!({"api_key": "phc_a", "event": forged, "distinct_id": id, "properties": properties}).to_string();
+    for arguments in [&[][..], &["--json"]] {
+        let server = Server::start(arguments);
+        let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+        let length = body.len();
+        let head =
+            format!("POST /capture/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        let printed = server.stop();
+        assert!(printed.contains("posthog stored FAKE") && printed.contains(r"\u009b2J\u007f\u202e"), "{printed:?}");
+        let obeyed = |character: char| character != '\n' && (character.is_control() || character == '\u{202e}');
+        assert!(!printed.contains(obeyed), "{printed:?}");
+        assert!(!printed.lines().any(|line| line.starts_with("posthog stored FAKE")), "{printed}");
+        if arguments == ["--json"] {
+            let stored: Value = serde_json::from_str(printed.lines().next().unwrap()).unwrap();
+            assert_eq!(stored["stored"], forged);
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::{fmt::Debug, io, sync::Arc};
 
+mod access;
 #[cfg(test)]
 mod check;
 mod pool;

@@ -3,7 +3,10 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, anyhow, bail};
-use moehog_runtime::Secret;
+use moehog_runtime::{
+    Secret,
+    terminal::{shown, shown_lines},
+};
 use moehog_transformer::{Mapping, Named, Problem, Rules, complaint};
 use serde::de::DeserializeOwned;
 
@@ -14,7 +17,7 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<()> {
     let mut wrong = 0;
     let mut report = |what: &str, error: anyhow::Error| {
         wrong += 1;
-        println!("{what}: {error:#}");
+        println!("{what}: {}", shown_lines(&format!("{error:#}"), "  "));
     };
     let file = check.config.as_deref();
     let gateway = load::<moehog_gateway::Config>(file, moehog_gateway::Config::DEFAULTS);
@@ -23,7 +26,7 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<()> {
         report("gateway", anyhow!(contradiction));
     }
     if let Some(note) = gateway.as_ref().and_then(small_file_system) {
-        println!("{note}");
+        println!("{}", shown(&note));
     }
     if let Err(error) = load::<moehog_delivery::Config>(file, moehog_delivery::Config::DEFAULTS) {
         report("delivery", error);
@@ -42,23 +45,24 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<()> {
     let weaknesses = gateway.iter().flat_map(moehog_gateway::Config::secret_weaknesses);
     let weak_key =
         mapping.hash_key.as_ref().and_then(Secret::weakness).map(|weakness| format!("mapping.hash_key {weakness}"));
-    weaknesses.chain(weak_key).for_each(|weakness| println!("{weakness}"));
+    weaknesses.chain(weak_key).for_each(|weakness| println!("{}", shown(&weakness)));
     if let Some(path) = check.mapping.as_ref().or(mapping.file.as_ref()) {
+        let name = shown(&path.to_string_lossy()).into_owned();
         match rules(path, &mapping)? {
             Ok(rules) => {
                 let (count, revision) = (rules.count(), rules.revision());
-                println!("{}: {count} rule{}, revision {revision}", path.display(), if count == 1 { "" } else { "s" });
+                println!("{name}: {count} rule{}, revision {revision}", if count == 1 { "" } else { "s" });
                 // which sources there are is not known of a mapping file alone
                 let problems =
                     gateway.iter().filter(|_| file.is_some()).flat_map(|gateway| unreachable(gateway, &rules));
                 for problem in problems {
                     wrong += 1;
-                    println!("{}: {problem}", path.display());
+                    println!("{name}: {}", shown(&problem.to_string()));
                 }
             }
             Err(problems) => {
                 wrong += problems.len();
-                problems.iter().for_each(|problem| println!("{}: {problem}", path.display()));
+                problems.iter().for_each(|problem| println!("{name}: {}", shown(&problem.to_string())));
             }
         }
     }

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::Context;
 use moehog_connector::{Connector, Kind, Property, Request, Sample};
+use moehog_runtime::terminal::{shown, shown_json};
 use moehog_transformer::Mapping;
 
 use crate::{check, cli};
@@ -13,13 +14,19 @@ pub(crate) fn run(command: cli::Connector) -> anyhow::Result<()> {
     let (json, body) = (command.json, command.body);
     let request = request(command)?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&request)?);
+        println!("{}", shown_json(&serde_json::to_string_pretty(&request)?));
     } else if body {
         print!("{}", request.body);
     } else {
-        print!("{request}");
+        print!("{}", page(request));
     }
     Ok(())
+}
+
+/// What to paste, as it is. A note is to be read: it names attributes of the sample.
+fn page(mut request: Request) -> String {
+    request.notes.iter_mut().for_each(|note| *note = shown(note).into_owned());
+    request.to_string()
 }
 
 fn request(command: cli::Connector) -> anyhow::Result<Request> {

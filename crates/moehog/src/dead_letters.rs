@@ -1,6 +1,7 @@
 //! `moehog dead-letters`: asks the admin port of a running gateway.
 
 use anyhow::bail;
+use moehog_runtime::terminal::{shown, shown_json};
 use serde_json::Value;
 
 use crate::{
@@ -23,7 +24,7 @@ pub(crate) async fn run(command: DeadLetters) -> anyhow::Result<()> {
             }
             let letters = newest(letters, *limit);
             if command.gateway.json {
-                println!("{:#}", Value::from(letters));
+                println!("{}", shown_json(&format!("{:#}", Value::from(letters))));
             } else if letters.is_empty() {
                 println!("no dead letters");
             } else {
@@ -33,7 +34,7 @@ pub(crate) async fn run(command: DeadLetters) -> anyhow::Result<()> {
         DeadLettersAction::Show { receipt } => {
             let (_gateway, entry) = gateways.entry(receipt).await?;
             if command.gateway.json {
-                println!("{entry:#}");
+                println!("{}", shown_json(&format!("{entry:#}")));
             } else {
                 print!("{}", page(&entry));
             }
@@ -75,9 +76,18 @@ fn table(letters: &[Value]) -> String {
     const COLUMNS: [&str; 6] = ["RECEIPT", "RECEIVED", "SOURCE", "DESTINATION", "EVENT", "REASON"];
     let rows: Vec<[String; 6]> = std::iter::once(COLUMNS.map(str::to_string))
         .chain(letters.iter().map(|letter| {
-            let field = |name| text(letter, name).to_string();
-            let event = letter.get("position").map_or_else(|| "-".to_string(), |position| format!("#{position}"));
-            [field("receipt"), field("received_at"), field("source"), field("destination"), event, reason(letter)]
+            let field = |name| shown(text(letter, name)).into_owned();
+            let event = letter
+                .get("position")
+                .map_or_else(|| "-".to_string(), |position| shown(&format!("#{position}")).into_owned());
+            [
+                field("receipt"),
+                field("received_at"),
+                field("source"),
+                field("destination"),
+                event,
+                shown(&reason(letter)).into_owned(),
+            ]
         }))
         .collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, ensure};
 use moehog_connector::{Finding, Severity};
+use moehog_runtime::terminal::{shown, shown_json, shown_lines};
 
 use crate::{cli::Lint, input};
 
@@ -10,14 +11,21 @@ pub(crate) fn run(command: &Lint) -> anyhow::Result<()> {
     let text = String::from_utf8(input::read(&command.file)?).context("the body is no text in UTF-8")?;
     let findings = moehog_connector::lint(&text);
     if command.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        println!("{}", shown_json(&serde_json::to_string_pretty(&findings)?));
     } else {
-        findings.iter().for_each(|finding| println!("{finding}"));
+        findings.iter().for_each(|finding| println!("{}", page(finding)));
         println!("{}", summary(&findings));
     }
     let errors = count(&findings, Severity::Error);
     ensure!(errors == 0, "{} breaks as it stands", command.file.display());
     Ok(())
+}
+
+/// A finding as it is printed: it quotes the body.
+fn page(finding: &Finding) -> String {
+    let line = |text: &str| shown(text).into_owned();
+    let fix = finding.fix.as_ref().map(|fix| shown_lines(fix, "         "));
+    Finding { breaks: line(&finding.breaks), why: line(&finding.why), fix, ..finding.clone() }.to_string()
 }
 
 fn summary(findings: &[Finding]) -> String {

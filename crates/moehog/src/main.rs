@@ -1,5 +1,6 @@
 //! moehog in one process, and the command line.
 
+mod arguments;
 mod check;
 mod cli;
 mod connector;
@@ -15,13 +16,11 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::cli::{Cli, Command};
+use crate::cli::Command;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = arguments::read();
     let command = cli.command.unwrap_or(Command::Up(cli.up));
     if !matches!(command, Command::Up(_)) {
         // `moehog … | head` ends quietly, as other commands do

@@ -7,6 +7,7 @@ use std::{
 };
 
 use moehog_proto::transformer::{Webhook, mapped_event::Outcome, transformed_webhook};
+use moehog_runtime::terminal;
 use moehog_transformer::{Note, Rules, Transformer, Type, unpacked};
 use serde_json::{Value, json, value::RawValue};
 
@@ -49,7 +50,7 @@ pub(crate) fn run(preview: &Preview) -> anyhow::Result<()> {
     };
     let pins = pins(&shown);
     if preview.json {
-        println!("{:#}", json(&shown, &pins, &transformer));
+        println!("{}", terminal::shown_json(&format!("{:#}", json(&shown, &pins, &transformer))));
         return Ok(());
     }
     let colours = io::stdout().is_terminal();
@@ -60,11 +61,12 @@ pub(crate) fn run(preview: &Preview) -> anyhow::Result<()> {
         println!("note: {} {}", notes.get(note), note.name());
     }
     for (property, count) in notes.types().iter().filter(|(_, count)| count.kept > 0) {
+        let property = terminal::shown(property);
         println!("note: {} of `{property}` stayed text: not a number as JSON writes it", count.kept);
     }
     if !pins.is_empty() {
         println!("these texts look like other types; where they are, put into the mapping file:\n\n[types]");
-        pins.iter().for_each(|(name, pin)| println!("{} = \"{}\"", Value::from(name.as_str()), pin.name()));
+        pins.iter().for_each(|(name, pin)| println!("{}", pin_line(name, *pin)));
     }
     Ok(())
 }
@@ -151,6 +153,11 @@ fn names_something(name: &str) -> bool {
     words.iter().any(|word| ids.contains(word)) || name.ends_with("id")
 }
 
+/// As it stands in a mapping file: TOML escapes as JSON does.
+fn pin_line(name: &str, pin: Type) -> String {
+    format!("{} = \"{}\"", terminal::shown_json(&Value::from(name).to_string()), pin.name())
+}
+
 fn json(shown: &[Shown], pins: &BTreeMap<String, Type>, transformer: &Transformer) -> Value {
     let parsed = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
     let events: Vec<_> = shown
@@ -168,13 +175,14 @@ fn json(shown: &[Shown], pins: &BTreeMap<String, Type>, transformer: &Transforme
 fn page(number: usize, shown: &Shown, colours: bool) -> String {
     let paint =
         |colour: &str, text: &str| if colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_string() };
-    let left = indented(&shown.raw);
+    let safe = |lines: Vec<String>| lines.iter().map(|line| terminal::shown(line).into_owned()).collect::<Vec<_>>();
+    let left = safe(indented(&shown.raw));
     let (title, right) = match &shown.mapped {
         Ok(event) => {
             let at = shown.destination.as_ref().map(|name| format!(" in `{name}`")).unwrap_or_default();
-            (paint("32", &format!("PostHog gets{at}")), indented(event))
+            (paint("32", &terminal::shown(&format!("PostHog gets{at}"))), safe(indented(event)))
         }
-        Err((reason, detail)) => (paint("31", reason), wrapped(detail)),
+        Err((reason, detail)) => (paint("31", &terminal::shown(reason)), safe(wrapped(detail))),
     };
     let mut page =
         format!("{} {title}\n", paint("1", &format!("{:<width$}", format!("event {number}"), width = LEFT + 2)));

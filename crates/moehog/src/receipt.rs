@@ -1,21 +1,25 @@
 //! `moehog receipt`: one webhook, from what came to PostHog's answers.
 
+use moehog_runtime::terminal::{shown, shown_json, shown_lines};
 use serde_json::Value;
 
 use crate::{cli::Receipt, gateway::Gateways};
+
+/// What stands before each line of a body, so that none can be taken for a line of ours.
+const BODY_INDENT: &str = "    ";
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) async fn run(command: Receipt) -> anyhow::Result<()> {
     let (_gateway, entry) = Gateways::new(&command.gateway)?.entry(&command.receipt).await?;
     if command.gateway.json {
-        println!("{entry:#}");
+        println!("{}", shown_json(&format!("{entry:#}")));
     } else {
         print!("{}", page(&entry));
     }
     Ok(())
 }
 
-/// One webhook: what is known, what became of its events, PostHog's answers, and what came.
+/// One webhook: what is known, what became of its events, PostHog's answers, and, indented, what came.
 pub(crate) fn page(entry: &Value) -> String {
     let empty = Value::Null;
     let header = entry.get("header").unwrap_or(&empty);
@@ -66,9 +70,10 @@ pub(crate) fn page(entry: &Value) -> String {
     }
     lines.push(String::new());
     let text_at = |path| entry.pointer(path).and_then(Value::as_str);
-    let shown = text_at("/decompressed/text").or_else(|| text_at("/body/text"));
-    lines.push(shown.unwrap_or("(not text: --json has it in base64)").to_string());
-    lines.join("\n") + "\n"
+    let body = text_at("/decompressed/text").or_else(|| text_at("/body/text"));
+    let body = shown_lines(body.unwrap_or("(not text: --json has it in base64)"), BODY_INDENT);
+    let lines: String = lines.iter().map(|line| format!("{}\n", shown(line))).collect();
+    format!("{lines}{BODY_INDENT}{body}\n")
 }
 
 /// The text of a field; a dash where there is none.

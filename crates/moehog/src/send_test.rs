@@ -6,6 +6,7 @@ mod progress;
 use std::{fmt::Display, time::Duration};
 
 use anyhow::{Context, anyhow};
+use moehog_runtime::terminal::{shown, shown_json};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -142,7 +143,7 @@ impl Report {
     #[expect(clippy::print_stdout, reason = "the command's answer")]
     fn step(&mut self, outcome: &'static str, text: impl Display) {
         self.told.outcome = outcome;
-        let line = format!("{outcome:<9}  {text}");
+        let line = shown(&format!("{outcome:<9}  {text}")).into_owned();
         if !self.json && line != self.last {
             println!("{line}");
         }
@@ -161,7 +162,8 @@ impl Report {
     #[expect(clippy::print_stdout, reason = "the command's answer")]
     fn end(&self) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&self.told).context("write the report")?);
+            let told = serde_json::to_string_pretty(&self.told).context("write the report")?;
+            println!("{}", shown_json(&told));
         }
         Ok(())
     }

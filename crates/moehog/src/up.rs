@@ -4,7 +4,7 @@ use std::{io::IsTerminal, net::SocketAddr, path::Path};
 
 use anyhow::Context;
 use moehog_emulator::posthog;
-use moehog_runtime::{Exit, Shortcut};
+use moehog_runtime::{Exit, Shortcut, terminal::shown};
 use moehog_transport::in_process;
 use serde::de::DeserializeOwned;
 
@@ -127,8 +127,8 @@ fn welcome(up: &Up, http: SocketAddr, admin: SocketAddr, data_dir: &Path, emulat
     println!("moehog {version}");
     println!("  webhooks  http://{http}/capture/  and  http://{http}/v1/in/default");
     println!("  admin     http://{admin}/readyz  /metrics  /api/status");
-    println!("  data      {}", data_dir.display());
-    println!("  posthog   {posthog}");
+    println!("  data      {}", shown(&data_dir.to_string_lossy()));
+    println!("  posthog   {}", shown(&posthog));
     if emulator.is_some() && http.ip().to_canonical().is_loopback() {
         println!("  local     whoever is on this machine may send without a token, since the PostHog is an emulator");
     }

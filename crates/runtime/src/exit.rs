@@ -2,7 +2,7 @@
 
 use std::{fmt, process::ExitCode};
 
-use crate::ConfigError;
+use crate::{ConfigError, terminal::shown_lines};
 
 /// Why a process could not start or go on. Attach it with `anyhow`'s `context`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +50,27 @@ impl fmt::Display for Exit {
 #[expect(clippy::print_stderr, reason = "the last words of a process, also before logs are set up")]
 pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", last_words(&error));
     let exit = match error.downcast_ref::<Exit>() {
         Some(exit) => *exit,
         None if error.chain().any(|cause| cause.is::<ConfigError>()) => Exit::Configuration,
         None => Exit::Failure,
     };
     ExitCode::from(u8::try_from(exit.code()).unwrap_or(1))
+}
+
+/// The chain of an error. It may quote what others wrote: PostHog's answer, a file's text, an argument.
+fn last_words(error: &anyhow::Error) -> String {
+    shown_lines(&format!("{error:#}"), "  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_quotes_moves_no_terminal_and_forges_no_line() {
+        let error = anyhow::anyhow!("answered `\u{1b}[31m\u{9b}2J\u{202e}\nerror: FORGED\r`").context("ask \u{7}");
+        assert_eq!(last_words(&error), "ask \\u0007: answered `\\u001b[31m\\u009b2J\\u202e\n  error: FORGED\\r`");
+    }
 }

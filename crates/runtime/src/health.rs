@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::terminal::{shown, shown_lines};
+
 /// Longest time that all of it may take.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// An answer is a line.
@@ -37,7 +39,7 @@ pub fn tell_health(listen: anyhow::Result<SocketAddr>) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("not ready: {error:#}");
+            eprintln!("not ready: {}", shown_lines(&format!("{error:#}"), "  "));
             ExitCode::FAILURE
         }
     }
@@ -63,7 +65,7 @@ fn ask(listen: SocketAddr) -> anyhow::Result<Health> {
         matches!(status, "200" | "503"),
         "{admin} (admin.listen) is not moehog's admin port: it answered {status}"
     );
-    Ok(Health { is_ready: status == "200", says })
+    Ok(Health { is_ready: status == "200", says: shown(&says).into_owned() })
 }
 
 /// Where a listener is reached from its own machine.
@@ -127,8 +129,8 @@ mod tests {
         assert_eq!(asked().await.unwrap(), "false starting");
         readiness.set(true, "ready");
         assert_eq!(asked().await.unwrap(), "true ready");
-        readiness.set(false, "two\nlines");
-        assert_eq!(asked().await.unwrap(), "false two lines");
+        readiness.set(false, "two\nlines\u{1b}[2J");
+        assert_eq!(asked().await.unwrap(), r"false two lines\u001b[2J");
     }
 
     #[test]

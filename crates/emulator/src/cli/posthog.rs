@@ -11,7 +11,10 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use moehog_emulator::posthog::{Books, Config, Keys, PostHog, Rule, Store, StoredEvent};
+use moehog_emulator::{
+    posthog::{Books, Config, Keys, PostHog, Rule, Store, StoredEvent},
+    terminal::shown,
+};
 use serde_json::json;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
@@ -140,7 +143,11 @@ async fn print(mut stored: Stored, as_json: bool, shutdown: CancellationToken) -
 }
 
 fn print_one(event: &StoredEvent, as_json: bool) -> io::Result<()> {
-    if as_json { writeln!(io::stdout(), "{}", line(event)) } else { writeln!(io::stdout(), "{event}") }
+    if as_json {
+        writeln!(io::stdout(), "{}", shown(&line(event).to_string()))
+    } else {
+        writeln!(io::stdout(), "{event}")
+    }
 }
 
 fn line(event: &StoredEvent) -> serde_json::Value {
@@ -158,7 +165,7 @@ fn summary(books: &Books, as_json: bool) -> anyhow::Result<()> {
     let counts = books.counts();
     let mut out = io::stdout();
     if as_json {
-        writeln!(out, "{}", json!({"counts": counts}))?;
+        writeln!(out, "{}", shown(&json!({"counts": counts}).to_string()))?;
         return Ok(());
     }
     let copies = counts.arrivals - counts.unique;

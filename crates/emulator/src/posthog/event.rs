@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::posthog::refusal::Refusal;
+use crate::{posthog::refusal::Refusal, terminal::shown};
 
 /// The fields that capture reads; every other one is discarded without a word.
 #[derive(Debug, Deserialize, Serialize)]
@@ -172,17 +172,18 @@ pub(crate) fn normalise(raw: RawEvent) -> Map<String, Value> {
     properties
 }
 
-/// One readable line: `posthog stored purchase_completed  user_42  {amount: "49.9", currency: "INR"}`.
+/// One readable line: `posthog stored purchase_completed  user_42  {amount: "49.9", currency: "INR"}`. Whatever the
+/// sender wrote, it is one line and moves no terminal.
 impl fmt::Display for StoredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 120;
-        write!(f, "posthog stored {}  {}  {{", self.event, self.distinct_id)?;
+        write!(f, "posthog stored {}  {}  {{", shown(&self.event), shown(&self.distinct_id))?;
         let properties = self.properties();
         let own = properties.iter().filter(|(name, _)| !name.starts_with('$') && *name != "moehog");
         let person = properties.iter().filter(|(name, _)| matches!(name.as_str(), "$set" | "$set_once" | "$unset"));
         let mut written = 0;
         for (name, value) in own.chain(person) {
-            let value = value.to_string();
+            let (name, value) = (shown(name), shown(&value.to_string()));
             if written > 0 {
                 f.write_str(", ")?;
             }

@@ -1,7 +1,7 @@
 //! A directory of the operating system.
 
 use std::{
-    fs::{self, OpenOptions, TryLockError},
+    fs::{self, TryLockError},
     io,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
@@ -10,7 +10,10 @@ use std::{
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
-use super::{Disk, File};
+use super::{
+    Disk, File,
+    access::{Access, make_directory},
+};
 
 /// Name of the file that carries the lock; never listed.
 const LOCK: &str = "lock";
@@ -18,26 +21,31 @@ const LOCK: &str = "lock";
 /// Zeros to reserve room with where the file system has no call for it.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
-/// A directory of the operating system.
+/// A directory of the operating system. What it makes is its user's alone, or the group's where only that may write to
+/// the directory, whatever the umask; a symbolic link in it is nothing of the journal's.
 #[derive(Debug)]
 pub struct RealDisk {
     path: PathBuf,
     directory: fs::File,
+    access: Access,
     /// Device and inode: a path may come to name another directory.
     place: (u64, u64),
 }
 
 impl RealDisk {
-    /// Opens the directory at `path`, making it (and its parents) where it does not exist.
+    /// Opens the directory at `path`, making it (and its parents) where it does not exist, and closes it to other users
+    /// where it is ours.
     ///
     /// # Errors
     ///
     /// As the operating system says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        make_durably(path)?;
+        make_durably(path, make_directory)?;
         let directory = fs::File::open(path)?;
         let found = directory.metadata()?;
-        Ok(Self { path: path.to_path_buf(), directory, place: (found.dev(), found.ino()) })
+        let access = Access::to(&found)?;
+        access.close_to_others(path, &directory);
+        Ok(Self { path: path.to_path_buf(), directory, access, place: (found.dev(), found.ino()) })
     }
 
     /// Bytes that the file system of `path` has in all, used or not; none where it does not say.
@@ -56,15 +64,15 @@ impl RealDisk {
     }
 }
 
-/// Makes a directory and its parents, each synced into the one above: else a power cut could take the directory away
-/// with all that was synced inside it.
-fn make_durably(path: &Path) -> io::Result<()> {
+/// Makes a directory as `make` does, and its parents as anybody would, each synced into the one above: else a power cut
+/// could take the directory away with all that was synced inside it.
+fn make_durably(path: &Path, make: fn(&Path) -> io::Result<()>) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    make_durably(parent)?;
-    match fs::create_dir(path) {
+    make_durably(parent, |parent| fs::create_dir(parent))?;
+    match make(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         result => result?,
     }
@@ -73,12 +81,13 @@ fn make_durably(path: &Path) -> io::Result<()> {
 
 impl Disk for RealDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.at(name))?;
+        let file = self.access.options().create_new(true).open(self.at(name))?;
+        self.access.give(&file);
         Ok(Arc::new(RealFile(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.at(name))?;
+        let file = self.access.options().open(self.at(name))?;
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -120,7 +129,14 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.at(LOCK))?;
+        let file = match self.access.options().create_new(true).open(self.at(LOCK)) {
+            Ok(made) => {
+                self.access.give(&made);
+                made
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.access.options().open(self.at(LOCK))?,
+            Err(error) => return Err(error),
+        };
         match file.try_lock() {
             Ok(()) => Ok(Box::new(file)),
             Err(TryLockError::WouldBlock) => Err(io::Error::new(
@@ -237,8 +253,7 @@ mod tests {
     #[test]
     fn room_is_reserved_with_zeros_where_the_file_system_has_no_call_for_it() {
         let directory = tempfile::tempdir().unwrap();
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(directory.path().join("f")).unwrap();
-        let file = RealFile(file);
+        let file = RealFile(fs::File::create_new(directory.path().join("f")).unwrap());
         file.write_at(b"kept", 0).unwrap();
         file.fill(4, 200_000).unwrap();
         assert_eq!(file.len().unwrap(), 200_000);
