@@ -14,6 +14,7 @@ mod path;
 mod read;
 mod rule;
 mod scope;
+mod size;
 mod source;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,7 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 pub use self::read::Problem;
+pub(crate) use self::size::MAX_FILE_BYTES;
 pub(crate) use self::{apply::Applied, scope::Scope};
 use self::{expression::Expression, names::Secret, rule::Rule, scope::Root};
 use crate::{
@@ -96,10 +98,11 @@ impl Rules {
     ///
     /// All that is wrong with it, in the order of its lines.
     pub fn read(text: &str, hash_key: Option<&[u8]>) -> Result<Self, Vec<Problem>> {
+        let read = read::read(text, hash_key.is_some())?;
         let digest = hex(&Sha256::digest(text));
         let revision = format!("{BUILT_IN}+{}", &digest[..12]);
         let secret = hash_key.map(Secret::new);
-        Ok(Self { revision, text: text.to_string(), secret, ..read::read(text, hash_key.is_some())? })
+        Ok(Self { revision, text: text.to_string(), secret, ..read })
     }
 
     /// The same, and whether device push tokens become properties.

@@ -15,6 +15,7 @@ use super::{
     names::{Names, Secret},
     path::{self, Read},
     scope::{Root, Scope},
+    size,
 };
 
 /// One for the process: expressions borrow it for as long as they live.
@@ -49,29 +50,22 @@ pub(crate) enum Unusable {
 }
 
 impl Engine {
-    /// Compiles an expression.
+    /// Compiles an expression that was read from `source`.
     ///
     /// # Errors
     ///
     /// What is wrong with it, as a sentence.
-    pub(crate) fn compile(source: &str) -> Result<Self, String> {
-        let tree = parse_expr(source).map_err(|error| sentence(&error))?;
-        check(&tree)?;
+    pub(crate) fn of(tree: &ast::Expr<'_>, source: &str) -> Result<Self, String> {
         let expression = ENGINE.compile_expression_owned(source.to_string()).map_err(|error| sentence(&error))?;
         let (mut reads, mut hashes) = (Vec::new(), false);
-        path::reads(&tree, &mut reads);
-        path::walk(&tree, &mut |part| hashes |= matches!(part, ast::Expr::Filter(filter) if filter.name == "hash"));
+        path::reads(tree, &mut reads);
+        path::walk(tree, &mut |part| hashes |= matches!(part, ast::Expr::Filter(filter) if filter.name == "hash"));
         Ok(Self { expression, source: source.to_string(), reads, hashes })
     }
 
     /// Calls `visit` with each attribute that it names.
     pub(crate) fn attributes(&self, visit: &mut dyn FnMut(&Root, &str)) {
         self.reads.iter().filter_map(|read| read.path.attribute_named()).for_each(|(root, key)| visit(root, key));
-    }
-
-    /// What it names in an event.
-    pub(crate) fn reads(&self) -> &[Read] {
-        &self.reads
     }
 
     /// Whether it needs the key of the filter `hash`.
@@ -86,6 +80,23 @@ impl Engine {
             _ => Unusable::Failed,
         })?;
         if value.is_undefined() { Err(Unusable::Missing) } else { Ok(value) }
+    }
+}
+
+/// Reads an expression in which nothing is wrong.
+///
+/// # Errors
+///
+/// What is wrong with it, as a sentence.
+pub(crate) fn parse(source: &str) -> Result<ast::Expr<'_>, String> {
+    size::check_expression(source)?;
+    let tree = parse_expr(source).map_err(|error| sentence(&error))?;
+    check(&tree)?;
+    let mut reads = Vec::new();
+    path::reads(&tree, &mut reads);
+    match reads.iter().find_map(path::dead_end) {
+        Some(dead_end) => Err(dead_end),
+        None => Ok(tree),
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::borrow::Cow;
 
-use minijinja::{
-    Value,
-    machinery::{ast::Expr, parse_expr},
-};
+use minijinja::{Value, machinery::ast::Expr};
 
 use super::{
-    engine::{Engine, Unusable},
+    engine::{self, Engine, Unusable},
     names::Secret,
     path,
     scope::{Path, Root, Scope, text},
 };
 use crate::{json, mapping::types::Type};
+
+/// Most expressions, and words between them, of one text.
+const MAX_PARTS: usize = 500;
 
 /// One `{{ expression }}`.
 #[derive(Debug)]
@@ -35,11 +35,7 @@ impl Expression {
     ///
     /// What is wrong with it, as a sentence.
     pub(crate) fn compile(source: &str) -> Result<Self, String> {
-        let engine = Engine::compile(source)?;
-        if let Some(dead_end) = engine.reads().iter().find_map(path::dead_end) {
-            return Err(dead_end);
-        }
-        let Ok(tree) = parse_expr(source) else { return Ok(Self::Engine(engine)) };
+        let tree = engine::parse(source)?;
         if let Some(path) = path::of(&tree).filter(|path| path.is_of_one_value()) {
             return Ok(Self::Move(path));
         }
@@ -48,7 +44,7 @@ impl Expression {
         }
         match tree.as_const().map(|value| json(&value)) {
             Some(Ok(constant)) => Ok(Self::Constant(constant)),
-            _ => Ok(Self::Engine(engine)),
+            _ => Engine::of(&tree, source).map(Self::Engine),
         }
     }
 
@@ -253,6 +249,9 @@ fn present<'a>(values: impl Iterator<Item = Result<Cow<'a, str>, Unusable>>) -> 
 fn split(template: &str) -> Result<Vec<Part>, String> {
     let (mut parts, mut rest) = (Vec::new(), template);
     while let Some((words, after)) = rest.split_once("{{") {
+        if parts.len() >= MAX_PARTS {
+            return Err(format!("the text has more than {MAX_PARTS} parts: make several properties of it"));
+        }
         if !words.is_empty() {
             parts.push(Part::Words(words.to_string()));
         }
