@@ -5,6 +5,7 @@
 //! copied as it stands in the body; the template engine runs for what is computed, and sees only what an expression names.
 
 mod apply;
+mod budget;
 mod condition;
 mod engine;
 mod expression;
@@ -23,12 +24,13 @@ use sha2::{Digest, Sha256};
 
 pub use self::read::Problem;
 pub(crate) use self::size::MAX_FILE_BYTES;
-pub(crate) use self::{apply::Applied, scope::Scope};
+pub(crate) use self::{apply::Applied, budget::Budget, scope::Scope};
 use self::{expression::Expression, names::Secret, rule::Rule, scope::Root};
 use crate::{
     fault::Fault,
     hex,
     mapping::{privacy::Privacy, types::Types},
+    notes::{Note, Notes},
 };
 
 /// Names the built-in mapping; it changes with what the mapping makes of a body.
@@ -165,8 +167,13 @@ impl Rules {
     }
 
     /// The rule for an event.
-    pub(crate) fn find(&self, scope: &Scope<'_, '_>, failed: &mut bool) -> Option<&Rule> {
-        self.list.iter().find(|rule| rule.is_for(scope, self, failed))
+    pub(crate) fn find(&self, scope: &Scope<'_, '_>, notes: &mut Notes) -> Option<&Rule> {
+        let mut failed = false;
+        let found = self.list.iter().find(|rule| rule.is_for(scope, self, notes, &mut failed));
+        if failed {
+            notes.count(Note::RuleFailed);
+        }
+        found
     }
 }
 

@@ -52,7 +52,7 @@ impl Condition {
     ///
     /// # Errors
     ///
-    /// The engine could not tell.
+    /// The engine could not tell, or not at this price.
     pub(crate) fn holds(&self, scope: &Scope<'_, '_>, secret: Option<&Secret>) -> Result<bool, Unusable> {
         match self {
             // asked of most events by most rules
@@ -60,16 +60,20 @@ impl Condition {
                 Ok(scope.name.is_some_and(|name| texts.iter().any(|text| text == name)))
             }
             Self::Is(path, texts) => {
-                let found = path.find(scope);
+                let found = path.look(scope)?;
                 let found = found.as_deref().and_then(json::string);
                 Ok(found.is_some_and(|found| texts.iter().any(|text| *text == found)))
             }
             Self::Compared(path, side, bound) => {
-                let found = path.find(scope);
+                let found = path.look(scope)?;
                 let number = found.as_deref().and_then(|raw| Type::Number.cast(raw)?.parse::<f64>().ok());
                 Ok(number.is_some_and(|number| side.has(number, *bound)))
             }
-            Self::Defined(path) => Ok(path.find(scope).is_some()),
+            Self::Defined(path) => match path.find(scope) {
+                Ok(_) => Ok(true),
+                Err(Unusable::Missing) => Ok(false),
+                Err(other) => Err(other),
+            },
             Self::Not(condition) => condition.holds(scope, secret).map(|holds| !holds),
             Self::All(conditions) => {
                 for condition in conditions {
@@ -90,7 +94,7 @@ impl Condition {
             Self::Engine(engine) => match engine.evaluate(scope, secret) {
                 Ok(value) => Ok(value.is_true()),
                 Err(Unusable::Missing) => Ok(false),
-                Err(Unusable::Failed) => Err(Unusable::Failed),
+                Err(other) => Err(other),
             },
         }
     }

@@ -8,11 +8,12 @@ use std::{
 use super::{
     Rules,
     condition::Condition,
+    engine::Unusable,
     expression::Node,
     scope::{Root, Scope},
     size::Effort,
 };
-use crate::mapping::types::Type;
+use crate::{mapping::types::Type, notes::Notes};
 
 /// Every key of a rule.
 pub(crate) const KEYS: [&str; 13] = [
@@ -76,15 +77,23 @@ pub(crate) struct Target {
 
 impl Rule {
     /// Whether it is for an event; a condition that cannot be computed is none that holds.
-    pub(crate) fn is_for(&self, scope: &Scope<'_, '_>, rules: &Rules, failed: &mut bool) -> bool {
+    pub(crate) fn is_for(&self, scope: &Scope<'_, '_>, rules: &Rules, notes: &mut Notes, failed: &mut bool) -> bool {
         if self.source.as_ref().is_some_and(|source| *source != scope.webhook.source) {
             return false;
         }
         let Some(condition) = &self.when else { return true };
-        condition.holds(scope, rules.secret.as_ref()).unwrap_or_else(|_| {
-            *failed = true;
+        condition.holds(scope, rules.secret.as_ref()).unwrap_or_else(|error| {
+            match error {
+                Unusable::Costly => notes.costly(format!("{}, when", self.place)),
+                Unusable::Missing | Unusable::Failed => *failed = true,
+            }
             false
         })
+    }
+
+    /// Whether it leaves the person to nobody else.
+    pub(crate) fn says_who(&self) -> bool {
+        self.filter || self.distinct_id.is_some()
     }
 
     /// Whether an event of this name may be one of its own.

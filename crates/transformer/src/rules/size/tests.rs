@@ -54,6 +54,8 @@ fn the_longest_expression_that_is_taken_is_used_and_forgotten_on_a_small_stack()
     ] {
         let most = format!("[[rule]]\n{key} = '''{begin}{}{end}'''\n", middle.repeat(MAX_OPERATORS / operators - 1));
         assert_eq!(said_of(most), "1 rules", "{middle}");
+        let more = format!("[[rule]]\n{key} = '''{begin}{}{end}'''\n", middle.repeat(MAX_OPERATORS / operators + 1));
+        assert!(said_of(more).contains("the expression has more than"), "{middle}");
     }
 }
 
