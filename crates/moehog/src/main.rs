@@ -11,6 +11,7 @@ mod preview;
 mod receipt;
 mod send_test;
 mod stored;
+mod threads;
 mod up;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ mod expression;
 mod filters;
 mod names;
 mod path;
+mod problem;
 mod read;
 mod rule;
 mod scope;
@@ -22,7 +23,7 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-pub use self::read::Problem;
+pub use self::problem::Problem;
 pub(crate) use self::size::MAX_FILE_BYTES;
 pub(crate) use self::{apply::Applied, budget::Budget, scope::Scope};
 use self::{expression::Expression, names::Secret, rule::Rule, scope::Root};

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     ops::Range,
 };
 
@@ -15,6 +14,7 @@ use toml::{
 use super::{
     Heal, Identity, Otherwise, Rules,
     expression::{self, Expression, Node},
+    problem::Problem,
     rule::{self, Rule, Target},
     scope, size,
 };
@@ -23,27 +23,6 @@ use crate::mapping::{
     privacy::Privacy,
     types::{Type, Types},
 };
-
-/// One thing that is wrong with a mapping file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The line, from 1.
-    pub line: usize,
-    /// The place, as in `rule 2, properties.amount`.
-    pub place: String,
-    /// What is wrong, and what to do.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "line {}: ", self.line)?;
-        if !self.place.is_empty() {
-            write!(formatter, "{}: ", self.place)?;
-        }
-        formatter.write_str(&self.message)
-    }
-}
 
 /// Most mistakes of a file that are named: who mends these sees the others then.
 const MAX_PROBLEMS: usize = 100;
