@@ -1,6 +1,10 @@
 //! `moehog check`: a configuration and a mapping file, looked at without starting anything.
 
-use std::{fs, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use anyhow::{Context, anyhow, bail};
 use moehog_runtime::{
@@ -110,9 +114,17 @@ fn load<T: DeserializeOwned>(file: Option<&Path>, defaults: &str) -> anyhow::Res
 
 /// Rules of a file, with the key that the configuration has.
 fn rules(path: &Path, mapping: &Mapping) -> anyhow::Result<Result<Rules, Vec<Problem>>> {
-    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let text = read(path).with_context(|| format!("read {}", path.display()))?;
     let key = mapping.hash_key.as_ref().map(|key| key.expose().to_string());
     Ok(Rules::read(&text, key.as_ref().map(String::as_bytes)))
+}
+
+/// A file, or as much of it as says that it is too large; what a shell's `<(…)` gives is one too.
+fn read(path: &Path) -> io::Result<String> {
+    const MOST: u64 = 16 * 1024 * 1024;
+    let mut text = String::new();
+    File::open(path)?.take(MOST).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Whether values can be hashed with the key, where there is one.

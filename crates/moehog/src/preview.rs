@@ -64,6 +64,9 @@ pub(crate) fn run(preview: &Preview) -> anyhow::Result<()> {
         let property = terminal::shown(property);
         println!("note: {} of `{property}` stayed text: not a number as JSON writes it", count.kept);
     }
+    for (place, times) in notes.too_costly() {
+        println!("note: {times} of {place}: would take more steps or bytes than the mapping of one event may");
+    }
     if !pins.is_empty() {
         println!("these texts look like other types; where they are, put into the mapping file:\n\n[types]");
         pins.iter().for_each(|(name, pin)| println!("{}", pin_line(name, *pin)));

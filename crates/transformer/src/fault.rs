@@ -22,6 +22,7 @@ pub(crate) enum Fault {
     // of a rule
     RuleMissingValue { line: u32, field: &'static str },
     RuleFailed { line: u32, field: &'static str },
+    RuleCostly { line: u32, field: &'static str },
     // of a webhook
     EmptyBody,
     UnreadableGzip,
@@ -61,6 +62,7 @@ impl Fault {
             Self::UnreadableLine => "unreadable_line",
             Self::RuleMissingValue { .. } => "rule_missing_value",
             Self::RuleFailed { .. } => "rule_failed",
+            Self::RuleCostly { .. } => "rule_costly",
             Self::EmptyBody => "empty_body",
             Self::UnreadableGzip => "unreadable_gzip",
             Self::UnreadableJson { .. } => "unreadable_json",
@@ -108,6 +110,12 @@ impl Fault {
                 return format!(
                     "the rule in line {line} of the mapping file could not compute `{field}` of this event: try the event with \
                      `moehog preview`"
+                );
+            }
+            Self::RuleCostly { line, field } => {
+                return format!(
+                    "the rule in line {line} of the mapping file would take more steps, or make more bytes, for `{field}` than the \
+                     mapping of one event may: make its expression simpler, or keep what is large out of it"
                 );
             }
             Self::InvalidProperties => "`properties` is not an object: PostHog takes nothing else",

@@ -3,7 +3,7 @@
 //! A text of such a mapping goes with an answer to who keeps it, and comes back with webhooks of which events may have been sent
 //! already. The key that values are hashed with is no part of it: a mapping that hashes can be had only while that is the same.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hmac::{Hmac, Mac};
 use moehog_proto::transformer::Mapping;
@@ -11,7 +11,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::{hex, rules::Rules};
+use crate::{
+    hex,
+    rules::{MAX_FILE_BYTES, Rules},
+};
 
 /// Mappings of before that are kept ready.
 const MOST: usize = 4;
@@ -37,36 +40,52 @@ pub(crate) fn mapping(rules: &Rules) -> Mapping {
     Mapping { revision: rules.revision().to_string(), text: text.into() }
 }
 
-/// The last mappings of before that were asked for; none where one cannot be had.
+/// Largest text of a mapping, in bytes: that of the largest file, every character of which is escaped.
+const MAX_TEXT_BYTES: usize = MAX_FILE_BYTES * 6 + 1024;
+
+/// Rules of before; none where they cannot be had. Who wants the same ones waits while they are read, and nobody else.
+type Read = Arc<OnceLock<Option<Arc<Rules>>>>;
+
+/// The last mappings of before that were asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Former(Mutex<Vec<(String, Option<Arc<Rules>>)>>);
+pub(crate) struct Former(Mutex<Vec<(String, Read)>>);
 
 impl Former {
     /// The rules of `wanted`, with the key of those of `now`.
     pub(crate) fn rules(&self, wanted: &Mapping, now: &Rules) -> Option<Arc<Rules>> {
+        let read = || {
+            read(wanted, now)
+                .inspect_err(|why| {
+                    tracing::warn!(
+                        revision = wanted.revision,
+                        now = now.revision(),
+                        why,
+                        "events that may have been sent are mapped by another mapping than before"
+                    );
+                })
+                .ok()
+        };
+        self.place(&wanted.revision).get_or_init(read).clone()
+    }
+
+    fn place(&self, revision: &str) -> Read {
         let mut known = self.0.lock();
-        if let Some((_, rules)) = known.iter().find(|(revision, _)| *revision == wanted.revision) {
-            return rules.clone();
+        if let Some((_, read)) = known.iter().find(|(known, _)| known == revision) {
+            return read.clone();
         }
-        let rules = read(wanted, now)
-            .inspect_err(|why| {
-                tracing::warn!(
-                    revision = wanted.revision,
-                    now = now.revision(),
-                    why,
-                    "events that may have been sent are mapped by another mapping than before"
-                );
-            })
-            .ok();
         if known.len() == MOST {
             known.remove(0);
         }
-        known.push((wanted.revision.clone(), rules.clone()));
-        rules
+        let read = Read::default();
+        known.push((revision.to_string(), read.clone()));
+        read
     }
 }
 
 fn read(wanted: &Mapping, now: &Rules) -> Result<Arc<Rules>, String> {
+    if wanted.text.len() > MAX_TEXT_BYTES {
+        return Err(format!("its text has {} bytes, and no more than {MAX_TEXT_BYTES} are read", wanted.text.len()));
+    }
     let text: Text =
         serde_json::from_slice(&wanted.text).map_err(|error| format!("its text is not readable: {error}"))?;
     if text.hash_key != now.secret().map(fingerprint) {
@@ -116,6 +135,24 @@ mod tests {
         assert!(!none(&good));
         assert!(none(&Mapping { revision: "builtin-1+123456789abc".into(), ..good.clone() }), "another release's");
         assert!(none(&Mapping { text: "?".into(), ..good }), "no text");
+    }
+
+    #[test]
+    fn one_that_is_too_large_or_nests_too_deep_is_none_and_holds_up_no_other() {
+        let now = Rules::default();
+        let text = |file: String| serde_json::json!({"file": file, "keep_push_tokens": false}).to_string();
+        let why = |text: String| read(&Mapping { text: text.into(), ..Mapping::default() }, &now).unwrap_err();
+        assert!(why(" ".repeat(MAX_TEXT_BYTES + 1)).contains("its text has 6292481 bytes"));
+        assert!(why(text("#".repeat(MAX_FILE_BYTES + 1))).contains("the file has 1048577 bytes"));
+        let deep = format!("[[rule]]\nwhen = '{}a'\n", "not ".repeat(20_000));
+        assert!(why(text(deep)).contains("the expression has more than"));
+
+        let former = Former::default();
+        let slow = former.place("slow");
+        slow.get_or_init(|| {
+            assert!(former.rules(&mapping(&Rules::read(FILE, None).unwrap()), &now).is_some(), "while another is read");
+            None
+        });
     }
 
     #[test]

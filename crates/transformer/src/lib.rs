@@ -19,6 +19,7 @@ use tonic::service::Routes;
 
 mod body;
 mod config;
+mod costly;
 mod fault;
 mod follow;
 mod former;

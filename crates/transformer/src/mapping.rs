@@ -28,7 +28,7 @@ use crate::{
     moengage::EventCodes,
     notes::{Note, Notes},
     output,
-    rules::{Applied, Heal, Otherwise, Rules, Scope},
+    rules::{Applied, Budget, Heal, Otherwise, Rules, Scope},
 };
 use moehog_proto::transformer::Webhook;
 
@@ -188,18 +188,20 @@ fn finish<'a>(
 ) -> Result<Planned<'a>, Fault> {
     let rules = context.rules;
     let Draft { name, person, anonymous, id, moment, is_connector } = draft;
-    let scope = Scope { item, name: name.as_deref().ok(), webhook: context.webhook };
-    let mut failed = false;
-    let rule = rules.find(&scope, &mut failed);
-    if failed {
-        context.notes.count(Note::RuleFailed);
-    }
+    let budget = Budget::default();
+    let scope = Scope { item, name: name.as_deref().ok(), webhook: context.webhook, budget: &budget };
+    let rule = rules.find(&scope, &mut context.notes);
+    // before what a rule may spend on properties
+    let identified = match rule {
+        Some(rule) if rule.says_who() => None,
+        _ => rules.person(&scope, &mut context.notes),
+    };
     let applied = match rule {
         Some(rule) if rule.filter => return Ok(Planned::Filtered(&rule.place)),
         Some(rule) => rule.apply(&scope, rules, properties, &mut context.notes)?,
         None => Applied::default(),
     };
-    let chosen = applied.person.or_else(|| rules.person(&scope, &mut context.notes));
+    let chosen = applied.person.or(identified);
     let person = chosen.map_or(person, |chosen| chosen.map(Person::known));
     let name = match applied.name {
         Some(name) => name,

@@ -41,6 +41,8 @@ pub enum Note {
     Hashed,
     /// Values of a rule that could not be computed.
     RuleFailed,
+    /// Values and conditions of a rule that cost more than the mapping of one event may.
+    RuleCostly,
     /// Bodies whose JSON was repaired.
     RepairedJson,
     /// Bodies that were form-encoded.
@@ -49,7 +51,7 @@ pub enum Note {
 
 impl Note {
     /// Every note, in the order of their counts.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::RepairedUtf8,
         Self::RepairedSurrogate,
         Self::DroppedPlaceholder,
@@ -68,6 +70,7 @@ impl Note {
         Self::DroppedPrivate,
         Self::Hashed,
         Self::RuleFailed,
+        Self::RuleCostly,
         Self::RepairedJson,
         Self::Form,
     ];
@@ -94,6 +97,7 @@ impl Note {
             Self::DroppedPrivate => "dropped_private",
             Self::Hashed => "hashed",
             Self::RuleFailed => "rule_failed",
+            Self::RuleCostly => "rule_costly",
             Self::RepairedJson => "repaired_json",
             Self::Form => "form",
         }
@@ -143,12 +147,17 @@ pub struct Healed {
     pub kept: u64,
 }
 
+/// Most places that are named of what costs too much.
+const MAX_PLACES: usize = 16;
+
 /// Counts of notes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notes {
     counts: [u64; Note::ALL.len()],
     /// By property, in small letters: names are those of the mapping file and of the list of quantities.
     healed: BTreeMap<String, Healed>,
+    /// By place in the mapping file, the first of them.
+    costly: BTreeMap<String, u64>,
 }
 
 impl Notes {
@@ -171,6 +180,18 @@ impl Notes {
         *(if was { &mut count.healed } else { &mut count.kept }) += 1;
     }
 
+    /// Counts what costs more than the mapping of one event may, at a place of the mapping file.
+    pub(crate) fn costly(&mut self, place: String) {
+        self.count(Note::RuleCostly);
+        self.costly_at(place, 1);
+    }
+
+    fn costly_at(&mut self, place: String, times: u64) {
+        if self.costly.len() < MAX_PLACES || self.costly.contains_key(&place) {
+            *self.costly.entry(place).or_default() += times;
+        }
+    }
+
     /// Adds the counts of `other`.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
@@ -181,12 +202,21 @@ impl Notes {
             count.healed += more.healed;
             count.kept += more.kept;
         }
+        for (place, times) in &other.costly {
+            self.costly_at(place.clone(), *times);
+        }
     }
 
     /// How often `note` was counted.
     #[must_use]
     pub fn get(&self, note: Note) -> u64 {
         self.counts[note as usize]
+    }
+
+    /// How often what costs too much, by place in the mapping file: the first of them.
+    #[must_use]
+    pub fn too_costly(&self) -> &BTreeMap<String, u64> {
+        &self.costly
     }
 
     /// Values that were to be of another type, by property.

@@ -5,28 +5,33 @@
 //! copied as it stands in the body; the template engine runs for what is computed, and sees only what an expression names.
 
 mod apply;
+mod budget;
 mod condition;
 mod engine;
 mod expression;
 mod filters;
 mod names;
 mod path;
+mod problem;
 mod read;
 mod rule;
 mod scope;
+mod size;
 mod source;
 
 use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-pub use self::read::Problem;
-pub(crate) use self::{apply::Applied, scope::Scope};
+pub use self::problem::Problem;
+pub(crate) use self::size::MAX_FILE_BYTES;
+pub(crate) use self::{apply::Applied, budget::Budget, scope::Scope};
 use self::{expression::Expression, names::Secret, rule::Rule, scope::Root};
 use crate::{
     fault::Fault,
     hex,
     mapping::{privacy::Privacy, types::Types},
+    notes::{Note, Notes},
 };
 
 /// Names the built-in mapping; it changes with what the mapping makes of a body.
@@ -96,10 +101,11 @@ impl Rules {
     ///
     /// All that is wrong with it, in the order of its lines.
     pub fn read(text: &str, hash_key: Option<&[u8]>) -> Result<Self, Vec<Problem>> {
+        let read = read::read(text, hash_key.is_some())?;
         let digest = hex(&Sha256::digest(text));
         let revision = format!("{BUILT_IN}+{}", &digest[..12]);
         let secret = hash_key.map(Secret::new);
-        Ok(Self { revision, text: text.to_string(), secret, ..read::read(text, hash_key.is_some())? })
+        Ok(Self { revision, text: text.to_string(), secret, ..read })
     }
 
     /// The same, and whether device push tokens become properties.
@@ -162,8 +168,13 @@ impl Rules {
     }
 
     /// The rule for an event.
-    pub(crate) fn find(&self, scope: &Scope<'_, '_>, failed: &mut bool) -> Option<&Rule> {
-        self.list.iter().find(|rule| rule.is_for(scope, self, failed))
+    pub(crate) fn find(&self, scope: &Scope<'_, '_>, notes: &mut Notes) -> Option<&Rule> {
+        let mut failed = false;
+        let found = self.list.iter().find(|rule| rule.is_for(scope, self, notes, &mut failed));
+        if failed {
+            notes.count(Note::RuleFailed);
+        }
+        found
     }
 }
 

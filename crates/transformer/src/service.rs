@@ -70,6 +70,7 @@ impl Transformer {
             if used > room && !webhooks.is_empty() {
                 break;
             }
+            self.costly().tell(&rules, &webhook.source, &notes);
             tally.add(&webhook.source, &transformed, &notes);
             webhooks.push(transformed);
         }

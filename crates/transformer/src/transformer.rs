@@ -13,6 +13,7 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess};
 use crate::{
     body::{self, DecodeError},
     config::Mapping,
+    costly::Named,
     fault::{Fault, Unreadable},
     former::Former,
     item::{self, Item, Kind, Members, Walk},
@@ -33,6 +34,7 @@ struct Parts {
     rules: RwLock<Arc<Rules>>,
     /// Rules of before that callers asked for.
     former: Former,
+    costly: Named,
     codes: EventCodes,
     placeholders: Detector,
     cores: Cores,
@@ -48,6 +50,7 @@ impl Transformer {
             keep_push_tokens: config.keep_push_tokens,
             rules: RwLock::new(Arc::new(rules.with_push_tokens(config.keep_push_tokens))),
             former: Former::default(),
+            costly: Named::default(),
             codes: EventCodes::default(),
             placeholders: Detector::default(),
             cores: Cores::all(),
@@ -63,6 +66,11 @@ impl Transformer {
     /// Names this process in answers.
     pub(crate) fn instance(&self) -> &str {
         &self.0.instance
+    }
+
+    /// What was named in the log for its cost.
+    pub(crate) fn costly(&self) -> &Named {
+        &self.0.costly
     }
 
     /// Where large calls are worked on.

@@ -84,9 +84,12 @@ async fn swapped_files_are_used_whole_and_a_mistake_leaves_the_last_good_one() {
         mount(directory.path(), &format!("..v{version}"), &named(&format!("v{version}")));
         becomes(&transformer, &format!("v{version}")).await;
     }
-    mount(directory.path(), "..bad", "[[rule]]\nevnt = \"x\"\n");
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(mapped(&transformer).0, "v20");
+    let deep = format!("[[rule]]\nwhen = \"{}uid\"\n", "not ".repeat(20_000));
+    for (name, bad) in [("..bad", "[[rule]]\nevnt = \"x\"\n"), ("..deep", &deep)] {
+        mount(directory.path(), name, bad);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(mapped(&transformer).0, "v20", "{name}");
+    }
     fs::remove_file(directory.path().join("mapping.toml")).unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(mapped(&transformer).0, "v20");

@@ -10,7 +10,7 @@
 //! - with certificates ([`TlsConfig`]) both sides show theirs, and a renewed one is used without a restart;
 //! - a server tells its health, ends connections at a random age, and drains.
 //!
-//! A service in the same process is reached by [`in_process`].
+//! A service in the same process is reached by [`in_process`], or on threads of its own by [`in_process_on`].
 
 mod address;
 mod balance;
@@ -24,7 +24,7 @@ mod worker;
 
 pub use address::{Address, AddressError};
 pub use client::{ClientConfig, connect, never_left};
-pub use in_process::in_process;
+pub use in_process::{in_process, in_process_on};
 pub use link::{Link, Replicas};
 pub use server::{Server, ServerConfig};
 pub use tls::{Tls, TlsConfig};

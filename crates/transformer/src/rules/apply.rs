@@ -40,16 +40,18 @@ impl Rule {
         properties: &mut Properties<'a>,
         notes: &mut Notes,
     ) -> Result<Applied<'a>, Fault> {
-        let mut maker = Maker { scope, rules, notes };
+        let mut maker = Maker { scope, rules, place: &self.place, notes };
         let name = self.event.as_ref().map(|node| self.event_name(node, &mut maker)).transpose()?;
         let person = self.distinct_id.as_ref().map(|node| self.distinct_id(node, &mut maker));
         let id = self.uuid.as_ref().and_then(|node| {
-            let id = maker.value(node).and_then(|raw| text_of(raw, |raw| Ok(identity::event_id(raw))).ok().flatten());
+            let id = maker
+                .value(node, "uuid", "")
+                .and_then(|raw| text_of(raw, |raw| Ok(identity::event_id(raw))).ok().flatten());
             maker.count_if(id.is_none(), Note::UnusableId);
             id
         });
         let moment = self.timestamp.as_ref().and_then(|node| {
-            let moment = maker.value(node).and_then(|raw| match raw {
+            let moment = maker.value(node, "timestamp", "").and_then(|raw| match raw {
                 Cow::Borrowed(raw) => Moment::read(raw),
                 Cow::Owned(raw) => Moment::read(&raw).map(Moment::into_owned),
             });
@@ -60,7 +62,7 @@ impl Rule {
             properties.keep_only(|name| name.starts_with('$'));
         }
         for target in &self.properties {
-            if let Some(value) = maker.value(&target.node) {
+            if let Some(value) = maker.value(&target.node, "properties", &target.name) {
                 properties.put(&target.name, &target.key, value);
             }
         }
@@ -95,6 +97,7 @@ impl Rule {
         match error {
             Unusable::Missing => Fault::RuleMissingValue { line, field },
             Unusable::Failed => Fault::RuleFailed { line, field },
+            Unusable::Costly => Fault::RuleCostly { line, field },
         }
     }
 }
@@ -105,9 +108,15 @@ impl Rules {
         if self.identity.distinct_id.is_empty() {
             return None;
         }
-        let mut maker = Maker { scope, rules: self, notes };
+        let mut maker = Maker { scope, rules: self, place: "identity", notes };
         for expression in &self.identity.distinct_id {
-            let Ok(raw) = expression.evaluate(scope, self.secret.as_ref()) else { continue };
+            let raw = match expression.evaluate(scope, self.secret.as_ref()) {
+                Ok(raw) => raw,
+                Err(error) => {
+                    maker.tell(error, "distinct_id", "");
+                    continue;
+                }
+            };
             match maker.person(raw) {
                 Ok(None) => {}
                 Ok(Some(id)) => return Some(Ok(id)),
@@ -121,12 +130,14 @@ impl Rules {
 struct Maker<'m, 's, 'a> {
     scope: &'m Scope<'s, 'a>,
     rules: &'m Rules,
+    /// Where what is made is said, as messages call it.
+    place: &'m str,
     notes: &'m mut Notes,
 }
 
 impl<'a> Maker<'_, '_, 'a> {
     /// A value as JSON; none where something is missing, was not filled, or cannot be computed or read.
-    fn value(&mut self, node: &Node) -> Option<Cow<'a, str>> {
+    fn value(&mut self, node: &Node, field: &str, name: &str) -> Option<Cow<'a, str>> {
         match node.evaluate(self.scope, self.rules.secret.as_ref()) {
             Ok(value) if placeholder::is_unfilled(&value) => {
                 self.notes.count(Note::DroppedPlaceholder);
@@ -137,11 +148,19 @@ impl<'a> Maker<'_, '_, 'a> {
                 None
             }
             Ok(value) => Some(value),
-            Err(Unusable::Missing) => None,
-            Err(Unusable::Failed) => {
-                self.notes.count(Note::RuleFailed);
+            Err(error) => {
+                self.count_if(error == Unusable::Failed, Note::RuleFailed);
+                self.tell(error, field, name);
                 None
             }
+        }
+    }
+
+    /// Names what costs too much.
+    fn tell(&mut self, error: Unusable, field: &str, name: &str) {
+        if error == Unusable::Costly {
+            let dot = if name.is_empty() { "" } else { "." };
+            self.notes.costly(format!("{}, {field}{dot}{name}", self.place));
         }
     }
 
@@ -151,7 +170,8 @@ impl<'a> Maker<'_, '_, 'a> {
 
     /// Adds to one of the objects that PostHog merges key by key.
     fn merge(&mut self, name: &'a str, key: &'a str, targets: &'a [Target], properties: &mut Properties<'a>) {
-        let values: Vec<_> = targets.iter().filter_map(|target| Some((target, self.value(&target.node)?))).collect();
+        let values: Vec<_> =
+            targets.iter().filter_map(|target| Some((target, self.value(&target.node, name, &target.name)?))).collect();
         if values.is_empty() {
             return;
         }

@@ -1,16 +1,14 @@
 //! When a rule applies.
 
-use minijinja::machinery::{
-    ast::{BinOpKind, CompareOpKind, Expr, UnaryOpKind},
-    parse_expr,
-};
+use minijinja::machinery::ast::{BinOpKind, CompareOpKind, Expr, UnaryOpKind};
 
 use super::{
-    engine::{Engine, Unusable},
+    engine::{self, Engine, Unusable},
     expression,
     names::Secret,
     path,
     scope::{Path, Root, Scope},
+    size::Effort,
     source,
 };
 use crate::{json, mapping::types::Type};
@@ -39,15 +37,14 @@ impl Condition {
     /// What is wrong with it, as a sentence.
     pub(crate) fn compile(condition: &str) -> Result<Self, String> {
         let bare = expression::bare(condition);
-        let engine = Engine::compile(bare)?;
-        if let Some(dead_end) = engine.reads().iter().find_map(path::dead_end) {
-            return Err(dead_end);
-        }
-        let Ok(tree) = parse_expr(bare) else { return Ok(Self::Engine(engine)) };
+        let tree = engine::parse(bare)?;
         match tree.as_const() {
             Some(value) if value.is_true() => Err("the condition is always true: leave it out".to_string()),
             Some(_) => Err("the condition is never true".to_string()),
-            None => Ok(apart(&tree).unwrap_or(Self::Engine(engine))),
+            None => match apart(&tree) {
+                Some(condition) => Ok(condition),
+                None => Engine::of(&tree, bare).map(Self::Engine),
+            },
         }
     }
 
@@ -55,7 +52,7 @@ impl Condition {
     ///
     /// # Errors
     ///
-    /// The engine could not tell.
+    /// The engine could not tell, or not at this price.
     pub(crate) fn holds(&self, scope: &Scope<'_, '_>, secret: Option<&Secret>) -> Result<bool, Unusable> {
         match self {
             // asked of most events by most rules
@@ -63,16 +60,20 @@ impl Condition {
                 Ok(scope.name.is_some_and(|name| texts.iter().any(|text| text == name)))
             }
             Self::Is(path, texts) => {
-                let found = path.find(scope);
+                let found = path.look(scope)?;
                 let found = found.as_deref().and_then(json::string);
                 Ok(found.is_some_and(|found| texts.iter().any(|text| *text == found)))
             }
             Self::Compared(path, side, bound) => {
-                let found = path.find(scope);
+                let found = path.look(scope)?;
                 let number = found.as_deref().and_then(|raw| Type::Number.cast(raw)?.parse::<f64>().ok());
                 Ok(number.is_some_and(|number| side.has(number, *bound)))
             }
-            Self::Defined(path) => Ok(path.find(scope).is_some()),
+            Self::Defined(path) => match path.find(scope) {
+                Ok(_) => Ok(true),
+                Err(Unusable::Missing) => Ok(false),
+                Err(other) => Err(other),
+            },
             Self::Not(condition) => condition.holds(scope, secret).map(|holds| !holds),
             Self::All(conditions) => {
                 for condition in conditions {
@@ -93,7 +94,7 @@ impl Condition {
             Self::Engine(engine) => match engine.evaluate(scope, secret) {
                 Ok(value) => Ok(value.is_true()),
                 Err(Unusable::Missing) => Ok(false),
-                Err(Unusable::Failed) => Err(Unusable::Failed),
+                Err(other) => Err(other),
             },
         }
     }
@@ -135,37 +136,41 @@ impl Condition {
     }
 
     /// Whether no event can meet it: a place would have to hold two texts at once.
-    pub(crate) fn is_impossible(&self) -> bool {
+    pub(crate) fn is_impossible(&self, effort: &Effort) -> bool {
         match self {
             Self::Is(_, texts) => texts.is_empty(),
             Self::All(conditions) => {
-                conditions.iter().any(Self::is_impossible)
+                conditions.iter().any(|condition| condition.is_impossible(effort))
                     || conditions.iter().enumerate().any(|(at, one)| {
                         conditions[at + 1..].iter().any(|other| match (one, other) {
                             (Self::Is(one, texts), Self::Is(other, others)) => {
-                                one == other && !texts.iter().any(|text| others.contains(text))
+                                one == other
+                                    && !texts.iter().any(|text| effort.is_spent(others.len()) || others.contains(text))
                             }
                             _ => false,
                         })
                     })
             }
-            Self::Any(conditions) => conditions.iter().all(Self::is_impossible),
+            Self::Any(conditions) => conditions.iter().all(|condition| condition.is_impossible(effort)),
             Self::Compared(..) | Self::Defined(_) | Self::Not(_) | Self::Engine(_) => false,
         }
     }
 
     /// Whether all that meets `other` certainly meets this one.
-    pub(crate) fn covers(&self, other: &Self) -> bool {
+    pub(crate) fn covers(&self, other: &Self, effort: &Effort) -> bool {
+        if effort.is_spent(1) {
+            return false;
+        }
         match (self, other) {
             (Self::Is(path, texts), Self::Is(same, others)) => {
-                path == same && others.iter().all(|text| texts.contains(text))
+                path == same && others.iter().all(|text| !effort.is_spent(texts.len()) && texts.contains(text))
             }
             (Self::Defined(path), Self::Is(same, _) | Self::Defined(same)) => path == same,
-            (Self::Any(all), other) if all.iter().any(|one| one.covers(other)) => true,
-            (one, Self::Any(all)) => all.iter().all(|other| one.covers(other)),
-            (Self::All(all), other) => all.iter().all(|one| one.covers(other)),
-            (one, Self::All(all)) => all.iter().any(|other| one.covers(other)),
-            (Self::Not(one), Self::Not(other)) => other.covers(one),
+            (Self::Any(all), other) if all.iter().any(|one| one.covers(other, effort)) => true,
+            (one, Self::Any(all)) => all.iter().all(|other| one.covers(other, effort)),
+            (Self::All(all), other) => all.iter().all(|one| one.covers(other, effort)),
+            (one, Self::All(all)) => all.iter().any(|other| one.covers(other, effort)),
+            (Self::Not(one), Self::Not(other)) => other.covers(one, effort),
             _ => false,
         }
     }
@@ -199,7 +204,7 @@ fn apart(tree: &Expr<'_>) -> Option<Condition> {
         }
         _ => match native(tree) {
             Some(condition) => Some(condition),
-            None => Engine::compile(&source::of(tree)?).ok().map(Condition::Engine),
+            None => Engine::of(tree, &source::of(tree)?).ok().map(Condition::Engine),
         },
     }
 }

@@ -1,19 +1,23 @@
 //! A value of a mapping file: a constant, a move, a cast, or what the engine computes.
 
-use std::borrow::Cow;
-
-use minijinja::{
-    Value,
-    machinery::{ast::Expr, parse_expr},
+use std::{
+    borrow::Cow,
+    io::{self, Write},
 };
 
+use minijinja::{Value, machinery::ast::Expr};
+
 use super::{
-    engine::{Engine, Unusable},
+    budget::MAX_OUTPUT_BYTES,
+    engine::{self, Engine, Unusable},
     names::Secret,
     path,
     scope::{Path, Root, Scope, text},
 };
 use crate::{json, mapping::types::Type};
+
+/// Most expressions, and words between them, of one text.
+const MAX_PARTS: usize = 500;
 
 /// One `{{ expression }}`.
 #[derive(Debug)]
@@ -35,20 +39,16 @@ impl Expression {
     ///
     /// What is wrong with it, as a sentence.
     pub(crate) fn compile(source: &str) -> Result<Self, String> {
-        let engine = Engine::compile(source)?;
-        if let Some(dead_end) = engine.reads().iter().find_map(path::dead_end) {
-            return Err(dead_end);
-        }
-        let Ok(tree) = parse_expr(source) else { return Ok(Self::Engine(engine)) };
+        let tree = engine::parse(source)?;
         if let Some(path) = path::of(&tree).filter(|path| path.is_of_one_value()) {
             return Ok(Self::Move(path));
         }
         if let Some((path, to)) = cast(&tree) {
             return Ok(Self::Cast(path, to));
         }
-        match tree.as_const().map(|value| json(&value)) {
+        match tree.as_const().map(|value| json(&value, MAX_OUTPUT_BYTES)) {
             Some(Ok(constant)) => Ok(Self::Constant(constant)),
-            _ => Ok(Self::Engine(engine)),
+            _ => Engine::of(&tree, source).map(Self::Engine),
         }
     }
 
@@ -58,15 +58,23 @@ impl Expression {
         scope: &Scope<'_, 'a>,
         secret: Option<&Secret>,
     ) -> Result<Cow<'a, str>, Unusable> {
-        match self {
-            Self::Constant(json) => Ok(Cow::Owned(json.clone())),
-            Self::Move(path) => path.find(scope).ok_or(Unusable::Missing),
-            Self::Cast(path, to) => match path.find(scope).ok_or(Unusable::Missing)? {
-                Cow::Borrowed(raw) => to.cast(raw).ok_or(Unusable::Failed),
-                Cow::Owned(raw) => to.cast(&raw).map(|cast| Cow::Owned(cast.into_owned())).ok_or(Unusable::Failed),
+        let value = match self {
+            Self::Constant(json) => Cow::Owned(json.clone()),
+            Self::Move(path) => path.find(scope)?,
+            Self::Cast(path, to) => match path.look(scope)?.ok_or(Unusable::Missing)? {
+                Cow::Borrowed(raw) => to.cast(raw).ok_or(Unusable::Failed)?,
+                Cow::Owned(raw) => to.cast(&raw).map(|cast| Cow::Owned(cast.into_owned())).ok_or(Unusable::Failed)?,
             },
-            Self::Engine(engine) => json(&engine.evaluate(scope, secret)?).map(Cow::Owned),
-        }
+            Self::Engine(engine) => {
+                let value = engine.evaluate(scope, secret)?;
+                let most = scope.budget.bytes();
+                let json = json(&value, most);
+                scope.budget.read(json.as_ref().map_or(most, String::len))?;
+                Cow::Owned(json?)
+            }
+        };
+        scope.budget.make(value.len())?;
+        Ok(value)
     }
 
     /// Calls `visit` with each attribute that it names.
@@ -115,20 +123,49 @@ fn cast(tree: &Expr<'_>) -> Option<(Path, Type)> {
     (filter.args.is_empty() && path.is_of_one_value()).then_some((path, to))
 }
 
-/// A value of the engine as JSON.
-pub(crate) fn json(value: &Value) -> Result<String, Unusable> {
+/// A value of the engine as JSON, up to `most` bytes.
+///
+/// # Errors
+///
+/// It is missing, it is no JSON, or it is larger.
+pub(crate) fn json(value: &Value, most: usize) -> Result<String, Unusable> {
     if value.is_undefined() {
         return Err(Unusable::Missing);
     }
     if let Some(string) = value.as_str() {
-        return Ok(text(string));
+        return if string.len() > most { Err(Unusable::Costly) } else { Ok(text(string)) };
     }
     let is_finite =
         !value.is_number() || value.as_i64().is_some() || f64::try_from(value.clone()).is_ok_and(f64::is_finite);
     if !is_finite {
         return Err(Unusable::Failed);
     }
-    serde_json::to_string(value).map_err(|_| Unusable::Failed)
+    let mut json = Bounded { bytes: Vec::new(), most };
+    match serde_json::to_writer(&mut json, value) {
+        Ok(()) => String::from_utf8(json.bytes).map_err(|_| Unusable::Failed),
+        Err(error) if error.is_io() => Err(Unusable::Costly),
+        Err(_) => Err(Unusable::Failed),
+    }
+}
+
+/// Bytes up to a number: an array of the engine may be longer than the memory.
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.most {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A value of a mapping file.
@@ -253,6 +290,9 @@ fn present<'a>(values: impl Iterator<Item = Result<Cow<'a, str>, Unusable>>) -> 
 fn split(template: &str) -> Result<Vec<Part>, String> {
     let (mut parts, mut rest) = (Vec::new(), template);
     while let Some((words, after)) = rest.split_once("{{") {
+        if parts.len() >= MAX_PARTS {
+            return Err(format!("the text has more than {MAX_PARTS} parts: make several properties of it"));
+        }
         if !words.is_empty() {
             parts.push(Part::Words(words.to_string()));
         }

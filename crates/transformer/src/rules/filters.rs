@@ -7,7 +7,13 @@ use minijinja::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{expression, names::Secret, read};
+use super::{
+    budget::{BYTES_A_STEP, MAX_STEPS},
+    engine::Unusable,
+    expression,
+    names::{Meter, Secret},
+    read,
+};
 use crate::{
     hex,
     mapping::{ids, privacy, time::Moment, types::Type},
@@ -57,6 +63,15 @@ pub(crate) const NAMES: [&str; 37] = [
     "uuid5",
 ];
 
+/// The engine's last step, which says how far the expression went. No expression can say it.
+pub(crate) const END: &str = "__end";
+/// The test that is the engine's first step, which leaves it as many steps as it is given.
+pub(crate) const BEGIN: &str = "__begin";
+/// Lets through what is no array and no object.
+pub(crate) const SINGLE: &str = "__single";
+/// Jinja's `format`.
+const FORMAT: &str = "__format";
+
 /// Every test there is.
 pub(crate) const TESTS: [&str; 13] = [
     "boolean",
@@ -76,11 +91,16 @@ pub(crate) const TESTS: [&str; 13] = [
 
 /// Adds what Jinja does not have.
 pub(crate) fn add(engine: &mut Environment<'static>) {
+    engine.add_test(BEGIN, begin);
+    engine.add_filter(END, end);
+    engine.add_filter(SINGLE, single);
+    engine.add_filter(FORMAT, minijinja::filters::format);
+    engine.add_filter("format", format);
     engine.add_filter("base64encode", base64);
     engine.add_filter("convertToSHA256NoSalt", sha256);
     engine.add_filter("dateTimeFormatter", format_time);
-    engine.add_filter("boolean", |value: Value| cast(Type::Boolean, &value));
-    engine.add_filter("number", |value: Value| cast(Type::Number, &value));
+    engine.add_filter("boolean", |state: &State<'_, '_>, value: Value| cast(state, Type::Boolean, &value));
+    engine.add_filter("number", |state: &State<'_, '_>, value: Value| cast(state, Type::Number, &value));
     engine.add_filter("hash", hash);
     engine.add_filter("slug", slug);
     engine.add_filter("uuid5", uuid5);
@@ -101,61 +121,116 @@ pub(crate) fn like(name: &str) -> String {
     }
 }
 
+fn begin(state: &State<'_, '_>, _: Value) -> Result<bool, Error> {
+    let given = Meter::of(state).map_or(0, |meter| meter.get());
+    state.consume_fuel(MAX_STEPS.saturating_sub(given))?;
+    Ok(true)
+}
+
+fn end(state: &State<'_, '_>, value: Value) -> Value {
+    if let (Some(meter), Some((_, left))) = (Meter::of(state), state.fuel_levels()) {
+        meter.set(meter.get().saturating_sub(left));
+    }
+    value
+}
+
+fn single(value: Value) -> Result<Value, Error> {
+    match value.as_object() {
+        Some(_) => Err(Error::new(ErrorKind::InvalidOperation, "arrays are not multiplied")),
+        None => Ok(value),
+    }
+}
+
+/// Jinja's filter; what it fills in may be filled in as often as there are places for it.
+fn format(state: &mut State<'_, '_>, pattern: Value, values: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
+    let places = pattern.as_str().map_or(0, |pattern| pattern.matches('%').count());
+    let named = Value::from(named);
+    let bytes: usize = values.iter().chain([&named]).map(|value| value.to_string().len()).sum();
+    charge(state, bytes.saturating_mul(places))?;
+    let named = Some(named).filter(|named| named.len().is_some_and(|len| len > 0));
+    let arguments: Vec<_> = [pattern].into_iter().chain(values.0).chain(named).collect();
+    state.apply_filter(FORMAT, &arguments)
+}
+
+/// Takes steps for bytes that are made.
+fn charge(state: &State<'_, '_>, bytes: usize) -> Result<(), Error> {
+    state.consume_fuel((bytes / BYTES_A_STEP) as u64)
+}
+
+/// A value as JSON, as far as there are steps for it.
+fn json(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
+    let left = state.fuel_levels().map_or(0, |(_, left)| usize::try_from(left).unwrap_or(usize::MAX));
+    let json = expression::json(value, left.saturating_mul(BYTES_A_STEP)).map_err(|error| match error {
+        Unusable::Costly => Error::from(ErrorKind::OutOfFuel),
+        Unusable::Missing | Unusable::Failed => Error::from(ErrorKind::UndefinedError),
+    })?;
+    charge(state, json.len())?;
+    Ok(json)
+}
+
 /// A value of another type, where that is certainly the same.
-fn cast(to: Type, value: &Value) -> Result<Value, Error> {
-    let raw = expression::json(value).map_err(|_| Error::from(ErrorKind::UndefinedError))?;
+fn cast(state: &State<'_, '_>, to: Type, value: &Value) -> Result<Value, Error> {
+    let raw = json(state, value)?;
     match to.cast(&raw) {
         Some(raw) => Ok(super::names::value(&raw)),
         None => Err(Error::new(ErrorKind::InvalidOperation, format!("this is no {}", to.name()))),
     }
 }
 
-fn text(value: &Value) -> Result<String, Error> {
-    match value.as_str() {
-        Some(text) => Ok(text.to_string()),
-        None if value.is_undefined() || value.is_none() => Err(Error::from(ErrorKind::UndefinedError)),
-        None => Ok(value.to_string()),
-    }
+fn text(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
+    let text = match value.as_str() {
+        Some(text) => text.to_string(),
+        None if value.is_undefined() || value.is_none() => return Err(Error::from(ErrorKind::UndefinedError)),
+        None => value.to_string(),
+    };
+    charge(state, text.len())?;
+    Ok(text)
 }
 
-fn base64(value: Value) -> Result<String, Error> {
+fn base64(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
     use base64::{Engine, prelude::BASE64_STANDARD};
-    Ok(BASE64_STANDARD.encode(text(&value)?))
+    Ok(BASE64_STANDARD.encode(text(state, &value)?))
 }
 
-fn sha256(value: Value) -> Result<String, Error> {
-    Ok(hex(&Sha256::digest(text(&value)?)))
+fn sha256(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
+    Ok(hex(&Sha256::digest(text(state, &value)?)))
 }
 
 /// The keyed hash of a text, as `[privacy] hash` makes it.
 fn hash(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
-    let text = text(&value)?;
+    let text = text(state, &value)?;
     let secret =
         Secret::of(state).ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "there is no key to hash with"))?;
     Ok(privacy::keyed_hash(secret.bytes(), &text))
 }
 
 /// A UUID of the text, the same for the same text.
-fn uuid5(value: Value) -> Result<String, Error> {
-    Ok(ids::of_name(&[text(&value)?.as_bytes()]).to_string())
+fn uuid5(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
+    Ok(ids::of_name(&[text(state, &value)?.as_bytes()]).to_string())
 }
 
 /// Words of small letters and digits, joined by `_`: a name for a property.
-fn slug(value: Value) -> Result<String, Error> {
-    let text = text(&value)?.to_lowercase();
+fn slug(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
+    let text = text(state, &value)?.to_lowercase();
     let words: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     Ok(words.join("_"))
 }
 
 /// A point in time by a pattern of `strftime`, in UTC. MoEngage names the pattern `toFormat`.
-fn format_time(value: Value, pattern: Rest<Value>, named: Kwargs) -> Result<String, Error> {
+fn format_time(state: &State<'_, '_>, value: Value, pattern: Rest<Value>, named: Kwargs) -> Result<String, Error> {
     let pattern = match named.get::<Option<String>>("toFormat")? {
         Some(pattern) => pattern,
-        None => pattern.first().map(text).transpose()?.ok_or_else(|| Error::from(ErrorKind::MissingArgument))?,
+        None => pattern
+            .first()
+            .map(|pattern| text(state, pattern))
+            .transpose()?
+            .ok_or_else(|| Error::from(ErrorKind::MissingArgument))?,
     };
     named.assert_all_used()?;
+    // each of its letters may be filled up to a hundred
+    charge(state, pattern.len() * BYTES_A_STEP)?;
     let invalid = |message: String| Error::new(ErrorKind::InvalidOperation, message);
-    let raw = expression::json(&value).map_err(|_| Error::from(ErrorKind::UndefinedError))?;
+    let raw = json(state, &value)?;
     let moment = Moment::read(&raw).ok_or_else(|| invalid("this is no point in time".to_string()))?;
     let at = Timestamp::from_millisecond(moment.ms()).map_err(|error| invalid(error.to_string()))?;
     strtime::format(&pattern, at).map_err(|error| invalid(error.to_string()))

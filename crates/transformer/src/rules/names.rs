@@ -1,17 +1,29 @@
 //! The values that an expression is computed from.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use minijinja::{
     Value,
     value::{Enumerator, Object},
 };
 
-use super::{path::Read, scope::Scope};
+use super::{engine::Unusable, path::Read, scope::Scope};
 use crate::json;
 
 /// The name by which the filter `hash` finds its key; nothing else can say it.
 const SECRET: &str = "\0secret";
+
+/// The name by which the engine's first and last step find the meter; nothing else can say it.
+const METER: &str = "\0meter";
+
+/// How much more the memory of an array or an object is than its text.
+const GROWTH: usize = 8;
 
 /// A map with few members.
 #[derive(Debug, Default)]
@@ -19,15 +31,24 @@ pub(crate) struct Names(Vec<(String, Value)>);
 
 impl Names {
     /// What `reads` names of an event; what it does not have is left out.
-    pub(crate) fn of(reads: &[Read], scope: &Scope<'_, '_>, secret: Option<&Secret>) -> Self {
-        let mut names = Self::default();
+    ///
+    /// # Errors
+    ///
+    /// The budget does not bear it.
+    pub(crate) fn of(
+        reads: &[Read],
+        scope: &Scope<'_, '_>,
+        secret: Option<&Secret>,
+        meter: &Meter,
+    ) -> Result<Self, Unusable> {
+        let mut names = Self(vec![(METER.to_string(), Value::from_object(meter.clone()))]);
         if let Some(secret) = secret {
             names.0.push((SECRET.to_string(), Value::from_object(secret.clone())));
         }
         let mut below: Vec<(&str, Self)> = Vec::new();
         for read in reads {
             let Some(key) = read.path.keys.first() else {
-                names.0.extend(whole(read, scope).map(|value| (read.name.clone(), value)));
+                names.0.extend(whole(read, scope)?.map(|value| (read.name.clone(), value)));
                 continue;
             };
             let attributes = match below.iter_mut().position(|(name, _)| *name == read.name) {
@@ -38,7 +59,7 @@ impl Names {
                     &mut below[last].1
                 }
             };
-            attributes.0.extend(read.path.find(scope).map(|raw| (key.clone(), value(&raw))));
+            attributes.0.extend(named(read, scope)?.map(|value| (key.clone(), value)));
         }
         // a whole root has all that its attributes have
         for (name, attributes) in below {
@@ -46,7 +67,7 @@ impl Names {
                 names.0.push((name.to_string(), Value::from_object(attributes)));
             }
         }
-        names
+        Ok(names)
     }
 }
 
@@ -64,12 +85,19 @@ impl Object for Names {
     }
 }
 
-fn whole(read: &Read, scope: &Scope<'_, '_>) -> Option<Value> {
-    let Some(object) = scope.object(&read.path.root) else {
-        return read.path.find(scope).map(|raw| value(&raw));
-    };
+fn named(read: &Read, scope: &Scope<'_, '_>) -> Result<Option<Value>, Unusable> {
+    let Some(raw) = read.path.look(scope)? else { return Ok(None) };
+    let growth = if raw.starts_with(['[', '{']) { GROWTH } else { 0 };
+    scope.budget.read(raw.len() * (read.times + growth))?;
+    Ok(Some(value(&raw)))
+}
+
+fn whole(read: &Read, scope: &Scope<'_, '_>) -> Result<Option<Value>, Unusable> {
+    let Some(object) = scope.object(&read.path.root) else { return named(read, scope) };
+    let bytes: usize = object.pairs.iter().map(|pair| pair.name.len() + pair.value.len()).sum();
+    scope.budget.read((bytes + object.pairs.len()) * (read.times + GROWTH))?;
     let members = object.pairs.iter().map(|pair| (pair.name.to_string(), value(pair.value))).collect();
-    Some(Value::from_object(Names(members)))
+    Ok(Some(Value::from_object(Names(members))))
 }
 
 /// A JSON value for the engine. Whole numbers keep up to 38 digits.
@@ -87,6 +115,29 @@ pub(crate) fn value(raw: &str) -> Value {
     }
     serde_json::from_str(raw).unwrap_or(Value::UNDEFINED)
 }
+
+/// How far an expression may go, and how far it went, in steps.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Meter(Arc<AtomicU64>);
+
+impl Meter {
+    /// Sets what it may take, or has taken.
+    pub(crate) fn set(&self, steps: u64) {
+        self.0.store(steps, Ordering::Relaxed);
+    }
+
+    /// What was set last.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The one that an expression is computed with.
+    pub(crate) fn of(state: &minijinja::State<'_, '_>) -> Option<Self> {
+        state.lookup(METER)?.downcast_object_ref::<Self>().cloned()
+    }
+}
+
+impl Object for Meter {}
 
 /// The key of the filter `hash`.
 #[derive(Clone)]

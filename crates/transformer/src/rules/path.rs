@@ -14,6 +14,8 @@ pub(crate) struct Read {
     pub(crate) name: String,
     /// The root, and the attribute; without one the whole root is needed.
     pub(crate) path: Path,
+    /// How often it is named: what is made of it may hold it as often.
+    pub(crate) times: usize,
 }
 
 /// The place that an expression names, if it does nothing else.
@@ -48,9 +50,9 @@ pub(crate) fn reads(expression: &Expr<'_>, found: &mut Vec<Read>) {
     if let Some((name, keys)) = parts(expression) {
         let mut path = Path { root: Root::named(name), keys };
         path.keys.truncate(usize::from(!matches!(path.root, Root::Name | Root::Field(_))));
-        let read = Read { name: name.to_string(), path };
-        if !found.contains(&read) {
-            found.push(read);
+        match found.iter_mut().find(|known| known.name == name && known.path == path) {
+            Some(known) => known.times += 1,
+            None => found.push(Read { name: name.to_string(), path, times: 1 }),
         }
         return;
     }

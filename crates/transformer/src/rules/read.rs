@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     ops::Range,
 };
 
@@ -15,43 +14,35 @@ use toml::{
 use super::{
     Heal, Identity, Otherwise, Rules,
     expression::{self, Expression, Node},
+    problem::Problem,
     rule::{self, Rule, Target},
-    scope,
+    scope, size,
 };
 use crate::mapping::{
-    MAX_NAME_BYTES,
+    MAX_DEPTH, MAX_NAME_BYTES,
     privacy::Privacy,
     types::{Type, Types},
 };
 
-/// One thing that is wrong with a mapping file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The line, from 1.
-    pub line: usize,
-    /// The place, as in `rule 2, properties.amount`.
-    pub place: String,
-    /// What is wrong, and what to do.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "line {}: ", self.line)?;
-        if !self.place.is_empty() {
-            write!(formatter, "{}: ", self.place)?;
-        }
-        formatter.write_str(&self.message)
-    }
-}
+/// Most mistakes of a file that are named: who mends these sees the others then.
+const MAX_PROBLEMS: usize = 100;
 
 const TOP: [&str; 6] = ["allow", "heal", "identity", "privacy", "rule", "types"];
 
 /// Reads a mapping file. `has_key` says whether there is a key to hash with.
 pub(super) fn read(text: &str, has_key: bool) -> Result<Rules, Vec<Problem>> {
+    let of_all = |message| Err(vec![Problem { line: 1, place: String::new(), message }]);
+    if let Err(message) = size::check_file(text) {
+        return of_all(message);
+    }
+    size::on_deep_stack(|| read_all(text, has_key))
+        .unwrap_or_else(|error| of_all(format!("there is no thread to read it on: {error}")))
+}
+
+fn read_all(text: &str, has_key: bool) -> Result<Rules, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { text, has_key, problems: Vec::new() };
-    for error in errors {
+    let mut reader = Reader::new(text, has_key);
+    for error in errors.into_iter().take(MAX_PROBLEMS) {
         reader.report(error.span().unwrap_or(0..0), "", error.message().to_string());
     }
     if !reader.problems.is_empty() {
@@ -76,15 +67,14 @@ pub(super) fn read(text: &str, has_key: bool) -> Result<Rules, Vec<Problem>> {
         let rule = reader.rule(value, &place, &rules);
         rules.list.push(rule);
     }
-    rule::check(&rules, &mut |line, place, message| {
-        reader.problems.push(Problem { line, place: place.to_string(), message });
-    });
+    rule::check(&rules, &mut |line, place, message| reader.push(line, place, message));
     reader.problems.sort_by_key(|problem| problem.line);
     if reader.problems.is_empty() { Ok(rules) } else { Err(reader.problems) }
 }
 
-struct Reader<'t> {
-    text: &'t str,
+struct Reader {
+    /// Where each line ends.
+    line_ends: Vec<usize>,
     /// Whether there is a key to hash with.
     has_key: bool,
     problems: Vec<Problem>,
@@ -92,15 +82,24 @@ struct Reader<'t> {
 
 type Value<'t> = Spanned<DeValue<'t>>;
 
-impl Reader<'_> {
+impl Reader {
+    fn new(text: &str, has_key: bool) -> Self {
+        let line_ends = memchr::memchr_iter(b'\n', text.as_bytes()).collect();
+        Self { line_ends, has_key, problems: Vec::new() }
+    }
+
     fn line(&self, span: &Range<usize>) -> usize {
-        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        1 + memchr::memchr_iter(b'\n', before).count()
+        1 + self.line_ends.partition_point(|end| *end < span.start)
     }
 
     fn report(&mut self, span: Range<usize>, place: &str, message: String) {
-        let line = self.line(&span);
-        self.problems.push(Problem { line, place: place.to_string(), message });
+        self.push(self.line(&span), place, message);
+    }
+
+    fn push(&mut self, line: usize, place: &str, message: String) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(Problem { line, place: place.to_string(), message });
+        }
     }
 
     /// Reports what is wrong with a key that is there.
@@ -120,7 +119,7 @@ impl Reader<'_> {
     fn known(&mut self, table: &DeTable<'_>, place: &str, keys: &[&str]) {
         for (key, _) in table {
             let name: &str = key.get_ref();
-            if !keys.contains(&name) {
+            if !keys.contains(&name) && self.problems.len() < MAX_PROBLEMS {
                 let hint = match like(name, keys) {
                     Some(like) => format!("did you mean `{like}`?"),
                     None => format!("there are {}", keys.join(", ")),
@@ -268,7 +267,7 @@ impl Reader<'_> {
             ("uuid", &mut rule.uuid),
             ("timestamp", &mut rule.timestamp),
         ] {
-            *node = table.get(key).and_then(|value| self.node(value, &below(place, key)));
+            *node = table.get(key).and_then(|value| self.node(value, &below(place, key), 0));
         }
         rule.properties = self.targets(table, place, "properties");
         for target in &rule.properties {
@@ -300,7 +299,7 @@ impl Reader<'_> {
         let place = below(place, key);
         for (name, value) in self.table(table, "", key).into_iter().flatten() {
             let name_text = name.get_ref().to_string();
-            let Some(node) = self.node(value, &format!("{place}.{name_text}")) else { continue };
+            let Some(node) = self.node(value, &format!("{place}.{name_text}"), 0) else { continue };
             if name_text.len() > MAX_NAME_BYTES {
                 let message = format!(
                     "is {} bytes long, and PostHog lists no property whose name has more than {MAX_NAME_BYTES}: shorten it",
@@ -316,7 +315,15 @@ impl Reader<'_> {
         targets
     }
 
-    fn node(&mut self, value: &Value<'_>, place: &str) -> Option<Node> {
+    /// A value that stands in `depth` others.
+    fn node(&mut self, value: &Value<'_>, place: &str, depth: usize) -> Option<Node> {
+        if self.problems.len() >= MAX_PROBLEMS {
+            return None;
+        }
+        if depth > MAX_DEPTH {
+            self.report(value.span(), "", format!("PostHog reads no value that stands in {MAX_DEPTH} others"));
+            return None;
+        }
         let constant = |json: String| Some(Node::One(Expression::Constant(json)));
         match value.get_ref() {
             DeValue::String(template) => match Node::compile(template) {
@@ -348,13 +355,13 @@ impl Reader<'_> {
             },
             DeValue::Datetime(time) => constant(scope::text(&time.to_string())),
             DeValue::Array(list) => {
-                let nodes: Vec<_> = list.iter().map(|value| self.node(value, place)).collect();
+                let nodes: Vec<_> = list.iter().map(|value| self.node(value, place, depth + 1)).collect();
                 nodes.into_iter().collect::<Option<_>>().map(Node::List)
             }
             DeValue::Table(table) => {
                 let member = |(name, value): (&Spanned<_>, &Value<'_>)| {
                     let name: &std::borrow::Cow<'_, str> = name.get_ref();
-                    Some((name.to_string(), self.node(value, &format!("{place}.{name}"))?))
+                    Some((name.to_string(), self.node(value, &format!("{place}.{name}"), depth + 1)?))
                 };
                 let members: Vec<_> = table.iter().map(member).collect();
                 members.into_iter().collect::<Option<_>>().map(Node::Object)
@@ -365,6 +372,9 @@ impl Reader<'_> {
 
 /// The name that was probably meant.
 pub(super) fn like<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    if name.len() > MAX_NAME_BYTES {
+        return None;
+    }
     let name = name.to_lowercase();
     let likeness = |known: &&str| strsim::jaro_winkler(&name, &known.to_lowercase());
     let best = known.iter().copied().max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;

@@ -1,14 +1,19 @@
 //! One rule: which events it is for, and what it makes of them.
 
-use std::ops::Range;
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use super::{
     Rules,
     condition::Condition,
+    engine::Unusable,
     expression::Node,
     scope::{Root, Scope},
+    size::Effort,
 };
-use crate::mapping::types::Type;
+use crate::{mapping::types::Type, notes::Notes};
 
 /// Every key of a rule.
 pub(crate) const KEYS: [&str; 13] = [
@@ -72,15 +77,23 @@ pub(crate) struct Target {
 
 impl Rule {
     /// Whether it is for an event; a condition that cannot be computed is none that holds.
-    pub(crate) fn is_for(&self, scope: &Scope<'_, '_>, rules: &Rules, failed: &mut bool) -> bool {
+    pub(crate) fn is_for(&self, scope: &Scope<'_, '_>, rules: &Rules, notes: &mut Notes, failed: &mut bool) -> bool {
         if self.source.as_ref().is_some_and(|source| *source != scope.webhook.source) {
             return false;
         }
         let Some(condition) = &self.when else { return true };
-        condition.holds(scope, rules.secret.as_ref()).unwrap_or_else(|_| {
-            *failed = true;
+        condition.holds(scope, rules.secret.as_ref()).unwrap_or_else(|error| {
+            match error {
+                Unusable::Costly => notes.costly(format!("{}, when", self.place)),
+                Unusable::Missing | Unusable::Failed => *failed = true,
+            }
             false
         })
+    }
+
+    /// Whether it leaves the person to nobody else.
+    pub(crate) fn says_who(&self) -> bool {
+        self.filter || self.distinct_id.is_some()
     }
 
     /// Whether an event of this name may be one of its own.
@@ -100,14 +113,14 @@ impl Rule {
         }
     }
 
-    fn covers(&self, other: &Self) -> bool {
+    fn covers(&self, other: &Self, effort: &Effort) -> bool {
         let source = self.source.is_none() || self.source == other.source;
         let read = !(self.is_unread || other.is_unread);
         source
             && read
             && match (&self.when, &other.when) {
                 (None, _) => true,
-                (Some(one), Some(other)) => one.covers(other),
+                (Some(one), Some(other)) => one.covers(other, effort),
                 (Some(_), None) => false,
             }
     }
@@ -120,11 +133,14 @@ impl Rule {
 
 /// What only the whole file shows: rules that no event can reach, rules that say two things, properties of two types.
 pub(super) fn check(rules: &Rules, report: &mut dyn FnMut(usize, &str, String)) {
+    let effort = Effort::of_a_file();
+    let mut types: HashMap<&str, Vec<(&Rule, Type)>> = HashMap::new();
     for (at, rule) in rules.list.iter().enumerate() {
-        if rule.when.as_ref().is_some_and(Condition::is_impossible) {
+        if rule.when.as_ref().is_some_and(|when| when.is_impossible(&effort)) {
             report(rule.line, &format!("{}, when", rule.place), "no event can be all of this at once".to_string());
         }
-        if let Some(earlier) = rules.list[..at].iter().find(|earlier| earlier.covers(rule)) {
+        let mut earlier = rules.list[..at].iter().take_while(|_| !effort.is_spent(1));
+        if let Some(earlier) = earlier.find(|earlier| earlier.covers(rule, &effort)) {
             let message = format!(
                 "can never apply, since {} (line {}) takes all of its events: put it before that one, or make that one's \
                  condition narrower",
@@ -142,16 +158,18 @@ pub(super) fn check(rules: &Rules, report: &mut dyn FnMut(usize, &str, String)) 
             report(rule.line, &rule.place, message);
         }
         for (target, found) in rule.typed() {
-            let place = format!("{}, properties.{}", rule.place, target.name);
+            let place = || format!("{}, properties.{}", rule.place, target.name);
+            let known = types.entry(&target.name).or_default();
+            let other = known.iter().find(|(_, other)| *other != found).copied();
+            if known.iter().all(|(_, other)| *other != found) {
+                known.push((rule, found));
+            }
             if let Some(pinned) = rules.types.pinned(&target.name).filter(|pinned| *pinned != found) {
-                report(target.line, &place, two_types(found, pinned, "`types` says"));
+                report(target.line, &place(), two_types(found, pinned, "`types` says"));
                 continue;
             }
-            let earlier = rules.list[..at].iter().flat_map(|rule| rule.typed().map(move |typed| (rule, typed)));
-            let other =
-                earlier.filter(|(_, (other, _))| other.name == target.name).find(|(_, (_, other))| *other != found);
-            if let Some((earlier, (_, other))) = other {
-                report(target.line, &place, two_types(found, other, &format!("{} says", earlier.place)));
+            if let Some((earlier, other)) = other {
+                report(target.line, &place(), two_types(found, other, &format!("{} says", earlier.place)));
             }
         }
         named_twice(rule, report);
@@ -168,12 +186,14 @@ fn two_types(found: Type, other: Type, who: &str) -> String {
 
 /// What PostHog refuses or forgets in one event.
 fn named_twice(rule: &Rule, report: &mut dyn FnMut(usize, &str, String)) {
+    let once: HashSet<_> = rule.set_once.iter().map(|target| &target.name).collect();
+    let unset: HashSet<_> = rule.unset.iter().collect();
     for target in &rule.set {
-        if rule.set_once.iter().any(|other| other.name == target.name) {
+        if once.contains(&target.name) {
             let place = format!("{}, person.set.{}", rule.place, target.name);
             report(target.line, &place, "stands in `set_once` too: take it out of one of them".to_string());
         }
-        if rule.unset.contains(&target.key) {
+        if unset.contains(&target.key) {
             let place = format!("{}, person.set.{}", rule.place, target.name);
             report(target.line, &place, "stands in `unset` too: take it out of one of them".to_string());
         }

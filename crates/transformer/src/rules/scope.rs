@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use moehog_proto::transformer::Webhook;
 use serde_json::value::RawValue;
 
+use super::{budget::Budget, engine::Unusable};
 use crate::{
     item::{Item, Kind, Object},
     json,
@@ -19,6 +20,8 @@ pub(crate) struct Scope<'s, 'a> {
     /// Its name by the built-in mapping, if it has one.
     pub(crate) name: Option<&'s str>,
     pub(crate) webhook: &'s Webhook,
+    /// What its mapping may still cost.
+    pub(crate) budget: &'s Budget,
 }
 
 /// The first word of a path.
@@ -78,6 +81,9 @@ pub(crate) struct Path {
     pub(crate) keys: Vec<String>,
 }
 
+/// JSON that a path leads into, and the names that are left of it.
+type Begun<'k, 'a> = (Cow<'a, str>, &'k [String]);
+
 impl Path {
     /// Whether it names one value of an event: a root that is a list of attributes is none.
     pub(crate) fn is_of_one_value(&self) -> bool {
@@ -89,37 +95,72 @@ impl Path {
         Some((&self.root, self.keys.first()?))
     }
 
-    /// The JSON at this place, a slice of the body where it can be one; none where nothing is.
-    pub(crate) fn find<'a>(&self, scope: &Scope<'_, 'a>) -> Option<Cow<'a, str>> {
-        let (found, below) = match &self.root {
-            Root::Name => (Cow::Owned(text(scope.name?)), &self.keys[..]),
-            Root::Webhook => {
-                let (key, below) = self.keys.split_first()?;
-                (Cow::Owned(text(&of_webhook(scope.webhook, key)?)), below)
-            }
-            Root::Field(name) => (Cow::Borrowed(scope.item.field(name)?), &self.keys[..]),
-            Root::Event | Root::User | Root::Device | Root::Properties => {
-                let (key, below) = self.keys.split_first()?;
-                (self.attribute(scope, key)?, below)
-            }
-        };
-        below.iter().try_fold(found, |found, key| match found {
-            Cow::Borrowed(raw) => member(raw, key).map(Cow::Borrowed),
-            Cow::Owned(raw) => member(&raw, key).map(|raw| Cow::Owned(raw.to_string())),
+    /// The JSON at this place, a slice of the body where it can be one.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is there, or the budget does not bear to look.
+    pub(crate) fn find<'a>(&self, scope: &Scope<'_, 'a>) -> Result<Cow<'a, str>, Unusable> {
+        let (found, below) = self.begin(scope)?.ok_or(Unusable::Missing)?;
+        below.iter().try_fold(found, |found, key| {
+            scope.budget.read(found.len())?;
+            let below = match found {
+                Cow::Borrowed(raw) => member(raw, key).map(Cow::Borrowed),
+                Cow::Owned(raw) => member(&raw, key).map(|raw| Cow::Owned(raw.to_string())),
+            };
+            below.ok_or(Unusable::Missing)
         })
     }
 
+    /// [`Self::find`], none where nothing is.
+    ///
+    /// # Errors
+    ///
+    /// The budget does not bear to look.
+    pub(crate) fn look<'a>(&self, scope: &Scope<'_, 'a>) -> Result<Option<Cow<'a, str>>, Unusable> {
+        match self.find(scope) {
+            Ok(found) => {
+                scope.budget.read(found.len())?;
+                Ok(Some(found))
+            }
+            Err(Unusable::Missing) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// What the body itself has of it, and the names below that.
+    fn begin<'k, 'a>(&'k self, scope: &Scope<'_, 'a>) -> Result<Option<Begun<'k, 'a>>, Unusable> {
+        let owned = |found: Option<String>| found.map(|found| Cow::Owned(text(&found)));
+        let (found, below) = match (&self.root, self.keys.split_first()) {
+            (Root::Name, _) => (owned(scope.name.map(str::to_string)), &self.keys[..]),
+            (Root::Field(name), _) => (scope.item.field(name).map(Cow::Borrowed), &self.keys[..]),
+            (Root::Webhook, Some((key, below))) => (owned(of_webhook(scope.webhook, key)), below),
+            (Root::Event | Root::User | Root::Device | Root::Properties, Some((key, below))) => {
+                (self.attribute(scope, key)?, below)
+            }
+            (_, None) => return Ok(None),
+        };
+        Ok(found.map(|found| (found, below)))
+    }
+
     /// An attribute; in PostHog's form the user's are first those that the event sets.
-    fn attribute<'a>(&self, scope: &Scope<'_, 'a>, key: &str) -> Option<Cow<'a, str>> {
-        let object = scope.object(&self.root)?;
+    fn attribute<'a>(&self, scope: &Scope<'_, 'a>, key: &str) -> Result<Option<Cow<'a, str>>, Unusable> {
+        let Some(object) = scope.object(&self.root) else { return Ok(None) };
+        scope.budget.step(1 + object.pairs.len() as u64 / PAIRS_A_STEP)?;
         let sets_person = self.root == Root::User && scope.item.user_attributes.kind == Kind::Absent;
-        let set = ["$set", "$set_once"].iter().filter(|_| sets_person).find_map(|name| {
-            let raw = scope.item.field(name).or_else(|| last(object, name))?;
-            member(raw, key)
-        });
-        set.or_else(|| last(object, key)).map(Cow::Borrowed)
+        for name in ["$set", "$set_once"].iter().filter(|_| sets_person) {
+            let Some(raw) = scope.item.field(name).or_else(|| last(object, name)) else { continue };
+            scope.budget.read(raw.len())?;
+            if let Some(found) = member(raw, key) {
+                return Ok(Some(Cow::Borrowed(found)));
+            }
+        }
+        Ok(last(object, key).map(Cow::Borrowed))
     }
 }
+
+/// Names of attributes that are looked at for a step.
+const PAIRS_A_STEP: u64 = 32;
 
 fn last<'a>(object: &Object<'a>, key: &str) -> Option<&'a str> {
     object.pairs.iter().rev().find(|pair| pair.name == key).map(|pair| pair.value)

@@ -5,8 +5,32 @@ use minijinja::{
     machinery::ast::{BinOpKind, CallArg, CompareOpKind, Expr, UnaryOpKind},
 };
 
+use super::{filters, path, size};
+
 /// The text of an expression, with brackets around all that it is made of; none for what cannot be written.
 pub(crate) fn of(expression: &Expr<'_>) -> Option<String> {
+    write(expression, false)
+}
+
+/// The same, with a filter around what is multiplied that lets no array through: the engine would make one that holds it a
+/// hundred million times, and counts nothing of that.
+pub(crate) fn guarded(expression: &Expr<'_>) -> Option<String> {
+    write(expression, true)
+}
+
+/// Whether it multiplies something.
+pub(crate) fn multiplies(expression: &Expr<'_>) -> bool {
+    let mut multiplies = false;
+    path::walk(expression, &mut |part| {
+        multiplies |= matches!(part, Expr::BinOp(operation) if matches!(operation.op, BinOpKind::Mul));
+    });
+    multiplies
+}
+
+fn write(expression: &Expr<'_>, is_guarded: bool) -> Option<String> {
+    let of = |expression: &Expr<'_>| write(expression, is_guarded);
+    let all = |expressions: &[Expr<'_>]| expressions.iter().map(of).collect::<Option<Vec<_>>>();
+    let arguments = |arguments: &[CallArg<'_>]| self::arguments(arguments, is_guarded);
     Some(match expression {
         Expr::Var(name) => name.id.to_string(),
         Expr::Const(constant) => constant_of(&constant.value)?,
@@ -18,6 +42,10 @@ pub(crate) fn of(expression: &Expr<'_>) -> Option<String> {
             UnaryOpKind::Not => format!("(not {})", of(&operation.expr)?),
             UnaryOpKind::Neg => format!("(-{})", of(&operation.expr)?),
         },
+        Expr::BinOp(operation) if is_guarded && matches!(operation.op, BinOpKind::Mul) => {
+            let single = |operand: &Expr<'_>| Some(format!("({} | {})", of(operand)?, filters::SINGLE));
+            format!("({} * {})", single(&operation.left)?, single(&operation.right)?)
+        }
         Expr::BinOp(operation) => {
             format!("({} {} {})", of(&operation.left)?, operator(operation.op), of(&operation.right)?)
         }
@@ -48,17 +76,13 @@ pub(crate) fn of(expression: &Expr<'_>) -> Option<String> {
     })
 }
 
-fn all(expressions: &[Expr<'_>]) -> Option<Vec<String>> {
-    expressions.iter().map(of).collect()
-}
-
-fn arguments(arguments: &[CallArg<'_>]) -> Option<String> {
+fn arguments(arguments: &[CallArg<'_>], is_guarded: bool) -> Option<String> {
     if arguments.is_empty() {
         return Some(String::new());
     }
     let argument = |argument: &CallArg<'_>| match argument {
-        CallArg::Pos(value) => of(value),
-        CallArg::Kwarg(name, value) => Some(format!("{name}={}", of(value)?)),
+        CallArg::Pos(value) => write(value, is_guarded),
+        CallArg::Kwarg(name, value) => Some(format!("{name}={}", write(value, is_guarded)?)),
         CallArg::PosSplat(_) | CallArg::KwargSplat(_) => None,
     };
     Some(format!("({})", arguments.iter().map(argument).collect::<Option<Vec<_>>>()?.join(", ")))
@@ -66,7 +90,7 @@ fn arguments(arguments: &[CallArg<'_>]) -> Option<String> {
 
 /// A constant as JSON, which the engine reads.
 fn constant_of(value: &Value) -> Option<String> {
-    if value.is_none() { Some("none".to_string()) } else { super::expression::json(value).ok() }
+    if value.is_none() { Some("none".to_string()) } else { super::expression::json(value, size::MAX_FILE_BYTES).ok() }
 }
 
 fn operator(operator: BinOpKind) -> &'static str {

@@ -7,7 +7,7 @@ use super::Rules;
 use crate::{Mapping, Transformer};
 
 /// A Streams body of one event.
-fn streams(name: &str, attributes: Value) -> String {
+pub(super) fn streams(name: &str, attributes: Value) -> String {
     json!({"events": [{
         "event_name": name, "event_code": name, "event_uuid": "3b918064-08dc-47ae-b674-c23797475a8d", "event_time": 1_767_225_600,
         "uid": "u-1", "email_id": "ada@example.com",
@@ -17,7 +17,7 @@ fn streams(name: &str, attributes: Value) -> String {
     .to_string()
 }
 
-fn rules(text: &str) -> Rules {
+pub(super) fn rules(text: &str) -> Rules {
     Rules::read(text, Some(b"key")).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
