@@ -8,7 +8,8 @@
 //! - one bad event costs itself: a refused batch is halved until the guilty event stands alone, an oversized one is cut by size;
 //! - a PostHog that refuses everything is asked for eight events alone a call, and not for each: the rest is given back;
 //! - a wrong key, host or quota rejects nothing: its events are held with the remedy;
-//! - what is sent again is byte-identical: events are never parsed, and a request says nothing of the time it is made;
+//! - an event goes out only as one JSON object, so that none of it becomes part of the request around it;
+//! - what is sent again is byte-identical: events are read and never written anew, and a request says nothing of the time it is made;
 //! - a person's events go in their order: behind one that is to be tried again nothing of that person is sent;
 //! - a key is `delivered` to only once PostHog knows it;
 //! - a destination has as many requests under way as it bears, and never more than configured: see `concurrency`.
