@@ -43,7 +43,7 @@ pub use self::{
 ///
 /// # Errors
 ///
-/// A port is taken, or the HTTP client cannot be made.
+/// A port is taken, certificates cannot be used, callers are named without certificates, or the HTTP client cannot be made.
 pub fn bind(config: &Config) -> anyhow::Result<Worker> {
     let delivery = Delivery::new(config).context(moehog_runtime::Exit::Configuration)?;
     let routes = Routes::new(moehog_proto::delivery::server(delivery));
@@ -51,6 +51,6 @@ pub fn bind(config: &Config) -> anyhow::Result<Worker> {
         "moehog.delivery.v1.DeliveryService",
         routes,
         (&config.grpc, &config.admin, &config.shutdown),
-        &config.tls,
+        (&config.tls, &config.delivery.callers),
     )
 }

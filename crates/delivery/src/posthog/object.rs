@@ -84,7 +84,6 @@ mod tests {
     /// `cargo test --release -p moehog-delivery what_it_costs -- --ignored --nocapture`
     #[test]
     #[ignore = "a measurement"]
-    #[expect(clippy::print_stdout, reason = "it is read by a person")]
     fn what_it_costs() {
         let properties: String = (0..40).map(|n| format!(r#","property_{n}":"value {n}","n{n}":{n}.5"#)).collect();
         let event = format!(r#"{{"uuid":"u","event":"bought","properties":{{"a":1{properties}}}}}"#);
