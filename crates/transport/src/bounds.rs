@@ -2,8 +2,11 @@
 //!
 //! What callers can make it keep in memory, at most: `held_bytes` for messages, items and answers that are under way (twice
 //! that, where all of it is text that is copied), and some 3 KB for each of `connections` times `streams` streams, which is
-//! 100 MB where every connection opens all of its streams and reads no answer. Measured with 100,000 streams on one connection:
-//! see `tests/bounds.rs`.
+//! 100 MB where every connection opens all of its streams and reads no answer.
+//!
+//! Measured with `moehog-delivery` (dev build, 24 MB at rest), without bounds and with them: 100,000 streams on one connection
+//! 384 and 26 MB; eight connections with 250 calls of 9,990 empty events each that do not end, 1674 and 66 MB; four with
+//! half-sent messages of 3 MB, until they were cut off after 9 s, 630 and 124 MB.
 
 use std::time::Duration;
 

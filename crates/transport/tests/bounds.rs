@@ -1,7 +1,5 @@
 //! What a caller can make a server keep, over real sockets: streams, calls, items, bytes, time. Callers that break the rules are
 //! played by [`Peer`], which writes HTTP/2 by hand.
-//!
-//! Measured with 100,000 streams opened on one connection of `moehog-delivery` (dev build): 384 MB without bounds, 26 MB with them.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
