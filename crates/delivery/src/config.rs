@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use moehog_runtime::{ConfigError, Listen, Secret, SecretFiles, Shutdown, duration};
-use moehog_transport::TlsConfig;
+use moehog_transport::{Grpc, TlsConfig, WorkerSection};
 use serde::Deserialize;
 
 use crate::posthog::Host;
@@ -13,9 +13,11 @@ use crate::posthog::Host;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Section `[grpc]`.
-    pub grpc: Listen,
+    pub grpc: Grpc,
     /// Section `[admin]`.
     pub admin: Listen,
+    /// Section `[delivery]`.
+    pub delivery: WorkerSection,
     /// Section `[posthog]`.
     pub posthog: PostHog,
     /// Section `[limits]`.
@@ -129,6 +131,18 @@ mod tests {
         assert_eq!(config.posthog.host.to_string(), "https://us.i.posthog.com/");
         assert_eq!(&*config.destinations["eu"].api_key.as_ref().unwrap().expose(), "phc_secret");
         assert!(!format!("{config:?}").contains("phc_secret"));
+    }
+
+    #[test]
+    fn its_section_holds_its_callers_beside_what_the_gateway_reads() {
+        let [callers, address, name] =
+            ["CALLERS", "ADDRESS", "SERVER_NAME"].map(|key| format!("MOEHOG__DELIVERY__{key}"));
+        let both = [(&*callers, "[\"gateway.svc\"]"), (&*address, "dns://delivery:50052"), (&*name, "delivery")];
+        assert!(!load(&both).unwrap().delivery.callers.is_empty());
+        assert!(load(&[]).unwrap().delivery.callers.is_empty());
+        let complaint = load(&[(&*callers, "[\"not a name\"]")]).unwrap_err().to_string();
+        assert!(complaint.contains("delivery.callers") && complaint.contains("not a name"), "{complaint}");
+        assert!(load(&[("MOEHOG__DELIVERY__CALLER", "x")]).unwrap_err().to_string().contains("caller"));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! - one bad event costs itself: a refused batch is halved until the guilty event stands alone, an oversized one is cut by size;
 //! - a PostHog that refuses everything is asked for eight events alone a call, and not for each: the rest is given back;
 //! - a wrong key, host or quota rejects nothing: its events are held with the remedy;
-//! - what is sent again is byte-identical: events are never parsed, and a request says nothing of the time it is made;
+//! - an event goes out only as one JSON object, so that none of it becomes part of the request around it;
+//! - what is sent again is byte-identical: events are read and never written anew, and a request says nothing of the time it is made;
 //! - a person's events go in their order: behind one that is to be tried again nothing of that person is sent;
 //! - a key is `delivered` to only once PostHog knows it;
 //! - a destination has as many requests under way as it bears, and never more than configured: see `concurrency`.
@@ -42,7 +43,7 @@ pub use self::{
 ///
 /// # Errors
 ///
-/// A port is taken, or the HTTP client cannot be made.
+/// A port is taken, certificates cannot be used, callers are named without certificates, or the HTTP client cannot be made.
 pub fn bind(config: &Config) -> anyhow::Result<Worker> {
     let delivery = Delivery::new(config).context(moehog_runtime::Exit::Configuration)?;
     let routes = Routes::new(moehog_proto::delivery::server(delivery));
@@ -50,6 +51,6 @@ pub fn bind(config: &Config) -> anyhow::Result<Worker> {
         "moehog.delivery.v1.DeliveryService",
         routes,
         (&config.grpc, &config.admin, &config.shutdown),
-        &config.tls,
+        (&config.tls, &config.delivery.callers),
     )
 }

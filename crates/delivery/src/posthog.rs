@@ -6,6 +6,7 @@ mod answer;
 mod client;
 mod host;
 mod key;
+mod object;
 mod request;
 mod size;
 
@@ -13,6 +14,7 @@ pub(crate) use self::{
     answer::{Answer, Failure, Outcome, judge, judge_load},
     client::Client,
     key::{Checks, Key, KeyState},
+    object::object_faults,
     request::encode,
     size::too_large,
 };

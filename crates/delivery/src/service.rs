@@ -126,7 +126,9 @@ impl Inner {
             KeyState::Wrong(reason) => return Ok(all(events, &Verdict::Hold(Hold { reason }))),
         };
         let spans = Spans::begin(caller.as_ref(), &destination.label, events);
-        let mut split = Split::new(events, self.max_request_bytes, taken);
+        let faults = posthog::object_faults(&self.cores, events).await;
+        let faults = faults.map_err(|error| Status::internal(format!("look at a call's events: {error}")))?;
+        let mut split = Split::new(events, &faults, self.max_request_bytes, taken);
         let mut answers = Vec::new();
         while began.elapsed() < self.last_request
             && let Some(request) = split.next()

@@ -1,6 +1,6 @@
 //! Which events go into which request, and what an answer means for each of them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use moehog_proto::{
     delivery::{EventVerdict, Hold, Refused, Rejected, Retry, Verdict},
@@ -51,8 +51,14 @@ pub(crate) struct Request {
 }
 
 impl<'a> Split<'a> {
-    /// Cuts `events` into requests. Events that PostHog can never take are rejected at once.
-    pub(crate) fn new(events: &'a [Event], max_request_bytes: usize, taken: Verdict) -> Self {
+    /// Cuts `events` into requests. Events that PostHog can never take are rejected at once; `faults` says of each that is not
+    /// one JSON object what it is, by its index.
+    pub(crate) fn new(
+        events: &'a [Event],
+        faults: &BTreeMap<usize, String>,
+        max_request_bytes: usize,
+        taken: Verdict,
+    ) -> Self {
         let mut split = Self {
             events,
             taken,
@@ -67,6 +73,11 @@ impl<'a> Split<'a> {
                 let reason = format!(
                     "too_large: PostHog stores the event as {size} bytes and takes 1000000, enrichment included; make it smaller"
                 );
+                split.give(&[index], &Verdict::Rejected(Rejected { reason }));
+                continue;
+            }
+            if let Some(fault) = faults.get(&index) {
+                let reason = format!("not_one_object: PostHog takes an event as one JSON object, and this one {fault}");
                 split.give(&[index], &Verdict::Rejected(Rejected { reason }));
                 continue;
             }

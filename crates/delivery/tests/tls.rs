@@ -15,6 +15,7 @@ use std::{
 };
 
 use common::*;
+use moehog_transport::Callers;
 use rustls::{
     ServerConfig, ServerConnection, Stream,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -103,6 +104,14 @@ async fn an_authority_that_nobody_named_is_not_trusted_and_nothing_is_sent() {
     assert!(response.verdicts.iter().all(|verdict| !verdict.sent));
     assert!(reason(&response.verdicts[0]).contains("certificate"), "{}", reason(&response.verdicts[0]));
     assert_eq!(connections.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn callers_that_nobody_could_tell_apart_stop_the_start() {
+    let mut config = config("https://localhost");
+    config.delivery.callers = Callers::try_from(vec!["gateway.svc".to_string()]).unwrap();
+    let error = moehog_delivery::bind(&config).unwrap_err();
+    assert!(format!("{error:#}").contains("without section tls"), "{error:#}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod common;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::*;
 use moehog_emulator::posthog::{self, Action, ResetAt, Rule};
 use moehog_proto::event::Event;
@@ -56,13 +57,31 @@ async fn what_posthogs_own_rules_refuse_is_found_and_the_rest_is_stored_once() {
     let posthog = posthog();
     let mut sent = events(40);
     sent[7].json = sent[7].json.to_vec().replace(b"user_7", b"");
-    sent[31].json = sent[31].json.to_vec().replace(b"\"n\":31", b"\"n\":NaN");
+    sent[31].json = sent[31].json.to_vec().replace(b"user_31", b"");
     let response = deliver(&client(&config(&posthog.url())), "shop", &sent).await;
     let refused: Vec<_> = (0..40).filter(|index| word(&response.verdicts[*index]) == "refused").collect();
     assert_eq!(refused, [7, 31]);
     assert!(reason(&response.verdicts[7]).contains("distinct_id"), "{}", reason(&response.verdicts[7]));
     assert!(posthog.books().copies().values().all(|copies| *copies == 1));
     assert_eq!(posthog.books().unique(), 38);
+}
+
+#[tokio::test]
+async fn what_is_not_one_object_is_rejected_unsent_and_cannot_write_into_the_request_around_it() {
+    let posthog = posthog();
+    let mut sent = events(5);
+    sent[1].json = Bytes::from_static(br#"{"event":"a"}],"api_key":"phc_INJECTED","x":[{"event":"b"}"#);
+    sent[2].json = sent[2].json.to_vec().replace(b"\"n\":2", b"\"n\":NaN");
+    sent[4].json = Bytes::new();
+    let response = deliver(&client(&config(&posthog.url())), "shop", &sent).await;
+    assert_eq!(words(&response), ["delivered", "rejected", "rejected", "delivered", "rejected"]);
+    for bad in [1, 2, 4] {
+        let (verdict, said) = (&response.verdicts[bad], reason(&response.verdicts[bad]));
+        assert!(said.starts_with("not_one_object: ") && !said.contains("phc_"), "{said}");
+        assert!(!verdict.sent && verdict.answer == 0);
+    }
+    assert_eq!(posthog.books().unique(), 2);
+    assert_eq!(posthog.books().exchanges().len(), 1);
 }
 
 #[tokio::test]

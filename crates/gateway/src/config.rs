@@ -137,6 +137,9 @@ pub struct Worker {
     pub address: String,
     /// The name its certificate is for; empty is the address's own.
     pub server_name: String,
+    /// Who may call it: the worker's business.
+    #[serde(default)]
+    pub callers: Vec<String>,
 }
 
 /// Name of the source and of the destination that exist without a configuration.
@@ -350,6 +353,13 @@ mod tests {
                 assert!(complaint.contains(says), "{says}: {complaint}");
             }
         }
+    }
+
+    #[test]
+    fn the_sections_of_workers_hold_their_callers_too() {
+        let variable = ("MOEHOG__DELIVERY__CALLERS".to_string(), "[\"gateway.svc\"]".to_string());
+        let config: Config = moehog_runtime::load(Config::DEFAULTS, None, [variable]).unwrap();
+        assert_eq!(config.delivery.callers, ["gateway.svc"]);
     }
 
     #[test]

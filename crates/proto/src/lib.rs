@@ -13,7 +13,7 @@ mod codec;
 mod receipt;
 mod trace;
 
-pub use channel::{BoxError, Channel, ChannelError, MAX_MESSAGE_BYTES, channel};
+pub use channel::{BoxError, Channel, ChannelError, MAX_ITEMS, MAX_MESSAGE_BYTES, channel};
 pub use codec::{BatchCodec, BatchEncoder};
 pub use receipt::{Incarnation, JournalId, Mint, ParseReceiptError, Receipt, Sequence};
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use moehog_proto::MAX_ITEMS;
 use moehog_runtime::above_zero;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
 /// The defaults of every key, with what each means, as TOML: the section `[relay]`.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -27,7 +28,7 @@ pub struct Config {
     #[serde(deserialize_with = "above_zero")]
     pub transform_calls: usize,
     /// Most webhooks of one Transform call.
-    #[serde(deserialize_with = "above_zero")]
+    #[serde(deserialize_with = "items")]
     pub transform_max_webhooks: usize,
     /// Most bytes of bodies of one Transform call.
     #[serde(deserialize_with = "above_zero")]
@@ -47,7 +48,7 @@ pub struct Config {
     #[serde(with = "moehog_runtime::duration")]
     pub crash_watch: Duration,
     /// Most events of one Deliver call.
-    #[serde(deserialize_with = "above_zero")]
+    #[serde(deserialize_with = "items")]
     pub deliver_max_events: usize,
     /// Most bytes of events of one Deliver call.
     #[serde(deserialize_with = "above_zero")]
@@ -87,6 +88,15 @@ pub struct Config {
     /// Longest time that calls under way may take after the stop began.
     #[serde(with = "moehog_runtime::duration")]
     pub grace: Duration,
+}
+
+/// Reads how many events or webhooks one call may hold: half of what a worker takes, at most.
+fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    const MOST: usize = MAX_ITEMS / 2;
+    match above_zero(deserializer)? {
+        items if items > MOST => Err(D::Error::custom(format!("a worker takes no call of so many: {MOST} at most"))),
+        items => Ok(items),
+    }
 }
 
 impl Default for Config {
@@ -163,6 +173,19 @@ mod tests {
         let config = Config { deliver_max_calls: 100, ..Config::default() };
         let calls = [(1, 16), (4, 16), (16, 16), (2, 3)].map(|(replicas, each)| config.deliver_calls(replicas, each));
         assert_eq!(calls, [20, 80, 100, 8]);
+    }
+
+    #[test]
+    fn no_call_may_hold_more_than_a_worker_takes() {
+        for key in ["DELIVER_MAX_EVENTS", "TRANSFORM_MAX_WEBHOOKS"] {
+            let load = |value: &str| {
+                let variable = (format!("MOEHOG__RELAY__{key}"), value.to_string());
+                moehog_runtime::load::<File>(DEFAULTS, None, [variable]).map_err(|error| error.to_string())
+            };
+            load("5000").unwrap();
+            assert!(load("5001").err().unwrap().contains("5000 at most"));
+            assert!(load("0").is_err());
+        }
     }
 
     #[derive(Deserialize)]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use moehog_runtime::{ConfigError, Listen, Secret, Shutdown};
-use moehog_transport::TlsConfig;
+use moehog_transport::{Grpc, TlsConfig, WorkerSection};
 use serde::Deserialize;
 
 /// Every key with its default.
@@ -18,9 +18,11 @@ pub const DEFAULTS: &str =
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The gRPC listener.
-    pub grpc: Listen,
+    pub grpc: Grpc,
     /// The admin listener.
     pub admin: Listen,
+    /// Who may call it.
+    pub transformer: WorkerSection,
     /// What the mapping does.
     pub mapping: Mapping,
     /// How the service stops.

@@ -48,14 +48,14 @@ pub use self::{
 ///
 /// # Errors
 ///
-/// An address that cannot be listened on; certificates that cannot be used.
+/// An address that cannot be listened on; certificates that cannot be used, callers without certificates.
 pub fn bind(config: &Config, transformer: Transformer) -> anyhow::Result<Worker> {
     let routes = Routes::new(moehog_proto::transformer::server(transformer));
     Worker::bind(
         "moehog.transformer.v1.TransformerService",
         routes,
         (&config.grpc, &config.admin, &config.shutdown),
-        &config.tls,
+        (&config.tls, &config.transformer.callers),
     )
 }
 

@@ -13,6 +13,7 @@ use moehog_proto::{
     },
 };
 use moehog_telemetry::trace::{self, Description, Leaf, Side, SpanKind};
+use moehog_transport::Held;
 use tonic::{Request, Response, Status, async_trait};
 use tracing::Span;
 
@@ -27,12 +28,18 @@ const GZIP_GROWTH: usize = 32;
 impl TransformerService for Transformer {
     async fn transform(&self, request: Request<TransformRequest>) -> Result<Response<TransformResponse>, Status> {
         let caller = trace::extract_metadata(request.metadata());
+        let held = request.extensions().get::<Held>().cloned();
         let request = request.into_inner();
         let members = request.webhooks.iter().filter_map(|webhook| webhook.trace.as_ref());
         let method = "moehog.transformer.v1.TransformerService/Transform";
         let call =
             trace::serve(caller.as_ref(), members, || trace::call(Side::Server, method, request.webhooks.len(), None));
         let result = self.answer_somewhere(request, &call).await;
+        // an answer may be much larger than what was asked, and waits for a caller that does not read it
+        let result = result.and_then(|answer| match held {
+            Some(held) => held.add(answer.webhooks.iter().map(weight).sum()).map(|()| answer),
+            None => Ok(answer),
+        });
         trace::called(&call, result.as_ref().err());
         result.map(Response::new)
     }

@@ -11,7 +11,9 @@ use moehog_proto::{
     },
 };
 use moehog_transformer::{Config, DEFAULTS, Mapping, Rules, Transformer};
+use moehog_transport::{ClientConfig, Server, ServerBounds, ServerConfig, connect, never_left};
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 
 fn streams(events: usize) -> Webhook {
     let event =
@@ -65,6 +67,21 @@ async fn an_answer_holds_whole_webhooks_in_order_while_there_is_room() {
 
     let nothing = client.transform(request(Vec::new(), 0)).await.unwrap().into_inner();
     assert_eq!((nothing.webhooks.len(), nothing.mapping_revision.as_str()), (0, "builtin-2"));
+}
+
+#[tokio::test]
+async fn an_answer_for_which_there_is_no_room_is_refused_as_if_it_had_not_been_asked() {
+    let bounds = ServerBounds { connection_bytes: 20_000, ..ServerBounds::default() };
+    let listener =
+        Server::bind(([127, 0, 0, 1], 0).into(), ServerConfig { bounds, ..ServerConfig::default() }).unwrap();
+    let address = format!("list://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let routes = Routes::new(server(Transformer::new(&Mapping::default(), Rules::default())));
+    tokio::spawn(listener.serve(routes, &[], CancellationToken::new()));
+    let mut client = client(connect(&address, &ClientConfig::default()).channel);
+    assert_eq!(counts(client.transform(request(vec![streams(1)], 0)).await.unwrap().get_ref()), [Some(1)]);
+    let status = client.transform(request(vec![streams(100)], 0)).await.unwrap_err();
+    assert!(never_left(&status) && status.message().contains("no room"), "{status:?}");
+    assert_eq!(counts(client.transform(request(vec![streams(1)], 0)).await.unwrap().get_ref()), [Some(1)]);
 }
 
 #[tokio::test]

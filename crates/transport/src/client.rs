@@ -4,7 +4,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use h2::Reason;
 use moehog_proto::channel;
-use tonic::Status;
+use tonic::{Status, metadata::MetadataValue};
 
 use crate::{Address, Link, Replicas, Tls, balance::Balance, resolve::Resolver};
 
@@ -68,12 +68,25 @@ impl Unreached {
     }
 }
 
+/// Metadata of a call that a server refused before it was worked on.
+const UNREAD: &str = "moehog-unread";
+
+/// The status of such a call: the caller should come back later, or go elsewhere.
+pub(crate) fn refused_unread(why: &str) -> Status {
+    let mut status = Status::resource_exhausted(why);
+    status.metadata_mut().insert(UNREAD, MetadataValue::from_static("true"));
+    status
+}
+
 /// Whether a call failed before it reached any service: nothing was worked on.
 ///
-/// Only a call that got no connection, or one that the service refused by its stream, says so; a connection that broke may
-/// have carried the call.
+/// Only a call that got no connection, or one that the service refused by its stream or for a bound of its server, says so; a
+/// connection that broke may have carried the call.
 #[must_use]
 pub fn never_left(status: &Status) -> bool {
+    if status.metadata().contains_key(UNREAD) {
+        return true;
+    }
     let mut cause: Option<&(dyn Error + 'static)> = status.source();
     while let Some(error) = cause {
         let refused =

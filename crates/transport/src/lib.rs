@@ -8,24 +8,36 @@
 //!   owns every retry;
 //! - a [`Link`] says how many replicas its channel leads to, so that callers can offer each of them enough;
 //! - with certificates ([`TlsConfig`]) both sides show theirs, and a renewed one is used without a restart;
+//! - with names of callers ([`Callers`]) nobody else of the same authorities gets in;
+//! - what callers make a server keep is bounded ([`ServerBounds`]), and a call over a bound is refused unread;
 //! - a server tells its health, ends connections at a random age, and drains.
 //!
 //! A service in the same process is reached by [`in_process`], or on threads of its own by [`in_process_on`].
 
+mod accept;
 mod address;
 mod balance;
+mod bounds;
+mod callers;
 mod client;
+mod guard;
+mod held;
 mod in_process;
+mod items;
 mod link;
+mod refusals;
 mod resolve;
 mod server;
 mod tls;
 mod worker;
 
 pub use address::{Address, AddressError};
+pub use bounds::ServerBounds;
+pub use callers::{Callers, WorkerSection};
 pub use client::{ClientConfig, connect, never_left};
+pub use held::Held;
 pub use in_process::{in_process, in_process_on};
 pub use link::{Link, Replicas};
 pub use server::{Server, ServerConfig};
 pub use tls::{Tls, TlsConfig};
-pub use worker::Worker;
+pub use worker::{Grpc, Worker};

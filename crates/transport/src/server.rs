@@ -1,19 +1,16 @@
-//! Servers: health, reflection, a random connection age, a bounded drain.
+//! Servers: health, bounds, a random connection age, a bounded drain.
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use futures::{FutureExt, Stream, StreamExt, stream};
-use moehog_runtime::chain;
-use tokio::{net::TcpStream, sync::mpsc, time::timeout};
-use tokio_rustls::server::TlsStream;
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::server::TcpIncoming};
 use tonic_health::ServingStatus;
 
-use crate::{Tls, client::WINDOW_BYTES};
+use crate::{Callers, ServerBounds, Tls, accept::Door, client::WINDOW_BYTES, guard::Guard, held::Room};
 
-/// Longest time that a caller may take to show its certificate.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Most bytes of a call's metadata: ours is some hundred, and a trace's state.
+const METADATA_BYTES: u32 = 8 * 1024;
 
 /// How a server behaves.
 #[derive(Debug, Clone)]
@@ -22,11 +19,23 @@ pub struct ServerConfig {
     pub grace: Duration,
     /// Certificates; none is plain HTTP/2.
     pub tls: Option<Tls>,
+    /// Who may call, by their certificates.
+    pub callers: Callers,
+    /// How much it takes on at a time.
+    pub bounds: ServerBounds,
+    /// Whether it describes its services to whoever asks.
+    pub reflection: bool,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { grace: Duration::from_secs(25), tls: None }
+        Self {
+            grace: Duration::from_secs(25),
+            tls: None,
+            callers: Callers::default(),
+            bounds: ServerBounds::default(),
+            reflection: false,
+        }
     }
 }
 
@@ -60,8 +69,7 @@ impl Server {
         self.incoming.local_addr()
     }
 
-    /// Serves `routes` until `shutdown`, with health (for the whole server and each of `names`) and reflection beside
-    /// them. Then health says not serving, calls under way have the grace to end, and what is left is dropped.
+    /// Serves `routes` until `shutdown`, with health (for the whole server and each of `names`) beside them. Then health says not serving, calls under way have the grace to end, and what is left is dropped.
     ///
     /// # Errors
     ///
@@ -76,17 +84,12 @@ impl Server {
         for name in [""].iter().chain(names) {
             health.set_service_status(*name, ServingStatus::Serving).await;
         }
-        let routes = routes.add_service(health_service);
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(moehog_proto::DESCRIPTORS)
-            .build_v1();
-        let routes = match reflection {
-            Ok(reflection) => routes.add_service(reflection),
-            Err(error) => {
-                tracing::warn!(%error, "gRPC reflection is off");
-                routes
-            }
-        };
+        let mut routes = routes.add_service(health_service);
+        if self.config.reflection {
+            routes = with_reflection(routes);
+        }
+        let room = Room::new(self.config.bounds);
+        let (door, guarded) = (Door::new(&room), Guard { routes: routes.prepare(), room: room.clone() });
         // random, so that the connections of many replicas do not move at once; no grace: with one, tonic 0.14 cuts the
         // connection instead of announcing the end
         let age = Duration::from_secs(rand::random_range(25 * 60..35 * 60));
@@ -97,14 +100,18 @@ impl Server {
             .initial_connection_window_size(WINDOW_BYTES)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .add_routes(routes);
+            .max_concurrent_streams(room.bounds.streams)
+            .http2_max_header_list_size(METADATA_BYTES);
         let stop = async move {
             stopping.cancelled().await;
             health.set_service_status("", ServingStatus::NotServing).await;
         };
         let server = match self.config.tls {
-            None => server.serve_with_incoming_shutdown(self.incoming, stop).boxed(),
-            Some(tls) => server.serve_with_incoming_shutdown(authenticated(self.incoming, tls), stop).boxed(),
+            None => server.serve_with_incoming_shutdown(guarded, door.plain(self.incoming), stop).boxed(),
+            Some(tls) => {
+                let connections = door.authenticated(self.incoming, tls, self.config.callers);
+                server.serve_with_incoming_shutdown(guarded, connections, stop).boxed()
+            }
         };
         tokio::select! {
             result = server => result,
@@ -116,28 +123,16 @@ impl Server {
     }
 }
 
-/// Connections whose other side has shown a certificate. One that does not, or is slow about it, holds up no other.
-fn authenticated(mut incoming: TcpIncoming, tls: Tls) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
-    let (accepted, connections) = mpsc::channel(16);
-    tokio::spawn(async move {
-        loop {
-            let next = tokio::select! {
-                next = incoming.next() => next,
-                () = accepted.closed() => return,
-            };
-            let Some(Ok(stream)) = next else { continue };
-            let (accepted, tls) = (accepted.clone(), tls.clone());
-            tokio::spawn(async move {
-                match timeout(HANDSHAKE, tls.accept(stream)).await {
-                    // nobody waits for it where the server has stopped
-                    Ok(Ok(stream)) => drop(accepted.send(Ok(stream)).await),
-                    Ok(Err(error)) => {
-                        tracing::warn!(error = %chain(&error), "gRPC caller was turned away");
-                    }
-                    Err(_elapsed) => tracing::warn!("gRPC caller showed no certificate in time"),
-                }
-            });
+/// Adds gRPC reflection, as tools ask for it.
+fn with_reflection(routes: Routes) -> Routes {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(moehog_proto::DESCRIPTORS)
+        .build_v1();
+    match reflection {
+        Ok(reflection) => routes.add_service(reflection),
+        Err(error) => {
+            tracing::warn!(%error, "gRPC reflection is off");
+            routes
         }
-    });
-    stream::unfold(connections, async |mut connections| connections.recv().await.map(|next| (next, connections)))
+    }
 }

@@ -3,11 +3,25 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use moehog_runtime::{Admin, Exit, Listen, Readiness, Shutdown};
+use moehog_runtime::{Admin, Exit, Listen, Readiness, Shutdown, memory_limit};
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::{Server, ServerConfig, TlsConfig};
+use crate::{Callers, Server, ServerBounds, ServerConfig, TlsConfig};
+
+/// The section `[grpc]`: a worker's gRPC listener.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grpc {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Most bytes of messages and answers under way at a time; no more than a third of the memory there is, and at least 96 MiB.
+    #[serde(deserialize_with = "moehog_runtime::above_zero")]
+    pub max_held_bytes: usize,
+    /// Whether it describes its services to whoever asks.
+    pub reflection: bool,
+}
 
 /// A service with its ports taken.
 #[derive(Debug)]
@@ -23,15 +37,33 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// An address that cannot be listened on, certificates that cannot be used.
+    /// An address that cannot be listened on, certificates that cannot be used, callers without certificates.
     pub fn bind(
         name: &'static str,
         routes: Routes,
-        (grpc, admin, shutdown): (&Listen, &Listen, &Shutdown),
-        tls: &TlsConfig,
+        (grpc, admin, shutdown): (&Grpc, &Listen, &Shutdown),
+        (tls, callers): (&TlsConfig, &Callers),
     ) -> anyhow::Result<Self> {
         let tls = tls.open().context("certificates of section tls").context(Exit::Configuration)?;
-        let grpc = Server::bind(grpc.listen, ServerConfig { grace: shutdown.grace, tls })
+        match (&tls, callers.is_empty()) {
+            (None, false) => {
+                let why = "callers are named, and without section tls nobody shows a name: give both, or none";
+                return Err(anyhow::anyhow!(why).context(Exit::Configuration));
+            }
+            (Some(_), true) => tracing::warn!(
+                service = name,
+                "every certificate of tls.ca may call: name the gateway's in `callers` of this service's section"
+            ),
+            _ => {}
+        }
+        let config = ServerConfig {
+            grace: shutdown.grace,
+            tls,
+            callers: callers.clone(),
+            bounds: ServerBounds::default().holding(grpc.max_held_bytes, memory_limit()),
+            reflection: grpc.reflection,
+        };
+        let grpc = Server::bind(grpc.listen, config)
             .with_context(|| format!("listen on {} (grpc.listen)", grpc.listen))
             .context(Exit::Listen)?;
         let admin = Admin::bind(admin.listen)

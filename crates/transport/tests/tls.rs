@@ -8,7 +8,7 @@ use moehog_proto::{
     Channel,
     transformer::{TransformRequest, TransformResponse, TransformerService, client, server},
 };
-use moehog_transport::{Address, ClientConfig, Server, ServerConfig, TlsConfig, connect, never_left};
+use moehog_transport::{Address, Callers, ClientConfig, Server, ServerConfig, TlsConfig, connect, never_left};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -53,7 +53,17 @@ impl Authority {
 }
 
 fn serve(tls: &TlsConfig) -> (SocketAddr, CancellationToken) {
-    let config = ServerConfig { tls: tls.open().unwrap(), ..ServerConfig::default() };
+    serve_callers(tls, &[])
+}
+
+/// A worker that lets in these callers.
+fn serve_callers(tls: &TlsConfig, callers: &[&str]) -> (SocketAddr, CancellationToken) {
+    let callers: Vec<_> = callers.iter().map(ToString::to_string).collect();
+    let config = ServerConfig {
+        tls: tls.open().unwrap(),
+        callers: Callers::try_from(callers).unwrap(),
+        ..ServerConfig::default()
+    };
     let listener = Server::bind(([127, 0, 0, 1], 0).into(), config).unwrap();
     let (addr, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
     let stop = shutdown.clone();
@@ -97,6 +107,27 @@ async fn callers_and_servers_show_certificates_of_one_authority() {
     ] {
         call(&refused).await.unwrap_err();
     }
+}
+
+#[tokio::test]
+async fn a_worker_that_names_its_callers_lets_in_nobody_else_of_its_authority() {
+    let authority = Authority::new();
+    let directories = [(); 3].map(|()| TempDir::new().unwrap());
+    let worker = authority.write(directories[0].path(), "transformer");
+    let gateway = authority.write(directories[1].path(), "gateway.moehog.svc");
+    let other = authority.write(directories[2].path(), "some-other-app.default.svc");
+    let (addr, _shutdown) = serve_callers(&worker, &["moehog-before.svc", "gateway.moehog.svc"]);
+    let status = call(&channel(addr, Some(&other), "transformer")).await.unwrap_err();
+    assert!(!status.message().contains("echo"), "{status:?}");
+    assert_eq!(call(&channel(addr, Some(&gateway), "transformer")).await.unwrap(), "echo");
+    let (open, _shutdown) = serve_callers(&worker, &[]);
+    assert_eq!(call(&channel(open, Some(&other), "transformer")).await.unwrap(), "echo", "no names let in all");
+}
+
+#[test]
+fn a_caller_that_is_no_name_is_refused_by_what_is_written() {
+    let error = Callers::try_from(vec!["gateway.svc".to_string(), "not a name".to_string()]).unwrap_err();
+    assert!(error.contains("`not a name`"), "{error}");
 }
 
 #[tokio::test]

@@ -189,6 +189,11 @@ spec:
 {{- end -}}
 {{- else -}}
 {{- $_ := set $env "MOEHOG__GRPC__LISTEN" (printf "%s:%s" .root.Values.listenHost (include "moehog.grpcPort" .)) -}}
+{{- if .root.Values.tls.enabled -}}
+{{- /* the issuer may sign for others too */ -}}
+{{- $gateway := include "moehog.workerHost" (dict "root" .root "service" "gateway") -}}
+{{- $_ := set $env (printf "MOEHOG__%s__CALLERS" (upper .service)) (list $gateway | toJson) -}}
+{{- end -}}
 {{- end -}}
 {{- with .root.Values.otel.endpoint -}}
 {{- $_ := set $env "OTEL_EXPORTER_OTLP_ENDPOINT" . -}}

@@ -84,6 +84,17 @@ fn look_at_shown(manifest: &Manifest<'_>, pod: Pod<'_>, certificate: &Value, fau
     let names = list(&certificate["spec"]["dnsNames"]);
     let what = format!("is for {names:?}, the gateway asks for `{asked}`");
     faults.unless(names.iter().any(|name| name == asked), Check::CertificatesFit, title(certificate), what);
+    look_at_callers(manifest, pod, caller, faults);
+}
+
+/// The worker lets in the gateway by a name of its certificate, and nobody else.
+fn look_at_callers(manifest: &Manifest<'_>, pod: Pod<'_>, gateway: Pod<'_>, faults: &mut Faults) {
+    let callers = pod.variable(&format!("MOEHOG__{}__CALLERS", pod.component().to_uppercase())).unwrap_or_default();
+    let names = shown(manifest, gateway).map(|certificate| list(&certificate["spec"]["dnsNames"])).unwrap_or_default();
+    let let_in: Vec<Value> = serde_json::from_str(callers).unwrap_or_default();
+    let well = !let_in.is_empty() && let_in.iter().all(|caller| names.contains(caller));
+    let what = format!("lets in `{callers}`, and the gateway's certificate is for {names:?}");
+    faults.unless(well, Check::CertificatesFit, pod.title(), what);
 }
 
 fn has_usage(certificate: &Value, usage: &str) -> bool {
