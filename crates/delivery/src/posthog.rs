@@ -7,6 +7,7 @@ mod client;
 mod host;
 mod key;
 mod object;
+mod proxies;
 mod request;
 mod size;
 

@@ -55,6 +55,14 @@ impl Delivery {
     ///
     /// The HTTP client cannot be made: see [`ClientError`].
     pub fn new(config: &Config) -> Result<Self, ClientError> {
+        let of_destinations = config.destinations.values().filter_map(|destination| destination.host.as_ref());
+        for host in of_destinations.chain([&config.posthog.host]).filter(|host| host.is_in_clear()) {
+            let (name, port) = host.server();
+            tracing::warn!(
+                host = format!("{name}:{port}"),
+                "events and project keys go to this PostHog in clear: write https:// before it, or be sure of the network in between"
+            );
+        }
         Ok(Self(Arc::new(Inner {
             destinations: Destinations::new(config),
             client: Client::new(&config.posthog)?,

@@ -98,6 +98,11 @@ impl Config {
             secrets.extend(numbered(&format!("sources.{name}.tokens"), &source.tokens));
             let passwords = source.basic.iter().enumerate();
             secrets.extend(passwords.map(|(index, basic)| (password_key(name, index), basic.password.clone())));
+            let signed = source
+                .signature
+                .iter()
+                .flat_map(|it| numbered(&format!("sources.{name}.signature.secrets"), &it.secrets));
+            secrets.extend(signed);
         }
         let keys =
             self.destinations.iter().filter_map(|(name, destination)| Some((name, destination.api_key.clone()?)));
@@ -176,6 +181,8 @@ pub struct Http {
     /// Longest time in which nothing of an answer is read.
     #[serde(with = "moehog_runtime::duration")]
     pub answer_idle: Duration,
+    /// Whether connections begin with the PROXY protocol; only those of `trusted_proxies` are taken then.
+    pub proxy_protocol: bool,
     /// A source without a secret and an address takes requests straight from this machine.
     pub allow_local: bool,
     /// Proxies whose `X-Forwarded-For` says where a request comes from.
@@ -216,6 +223,29 @@ pub struct Source {
     /// Addresses that senders must have, whatever they show; none are all.
     #[serde(default)]
     pub from: Option<Addresses>,
+    /// How its bodies are signed, where they are.
+    #[serde(default)]
+    pub signature: Option<Signature>,
+}
+
+/// How a sender signs its bodies: HMAC-SHA256 over the bytes as they are sent.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signature {
+    /// Secrets, any of them: two while one is being replaced.
+    pub secrets: Vec<Secret>,
+    /// Header that the signature stands in, in hexadecimal or Base64.
+    #[serde(deserialize_with = "header_name")]
+    pub header: HeaderName,
+    /// What stands before it there, such as `sha256=`.
+    #[serde(default)]
+    pub prefix: String,
+    /// Header with the seconds since the epoch, where these and a dot are signed before the body.
+    #[serde(default, deserialize_with = "some_header_name")]
+    pub timestamp: Option<HeaderName>,
+    /// How far that time may be from now.
+    #[serde(default = "five_minutes", with = "moehog_runtime::duration")]
+    pub tolerance: Duration,
 }
 
 /// A user with its password, for Basic authorization.
@@ -248,6 +278,11 @@ impl Source {
         format!("{BY_RULE}{}", names.join(","))
     }
 
+    /// Whether a sender must know something.
+    pub(crate) fn asks_for_secret(&self) -> bool {
+        !self.tokens.is_empty() || !self.basic.is_empty() || self.signature.is_some()
+    }
+
     /// Every destination that its events may go to, the one without a rule first.
     pub fn destinations(&self) -> impl Iterator<Item = &str> {
         let routes = self.routes.iter().filter(|name| **name != self.destination);
@@ -257,6 +292,14 @@ impl Source {
 
 fn password_key(source: &str, index: usize) -> String {
     format!("sources.{source}.basic[{index}].password")
+}
+
+fn some_header_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HeaderName>, D::Error> {
+    header_name(deserializer).map(Some)
+}
+
+fn five_minutes() -> Duration {
+    Duration::from_secs(300)
 }
 
 fn default_name() -> String {
@@ -281,6 +324,7 @@ impl Default for Source {
             header: authorization(),
             basic: Vec::new(),
             from: None,
+            signature: None,
         }
     }
 }

@@ -221,7 +221,7 @@ fn say_what_waits(journal: &dyn Journal) {
 /// Tells, once, who may send and what waits for a key.
 fn say_who_may_send(config: &Config, ingest: &Ingest) {
     tracing::info!(sources = ?ingest.source_names(), capture = ingest.capture_rule(), "webhooks are taken");
-    let takes_nothing = |source: &Source| source.from.is_none() && source.tokens.is_empty() && source.basic.is_empty();
+    let takes_nothing = |source: &Source| source.from.is_none() && !source.asks_for_secret();
     let sources = config.all_sources();
     for source in sources.iter().filter(|(_, source)| takes_nothing(source)).map(|(name, _)| name) {
         let remedy = format!("set {}", ways_to_set(&format!("sources.{source}.tokens")));
@@ -238,8 +238,7 @@ fn say_who_may_send(config: &Config, ingest: &Ingest) {
             ),
         }
     }
-    let by_address_alone =
-        |source: &Source| source.from.is_some() && source.tokens.is_empty() && source.basic.is_empty();
+    let by_address_alone = |source: &Source| source.from.is_some() && !source.asks_for_secret();
     for source in config.sources.iter().filter(|(_, source)| by_address_alone(source)).map(|(name, _)| name) {
         tracing::warn!(
             source,

@@ -16,7 +16,7 @@ mod probes;
 
 pub use self::{
     addresses::{AddressError, Addresses, Block},
-    config::{Api, Basic, Capture, Config, Destination, Feedback, Http, Source, Worker},
+    config::{Api, Basic, Capture, Config, Destination, Feedback, Http, Signature, Source, Worker},
     gateway::Gateway,
     ingest::{Answer, Ingest},
 };

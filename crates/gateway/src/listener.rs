@@ -1,5 +1,7 @@
 //! The public port: connections in, requests to [`Ingest`].
 
+mod proxy_protocol;
+
 use std::{
     convert::Infallible,
     io,
@@ -13,7 +15,7 @@ use moehog_runtime::{Connection, Connections, Patience, Readiness, allow_open_fi
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Http, ingest::Ingest, probes};
+use crate::{addresses::Block, config::Http, ingest::Ingest, probes};
 
 /// Time that requests under way have to end once the stop began. One whose body is here ends within the append deadline; of
 /// one whose body still comes nothing was taken.
@@ -54,7 +56,8 @@ impl Port {
         let listener = self.socket.listen(BACKLOG)?;
         let connections = Connections::new(connections(http.max_connections, allow_open_files()));
         let patience = Patience { head: http.keep_alive, answer: http.answer_idle };
-        Ok(Listener { listener, addr: self.addr, connections, patience, readiness })
+        let proxies = http.proxy_protocol.then(|| http.trusted_proxies.clone().into());
+        Ok(Listener { listener, addr: self.addr, connections, patience, proxies, readiness })
     }
 }
 
@@ -65,6 +68,8 @@ pub(crate) struct Listener {
     addr: SocketAddr,
     connections: Connections,
     patience: Patience,
+    /// Where connections begin with the PROXY protocol: those that may connect.
+    proxies: Option<Arc<[Block]>>,
     /// What probes are told.
     readiness: Readiness,
 }
@@ -83,9 +88,22 @@ impl Listener {
                     let connection = self.connections.enter(peer);
                     let (ingest, readiness, shutdown) =
                         (ingest.clone(), self.readiness.clone(), shutdown.child_token());
-                    let (patience, cut) = (self.patience, cut.child_token());
+                    let (patience, cut, proxies) = (self.patience, cut.child_token(), self.proxies.clone());
                     open.spawn(async move {
-                        let served = serve(stream, (peer, &connection), (ingest, readiness), patience, &shutdown);
+                        let served = async {
+                            let (mut stream, mut peer) = (stream, peer);
+                            if let Some(proxies) = proxies {
+                                match declared(&mut stream, peer, &proxies).await {
+                                    Ok(address) => peer = address,
+                                    Err(error) => {
+                                        tracing::debug!(%error, "connection without the PROXY protocol");
+                                        return;
+                                    }
+                                }
+                                connection.is_of(peer);
+                            }
+                            serve(stream, (peer, &connection), (ingest, readiness), patience, &shutdown).await;
+                        };
                         tokio::select! {
                             () = served => {}
                             () = cut.cancelled() => {}
@@ -115,6 +133,14 @@ impl Listener {
         stream.set_nodelay(true)?;
         Ok((stream, peer.ip()))
     }
+}
+
+/// Whose connection a proxy says that it is.
+async fn declared(stream: &mut TcpStream, peer: IpAddr, proxies: &[Block]) -> io::Result<IpAddr> {
+    if !proxies.iter().any(|block| block.contains(peer.to_canonical())) {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is of no trusted proxy"));
+    }
+    Ok(proxy_protocol::read(stream).await?.unwrap_or(peer))
 }
 
 async fn serve(

@@ -126,7 +126,7 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
 }
 
 /// Keys that hold secrets: what stands in them, and below them, is not repeated.
-const SECRETS: [&str; 6] = ["api_key", "basic", "hash_key", "password", "secret", "tokens"];
+const SECRETS: [&str; 6] = ["api_key", "basic", "hash_key", "password", "secrets", "tokens"];
 
 /// What is wrong with the value of a key, without the value.
 fn unusable(key: &str, message: &str) -> ConfigError {

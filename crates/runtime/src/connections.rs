@@ -113,6 +113,16 @@ impl Connection {
         self.cut.cancelled().await;
     }
 
+    /// It is of somebody else than who opened it: a proxy says so.
+    pub fn is_of(&self, address: IpAddr) {
+        let address = network_of(address);
+        let mut open = self.of.0.open.lock();
+        if let Some(cut) = open.forget_stranger(self.number) {
+            open.strangers.insert(self.number, (address, cut));
+            open.of_address.entry(address).or_default().insert(self.number);
+        }
+    }
+
     /// For the requests on it.
     #[must_use]
     pub fn shown(&self) -> Shown {
@@ -212,6 +222,17 @@ mod tests {
         assert!(!other.cut.is_cancelled());
         let known: Vec<_> = (0..6).map(|_| all.enter(address(3))).inspect(|it| it.shown().is_right()).collect();
         assert_eq!(are_cut(&known), [false; 6], "those that have shown something are not counted");
+    }
+
+    #[test]
+    fn who_comes_through_a_proxy_is_counted_by_the_address_that_it_declares() {
+        let all = Connections::new(16);
+        let open: Vec<_> =
+            (0..8).map(|last| (all.enter(address(1)), last)).inspect(|(it, last)| it.is_of(address(*last))).collect();
+        assert!(open.iter().all(|(connection, _)| !connection.cut.is_cancelled()));
+        assert_eq!(all.count(), 8);
+        drop(open);
+        assert_eq!((all.count(), all.0.open.lock().of_address.len()), (0, 0));
     }
 
     #[test]

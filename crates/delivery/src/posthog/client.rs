@@ -9,7 +9,7 @@ use moehog_runtime::root_cause;
 use reqwest::{Certificate, redirect};
 use serde::Serialize;
 
-use super::{Answer, Failure, Host, key::Finding};
+use super::{Answer, Failure, Host, key::Finding, proxies};
 use crate::config;
 
 /// How much of an answer's body is read; a longer one costs its connection.
@@ -40,7 +40,13 @@ pub enum ClientError {
         /// What is wrong with it.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// TLS or a proxy of the environment.
+    /// A proxy of the environment.
+    #[error("the variable {name} is not the address of a proxy, such as http://proxy.example:3128")]
+    Proxy {
+        /// `HTTPS_PROXY` and its like.
+        name: &'static str,
+    },
+    /// TLS.
     #[error("set up the HTTP client")]
     Build(#[from] reqwest::Error),
 }
@@ -59,6 +65,9 @@ impl Client {
     ///
     /// The file of certificate authorities is unreadable, or a proxy variable is malformed.
     pub(crate) fn new(config: &config::PostHog) -> Result<Self, ClientError> {
+        if let Some(name) = proxies::malformed(|name| std::env::var(name).ok()) {
+            return Err(ClientError::Proxy { name });
+        }
         // a second install fails, and then one is there
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let authorities = authorities(config)?;

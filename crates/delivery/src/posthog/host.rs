@@ -44,6 +44,11 @@ impl Host {
         (self.0.host_str().unwrap_or_default(), self.0.port_or_known_default().unwrap_or_default())
     }
 
+    /// Whether what goes to it can be read on the way: it is another machine, and not asked over TLS.
+    pub(crate) fn is_in_clear(&self) -> bool {
+        self.0.scheme() == "http" && !self.is_local()
+    }
+
     /// Whether it is on this machine.
     pub(crate) fn is_local(&self) -> bool {
         let host = self.0.host_str().unwrap_or_default();

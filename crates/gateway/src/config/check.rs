@@ -61,6 +61,12 @@ impl Config {
                 ));
             }
         }
+        if http.proxy_protocol && http.trusted_proxies.is_empty() {
+            found.push(
+                "http.proxy_protocol needs http.trusted_proxies: whoever else connects could say that it is anybody"
+                    .to_string(),
+            );
+        }
         if http.append_deadline > Duration::from_millis(1900) {
             found.push("http.append_deadline: more than 1900ms leaves no time to answer within 2 s".to_string());
         }
@@ -90,6 +96,9 @@ impl Source {
             found.push(format!(
                 "sources.{name}.routes needs names, and sources.{name}.destination is a key: give it a name"
             ));
+        }
+        if self.signature.as_ref().is_some_and(|signature| signature.secrets.is_empty()) {
+            found.push(format!("sources.{name}.signature.secrets is empty: no signature would be right"));
         }
         for (index, Basic { user, .. }) in self.basic.iter().enumerate() {
             if user.contains(':') {

@@ -109,6 +109,10 @@ pub(crate) enum Refusal {
     TokenMissing,
     /// The token, or the user with its password, is not the source's.
     TokenWrong,
+    /// The signature shown is not that of the body.
+    SignatureWrong,
+    /// The time that is signed is missing, or long ago.
+    SignatureStale,
     /// The source has no secret and no addresses: told to this machine alone.
     NotLocal,
     /// The sender's address is none of the source's.
@@ -174,13 +178,15 @@ impl From<&AppendError> for Refusal {
 
 impl Refusal {
     /// All of them, for the metrics.
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::UnknownPath,
         Self::UnknownSource,
         Self::Method,
         Self::Encoding,
         Self::TokenMissing,
         Self::TokenWrong,
+        Self::SignatureWrong,
+        Self::SignatureStale,
         Self::NotLocal,
         Self::AddressNotAllowed,
         Self::TooManyFailures,
@@ -224,6 +230,12 @@ impl Refusal {
                 "the request shows nothing that is taken here: no token, no password", SHOW),
             Self::TokenWrong => text(S::UNAUTHORIZED, "token_wrong", "authorization",
                 "the token or password is none that is taken here", SHOW),
+            Self::SignatureWrong => text(S::UNAUTHORIZED, "signature_wrong", "signature",
+                "the signature is not that of the body as it came",
+                "sign the very bytes that are sent, with a secret of sources.NAME.signature, and let nothing in between change them"),
+            Self::SignatureStale => text(S::UNAUTHORIZED, "signature_stale", "signature",
+                "the time that is signed is missing, or too far from now",
+                "set the sender's clock, or raise sources.NAME.signature.tolerance"),
             Self::NotLocal => text(S::UNAUTHORIZED, "token_not_configured", "authorization",
                 "this source has no token, no password and no addresses, so nobody may send to it", ""),
             Self::AddressNotAllowed => text(S::FORBIDDEN, "address_not_allowed", "address",

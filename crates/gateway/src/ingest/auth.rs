@@ -2,6 +2,7 @@
 
 mod capture;
 mod credentials;
+mod signature;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,8 +16,9 @@ use self::credentials::Credentials;
 pub(crate) use self::{
     capture::{Capture, KEY_DESTINATION, KeyWatch},
     credentials::shows_one_of,
+    signature::SignatureWatch,
 };
-use super::{Refusal, answers::Help, local, sender};
+use super::{Refusal, answers::Help, local, places::Standing, sender};
 use crate::{
     Config,
     addresses::{Addresses, Block},
@@ -81,6 +83,7 @@ pub(crate) struct Source {
     pub(crate) destination: String,
     credentials: Credentials,
     from: Option<Addresses>,
+    signature: Option<config::Signature>,
     /// Without a secret and an address this machine may send.
     allow_local: bool,
 }
@@ -88,12 +91,25 @@ pub(crate) struct Source {
 impl Source {
     fn new(name: String, config: &config::Source, allow_local: bool) -> Self {
         let credentials = Credentials::new(config);
-        Self { name, destination: config.webhooks_go_to(), credentials, from: config.from.clone(), allow_local }
+        Self {
+            name,
+            destination: config.webhooks_go_to(),
+            credentials,
+            from: config.from.clone(),
+            signature: config.signature.clone(),
+            allow_local,
+        }
     }
 
-    /// Whether the request may send here. What it knows is looked at before where it comes from, so that only a sender who
+    /// Computes the signature of the body to come; none where none is asked for.
+    pub(crate) fn watch(&self, headers: &HeaderMap) -> Result<Option<SignatureWatch>, Refusal> {
+        let Some(signature) = &self.signature else { return Ok(None) };
+        SignatureWatch::new(signature, headers)?.ok_or_else(|| nothing_right(headers)).map(Some)
+    }
+
+    /// Whether the request may send here, and what it has shown. What it knows is looked at before where it comes from, so that only a sender who
     /// knows learns that addresses are looked at.
-    pub(crate) fn admit(&self, origin: Origin<'_>, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, origin: Origin<'_>, uri: &Uri, headers: &HeaderMap) -> Result<Standing, Refusal> {
         if !self.credentials.is_empty() {
             match self.credentials.shown(headers) {
                 Some(true) => {}
@@ -104,16 +120,18 @@ impl Source {
         let sender = || origin.sender(headers);
         let is_here = || local::straight_from_here(origin.peer, uri, headers);
         match &self.from {
-            Some(from) if sender().is_some_and(|sender| from.contain(sender)) => Ok(()),
+            Some(from) if sender().is_some_and(|sender| from.contain(sender)) => Ok(Standing::Secret),
             Some(_) => {
                 // the one place that says it where there is no secret to be right: see `help`
                 tracing::debug!(source = self.name, sender = ?sender(), "address is not among the source's");
                 let knows = !self.credentials.is_empty();
                 Err(if knows { Refusal::AddressNotAllowed } else { nothing_right(headers) })
             }
-            None if !self.credentials.is_empty() => Ok(()),
+            None if !self.credentials.is_empty() => Ok(Standing::Secret),
+            // the body has yet to show it
+            None if self.signature.is_some() => Ok(Standing::Stranger),
             None if !is_here() => Err(nothing_right(headers)),
-            None if self.allow_local => Ok(()),
+            None if self.allow_local => Ok(Standing::Secret),
             None => Err(Refusal::NotLocal),
         }
     }

@@ -164,8 +164,7 @@ impl Ingest {
             Route::Capture => (None, self.senders.capture.admit(self.origin(peer), &parts.uri, &parts.headers)?),
             Route::In(name) => {
                 let source = self.senders.source(name).ok_or_else(|| self.senders.unknown(&parts.headers))?;
-                source.admit(self.origin(peer), &parts.uri, &parts.headers)?;
-                (Some(source), Standing::Secret)
+                (Some(source), source.admit(self.origin(peer), &parts.uri, &parts.headers)?)
             }
         };
         if !readable(&parts.headers) {
@@ -193,10 +192,13 @@ impl Ingest {
         let (trace, received) = trace::receive(&parts.headers, || request_span(parts, route));
         *span = received;
         let mut held = self.bodies.share(standing, request.address());
-        let mut watch = source.is_none().then(|| KeyWatch::new(&self.senders.capture));
+        let mut keys = source.is_none().then(|| KeyWatch::new(&self.senders.capture));
+        let mut signature = source.map(|source| source.watch(&parts.headers)).transpose()?.flatten();
         let body = limits::read(body, self.limits, &mut held, |piece, held| {
-            let Some(watch) = &mut watch else { return Ok(()) };
-            if watch.finds(piece)? {
+            signature.iter_mut().for_each(|signature| signature.feed(piece));
+            if let Some(keys) = &mut keys
+                && keys.finds(piece)?
+            {
                 held.rises_to(Standing::Key);
                 request.rises_to(Standing::Key);
                 shown.into_iter().for_each(Shown::is_right);
@@ -204,6 +206,11 @@ impl Ingest {
             Ok(())
         })
         .await?;
+        if let Some(signature) = signature {
+            signature.judge().then_some(()).ok_or(Refusal::SignatureWrong)?;
+            held.rises_to(Standing::Secret);
+            shown.into_iter().for_each(Shown::is_right);
+        }
         let header = EntryHeader {
             kind: Kind::Webhook.into(),
             source: source.map_or(CAPTURE, |source| &source.name).to_string(),
@@ -218,7 +225,7 @@ impl Ingest {
             api_key: String::new(),
             routed: Vec::new(),
         };
-        let key = watch.and_then(|watch| watch.key(&body));
+        let key = keys.and_then(|keys| keys.key(&body));
         let prefers = feedback::preferred_seconds(&parts.headers);
         Ok(Received { header, body, key, at: Instant::now(), held, prefers })
     }

@@ -40,7 +40,7 @@ fn admit(source: &Source, shown: &[(&'static str, &str)]) -> Result<(), Refusal>
 }
 
 fn admit_from(source: &Source, peer: IpAddr, shown: &[(&'static str, &str)]) -> Result<(), Refusal> {
-    source.admit(Origin { peer, trusted: &[] }, &Uri::from_static("/v1/in/shop"), &headers(shown))
+    source.admit(Origin { peer, trusted: &[] }, &Uri::from_static("/v1/in/shop"), &headers(shown)).map(drop)
 }
 
 /// The value of `Authorization` for a user and a password.
