@@ -3,6 +3,7 @@
 use std::{
     io::Write,
     net::{Ipv4Addr, SocketAddr},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -88,7 +89,7 @@ impl Attack {
                 let bomb = bomb();
                 for _ in 0..200 {
                     stream.write_all(&head("/capture/", "content-encoding: gzip\r\n", bomb.len())).await?;
-                    stream.write_all(&bomb).await?;
+                    stream.write_all(bomb).await?;
                     answer(&mut stream).await?;
                 }
             }
@@ -111,7 +112,7 @@ impl Attack {
                 answer(&mut stream).await?;
             }
             Self::Unread => {
-                let requests = b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+                let requests = b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
                 // it blocks where neither side reads any more
                 timeout(Duration::from_secs(2), async {
                     loop {
@@ -146,8 +147,11 @@ fn head(path: &str, headers: &str, length: usize) -> Vec<u8> {
 }
 
 /// 32 KiB that are 32 MiB.
-fn bomb() -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    let written = encoder.write_all(&vec![b' '; 32 * 1024 * 1024 - 1]).and_then(|()| encoder.finish());
-    written.unwrap_or_default()
+fn bomb() -> &'static [u8] {
+    static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        let written = encoder.write_all(&vec![b' '; 32 * 1024 * 1024 - 1]).and_then(|()| encoder.finish());
+        written.unwrap_or_default()
+    });
+    &BOMB
 }

@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Rounds of each kind, instead of 10,000 histories, 10,000 of the relay, 20 kills, 50 rolls, 20 upgrades, 60 seconds
-    /// of refusals, 300 disks and 1,000,000 bodies.
+    /// of refusals, 300 disks, 60 seconds of each thing that strangers do and 1,000,000 bodies.
     #[arg(long)]
     rounds: Option<u64>,
 }
@@ -38,12 +38,14 @@ enum Kind {
     /// Files of a journal damaged between kills, copied under load and put back; a full file system, a clock that jumps,
     /// 2,000 starts.
     Disks,
+    /// What strangers do who know no secret, beside a sender who knows one.
+    Strangers,
     /// Damaged bodies through the mapping.
     Bodies,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Histories,
         Self::Relay,
         Self::Kills,
@@ -51,6 +53,7 @@ impl Kind {
         Self::Upgrades,
         Self::Refusals,
         Self::Disks,
+        Self::Strangers,
         Self::Bodies,
     ];
 
@@ -63,6 +66,7 @@ impl Kind {
             Self::Upgrades => "upgrades of what the chart renders, under load",
             Self::Refusals => "seconds of a PostHog that refuses everything",
             Self::Disks => "rounds of damage to the files of a journal",
+            Self::Strangers => "seconds of each thing that strangers do",
             Self::Bodies => "damaged bodies",
         }
     }
@@ -73,7 +77,7 @@ impl Kind {
             Self::Kills => 20,
             Self::Rolls => 50,
             Self::Upgrades => 20,
-            Self::Refusals => 60,
+            Self::Refusals | Self::Strangers => 60,
             Self::Disks => 300,
             Self::Bodies => 1_000_000,
         }
@@ -97,6 +101,9 @@ impl Kind {
             }
             Self::Refusals => {
                 (&["--package", "moehog-tests", "--test", "end_to_end", "a_destination_that_refuses"], END_TO_END)
+            }
+            Self::Strangers => {
+                (&["--package", "moehog-tests", "--test", "end_to_end", "strangers_cost_nothing"], END_TO_END)
             }
             Self::Disks => (&["--package", "moehog-tests", "--test", "end_to_end", "disks::"], END_TO_END),
             Self::Bodies => (

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::world::{IN_TIME, KEY, from_soak, posthog, stream, taken};
 
 /// Seconds of each attack.
-const FEW: u64 = 3;
+const FEW: u64 = 2;
 /// Connections of strangers: of each kind more than there is room for.
 const CONNECTIONS: usize = 240;
 
