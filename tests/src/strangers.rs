@@ -52,7 +52,7 @@ impl Attack {
         Self::Guesses,
     ];
 
-    /// Begins it with so many connections, from [`ADDRESSES`] addresses of this machine.
+    /// Begins it with so many connections, from six addresses of this machine.
     #[must_use]
     pub fn begin(self, addr: SocketAddr, connections: usize) -> JoinSet<()> {
         let mut strangers = JoinSet::new();

@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Command, Stdio},
@@ -209,9 +209,14 @@ fn what_the_emulator_stored_is_shown_and_not_obeyed() {
     let body =
         json!({"api_key": "phc_emulator", "event": forged, "distinct_id": id, "properties": properties}).to_string();
     let mut stream = TcpStream::connect(at).unwrap();
-    let head =
-        format!("POST /capture/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /capture/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let line = lines.find(|line| line.starts_with("posthog stored")).unwrap();
     up.kill().unwrap();
     up.wait().unwrap();

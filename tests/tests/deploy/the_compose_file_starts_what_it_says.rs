@@ -12,8 +12,11 @@ const START: Duration = Duration::from_secs(30);
 const GATEWAY: &str = "gateway";
 const WORKERS: [&str; 2] = ["transformer", "delivery"];
 const EMULATOR: &str = "emulator";
-const SECRETS: [(&str, &str); 3] =
-    [("posthog-api-key", "phc_compose"), ("moengage-token", "of-the-sender"), ("admin-token", "of-the-operator")];
+const SECRETS: [(&str, &str); 3] = [
+    ("posthog-api-key", "phc_compose"),
+    ("moengage-token", "token-of-the-sender"),
+    ("admin-token", "token-of-the-operator"),
+];
 
 /// The file with its variables filled in, merge keys resolved.
 fn compose(variables: &[(&str, &str)]) -> anyhow::Result<Value> {

@@ -107,7 +107,8 @@ async fn a_token_and_a_key_that_change_under_load_lose_nothing() -> anyhow::Resu
         .set("posthog.key_check_retry", "1h")
         .set("relay.hold_probe_first", "300ms")
         .set("relay.hold_probe_max", "1s")
-        .expect("held");
+        .expect("held")
+        .expect("requests showed no right secret");
     let mut moehog = Deployment::start(setup).await?;
     let load = Load::start(moehog.http()?);
     within(SOON, "webhooks are taken and held", async || {
