@@ -19,7 +19,8 @@ async fn each_refusal_has_its_status_and_code_and_says_what_to_do() {
     let cases = [
         (post("/", "{}"), 404, "unknown_path", "path"),
         (get("/nothing"), 404, "unknown_path", "path"),
-        (post("/v1/in/shopp", "{}"), 401, "token_missing", "authorization"),
+        (post("/v1/in/shopp", "{}"), 404, "unknown_source", "path"),
+        (with(post("/v1/in/shopp", "{}"), "via", "1.1 proxy"), 401, "token_missing", "authorization"),
         (with(post("/v1/in/shopp", "{}"), "authorization", "Bearer tok-new"), 404, "unknown_source", "path"),
         (get("/capture/"), 405, "method_not_allowed", "method"),
         (get("/v1/in/shop"), 405, "method_not_allowed", "method"),
@@ -67,15 +68,14 @@ async fn each_refusal_has_its_status_and_code_and_says_what_to_do() {
 async fn a_refusal_says_where_to_look_and_nothing_of_which_sources_there_are() {
     let gateway = Setup::default().start();
     let remedy = |reply: &support::Reply| reply.json["remedy"].as_str().unwrap().to_string();
-    let (of_none, of_one) =
-        (gateway.send(post("/v1/in/typo", "{}")).await, gateway.send(post("/v1/in/shop", "{}")).await);
+    let from_afar = async |path: &str| gateway.send_from("192.0.2.7", post(path, "{}")).await;
+    let (of_none, of_one) = (from_afar("/v1/in/typo").await, from_afar("/v1/in/shop").await);
     assert_eq!((of_none.refusal(), &of_none.json), (of_one.refusal(), &of_one.json));
     let token = remedy(&of_one);
     assert!(token.contains("Authorization: Bearer TOKEN") && token.contains("sources.NAME"), "{token}");
     let typo = gateway.send(with(post("/v1/in/typo", "{}"), "authorization", "Bearer tok-new")).await;
     assert_eq!(typo.refusal(), (404, "unknown_source"), "whose token is right is told");
-    let from_afar = gateway.send_from("192.0.2.7", post("/v1/in/open", "{}")).await;
-    assert_eq!(from_afar.json, of_one.json);
+    assert_eq!(from_afar("/v1/in/open").await.json, of_one.json);
     for path in ["/", "/v1/in/", "/v2/in/shop", "/decide/"] {
         let lost = gateway.send(post(path, "{}")).await;
         assert!(lost.refusal() == (404, "unknown_path") && !lost.json.to_string().contains("shop"), "{}", lost.json);

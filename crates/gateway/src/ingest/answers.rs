@@ -99,7 +99,7 @@ struct Unprocessable<'a> {
 pub(crate) enum Refusal {
     /// No such path.
     UnknownPath,
-    /// `/v1/in/…` names no configured source, and the request shows the secret of another one.
+    /// `/v1/in/…` names no configured source, and the request could be sent to another one.
     UnknownSource,
     /// Not POST.
     Method,
@@ -220,8 +220,7 @@ impl Refusal {
             Self::UnknownPath => text(S::NOT_FOUND, "unknown_path", "path", "nothing is served at this path",
                 "POST to /v1/in/NAME of a configured source, or to /capture/"),
             Self::UnknownSource => text(S::NOT_FOUND, "unknown_source", "path",
-                "no source of this name is configured; the token shown is another source's",
-                "POST to /v1/in/NAME of the source that the token is of"),
+                "no source of this name is configured", "POST to /v1/in/NAME of a source that is"),
             Self::Method => text(S::METHOD_NOT_ALLOWED, "method_not_allowed", "method",
                 "webhooks are taken by POST only", "set the connector's method to POST"),
             Self::Encoding => text(S::UNSUPPORTED_MEDIA_TYPE, "unknown_content_encoding", "content-encoding",

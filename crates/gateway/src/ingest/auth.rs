@@ -63,9 +63,13 @@ impl Senders {
     }
 
     /// What somebody is told who posts to a source that there is not: nothing else than to one that there is, but to who shows the
-    /// secret of another.
-    pub(crate) fn unknown(&self, headers: &HeaderMap) -> Refusal {
-        let knows = self.sources.values().any(|source| source.credentials.shown(headers) == Some(true));
+    /// secret of another, or may send to one from this machine.
+    pub(crate) fn unknown(&self, origin: Origin<'_>, uri: &Uri, headers: &HeaderMap) -> Refusal {
+        let is_known = |source: &Source| {
+            source.credentials.shown(headers) == Some(true)
+                || source.allow_local && local::straight_from_here(origin.peer, uri, headers)
+        };
+        let knows = self.sources.values().any(is_known);
         if knows { Refusal::UnknownSource } else { nothing_right(headers) }
     }
 

@@ -163,7 +163,10 @@ impl Ingest {
         let (source, standing) = match route {
             Route::Capture => (None, self.senders.capture.admit(self.origin(peer), &parts.uri, &parts.headers)?),
             Route::In(name) => {
-                let source = self.senders.source(name).ok_or_else(|| self.senders.unknown(&parts.headers))?;
+                let source = self
+                    .senders
+                    .source(name)
+                    .ok_or_else(|| self.senders.unknown(self.origin(peer), &parts.uri, &parts.headers))?;
                 (Some(source), source.admit(self.origin(peer), &parts.uri, &parts.headers)?)
             }
         };

@@ -199,19 +199,30 @@ fn a_stranger_is_told_the_same_of_every_source_and_of_none() {
     let sources: HashMap<_, _> = sources.into_iter().map(|(name, source)| (name.to_string(), source)).collect();
     let senders = Senders { sources, ..Senders::new(&defaults(), []) };
     let stranger: IpAddr = "198.51.100.7".parse().unwrap();
+    let origin = Origin { peer: stranger, trusted: &[] };
     for shown in
         [&[("host", "moehog.example.com")][..], &[("host", "moehog.example.com"), ("authorization", "Bearer x")]]
     {
-        let of_none = senders.unknown(&headers(shown));
+        let of_none = senders.unknown(origin, &Uri::from_static("/v1/in/none"), &headers(shown));
         for (name, source) in &senders.sources {
             assert_eq!(admit_from(source, stranger, shown), Err(of_none), "{name}");
-            let origin = Origin { peer: stranger, trusted: &[] };
             let help = source.help(of_none, origin, &HeaderMap::new());
             assert!(help.remedy.is_none() && help.field.is_none(), "{name}");
         }
     }
     let knows = headers(&[("authorization", "Bearer secret")]);
-    assert_eq!(senders.unknown(&knows), Refusal::UnknownSource, "whose token is right and whose path is not");
+    let path = Uri::from_static("/v1/in/none");
+    assert_eq!(
+        senders.unknown(origin, &path, &knows),
+        Refusal::UnknownSource,
+        "whose token is right and whose path is not"
+    );
+    let here = Origin { peer: HERE, trusted: &[] };
+    assert_eq!(
+        senders.unknown(here, &path, &headers(&[("host", "localhost")])),
+        Refusal::UnknownSource,
+        "who is trusted"
+    );
 }
 
 #[test]
