@@ -147,13 +147,18 @@ impl Admin {
             });
         }
         open.close();
-        open.wait().await;
+        // half a head is not waited for as long as a request may take
+        if tokio::time::timeout(STOPS_WITHIN, open.wait()).await.is_err() {
+            tracing::debug!(connections = open.len(), "connections of the admin port are left");
+        }
         Ok(())
     }
 }
 
 /// Connections of the admin port: more than probes, scrapes and people need.
 const MOST_CONNECTIONS: usize = 128;
+/// Longest time until answers under way have ended once the stop began.
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
 /// How long it waits for them.
 const PATIENCE: Patience = Patience { head: Duration::from_secs(30), answer: Duration::from_secs(10) };
 
@@ -185,6 +190,18 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+
+    #[tokio::test]
+    async fn half_a_head_does_not_hold_up_the_stop() {
+        let admin = Admin::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let (addr, stop) = (admin.local_addr().unwrap(), CancellationToken::new());
+        let served = tokio::spawn(admin.serve(Router::new(), stop.clone()));
+        let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /livez HTTP/1.1\r\nhost: ").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(20), served).await.expect("it stops").unwrap().unwrap();
+    }
 
     #[test]
     fn metrics_are_asked_by_addresses_and_names_inside() {
