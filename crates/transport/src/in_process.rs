@@ -27,12 +27,12 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    link(service, None)
+    in_process_on(None, service)
 }
 
 /// [`in_process`], with the calls on the threads of another runtime: work that is long holds up nobody on those of the caller.
-/// A call costs a wake of another thread more.
-pub fn in_process_on<S, B>(threads: Handle, service: S) -> Link
+/// A call costs a wake of another thread more. None are those of the caller.
+pub fn in_process_on<S, B>(threads: impl Into<Option<Handle>>, service: S) -> Link
 where
     S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
@@ -40,18 +40,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    link(service, Some(threads))
-}
-
-fn link<S, B>(service: S, threads: Option<Handle>) -> Link
-where
-    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
-    Link { same_process: true, ..Link::to_one(channel(InProcess { service, threads })) }
+    Link { same_process: true, ..Link::to_one(channel(InProcess { service, threads: threads.into() })) }
 }
 
 #[derive(Debug, Clone)]
