@@ -45,6 +45,8 @@ impl Origin<'_> {
 pub(crate) struct Senders {
     sources: HashMap<String, Source>,
     pub(crate) capture: Capture,
+    /// See `http.allow_local`.
+    allow_local: bool,
 }
 
 impl Senders {
@@ -55,6 +57,7 @@ impl Senders {
         Self {
             sources: sources.map(|(name, source)| (name.clone(), Source::new(name, &source, allow_local))).collect(),
             capture: Capture::new(&config.capture, &config.destinations, allow_local, open_keys),
+            allow_local,
         }
     }
 
@@ -65,11 +68,9 @@ impl Senders {
     /// What somebody is told who posts to a source that there is not: nothing else than to one that there is, but to who shows the
     /// secret of another, or may send to one from this machine.
     pub(crate) fn unknown(&self, origin: Origin<'_>, uri: &Uri, headers: &HeaderMap) -> Refusal {
-        let is_known = |source: &Source| {
-            source.credentials.shown(headers) == Some(true)
-                || source.allow_local && local::straight_from_here(origin.peer, uri, headers)
-        };
-        let knows = self.sources.values().any(is_known);
+        let mut sources = self.sources.values();
+        let knows = sources.any(|source| source.credentials.shown(headers) == Some(true))
+            || self.allow_local && local::straight_from_here(origin.peer, uri, headers);
         if knows { Refusal::UnknownSource } else { nothing_right(headers) }
     }
 

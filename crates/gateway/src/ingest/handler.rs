@@ -195,6 +195,11 @@ impl Ingest {
         let (trace, received) = trace::receive(&parts.headers, || request_span(parts, route));
         *span = received;
         let mut held = self.bodies.share(standing, request.address());
+        let mut rises = |held: &mut Share, standing| {
+            held.rises_to(standing);
+            request.rises_to(standing);
+            shown.into_iter().for_each(Shown::is_right);
+        };
         let mut keys = source.is_none().then(|| KeyWatch::new(&self.senders.capture));
         let mut signature = source.map(|source| source.watch(&parts.headers)).transpose()?.flatten();
         let body = limits::read(body, self.limits, &mut held, |piece, held| {
@@ -202,17 +207,14 @@ impl Ingest {
             if let Some(keys) = &mut keys
                 && keys.finds(piece)?
             {
-                held.rises_to(Standing::Key);
-                request.rises_to(Standing::Key);
-                shown.into_iter().for_each(Shown::is_right);
+                rises(held, Standing::Key);
             }
             Ok(())
         })
         .await?;
         if let Some(signature) = signature {
             signature.judge().then_some(()).ok_or(Refusal::SignatureWrong)?;
-            held.rises_to(Standing::Secret);
-            shown.into_iter().for_each(Shown::is_right);
+            rises(&mut held, Standing::Secret);
         }
         let header = EntryHeader {
             kind: Kind::Webhook.into(),
@@ -222,7 +224,11 @@ impl Ingest {
             content_encoding: kept(parts.headers.get(header::CONTENT_ENCODING)),
             received_at_ms: now_ms(),
             origin: None,
-            destination: source.map(|source| source.destination.clone()).unwrap_or_default(),
+            destination: match source {
+                Some(source) => source.destination.clone(),
+                // empty where only the whole of the body says it
+                None => keys.as_mut().and_then(|keys| keys.destination.take()).unwrap_or_default(),
+            },
             idempotency_key: kept(parts.headers.get(IDEMPOTENCY_KEY)),
             trace: Some(trace),
             api_key: String::new(),

@@ -134,7 +134,9 @@ impl Ingest {
     async fn append(&self, received: Received) -> Result<Appended, Refusal> {
         let Received { mut header, body, key, at, held, prefers } = received;
         if header.source == CAPTURE {
-            header.destination = self.senders.capture.destination(key.as_deref())?;
+            if header.destination.is_empty() {
+                header.destination = self.senders.capture.destination(key.as_deref())?;
+            }
             header.api_key = key.unwrap_or_default();
         }
         let wanted = match self.feedback.plan(&*self.journal, &header, &body, prefers) {

@@ -55,13 +55,13 @@ pub(crate) struct KeyWatch<'a> {
     begins: bool,
     /// It may be compressed: what is seen of it says nothing.
     is_opaque: bool,
-    /// Nothing that follows can change what is known.
-    is_done: bool,
+    /// Where the key sends it: nothing that follows can change that.
+    pub(crate) destination: Option<String>,
 }
 
 impl<'a> KeyWatch<'a> {
     pub(crate) fn new(capture: &'a Capture) -> Self {
-        Self { capture, finder: Finder::new(), begins: true, is_opaque: false, is_done: false }
+        Self { capture, finder: Finder::new(), begins: true, is_opaque: false, destination: None }
     }
 
     /// Looks at the next piece. Says whether the key is known now, and was not before; one that nobody has is refused.
@@ -69,14 +69,13 @@ impl<'a> KeyWatch<'a> {
         if self.begins && !piece.is_empty() {
             (self.begins, self.is_opaque) = (false, piece.starts_with(&GZIP[..1]));
         }
-        if self.is_done || self.is_opaque {
+        if self.is_opaque || self.finder.certain_key().is_some() {
             return Ok(false);
         }
-        self.is_done = self.finder.feed(piece);
-        if let Some(key) = self.finder.certain_key() {
-            self.capture.destination(Some(key))?;
-        }
-        Ok(self.is_done)
+        self.finder.feed(piece);
+        let key = self.finder.certain_key();
+        self.destination = key.map(|key| self.capture.destination(Some(key))).transpose()?;
+        Ok(self.destination.is_some())
     }
 
     /// The key, once all of the body is here; none where it has none, or is compressed.

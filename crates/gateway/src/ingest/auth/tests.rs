@@ -218,6 +218,7 @@ fn a_stranger_is_told_the_same_of_every_source_and_of_none() {
         "whose token is right and whose path is not"
     );
     let here = Origin { peer: HERE, trusted: &[] };
+    let senders = Senders { allow_local: true, ..senders };
     assert_eq!(
         senders.unknown(here, &path, &headers(&[("host", "localhost")])),
         Refusal::UnknownSource,
