@@ -12,7 +12,6 @@ mod preview;
 mod receipt;
 mod send_test;
 mod stored;
-mod threads;
 mod up;
 
 use std::process::ExitCode;

@@ -4,14 +4,13 @@ use std::{io::IsTerminal, net::SocketAddr, path::Path};
 
 use anyhow::Context;
 use moehog_emulator::posthog;
-use moehog_runtime::{Exit, Shortcut, terminal::shown};
-use moehog_transport::{in_process, in_process_on};
+use moehog_runtime::{Cores, Exit, Shortcut, terminal::shown};
+use moehog_transport::in_process;
 use serde::de::DeserializeOwned;
 
 use crate::{
     cli::{Health, Up},
     stored,
-    threads::Threads,
 };
 
 /// The project key that the emulator's own examples use.
@@ -39,17 +38,13 @@ pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
     let shutdown = moehog_runtime::shutdown_on_signal()?;
     let _following = [gateway.secrets.follow(gateway.all_secrets()), delivery.secrets.follow(delivery.all_secrets())];
 
-    let mapping = Threads::for_mapping().context("start the threads that map")?;
-    let transformer = {
-        // it looks after its file there, and takes its cores from what there is
-        let _inside = mapping.handle().enter();
-        moehog_transformer::open(&transformer.mapping)?
-    };
+    // what maps slowly leaves the others to those who answer senders
+    let transformer = moehog_transformer::open(&transformer.mapping, Cores::half())?;
     let delivery = moehog_delivery::Delivery::new(&delivery).context(Exit::Configuration)?;
     let data_dir = gateway.journal.dir.clone();
     let gateway = moehog_gateway::Gateway::bind_with(
         gateway,
-        in_process_on(mapping.handle().clone(), moehog_proto::transformer::server(transformer)),
+        in_process(moehog_proto::transformer::server(transformer)),
         in_process(moehog_proto::delivery::server(delivery)),
     )
     .await?;
@@ -59,7 +54,6 @@ pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
     welcome(&up, http, admin, &data_dir, emulator.as_ref());
     let printing = emulator.as_ref().map(|emulator| tokio::spawn(stored::print(emulator.books().subscribe())));
     let served = gateway.serve(shutdown).await;
-    drop(mapping);
     if let Some(printing) = printing {
         printing.abort();
     }

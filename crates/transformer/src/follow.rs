@@ -9,23 +9,24 @@ use std::{
 };
 
 use anyhow::Context;
-use moehog_runtime::{Exit, Secret};
+use moehog_runtime::{Cores, Exit, Secret};
 use tokio::task;
 
 use crate::{Mapping, Problem, Rules, Transformer, metrics, transformer::WeakTransformer};
 
-/// A transformer with the rules of the configured file, which is followed as long as the transformer lives. Call it inside the runtime.
+/// A transformer with the rules of the configured file, which is followed as long as the transformer lives. What is long works on
+/// `cores`. Call it inside the runtime.
 ///
 /// # Errors
 ///
 /// The file cannot be read, or something is wrong with it: all of it is named.
-pub fn open(config: &Mapping) -> anyhow::Result<Transformer> {
-    looks(config)().map_err(|fault| anyhow::anyhow!(fault)).context(Exit::Configuration)
+pub fn open(config: &Mapping, cores: Cores) -> anyhow::Result<Transformer> {
+    looks(config, cores)().map_err(|fault| anyhow::anyhow!(fault)).context(Exit::Configuration)
 }
 
 /// Looks that end with [`open`]'s transformer, or say what is wrong with the file as it is now: the built-in mapping in
 /// its place would send what the file's rules keep back. Call each inside the runtime.
-pub fn looks(config: &Mapping) -> impl FnMut() -> Result<Transformer, String> + Send + 'static {
+pub fn looks(config: &Mapping, cores: Cores) -> impl FnMut() -> Result<Transformer, String> + Send + 'static {
     metrics::reloads_begin();
     let config = config.clone();
     let mut file = config.file.clone().map(|path| File::new(path, config.hash_key.clone()));
@@ -49,7 +50,7 @@ pub fn looks(config: &Mapping) -> impl FnMut() -> Result<Transformer, String> + 
         metrics::outdated(false);
         metrics::mapping(rules.revision());
         let revision = rules.revision().to_string();
-        let transformer = Transformer::new(&config, rules);
+        let transformer = Transformer::on(cores.clone(), &config, rules);
         if let Some(file) = file.take() {
             tracing::info!(revision, file = %file.path.display(), "mapping");
             task::spawn(follow(file, transformer.downgrade(), config.reread_every.max(Duration::from_millis(1))));

@@ -23,7 +23,8 @@ async fn run() -> anyhow::Result<()> {
     let _telemetry = moehog_telemetry::init("moehog-transformer", &config.telemetry)?;
     let shutdown = moehog_runtime::shutdown_on_signal()?;
 
-    let (tls, mut look) = (config.tls.clone(), moehog_transformer::looks(&config.mapping));
+    let (tls, mut look) =
+        (config.tls.clone(), moehog_transformer::looks(&config.mapping, moehog_runtime::Cores::all()));
     let look = move || {
         tls.open().map_err(|error| format!("certificates of section tls: {error}"))?;
         look()

@@ -19,7 +19,8 @@ use tracing::Span;
 
 use crate::{Notes, Rules, Transformer, body, former, metrics, metrics::Tally, output};
 
-/// A call with more work than this, in bytes of body, goes to a thread of its own, so that it holds back no neighbour.
+/// A call with more work than this, in bytes of body, goes to a thread of its own, so that it holds back no neighbour; as does one by
+/// rules, whose expressions may take long.
 const INLINE_BYTES: usize = 256 * 1024;
 /// How much a gzip body is taken to grow; only its unpacking tells.
 const GZIP_GROWTH: usize = 32;
@@ -46,10 +47,12 @@ impl TransformerService for Transformer {
 }
 
 impl Transformer {
-    /// Answers here, or on a thread of its own where there is much to do.
+    /// Answers here, or on a thread of its own where that may take long.
     async fn answer_somewhere(&self, request: TransformRequest, call: &Span) -> Result<TransformResponse, Status> {
         let work: usize = request.webhooks.iter().map(work).sum();
-        if work <= INLINE_BYTES {
+        // what is asked for may have to be read first
+        let by_rules = request.mapping.is_some() || !self.rules().text().is_empty();
+        if work <= INLINE_BYTES && !by_rules {
             return Ok(self.answer(request, call));
         }
         let (transformer, call) = (self.clone(), call.clone());

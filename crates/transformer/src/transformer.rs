@@ -43,9 +43,14 @@ struct Parts {
 }
 
 impl Transformer {
-    /// A transformer with the built-in mapping and rules over it.
+    /// A transformer with the built-in mapping and rules over it, which may use all cores.
     #[must_use]
     pub fn new(config: &Mapping, rules: Rules) -> Self {
+        Self::on(Cores::all(), config, rules)
+    }
+
+    /// One whose long work is done on these cores.
+    pub(crate) fn on(cores: Cores, config: &Mapping, rules: Rules) -> Self {
         Self(Arc::new(Parts {
             keep_push_tokens: config.keep_push_tokens,
             rules: RwLock::new(Arc::new(rules.with_push_tokens(config.keep_push_tokens))),
@@ -53,7 +58,7 @@ impl Transformer {
             costly: Named::default(),
             codes: EventCodes::default(),
             placeholders: Detector::default(),
-            cores: Cores::all(),
+            cores,
             instance: uuid::Uuid::new_v4().to_string(),
         }))
     }
@@ -73,7 +78,7 @@ impl Transformer {
         &self.0.costly
     }
 
-    /// Where large calls are worked on.
+    /// Where is worked on what may take long.
     pub(crate) fn cores(&self) -> &Cores {
         &self.0.cores
     }

@@ -16,6 +16,7 @@ use std::{
 };
 
 use moehog_proto::transformer::{Webhook, mapped_event::Outcome, transformed_webhook};
+use moehog_runtime::Cores;
 use moehog_transformer::{Mapping, Transformer};
 use serde_json::Value;
 
@@ -66,7 +67,7 @@ async fn swapped_files_are_used_whole_and_a_mistake_leaves_the_last_good_one() {
         reread_every: Duration::from_millis(2),
         ..Mapping::default()
     };
-    let transformer = moehog_transformer::open(&config).unwrap();
+    let transformer = moehog_transformer::open(&config, Cores::all()).unwrap();
     let ends = Arc::new(AtomicBool::new(false));
     let load = thread::spawn({
         let (transformer, ends) = (transformer.clone(), ends.clone());
@@ -107,9 +108,9 @@ async fn a_mistake_at_the_start_is_an_error_that_names_each_line() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("mapping.toml");
     let config = Mapping { file: Some(file.clone()), ..Mapping::default() };
-    assert!(format!("{:#}", moehog_transformer::open(&config).unwrap_err()).contains("mapping.toml"));
+    assert!(format!("{:#}", moehog_transformer::open(&config, Cores::all()).unwrap_err()).contains("mapping.toml"));
     fs::write(&file, "heal = 1\n[[rule]]\nevnt = \"x\"\n").unwrap();
-    let said = format!("{:#}", moehog_transformer::open(&config).unwrap_err());
+    let said = format!("{:#}", moehog_transformer::open(&config, Cores::all()).unwrap_err());
     assert!(
         said.contains("line 1: heal: must be a text") && said.contains("line 3: rule 1, evnt: unknown key"),
         "{said}"
@@ -131,7 +132,7 @@ async fn looks_name_what_is_wrong_with_the_file_as_it_is_and_end_with_its_rules_
         .map(|(name, value)| (format!("MOEHOG__MAPPING__{name}"), value)),
     )
     .unwrap();
-    let mut look = moehog_transformer::looks(&config.mapping);
+    let mut look = moehog_transformer::looks(&config.mapping, Cores::all());
     let mut fault = || look().unwrap_err();
     assert!(fault().starts_with("mapping.hash_key cannot be read from "), "nothing is hashed with nothing");
     fs::write(&key, "s3cret").unwrap();

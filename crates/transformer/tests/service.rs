@@ -10,6 +10,7 @@ use moehog_proto::{
         TransformRequest, Webhook, client, mapped_event::Outcome, server, transformed_webhook::Result as Made,
     },
 };
+use moehog_runtime::Cores;
 use moehog_transformer::{Config, DEFAULTS, Mapping, Rules, Transformer};
 use moehog_transport::{ClientConfig, Server, ServerBounds, ServerConfig, connect, never_left};
 use tokio_util::sync::CancellationToken;
@@ -98,6 +99,26 @@ async fn events_continue_the_trace_of_their_webhook() {
     assert_eq!(json["properties"]["moehog"]["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
 }
 
+/// The worker thread of this test's runtime is the only one: what blocks it would be done before anything is asked here.
+#[tokio::test]
+async fn what_rules_do_holds_back_no_neighbour() {
+    let mut rules = "[[rule]]\n".to_string();
+    for number in 0..200 {
+        rules.push_str(&format!("properties.a{number} = \"{{{{ event | upper | lower }}}}\"\n"));
+    }
+    let transformer = Transformer::new(&Mapping::default(), Rules::read(&rules, None).unwrap());
+    let mut client = client(moehog_transport::in_process(server(transformer)).channel);
+    let slow =
+        tokio::spawn(async move { client.transform(request(vec![streams(100)], 0)).await.unwrap().into_inner() });
+    let mut turns = 0_u64;
+    while !slow.is_finished() {
+        tokio::task::yield_now().await;
+        turns += 1;
+    }
+    assert!(turns > 100, "{turns} turns while it ran");
+    assert_eq!(counts(&slow.await.unwrap()), [Some(100)]);
+}
+
 /// The worker thread of this test's runtime is the only one: what blocks it would hold back the neighbour.
 #[tokio::test]
 async fn a_large_body_holds_back_no_neighbour() {
@@ -135,7 +156,8 @@ async fn a_server_answers_over_its_socket_and_stops() {
     let environment = [("MOEHOG__GRPC__LISTEN", "127.0.0.1:0"), ("MOEHOG__ADMIN__LISTEN", "127.0.0.1:0")];
     let environment = environment.map(|(name, value)| (name.to_string(), value.to_string()));
     let config: Config = moehog_runtime::load(DEFAULTS, None, environment).unwrap();
-    let server = moehog_transformer::bind(&config, moehog_transformer::open(&config.mapping).unwrap()).unwrap();
+    let server =
+        moehog_transformer::bind(&config, moehog_transformer::open(&config.mapping, Cores::all()).unwrap()).unwrap();
     let (grpc, admin) = (server.grpc_addr().unwrap(), server.admin_addr().unwrap());
     let shutdown = CancellationToken::new();
     let served = tokio::spawn(server.serve(shutdown.clone()));

@@ -9,7 +9,6 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use moehog_proto::{BoxError, channel};
-use tokio::runtime::Handle;
 use tonic::{Status, body::Body, codegen::Service};
 
 use crate::Link;
@@ -27,27 +26,12 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    in_process_on(None, service)
-}
-
-/// [`in_process`], with the calls on the threads of another runtime: work that is long holds up nobody on those of the caller.
-/// A call costs a wake of another thread more. None are those of the caller.
-pub fn in_process_on<S, B>(threads: impl Into<Option<Handle>>, service: S) -> Link
-where
-    S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
-    Link { same_process: true, ..Link::to_one(channel(InProcess { service, threads: threads.into() })) }
+    Link { same_process: true, ..Link::to_one(channel(InProcess { service })) }
 }
 
 #[derive(Debug, Clone)]
 struct InProcess<S> {
     service: S,
-    /// Where calls run; none is where their caller does.
-    threads: Option<Handle>,
 }
 
 impl<S, B> Service<http::Request<Body>> for InProcess<S>
@@ -67,15 +51,13 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let mut service = self.service.clone();
-        let threads = self.threads.clone();
         let request = request.map(|body| Body::new(HeadFirst::new(body)));
         Box::pin(async move {
             let work = async move {
                 std::future::poll_fn(|context| service.poll_ready(context)).await.map_err(Into::into)?;
                 service.call(request).await.map_err(Into::into)
             };
-            let threads = threads.unwrap_or_else(Handle::current);
-            let call = tokio_util::task::AbortOnDropHandle::new(threads.spawn(work));
+            let call = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(work));
             let response = call.await.unwrap_or_else(|_panic| Err(Status::internal("the service panicked").into()))?;
             Ok(response.map(HeadFirst::new))
         })
@@ -134,7 +116,7 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for HeadFirst<B> 
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, convert::Infallible, thread};
+    use std::collections::VecDeque;
 
     use http_body::Body as _;
 
@@ -174,41 +156,5 @@ mod tests {
         assert_eq!(pieces(&[b"\0\0\0\0\0"]).await, [&b"\0\0\0\0\0"[..]]);
         assert_eq!(pieces(&[b"\0\0", b"\0\0\0"]).await, [&b"\0\0"[..], b"\0\0\0"]);
         assert_eq!(pieces(&[]).await, [&b""[..]; 0]);
-    }
-
-    /// Answers with the name of the thread that it runs on, once it has run there twice.
-    #[derive(Clone)]
-    struct WhichThread;
-
-    impl Service<http::Request<Body>> for WhichThread {
-        type Response = http::Response<Frames>;
-        type Error = Infallible;
-        type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-        fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, _: http::Request<Body>) -> Self::Future {
-            Box::pin(async {
-                tokio::task::yield_now().await;
-                let name = thread::current().name().unwrap_or_default().to_string();
-                Ok(http::Response::builder().header("thread", name).body(Frames(VecDeque::new())).unwrap())
-            })
-        }
-    }
-
-    #[test]
-    fn a_call_runs_on_the_threads_that_it_is_given() {
-        let runtime = |name| {
-            let mut runtime = tokio::runtime::Builder::new_multi_thread();
-            runtime.worker_threads(1).thread_name(name).build().unwrap()
-        };
-        let (own, other) = (runtime("own"), runtime("other"));
-        for (threads, wanted) in [(None, "own"), (Some(other.handle().clone()), "other")] {
-            let mut service = InProcess { service: WhichThread, threads };
-            let call = own.spawn(async move { service.call(http::Request::new(Body::empty())).await.unwrap() });
-            assert_eq!(own.block_on(call).unwrap().headers()["thread"], wanted);
-        }
     }
 }

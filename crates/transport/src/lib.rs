@@ -12,7 +12,7 @@
 //! - what callers make a server keep is bounded ([`ServerBounds`]), and a call over a bound is refused unread;
 //! - a server tells its health, ends connections at a random age, and drains.
 //!
-//! A service in the same process is reached by [`in_process`], or on threads of its own by [`in_process_on`].
+//! A service in the same process is reached by [`in_process`].
 
 mod accept;
 mod address;
@@ -36,7 +36,7 @@ pub use bounds::ServerBounds;
 pub use callers::{Callers, WorkerSection};
 pub use client::{ClientConfig, connect, never_left};
 pub use held::Held;
-pub use in_process::{in_process, in_process_on};
+pub use in_process::in_process;
 pub use link::{Link, Replicas};
 pub use server::{Server, ServerConfig};
 pub use tls::{Tls, TlsConfig};
