@@ -1,6 +1,31 @@
 //! Webhooks as MoEngage sends them.
 
+use std::fs;
+
+use anyhow::ensure;
 use serde_json::{Value, json};
+
+use crate::root;
+
+/// The bodies of the transformer's cases.
+///
+/// # Errors
+///
+/// They cannot be read, or are hardly any.
+pub fn cases() -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut paths: Vec<_> = fs::read_dir(root().join("crates/transformer/testdata/cases"))?
+        .map(|case| case.map(|case| case.path()))
+        .collect::<Result<_, _>>()?;
+    // a seed means the same on every machine
+    paths.sort();
+    let mut bodies = Vec::new();
+    for path in paths {
+        let case: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
+        bodies.extend(case["body"].as_str().map(|body| body.as_bytes().to_vec()));
+    }
+    ensure!(bodies.len() > 20, "{} bodies", bodies.len());
+    Ok(bodies)
+}
 
 /// The tutorial's three Connector bodies with their placeholders filled: a campaign event, a purchase, an identify call.
 ///

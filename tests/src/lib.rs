@@ -15,6 +15,7 @@ mod binaries;
 mod bodies;
 mod chart;
 mod collector;
+mod cpu;
 mod damage;
 mod deployment;
 mod disk;
@@ -22,6 +23,8 @@ mod dns;
 mod fake_clock;
 mod fleet;
 mod log;
+mod mutate;
+mod nginx;
 mod oracle;
 mod process;
 mod projected;
@@ -38,9 +41,10 @@ pub use self::{
     answer::{Answer, get, post, send},
     api_server::ApiServer,
     binaries::binary,
-    bodies::{connector, purchase, streams, tutorial},
+    bodies::{cases, connector, purchase, streams, tutorial},
     chart::{Chart, Install},
     collector::{Collector, Span, tree},
+    cpu::{Cpu, memory},
     damage::{Damage, Harm},
     deployment::{Deployment, FurtherGateway, Replica, delivered, known},
     disk::SmallDisk,
@@ -48,6 +52,8 @@ pub use self::{
     fake_clock::FakeClock,
     fleet::{Fleet, Fleets, Move},
     log::{Line, Log},
+    mutate::mutated,
+    nginx::Nginx,
     oracle::{Judgement, Sent, by_person, judge, repeated_receipts, shared_uuids},
     process::Process,
     projected::project,

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Log, within};
+use crate::{Log, memory, within};
 
 /// A running process; killed when dropped.
 #[derive(Debug)]
@@ -131,10 +131,7 @@ impl Process {
     ///
     /// It has ended.
     pub fn resident_bytes(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kib * 1024)
+        Ok(memory(self.id())?.0)
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {

@@ -25,6 +25,7 @@ mod end_to_end {
     mod kills_rolls_and_scaling_lose_nothing;
     mod load_balancers_are_told_the_truth;
     mod no_secret_is_printed;
+    mod nothing_sent_breaks_it;
     mod odd_bytes_are_kept;
     mod one_trace_crosses_three_services;
     mod outages_are_ridden_out;

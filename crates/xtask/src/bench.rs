@@ -7,7 +7,6 @@ mod backlog;
 mod bare;
 mod budget;
 mod campaign;
-mod cpu;
 mod feedback;
 mod load;
 mod mapping;

@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Rounds of each kind, instead of 10,000 histories, 10,000 of the relay, 20 kills, 50 rolls, 20 upgrades, 60 seconds
-    /// of refusals, 300 disks, 60 seconds of each thing that strangers do and 1,000,000 bodies.
+    /// of refusals, 300 disks, 60 seconds of each thing that strangers do, 500,000 mutated requests and 1,000,000 bodies.
     #[arg(long)]
     rounds: Option<u64>,
 }
@@ -38,14 +38,16 @@ enum Kind {
     /// Files of a journal damaged between kills, copied under load and put back; a full file system, a clock that jumps,
     /// 2,000 starts.
     Disks,
-    /// What strangers do who know no secret, beside a sender who knows one.
+    /// What strangers do who know no secret, beside a sender who knows one; and, where there is one, through nginx.
     Strangers,
+    /// Mutated HTTP requests, and 60 gRPC messages for 100 of them.
+    Fuzz,
     /// Damaged bodies through the mapping.
     Bodies,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Histories,
         Self::Relay,
         Self::Kills,
@@ -54,6 +56,7 @@ impl Kind {
         Self::Refusals,
         Self::Disks,
         Self::Strangers,
+        Self::Fuzz,
         Self::Bodies,
     ];
 
@@ -67,6 +70,7 @@ impl Kind {
             Self::Refusals => "seconds of a PostHog that refuses everything",
             Self::Disks => "rounds of damage to the files of a journal",
             Self::Strangers => "seconds of each thing that strangers do",
+            Self::Fuzz => "mutated requests, and gRPC messages",
             Self::Bodies => "damaged bodies",
         }
     }
@@ -79,6 +83,7 @@ impl Kind {
             Self::Upgrades => 20,
             Self::Refusals | Self::Strangers => 60,
             Self::Disks => 300,
+            Self::Fuzz => 500_000,
             Self::Bodies => 1_000_000,
         }
     }
@@ -104,6 +109,9 @@ impl Kind {
             }
             Self::Strangers => {
                 (&["--package", "moehog-tests", "--test", "end_to_end", "strangers_cost_nothing"], END_TO_END)
+            }
+            Self::Fuzz => {
+                (&["--package", "moehog-tests", "--test", "end_to_end", "nothing_sent_breaks_it"], END_TO_END)
             }
             Self::Disks => (&["--package", "moehog-tests", "--test", "end_to_end", "disks::"], END_TO_END),
             Self::Bodies => (

@@ -9,13 +9,11 @@ use std::{
 
 use anyhow::ensure;
 use moehog_emulator::posthog::{Config, PostHog, Running};
-use moehog_tests::{Deployment, Dns, FurtherGateway, Replica, Service, Setup, Shape, delivered};
+use moehog_tests::{Cpu, Deployment, Dns, FurtherGateway, Replica, Service, Setup, Shape, delivered, memory};
 use serde::Serialize;
 
 use super::{
-    Plan,
-    cpu::{Cpu, memory},
-    directory,
+    Plan, directory,
     load::{self, Workload},
     subject::KEY,
 };

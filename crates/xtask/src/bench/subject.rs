@@ -3,15 +3,11 @@
 use std::{collections::BTreeMap, net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::Context;
-use moehog_tests::{Deployment, Log, Process, Setup, Shape};
+use moehog_tests::{Cpu, Deployment, Log, Process, Setup, Shape, memory};
 use serde::Serialize;
 use tempfile::TempDir;
 
-use super::{
-    Plan,
-    cpu::{self, Cpu},
-    directory,
-};
+use super::{Plan, directory};
 
 /// The project key of the bench.
 pub(crate) const KEY: &str = "phc_bench";
@@ -136,7 +132,7 @@ impl Subject {
     /// Memory of all its processes, in bytes: now, and the sum of what each had at most.
     pub(crate) fn memory(&mut self) -> anyhow::Result<(u64, u64)> {
         self.processes()?.into_iter().try_fold((0, 0), |sum, (_, id)| {
-            let (now, peak) = cpu::memory(id)?;
+            let (now, peak) = memory(id)?;
             Ok((sum.0 + now, sum.1 + peak))
         })
     }

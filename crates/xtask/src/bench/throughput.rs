@@ -7,11 +7,11 @@ use std::{
 
 use anyhow::ensure;
 use moehog_emulator::posthog::{Config, PostHog};
+use moehog_tests::Cpu;
 use serde::Serialize;
 
 use super::{
     Plan,
-    cpu::Cpu,
     load::{self, Workload},
     subject::{Kind, Subject},
 };

@@ -11,16 +11,20 @@ use serde::Serialize;
 
 /// Processor time by thread name, in seconds. Threads that ended are in `total` alone.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct Cpu {
+pub struct Cpu {
     /// Of the process, user and system, from its start.
-    pub(crate) total: f64,
+    pub total: f64,
     /// Of its living threads, added up by name.
-    pub(crate) threads: BTreeMap<String, f64>,
+    pub threads: BTreeMap<String, f64>,
 }
 
 impl Cpu {
     /// What a process has used so far.
-    pub(crate) fn of(process: u32) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub fn of(process: u32) -> anyhow::Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).context("a measured process has ended")?;
         let mut threads = BTreeMap::new();
         for task in fs::read_dir(format!("/proc/{process}/task"))?.flatten() {
@@ -68,7 +72,11 @@ fn parse(stat: &str) -> Option<(String, f64)> {
 }
 
 /// Memory of a process in bytes: now, and the most it ever had.
-pub(crate) fn memory(process: u32) -> anyhow::Result<(u64, u64)> {
+///
+/// # Errors
+///
+/// It has ended.
+pub fn memory(process: u32) -> anyhow::Result<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).context("a measured process has ended")?;
     let field = |name: &str| -> anyhow::Result<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| name.to_string())?;
@@ -82,23 +90,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_name_may_hold_parentheses_and_spaces() {
+    fn a_thread_name_may_hold_parentheses_and_spaces() -> anyhow::Result<()> {
         let stat = "7 (commit) (1) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0";
-        let (name, seconds) = parse(stat).unwrap();
+        let (name, seconds) = parse(stat).context("parses")?;
         assert_eq!(name, "commit) (1");
         assert!((seconds - 300.0 / rustix::param::clock_ticks_per_second() as f64).abs() < 1e-9);
+        Ok(())
     }
 
     #[test]
-    fn work_is_seen_and_so_is_memory() {
-        let before = Cpu::of(std::process::id()).unwrap();
+    fn work_is_seen_and_so_is_memory() -> anyhow::Result<()> {
+        let before = Cpu::of(std::process::id())?;
         let begun = std::time::Instant::now();
         while begun.elapsed() < std::time::Duration::from_millis(200) {
             std::hint::spin_loop();
         }
-        let used = Cpu::of(std::process::id()).unwrap() - before;
+        let used = Cpu::of(std::process::id())? - before;
         assert!(used.total > 0.0, "{used:?}");
-        let (now, peak) = memory(std::process::id()).unwrap();
+        let (now, peak) = memory(std::process::id())?;
         assert!(now > 0 && peak >= now);
+        Ok(())
     }
 }
