@@ -28,7 +28,6 @@ mod secret_files;
 mod sections;
 mod settings;
 mod shutdown;
-pub mod terminal;
 mod wait;
 
 pub use above_zero::above_zero;
