@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser};
-use moehog_runtime::terminal::{shown, shown_lines};
+use moehog_telemetry::terminal::{shown, shown_lines};
 
 use crate::cli::Cli;
 

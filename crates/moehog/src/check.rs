@@ -7,10 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use moehog_runtime::{
-    Secret,
-    terminal::{shown, shown_lines},
-};
+use moehog_runtime::Secret;
+use moehog_telemetry::terminal::{shown, shown_lines};
 use moehog_transformer::{Mapping, Named, Problem, Rules, complaint};
 use serde::de::DeserializeOwned;
 

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::Context;
 use moehog_connector::{Connector, Kind, Property, Request, Sample};
-use moehog_runtime::terminal::{shown, shown_json};
+use moehog_telemetry::terminal::{shown, shown_json};
 use moehog_transformer::Mapping;
 
 use crate::{check, cli};

@@ -1,7 +1,7 @@
 //! `moehog dead-letters`: asks the admin port of a running gateway.
 
 use anyhow::bail;
-use moehog_runtime::terminal::{shown, shown_json};
+use moehog_telemetry::terminal::{shown, shown_json};
 use serde_json::Value;
 
 use crate::{

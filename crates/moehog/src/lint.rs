@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use moehog_connector::{Finding, Severity};
-use moehog_runtime::terminal::{shown, shown_json, shown_lines};
+use moehog_telemetry::terminal::{shown, shown_json, shown_lines};
 
 use crate::{cli::Lint, input};
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use moehog_proto::transformer::{Webhook, mapped_event::Outcome, transformed_webhook};
-use moehog_runtime::terminal;
+use moehog_telemetry::terminal;
 use moehog_transformer::{Note, Rules, Transformer, Type, unpacked};
 use serde_json::{Value, json, value::RawValue};
 

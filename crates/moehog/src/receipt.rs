@@ -1,6 +1,6 @@
 //! `moehog receipt`: one webhook, from what came to PostHog's answers.
 
-use moehog_runtime::terminal::{shown, shown_json, shown_lines};
+use moehog_telemetry::terminal::{shown, shown_json, shown_lines};
 use serde_json::Value;
 
 use crate::{cli::Receipt, gateway::Gateways};

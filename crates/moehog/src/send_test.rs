@@ -6,7 +6,7 @@ mod progress;
 use std::{fmt::Display, time::Duration};
 
 use anyhow::{Context, anyhow};
-use moehog_runtime::terminal::{shown, shown_json};
+use moehog_telemetry::terminal::{shown, shown_json};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};

@@ -26,7 +26,7 @@ mod tests {
             let text = character.to_string();
             assert_eq!(
                 moehog_emulator::terminal::shown(&text),
-                moehog_runtime::terminal::shown(&text),
+                moehog_telemetry::terminal::shown(&text),
                 "{character:?}"
             );
         }

@@ -4,7 +4,8 @@ use std::{io::IsTerminal, net::SocketAddr, path::Path};
 
 use anyhow::Context;
 use moehog_emulator::posthog;
-use moehog_runtime::{Cores, Exit, Shortcut, terminal::shown};
+use moehog_runtime::{Cores, Exit, Shortcut};
+use moehog_telemetry::terminal::shown;
 use moehog_transport::in_process;
 use serde::de::DeserializeOwned;
 

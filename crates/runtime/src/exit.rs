@@ -2,7 +2,9 @@
 
 use std::{fmt, process::ExitCode};
 
-use crate::{ConfigError, terminal::shown_lines};
+use moehog_telemetry::terminal::shown_lines;
+
+use crate::ConfigError;
 
 /// Why a process could not start or go on. Attach it with `anyhow`'s `context`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::terminal::{shown, shown_lines};
+use moehog_telemetry::terminal::{shown, shown_lines};
 
 /// Longest time that all of it may take.
 const DEADLINE: Duration = Duration::from_secs(2);

@@ -9,6 +9,7 @@ mod init;
 mod lines;
 mod metrics;
 mod sampling;
+pub mod terminal;
 pub mod trace;
 
 pub use self::{

@@ -3,20 +3,28 @@
 use std::fmt;
 
 use opentelemetry::{Context, trace::TraceContextExt};
-use tracing::{Event, Level, Metadata, Subscriber, level_filters::LevelFilter};
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+};
 use tracing_subscriber::{
     Layer,
+    field::{RecordFields, VisitOutput},
     filter::Targets,
     fmt::{
         FmtContext, FormatEvent, FormatFields, MakeWriter,
-        format::{Format, Json, Writer},
+        format::{DefaultVisitor, Format, Json, Writer},
         layer,
     },
     layer::Context as Scope,
     registry::LookupSpan,
 };
 
-use crate::LogFormat;
+use crate::{
+    LogFormat,
+    terminal::{shown, shown_json},
+};
 
 /// Writes events as lines, and says for the whole process what is enabled: events that `wanted` lets through, and the spans
 /// of moehog's own crates where `spans` are exported.
@@ -47,7 +55,7 @@ where
                 .map_event_format(InTrace)
                 .with_writer(writer)
                 .boxed(),
-            LogFormat::Text => layer().with_target(false).with_writer(writer).boxed(),
+            LogFormat::Text => layer().with_target(false).fmt_fields(ShownFields).with_writer(writer).boxed(),
         };
         Self { write, wanted, spans }
     }
@@ -81,15 +89,37 @@ where
     N: for<'writer> FormatFields<'writer> + 'static,
 {
     fn format_event(&self, scope: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = String::new();
+        self.0.format_event(scope, Writer::new(&mut line), event)?;
+        // the serializer leaves C1 and what turns the direction of text as they are
+        let line = shown_json(&line);
         let current = Context::current();
         let trace = current.span().span_context().clone();
         if !trace.is_sampled() {
-            return self.0.format_event(scope, writer, event);
+            return writer.write_str(&line);
         }
-        let mut line = String::new();
-        self.0.format_event(scope, Writer::new(&mut line), event)?;
         let object = line.trim_end().strip_suffix('}').ok_or(fmt::Error)?;
         writeln!(writer, r#"{object},"trace_id":"{}","span_id":"{}"}}"#, trace.trace_id(), trace.span_id())
+    }
+}
+
+/// Text: message and fields of which a terminal obeys nothing, and which stay on their line. Colours are put around them.
+struct ShownFields;
+
+impl<'writer> FormatFields<'writer> for ShownFields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut values = ShownValues(DefaultVisitor::new(writer, true));
+        fields.record(&mut values);
+        values.0.finish()
+    }
+}
+
+/// Hands on each value as it is shown.
+struct ShownValues<'writer>(DefaultVisitor<'writer>);
+
+impl Visit for ShownValues<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.record_debug(field, &format_args!("{}", shown(&format!("{value:?}"))));
     }
 }
 
@@ -121,16 +151,52 @@ mod tests {
         }
     }
 
-    /// The lines that `work` writes.
-    fn lines(wanted: &str, spans: bool, work: impl FnOnce()) -> Vec<Value> {
+    /// What `work` writes.
+    fn written(format: LogFormat, wanted: &str, spans: bool, work: impl FnOnce()) -> String {
         let written = Written::default();
         let writer = written.clone();
-        let lines = Lines::new(LogFormat::Json, move || writer.clone(), wanted.parse().unwrap(), spans);
+        let lines = Lines::new(format, move || writer.clone(), wanted.parse().unwrap(), spans);
         let provider = SdkTracerProvider::builder().build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines).with(layer), work);
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The lines of JSON that `work` writes.
+    fn lines(wanted: &str, spans: bool, work: impl FnOnce()) -> Vec<Value> {
+        let text = written(LogFormat::Json, wanted, spans, work);
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// What a terminal obeys, and a line that looks like one of ours.
+    const HOSTILE: &str = "a\u{1b}[31m\u{9b}2J\u{7f}\u{202e}b\u{2028}\r\nERROR forged";
+
+    fn log_what_is_hostile() {
+        let error = io::Error::other(HOSTILE);
+        tracing::warn!(shown = %HOSTILE, debugged = ?HOSTILE, given = HOSTILE, error = &error as &dyn std::error::Error, "{HOSTILE}");
+    }
+
+    #[test]
+    fn what_others_wrote_stays_on_its_line_of_text_and_moves_no_terminal() {
+        let text = written(LogFormat::Text, "info", false, log_what_is_hostile);
+        let own_colours = ["0", "2", "3", "33"].map(|colour| format!("\u{1b}[{colour}m"));
+        let plain = own_colours.iter().fold(text, |text, colour| text.replace(colour, ""));
+        let line = plain.strip_suffix('\n').unwrap();
+        assert!(!line.contains(|character| shown(&String::from(character)) != String::from(character)), "{line:?}");
+        let shown = r"a\u001b[31m\u009b2J\u007f\u202eb\u2028\r\nERROR forged";
+        assert!(line.contains(&format!(" WARN {shown} shown={shown} debugged=")), "{line:?}");
+        assert!(line.ends_with(&format!(" error={shown}")), "{line:?}");
+    }
+
+    #[test]
+    fn what_others_wrote_is_the_same_value_in_a_line_of_json_and_moves_no_terminal() {
+        for spans in [false, true] {
+            let text = written(LogFormat::Json, "info", spans, || info_span!("work").in_scope(log_what_is_hostile));
+            let line = text.strip_suffix('\n').unwrap();
+            assert_eq!(shown(line), line);
+            let line: Value = serde_json::from_str(line).unwrap();
+            assert_eq!((&line["message"], &line["shown"]), (&HOSTILE.into(), &HOSTILE.into()));
+        }
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub struct ServerBounds {
     pub streams: u32,
     /// Calls under way, of all connections.
     pub calls: usize,
+    /// Watches of the health service, of all connections. One lives as long as its connection, so it takes no place of a call. A
+    /// client that looks at health needs one for each connection.
+    pub watches: usize,
     /// Events, or webhooks, of one call.
     pub items: usize,
     /// Bytes of messages, items and answers of a connection.
@@ -38,7 +41,7 @@ pub struct ServerBounds {
     pub silence: Duration,
     /// Longest time that a message may take.
     pub message: Duration,
-    /// Longest time from a call's answer until its caller has taken all of it; one that watches has to ask again.
+    /// Longest time from a call's answer until its caller has taken all of it.
     pub answer: Duration,
 }
 
@@ -48,6 +51,7 @@ impl Default for ServerBounds {
             connections: 128,
             streams: 256,
             calls: 2048,
+            watches: 256,
             items: moehog_proto::MAX_ITEMS,
             connection_bytes: CALLER_BYTES,
             held_bytes: 2 * MAX_MESSAGE_BYTES,

@@ -26,6 +26,8 @@ const ITEM_BYTES: usize = 1024;
 /// Largest piece of an answer that is handed over at a time. What was handed over is kept until the caller takes it, and is
 /// not counted any more.
 const PIECE_BYTES: usize = 128 * 1024;
+/// The call whose answer never ends.
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 /// The routes of a server behind its bounds.
 #[derive(Debug, Clone)]
@@ -45,7 +47,11 @@ impl Service<http::Request<Body>> for Guard {
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
-        let held = match self.room.enter(&caller) {
+        let entered = match request.uri().path() {
+            WATCH => self.room.enter_watch(&caller),
+            _ => self.room.enter(&caller),
+        };
+        let held = match entered {
             Ok(held) => held,
             Err(refused) => return Box::pin(async move { Ok(refused.into_http()) }),
         };
@@ -136,8 +142,9 @@ impl http_body::Body for Message {
 struct Answer {
     /// None once it took too long. It is apart, since nobody asks for the answer of a caller that takes nothing.
     left: Arc<Mutex<Option<Left>>>,
+    /// None of a watch, which may take as long as its connection.
     #[expect(dead_code, reason = "ends the wait when the answer is gone")]
-    late: AbortOnDropHandle<()>,
+    late: Option<AbortOnDropHandle<()>>,
 }
 
 /// What of an answer is still to be handed over.
@@ -150,15 +157,21 @@ struct Left {
 
 impl Answer {
     fn new(body: Body, held: Held) -> Self {
-        let room = held.room().clone();
+        let (room, is_watch) = (held.room().clone(), held.is_watch());
+        if is_watch {
+            held.give_back_bytes();
+        }
         let left = Arc::new(Mutex::new(Some(Left { body, piece: Bytes::new(), held })));
+        if is_watch {
+            return Self { left, late: None };
+        }
         let late = left.clone();
         let late = tokio::spawn(async move {
             sleep(room.bounds.answer).await;
             room.refusals.add(Reason::Silence, &"it did not take its answer in time");
             drop(late.lock().take());
         });
-        Self { left, late: AbortOnDropHandle::new(late) }
+        Self { left, late: Some(AbortOnDropHandle::new(late)) }
     }
 }
 

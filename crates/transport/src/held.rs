@@ -19,6 +19,7 @@ pub(crate) struct Room {
     pub(crate) bounds: ServerBounds,
     pub(crate) refusals: Refusals,
     calls: AtomicUsize,
+    watches: AtomicUsize,
     bytes: AtomicUsize,
 }
 
@@ -33,6 +34,7 @@ pub struct Held(Arc<Claim>);
 
 #[derive(Debug)]
 struct Claim {
+    is_watch: bool,
     room: Arc<Room>,
     caller: Caller,
     bytes: AtomicUsize,
@@ -40,7 +42,8 @@ struct Claim {
 
 impl Room {
     pub(crate) fn new(bounds: ServerBounds) -> Arc<Self> {
-        Arc::new(Self { bounds, refusals: Refusals::new(), calls: AtomicUsize::new(0), bytes: AtomicUsize::new(0) })
+        let (calls, watches, bytes) = Default::default();
+        Arc::new(Self { bounds, refusals: Refusals::new(), calls, watches, bytes })
     }
 
     /// A place for one more call.
@@ -49,7 +52,21 @@ impl Room {
         if !grow(&self.calls, 1, most) {
             return Err(self.refuse(Reason::Calls, &format!("{most} calls are under way, which is the most")));
         }
-        Ok(Held(Arc::new(Claim { room: self.clone(), caller: caller.clone(), bytes: AtomicUsize::new(0) })))
+        Ok(self.claim(caller, false))
+    }
+
+    /// A place for one more watch of health.
+    pub(crate) fn enter_watch(self: &Arc<Self>, caller: &Caller) -> Result<Held, Status> {
+        let most = self.bounds.watches;
+        if !grow(&self.watches, 1, most) {
+            return Err(self.refuse(Reason::Calls, &format!("{most} callers watch health, which is the most")));
+        }
+        Ok(self.claim(caller, true))
+    }
+
+    fn claim(self: &Arc<Self>, caller: &Caller, is_watch: bool) -> Held {
+        let (room, caller) = (self.clone(), caller.clone());
+        Held(Arc::new(Claim { is_watch, room, caller, bytes: AtomicUsize::new(0) }))
     }
 
     /// What a call is told that is not worked on.
@@ -73,7 +90,7 @@ impl Held {
     /// There is no room for them: the status to answer. It tells the caller that nothing was worked on, so it is not for what
     /// cannot be done again.
     pub fn add(&self, bytes: usize) -> Result<(), Status> {
-        let Claim { room, caller, bytes: held } = &*self.0;
+        let Claim { room, caller, bytes: held, .. } = &*self.0;
         let ServerBounds { connection_bytes, held_bytes, .. } = room.bounds;
         if !grow(&caller.0, bytes, connection_bytes) {
             return Err(room.refuse_bytes("a connection", bytes, connection_bytes));
@@ -101,14 +118,31 @@ impl Held {
     pub(crate) fn room(&self) -> &Arc<Room> {
         &self.0.room
     }
+
+    /// Whether it is a watch of health.
+    pub(crate) fn is_watch(&self) -> bool {
+        self.0.is_watch
+    }
+
+    /// Gives back the bytes of a message that is gone, and keeps the place.
+    pub(crate) fn give_back_bytes(&self) {
+        self.0.give_back_bytes();
+    }
+}
+
+impl Claim {
+    fn give_back_bytes(&self) {
+        let bytes = self.bytes.swap(0, Ordering::Relaxed);
+        self.caller.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.room.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let bytes = *self.bytes.get_mut();
-        self.caller.0.fetch_sub(bytes, Ordering::Relaxed);
-        self.room.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.room.calls.fetch_sub(1, Ordering::Relaxed);
+        self.give_back_bytes();
+        let place = if self.is_watch { &self.room.watches } else { &self.room.calls };
+        place.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,15 +1,11 @@
 //! What was refused, and why: counted each time, said at most once a minute.
 
-use std::{
-    fmt::Display,
-    time::{Duration, Instant},
-};
+use std::fmt::Display;
 
 use metrics::{Counter, counter};
+use moehog_runtime::OncePerMinute;
 use parking_lot::Mutex;
-
-/// Time between two lines for one reason.
-const SAID_EVERY: Duration = Duration::from_secs(60);
+use tokio::time::Instant;
 
 /// Why a connection was closed, or a call refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,14 +61,7 @@ pub(crate) struct Refusals([Refusal; Reason::ALL.len()]);
 #[derive(Debug)]
 struct Refusal {
     counter: Counter,
-    said: Mutex<Said>,
-}
-
-/// When a line was last written, and how many refusals came since.
-#[derive(Debug, Default)]
-struct Said {
-    at: Option<Instant>,
-    since: u64,
+    said: Mutex<OncePerMinute>,
 }
 
 impl Refusals {
@@ -84,22 +73,15 @@ impl Refusals {
     pub(crate) fn add(&self, reason: Reason, why: &dyn Display) {
         let refusal = &self.0[reason as usize];
         refusal.counter.increment(1);
-        if let Some(unsaid) = refusal.said.lock().add(Instant::now()) {
+        let due = {
+            let mut said = refusal.said.lock();
+            said.add(1);
+            said.take_due(Instant::now())
+        };
+        if let Some(refused) = due {
             let reason = reason.label();
-            tracing::warn!(reason, error = %why, unsaid, "gRPC caller was turned away");
+            tracing::warn!(reason, error = %why, refused, "gRPC callers were turned away");
         }
-    }
-}
-
-impl Said {
-    /// Whether this one is said: how many were not, before it.
-    fn add(&mut self, now: Instant) -> Option<u64> {
-        if self.at.is_some_and(|at| now.duration_since(at) < SAID_EVERY) {
-            self.since += 1;
-            return None;
-        }
-        self.at = Some(now);
-        Some(std::mem::take(&mut self.since))
     }
 }
 
@@ -111,16 +93,6 @@ fn refused(reason: &'static str) -> Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_of_a_minutes_refusals_is_said_and_the_next_line_counts_the_others() {
-        let (mut said, began) = (Said::default(), Instant::now());
-        let after = |seconds| began + Duration::from_secs(seconds);
-        assert_eq!(said.add(began), Some(0));
-        assert!((1..60).all(|second| said.add(after(second)).is_none()));
-        assert_eq!(said.add(after(60)), Some(59));
-        assert_eq!(said.add(after(61)), None);
-    }
 
     #[test]
     fn each_reason_is_counted_in_its_own_place() {

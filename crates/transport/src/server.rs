@@ -80,7 +80,7 @@ impl Server {
         names: &[&str],
         shutdown: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let (health, health_service) = tonic_health::server::health_reporter();
+        let (mut health, health_service) = tonic_health::server::health_reporter();
         for name in [""].iter().chain(names) {
             health.set_service_status(*name, ServingStatus::Serving).await;
         }
@@ -104,7 +104,11 @@ impl Server {
             .http2_max_header_list_size(METADATA_BYTES);
         let stop = async move {
             stopping.cancelled().await;
-            health.set_service_status("", ServingStatus::NotServing).await;
+            for name in [""].iter().chain(names) {
+                health.set_service_status(*name, ServingStatus::NotServing).await;
+                // whoever watches is told, and then its watch ends: the stop waits for all calls
+                health.clear_service_status(name).await;
+            }
         };
         let server = match self.config.tls {
             None => server.serve_with_incoming_shutdown(guarded, door.plain(self.incoming), stop).boxed(),

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use moehog_runtime::network_of;
+use moehog_runtime::{OncePerMinute, network_of};
 use tokio::time::Instant;
 
 /// Failures of an address within [`WINDOW`] that are told what is wrong.
@@ -27,9 +27,7 @@ pub(crate) struct Failures {
     counts: HashMap<IpAddr, u32>,
     /// When each of `counts` failed first, oldest first.
     first: VecDeque<(Instant, IpAddr)>,
-    /// All since it was said last, and when that was.
-    since_said: u64,
-    said_at: Option<Instant>,
+    said: OncePerMinute,
 }
 
 /// What is known of a failure.
@@ -66,12 +64,10 @@ impl Failures {
         let count = self.counts.entry(address).or_insert(0);
         *count = count.saturating_add(1);
         let too_many = *count > TOLD;
-        self.since_said += 1;
-        let is_due = self.said_at.is_none_or(|said| now.duration_since(said) >= WINDOW);
-        let say = (too_many && is_due)
-            .then(|| Said { failures: std::mem::take(&mut self.since_said), addresses: self.counts.len() });
-        self.said_at = say.map(|_| now).or(self.said_at);
-        Counted { too_many, say }
+        self.said.add(1);
+        // a few are a mistake, and not said
+        let due = if too_many { self.said.take_due(now) } else { None };
+        Counted { too_many, say: due.map(|failures| Said { failures, addresses: self.counts.len() }) }
     }
 
     fn forget_oldest(&mut self) {
@@ -112,7 +108,7 @@ mod tests {
         assert_eq!(said(20, Duration::ZERO), []);
         assert_eq!(said(1000, Duration::ZERO), [Said { failures: 21, addresses: 1 }]);
         assert_eq!(said(1000, WINDOW), [Said { failures: 1020, addresses: 1 }]);
-        // a few are a mistake, and not said
+        // a few are not
         assert_eq!(said(20, 3 * WINDOW), []);
     }
 

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use moehog_proto::{Incarnation, JournalId, Mint, Receipt, Sequence};
-use moehog_runtime::chain;
+use moehog_runtime::{OncePerMinute, chain};
 use parking_lot::Mutex;
 
 use super::{
@@ -81,7 +81,8 @@ pub struct Log {
     pub(super) incarnation: u64,
     /// The buffer of the group being written.
     pub(super) appender: Mutex<Vec<u8>>,
-    pub(super) maintainer: Mutex<()>,
+    /// How many dead letters have gone.
+    pub(super) maintainer: Mutex<OncePerMinute>,
     /// The buffer of the records being written.
     pub(super) recorder: Mutex<Vec<u8>>,
     pub(super) state: Mutex<State>,

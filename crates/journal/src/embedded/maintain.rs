@@ -4,6 +4,7 @@ use std::io;
 
 use moehog_proto::Sequence;
 use moehog_runtime::chain;
+use tokio::time::Instant;
 
 use super::{
     Log, blocks::remove_if_there, format::Carried, index::LaneId, records, segment::Segment, state::add, webhooks,
@@ -19,7 +20,7 @@ impl Log {
     pub fn maintain(&self) {
         self.state.lock().learn_ages(self.age.known_ms());
         self.finish_expired();
-        let _maintainer = self.maintainer.lock();
+        let mut dropped = self.maintainer.lock();
         if self.state.lock().closed {
             return;
         }
@@ -44,13 +45,14 @@ impl Log {
             let sealed = self.seal_records(first);
             self.tell("seal a records file", sealed);
         }
-        let kept = self.stats().dead_letters_dropped;
+        let before = self.stats().dead_letters_dropped;
         self.expire();
-        self.limit_dead_letters();
-        let dropped = self.stats().dead_letters_dropped - kept;
-        if dropped > 0 {
+        let source = self.limit_dead_letters();
+        dropped.add(self.stats().dead_letters_dropped - before);
+        if let Some(dropped) = dropped.take_due(Instant::now()) {
             tracing::warn!(
                 dropped,
+                source,
                 "dead letters past journal.dead_letter_retention, or above their share of the budget, are gone"
             );
         }
@@ -134,12 +136,12 @@ impl Log {
     }
 
     /// Dead letters fill at most a quarter of the budget: beyond, the oldest go of the source that has most of them, so that
-    /// one that sends nothing else pushes out its own.
-    fn limit_dead_letters(&self) {
+    /// one that sends nothing else pushes out its own. Returns the one that went beyond last.
+    fn limit_dead_letters(&self) -> Option<String> {
         let limit = self.config.budget_bytes / 4;
-        let mut tried = Vec::new();
+        let (mut tried, mut last) = (Vec::new(), None);
         loop {
-            let Some((source, bytes)) = self.state.lock().source_of_most_dead_letters(limit) else { return };
+            let Some((source, bytes)) = self.state.lock().source_of_most_dead_letters(limit) else { return last };
             let oldest = {
                 let state = self.state.lock();
                 let is_of = |lane: LaneId| state.lanes.names(lane).0 == source;
@@ -147,10 +149,10 @@ impl Log {
                 let oldest = sealed.find(|(first, it)| it.dead_bytes(is_of) > 0 && !tried.contains(*first));
                 oldest.map(|(first, it)| (*first, it.waiting() == 0 && it.dead_bytes(|lane| !is_of(lane)) == 0))
             };
-            let Some((first, is_all)) = oldest else { return };
+            let Some((first, is_all)) = oldest else { return last };
             tried.push(first);
             let segment = webhooks::name(first);
-            tracing::warn!(bytes, limit, %source, %segment, "dead letters fill their share; the oldest go");
+            tracing::debug!(bytes, limit, %source, %segment, "dead letters fill their share; the oldest go");
             let names: Vec<_> = {
                 let state = self.state.lock();
                 let lanes = state.segments.get(&first).map(|it| it.index.lanes.iter().map(|lane| lane.lane));
@@ -161,6 +163,7 @@ impl Log {
                 false => self.rewrite_webhooks(first, |lane| names.contains(&lane)).map(drop),
             };
             self.tell("let the oldest dead letters go", gone);
+            last = Some(source);
         }
     }
 

@@ -73,7 +73,7 @@ impl Log {
             identity: known.identity,
             incarnation: rand::random_range(1..=u64::MAX),
             appender: Mutex::new(Vec::new()),
-            maintainer: Mutex::new(()),
+            maintainer: Mutex::default(),
             recorder: Mutex::new(Vec::new()),
             state: Mutex::new(State::default()),
             reserve: Reserve::new(config.reserve()),

@@ -27,7 +27,8 @@ mod restart;
 mod threaded;
 mod world;
 
-use self::{history::History, lines::Lines};
+use self::history::History;
+pub(super) use self::lines::Lines;
 
 /// Steps of one history.
 const STEPS: u64 = 240;

@@ -2,6 +2,7 @@
 
 mod damage;
 mod failures;
+mod flood;
 mod hardship;
 mod restarts;
 mod space;
