@@ -5,7 +5,6 @@
 
 mod answers;
 mod auth;
-mod failures;
 mod fault;
 mod feedback;
 mod handler;
@@ -21,6 +20,7 @@ mod store;
 use std::sync::Arc;
 
 use moehog_journal::Journal;
+use moehog_runtime::Failures;
 use parking_lot::Mutex;
 
 pub use self::answers::Answer;
@@ -32,7 +32,6 @@ pub(crate) use self::{
 };
 use self::{
     auth::Senders,
-    failures::Failures,
     feedback::Feedback,
     limits::BodyLimits,
     places::Bound,

@@ -7,9 +7,11 @@ use std::sync::{Arc, OnceLock};
 
 use hmac::{Hmac, Mac};
 use moehog_proto::transformer::Mapping;
+use moehog_runtime::OncePerMinute;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use tokio::time::Instant;
 
 use crate::{
     hex,
@@ -48,28 +50,35 @@ type Read = Arc<OnceLock<Option<Arc<Rules>>>>;
 
 /// The last mappings of before that were asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Former(Mutex<Vec<(String, Read)>>);
+pub(crate) struct Former {
+    known: Mutex<Vec<(String, Read)>>,
+    /// Such as could not be had.
+    missed: Mutex<OncePerMinute>,
+}
 
 impl Former {
     /// The rules of `wanted`, with the key of those of `now`.
     pub(crate) fn rules(&self, wanted: &Mapping, now: &Rules) -> Option<Arc<Rules>> {
-        let read = || {
-            read(wanted, now)
-                .inspect_err(|why| {
-                    tracing::warn!(
-                        revision = wanted.revision,
-                        now = now.revision(),
-                        why,
-                        "events that may have been sent are mapped by another mapping than before"
-                    );
-                })
-                .ok()
-        };
+        let read = || read(wanted, now).inspect_err(|why| self.tell(wanted, now, why)).ok();
         self.place(&wanted.revision).get_or_init(read).clone()
     }
 
+    fn tell(&self, wanted: &Mapping, now: &Rules, why: &str) {
+        let mut missed = self.missed.lock();
+        missed.add(1);
+        if let Some(mappings) = missed.take_due(Instant::now()) {
+            tracing::warn!(
+                revision = wanted.revision,
+                now = now.revision(),
+                why,
+                mappings,
+                "events that may have been sent are mapped by another mapping than before"
+            );
+        }
+    }
+
     fn place(&self, revision: &str) -> Read {
-        let mut known = self.0.lock();
+        let mut known = self.known.lock();
         if let Some((_, read)) = known.iter().find(|(known, _)| known == revision) {
             return read.clone();
         }
@@ -94,7 +103,13 @@ fn read(wanted: &Mapping, now: &Rules) -> Result<Arc<Rules>, String> {
     let rules = match text.file.as_str() {
         "" => Rules::default(),
         file => {
-            Rules::read(file, now.secret()).map_err(|problems| format!("its rules are not readable: {problems:?}"))?
+            // the first says enough, and there may be very many
+            Rules::read(file, now.secret()).map_err(|problems| {
+                format!(
+                    "its rules are not readable: {}",
+                    problems.first().map_or_else(String::new, ToString::to_string)
+                )
+            })?
         }
     };
     let rules = rules.with_push_tokens(text.keep_push_tokens);

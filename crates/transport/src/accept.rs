@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::{IpAddr, Ipv4Addr},
     pin::Pin,
     sync::Arc,
     task::{self, Poll},
@@ -9,12 +10,13 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, stream};
-use moehog_runtime::chain;
+use moehog_runtime::{Connections, Failures, chain};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{Sleep, sleep, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::{Connected, TcpIncoming};
@@ -27,8 +29,10 @@ use crate::{
 
 /// Longest time that a caller may take to show its certificate.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Callers that show theirs at a time; others wait to be accepted.
+/// Callers that show theirs at a time, a quarter of them of one address; where there are more, the oldest goes.
 const HANDSHAKES: usize = 256;
+/// How late the handshake of an address is of which many failed: what it costs is then bounded by the address.
+const SLOWED: Duration = Duration::from_secs(1);
 /// Rest after a connection could not be accepted, as where there are no more open files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// The first bytes of HTTP/2: a preface, and the head of the settings behind it.
@@ -44,6 +48,12 @@ pub(crate) struct Connection<T> {
     read: usize,
     #[expect(dead_code, reason = "the connection holds its place until it is closed")]
     place: OwnedSemaphorePermit,
+}
+
+/// Those that show their certificate, and those that showed no right one.
+struct Handshakes {
+    open: Connections,
+    failures: Mutex<Failures>,
 }
 
 /// Accepts connections of one server.
@@ -75,7 +85,7 @@ impl Door {
     }
 
     /// Connections whose other side has shown a certificate of a caller. One that does not, or is slow about it, holds up no
-    /// other.
+    /// other, also where there are very many of one address.
     pub(crate) fn authenticated(
         self,
         mut incoming: TcpIncoming,
@@ -83,26 +93,33 @@ impl Door {
         callers: Callers,
     ) -> impl Stream<Item = io::Result<Connection<TlsStream<TcpStream>>>> {
         let (accepted, connections) = mpsc::channel(16);
-        let (handshakes, shared) = (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new((self, tls, callers)));
+        let handshakes = Handshakes { open: Connections::new(HANDSHAKES), failures: Mutex::default() };
+        let shared = Arc::new((self, tls, callers, handshakes));
         tokio::spawn(async move {
             loop {
-                let next = async {
-                    let handshake = handshakes.clone().acquire_owned().await;
-                    (incoming.next().await, handshake)
-                };
-                let (next, handshake) = tokio::select! {
-                    next = next => next,
+                let next = tokio::select! {
+                    next = incoming.next() => next,
                     () = accepted.closed() => return,
                 };
                 let Some(Ok(stream)) = next else {
                     sleep(ACCEPT_AGAIN).await;
                     continue;
                 };
+                // of one that is gone already nobody needs to know where it was
+                let peer = stream.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip());
                 let (accepted, shared) = (accepted.clone(), shared.clone());
+                let handshake = shared.3.open.enter(peer);
                 tokio::spawn(async move {
-                    let _handshake = handshake;
-                    let (door, tls, callers) = &*shared;
-                    if let Some(connection) = door.authenticate(stream, tls, callers).await {
+                    let (door, tls, callers, handshakes) = &*shared;
+                    let connection = tokio::select! {
+                        connection = door.authenticate(stream, tls, callers, (peer, &handshakes.failures)) => connection,
+                        () = handshake.is_cut_off() => {
+                            door.room.refusals.add(Reason::Certificate, &"others came while it showed no certificate");
+                            None
+                        }
+                    };
+                    drop(handshake);
+                    if let Some(connection) = connection {
                         // nobody waits for it where the server has stopped
                         drop(accepted.send(Ok(connection)).await);
                     }
@@ -117,8 +134,13 @@ impl Door {
         stream: TcpStream,
         tls: &Tls,
         callers: &Callers,
+        (peer, failures): (IpAddr, &Mutex<Failures>),
     ) -> Option<Connection<TlsStream<TcpStream>>> {
         let refusals = &self.room.refusals;
+        let is_slowed = failures.lock().were_too_many(peer, Instant::now());
+        if is_slowed {
+            sleep(SLOWED).await;
+        }
         match timeout(HANDSHAKE, tls.accept(stream)).await {
             Ok(Ok(stream)) => match callers.admit(stream.get_ref().1.peer_certificates()) {
                 Ok(()) => return self.admit(stream),
@@ -127,6 +149,8 @@ impl Door {
             Ok(Err(error)) => refusals.add(Reason::Certificate, &chain(&error)),
             Err(_elapsed) => refusals.add(Reason::Certificate, &"it showed no certificate in time"),
         }
+        // that it is time to say so is known of all refusals
+        let _counted = failures.lock().count(peer, Instant::now());
         None
     }
 

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use moehog_proto::{
     Channel,
@@ -11,6 +11,12 @@ use moehog_proto::{
 use moehog_transport::{Address, Callers, ClientConfig, Server, ServerConfig, TlsConfig, connect, never_left};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpSocket,
+    task::JoinSet,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
@@ -158,4 +164,39 @@ fn half_a_section_and_a_missing_file_are_named() {
     (config.key, config.ca) = ("/nowhere/tls.key".into(), "/nowhere/ca.crt".into());
     assert!(config.open().unwrap_err().to_string().contains("/nowhere/"), "{:?}", config.open());
     assert_eq!(TlsConfig::default().open().unwrap(), None);
+}
+
+/// Says something that is no TLS, and how long it took until the connection was closed.
+async fn stranger(from: [u8; 4], addr: SocketAddr) -> Duration {
+    let (socket, began) = (TcpSocket::new_v4().unwrap(), Instant::now());
+    socket.bind((from, 0).into()).unwrap();
+    let mut stream = socket.connect(addr).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    // closed, or reset with what was not read
+    let _closed = stream.read_to_end(&mut Vec::new()).await;
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn handshakes_of_an_address_of_which_many_failed_are_slow_and_those_of_others_are_not() {
+    let (directory, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let tls = authority.write(directory.path(), "delivery.moehog");
+    let (addr, stop) = serve(&tls);
+    for _ in 0..21 {
+        assert!(stranger([127, 0, 0, 2], addr).await < Duration::from_secs(1));
+    }
+    let slowed = async {
+        assert!(stranger([127, 0, 0, 2], addr).await >= Duration::from_secs(1));
+    };
+    let other = async {
+        assert!(stranger([127, 0, 0, 3], addr).await < Duration::from_secs(1));
+        call(&channel(addr, Some(&tls), "delivery.moehog")).await.unwrap();
+    };
+    tokio::join!(slowed, other);
+
+    // more of them than there are handshakes keep nobody out
+    let flood: JoinSet<_> = (0..600).map(|_| stranger([127, 0, 0, 2], addr)).collect();
+    call(&channel(addr, Some(&tls), "delivery.moehog")).await.unwrap();
+    drop(flood);
+    stop.cancel();
 }

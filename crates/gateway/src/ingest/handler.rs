@@ -13,7 +13,7 @@ use futures::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, request::Parts};
 use http_body::Body;
 use moehog_proto::journal::{EntryHeader, Kind};
-use moehog_runtime::{Shown, network_of};
+use moehog_runtime::{Said, Shown, network_of};
 use moehog_telemetry::trace;
 use tokio::time::{Instant, sleep};
 use tracing::{Span, field::Empty, info_span, record_all};
@@ -22,7 +22,6 @@ use super::{
     Answer, Ingest, Refusal,
     answers::{self, Help},
     auth::{KeyWatch, Origin, Source},
-    failures::Said,
     feedback, limits,
     places::{Share, Standing},
     route::Route,

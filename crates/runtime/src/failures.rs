@@ -1,9 +1,8 @@
-//! How often each address was refused: after many failures its further ones cost less and say less.
+//! How often each address was refused: after many failures its further ones are slow, and are said once a minute.
 //!
 //! An address is not a sender. Behind a proxy that is not declared, or a NAT, a stranger who guesses has the address of the
-//! sender who knows, so a request is always checked, and one that shows the right secret is taken whatever others did. Only the
-//! answer to one that fails changes: 429 in place of what is wrong, a second late, and its body is not waited for. Once a minute the log
-//! says how many there were. What stops guessing is a long secret.
+//! sender who knows, so whoever comes is always checked, and one that shows the right secret is taken whatever others did. What stops
+//! guessing is a long secret.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,19 +10,20 @@ use std::{
     time::Duration,
 };
 
-use moehog_runtime::{OncePerMinute, network_of};
 use tokio::time::Instant;
+
+use crate::{OncePerMinute, network_of};
 
 /// Failures of an address within [`WINDOW`] that are told what is wrong.
 const TOLD: u32 = 20;
-/// From an address's first failure until it is forgotten; `Retry-After` says the same.
+/// From an address's first failure until it is forgotten.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses that are counted at a time.
 const MAX_ADDRESSES: usize = 4096;
 
 /// Failures by address.
 #[derive(Debug, Default)]
-pub(crate) struct Failures {
+pub struct Failures {
     counts: HashMap<IpAddr, u32>,
     /// When each of `counts` failed first, oldest first.
     first: VecDeque<(Instant, IpAddr)>,
@@ -32,28 +32,26 @@ pub(crate) struct Failures {
 
 /// What is known of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Counted {
+pub struct Counted {
     /// There were too many of its address.
-    pub(crate) too_many: bool,
+    pub too_many: bool,
     /// It is time to say so.
-    pub(crate) say: Option<Said>,
+    pub say: Option<Said>,
 }
 
 /// What the log says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Said {
+pub struct Said {
     /// Failures since it was said last.
-    pub(crate) failures: u64,
+    pub failures: u64,
     /// Addresses that are counted now.
-    pub(crate) addresses: usize,
+    pub addresses: usize,
 }
 
 impl Failures {
     /// Counts one more.
-    pub(crate) fn count(&mut self, address: IpAddr, now: Instant) -> Counted {
-        while self.first.front().is_some_and(|(first, _)| now.duration_since(*first) >= WINDOW) {
-            self.forget_oldest();
-        }
+    pub fn count(&mut self, address: IpAddr, now: Instant) -> Counted {
+        self.forget(now);
         let address = network_of(address);
         if !self.counts.contains_key(&address) {
             if self.counts.len() >= MAX_ADDRESSES {
@@ -68,6 +66,20 @@ impl Failures {
         // a few are a mistake, and not said
         let due = if too_many { self.said.take_due(now) } else { None };
         Counted { too_many, say: due.map(|failures| Said { failures, addresses: self.counts.len() }) }
+    }
+
+    /// Whether there were too many of this address by now.
+    #[must_use]
+    pub fn were_too_many(&mut self, address: IpAddr, now: Instant) -> bool {
+        self.forget(now);
+        self.counts.get(&network_of(address)).is_some_and(|count| *count > TOLD)
+    }
+
+    /// Those whose minute is over.
+    fn forget(&mut self, now: Instant) {
+        while self.first.front().is_some_and(|(first, _)| now.duration_since(*first) >= WINDOW) {
+            self.forget_oldest();
+        }
     }
 
     fn forget_oldest(&mut self) {
@@ -95,6 +107,9 @@ mod tests {
         let (mut table, start) = (Failures::default(), Instant::now());
         assert_eq!(too_many(&mut table, "192.0.2.1", 20, start), 0);
         assert_eq!(too_many(&mut table, "192.0.2.1", 3, start + Duration::from_millis(59_999)), 3);
+        assert!(table.were_too_many(address("192.0.2.1"), start + Duration::from_millis(59_999)));
+        assert!(!table.were_too_many(address("192.0.2.2"), start));
+        assert!(!table.were_too_many(address("192.0.2.1"), start + WINDOW));
         assert_eq!(too_many(&mut table, "192.0.2.1", 20, start + WINDOW), 0);
         assert_eq!(too_many(&mut table, "192.0.2.1", 1, start + WINDOW), 1);
     }
