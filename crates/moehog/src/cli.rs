@@ -114,7 +114,7 @@ pub(crate) struct Up {
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// PostHog's address (its US cloud by default), or `emulator` to run one in this process.
-    #[arg(long, value_name = "URL|emulator", env = "POSTHOG_HOST")]
+    #[arg(long, value_name = "URL|emulator", env = "POSTHOG_HOST", hide_env_values = true)]
     pub(crate) posthog: Option<String>,
     /// Project API key that the source `default` delivers with; capture routes then take no other.
     #[arg(long, value_name = "KEY", env = "POSTHOG_API_KEY", hide_env_values = true)]

@@ -33,7 +33,7 @@ fn the_same_values_render_the_same() -> anyhow::Result<()> {
 }
 
 /// Values that must be refused, and what the message must say.
-const REFUSED: [(&[&str], &str); 59] = [
+const REFUSED: [(&[&str], &str); 63] = [
     (&["image.registry="], "it has no default: build the images with `cargo xtask images`, push them"),
     (&["image.tag=latest"], "name a version, or set image"),
     (&["image.digests.gateway=sha256:12"], "image/digests/gateway"),
@@ -76,6 +76,13 @@ const REFUSED: [(&[&str], &str); 59] = [
     (&["sources[0].destination=elsewhere"], "default goes to elsewhere, which destinations does not name"),
     (&["sources[0].name=capture"], "the name capture is taken by the capture paths"),
     (&["sources[0].basic[0].user=a:b", "sources[0].basic[0].passwordKey=c"], "sources/0/basic/0/user"),
+    (&["sources[0].signature.header=x-signature"], "the signature of default needs secretKeys"),
+    (&["sources[0].signature.secretKeys[0]=a", "sources[0].signature.header=x a"], "sources/0/signature/header"),
+    (&["sources[0].signature.secrets[0]=a"], "additional properties 'secrets' not allowed"),
+    (
+        &["sources[0].signature.secretKeys[0]=a", "sources[0].signature.header=x-signature"],
+        "`helm test` signs nothing, and default asks for a signature",
+    ),
     (&["sources[0].from[0]=example.com"], "sources/0/from/0"),
     (&["sources[0].from[0]=moengage:dc-1"], "sources/0/from/0"),
     (&["trustedProxies[0]=proxy"], "trustedProxies/0"),
@@ -150,7 +157,7 @@ fn a_source_needs_a_way_in_and_helm_test_needs_a_token() -> anyhow::Result<()> {
     };
     let user = r#""tokenKeys":[],"basic":[{"user":"moengage","passwordKey":"moengage-password"}]"#;
     let none = render(r#""tokenKeys":[]"#, "false").err().context("a source that nobody can send to is rendered")?;
-    ensure!(none.contains("default has no tokenKeys, basic or from"), "{none}");
+    ensure!(none.contains("default has no tokenKeys, basic, signature or from"), "{none}");
     let refused = render(user, "true").err().context("a test without a token is rendered")?;
     ensure!(refused.contains("give default tokenKeys"), "{refused}");
     let rendered = render(user, "false").map_err(anyhow::Error::msg)?;
@@ -161,6 +168,32 @@ fn a_source_needs_a_way_in_and_helm_test_needs_a_token() -> anyhow::Result<()> {
     let addresses =
         render(r#""tokenKeys":[],"from":["moengage:dc-01","10.0.0.0/8"]"#, "false").map_err(anyhow::Error::msg)?;
     ensure!(addresses.contains(r#"from = ["moengage:dc-01","10.0.0.0/8"]"#), "no addresses: {addresses}");
+    Ok(())
+}
+
+#[test]
+fn a_signature_is_asked_for_and_the_gateway_alone_sees_its_secrets() -> anyhow::Result<()> {
+    let Some(chart) = chart("a signature is asked for and the gateway alone sees its secrets")? else { return Ok(()) };
+    let render = |signature: &str| {
+        let source = format!(
+            r#"{{"name":"partner","destination":"default","header":"authorization","tokenKeys":[],"signature":{signature}}}"#
+        );
+        let sources = format!("sources=[{source}]");
+        chart.render(&[chart.values("minimal")], &["--set-json", &sources, "--set", "tests.enabled=false"])
+    };
+    let rendered = render(r#"{"secretKeys":["signing","signing-next"],"header":"x-signature"}"#)?;
+    let secrets = r#"[{ file = "/etc/moehog/secrets/signing" }, { file = "/etc/moehog/secrets/signing-next" }]"#;
+    let line = format!(r#"signature = {{ secrets = {secrets}, header = "x-signature" }}"#);
+    ensure!(rendered.contains(&format!("\n    {line}\n")), "no `{line}`: {rendered}");
+    for key in ["signing", "signing-next"] {
+        let mounted = rendered.matches(&format!("{{ key: {key}, path: {key} }}")).count();
+        ensure!(mounted == 1, "{mounted} services see {key}");
+    }
+    let rendered = render(
+        r#"{"secretKeys":["signing"],"header":"x-s","prefix":"sha256=","timestamp":"x-time","tolerance":"2m"}"#,
+    )?;
+    let more = r#"header = "x-s", prefix = "sha256=", timestamp = "x-time", tolerance = "2m" }"#;
+    ensure!(rendered.contains(more), "no `{more}`: {rendered}");
     Ok(())
 }
 

@@ -108,3 +108,16 @@ fn each_reason_of_a_dead_letter_is_in_its_page() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn each_reason_to_turn_a_caller_away_is_in_its_page() -> anyhow::Result<()> {
+    let page = fs::read_to_string(root().join("deploy/runbooks/callers-turned-away.md"))?;
+    let refusals = fs::read_to_string(root().join("crates/transport/src/refusals.rs"))?;
+    let reasons: Vec<_> =
+        refusals.lines().filter_map(|line| line.split_once(" => \"")?.1.strip_suffix("\",")).collect();
+    ensure!(reasons.len() == 8, "{reasons:?}");
+    for reason in reasons {
+        ensure!(page.contains(&format!("| `{reason}` |")), "callers-turned-away.md does not say what `{reason}` is");
+    }
+    Ok(())
+}

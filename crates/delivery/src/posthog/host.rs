@@ -61,7 +61,9 @@ impl FromStr for Host {
     type Err = ParseHostError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = |why: &str| ParseHostError { text: text.to_string(), why: why.to_string() };
+        // what stands before an @ may be a password, also where the rest cannot be read
+        let shown = if text.contains('@') { "…@…" } else { text };
+        let error = |why: &str| ParseHostError { text: shown.to_string(), why: why.to_string() };
         let trimmed = text.trim();
         let parse = |text: &str| Url::parse(text).map_err(|source| error(&source.to_string()));
         let mut url = match trimmed.contains("://") {
@@ -73,7 +75,7 @@ impl FromStr for Host {
             return Err(error("its scheme is neither http nor https"));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(ParseHostError { text: "…@…".to_string(), why: "it holds a password".to_string() });
+            return Err(error("it holds a password"));
         }
         url.set_query(None);
         url.set_fragment(None);
@@ -148,7 +150,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_host_is_refused_without_showing_a_password() {
-        for bad in ["", "ftp://example.com", "https://", "http://[::1", "https://me:secret@example.com"] {
+        let passwords = ["https://me:secret@example.com", "https://me:secret@example.com:x", "me:secret@ex ample.com"];
+        for bad in ["", "ftp://example.com", "https://", "http://[::1"].into_iter().chain(passwords) {
             let message = bad.parse::<Host>().unwrap_err().to_string();
             assert!(!message.contains("secret"), "{message}");
         }

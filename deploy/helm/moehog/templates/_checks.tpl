@@ -14,7 +14,13 @@
 {{- range .routes -}}
 {{- if not (has . $destinations) -}}{{- fail (printf "sources: %s may send to %s, which destinations does not name" $source .) -}}{{- end -}}
 {{- end -}}
-{{- if not (or .tokenKeys .basic .from) -}}{{- fail (printf "sources: %s has no tokenKeys, basic or from, so nobody could send to it" .name) -}}{{- end -}}
+{{- if not (or .tokenKeys .basic .signature .from) -}}{{- fail (printf "sources: %s has no tokenKeys, basic, signature or from, so nobody could send to it" .name) -}}{{- end -}}
+{{- if and .signature (not (and .signature.secretKeys .signature.header)) -}}
+{{- fail (printf "sources: the signature of %s needs secretKeys, the keys of existingSecret that sign, and header, where it stands" .name) -}}
+{{- end -}}
+{{- if and $.Values.tests.enabled (eq .name $.Values.tests.source) .signature -}}
+{{- fail (printf "tests.source: `helm test` signs nothing, and %s asks for a signature: name another source, or set tests.enabled to false" .name) -}}
+{{- end -}}
 {{- if and $.Values.tests.enabled (eq .name $.Values.tests.source) (not .tokenKeys) -}}
 {{- fail (printf "tests.source: `helm test` sends a token: give %s tokenKeys, name another source, or set tests.enabled to false" .name) -}}
 {{- end -}}

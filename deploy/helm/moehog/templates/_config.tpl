@@ -41,7 +41,7 @@ ca_file = {{ . | quote }}
 [telemetry]
 log = {{ .Values.log.level | quote }}
 format = {{ .Values.log.format | quote }}
-{{ range .Values.sources }}
+{{ range $source := .Values.sources }}
 [sources.{{ .name | quote }}]
 destination = {{ .destination | quote }}
 {{- with .routes }}
@@ -51,6 +51,10 @@ header = {{ include "moehog.header" . | quote }}
 tokens = [{{ include "moehog.files" .tokenKeys }}]
 {{- with .basic }}
 basic = [{{ include "moehog.users" . }}]
+{{- end }}
+{{- with .signature }}
+signature = { secrets = [{{ include "moehog.files" .secretKeys }}], header = {{ .header | quote }}
+{{- range $name := list "prefix" "timestamp" "tolerance" }}{{ with get $source.signature $name }}, {{ $name }} = {{ . | quote }}{{ end }}{{ end }} }
 {{- end }}
 {{- with .from }}
 from = {{ toJson . }}

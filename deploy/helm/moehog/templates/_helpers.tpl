@@ -247,6 +247,7 @@ service.namespace=$(POD_NAMESPACE),service.instance.id=$(POD_UID),service.versio
 {{- range .root.Values.sources -}}
 {{- $keys = concat $keys .tokenKeys -}}
 {{- range .basic -}}{{- $keys = append $keys .passwordKey -}}{{- end -}}
+{{- with .signature -}}{{- $keys = concat $keys (.secretKeys | default list) -}}{{- end -}}
 {{- end -}}
 {{- $keys = concat $keys .root.Values.api.tokenKeys -}}
 {{- end -}}
