@@ -64,6 +64,13 @@ fn read_all(text: &str, has_key: bool) -> Result<Rules, Vec<Problem>> {
     rules.privacy = reader.privacy(table);
     for (number, value) in reader.tables(table, "rule").into_iter().enumerate() {
         let place = format!("rule {}", number + 1);
+        if number == size::MAX_RULES {
+            let message = format!(
+                "a file has no more than {number} rules: write one with a condition such as `event in [\"a\", \"b\"]` in place of a rule an event"
+            );
+            reader.report(value.span(), &place, message);
+            break;
+        }
         let rule = reader.rule(value, &place, &rules);
         rules.list.push(rule);
     }

@@ -11,6 +11,9 @@ use minijinja::{
 /// Largest mapping file, in bytes.
 pub(crate) const MAX_FILE_BYTES: usize = 1024 * 1024;
 
+/// Most rules of a file. One that was compiled keeps some kilobytes, and while a file takes the place of another both are there.
+pub(crate) const MAX_RULES: usize = 5_000;
+
 /// Most operators, brackets, filters and dots of one expression, all together: each may nest what the others made.
 pub(crate) const MAX_OPERATORS: usize = 250;
 
@@ -23,7 +26,7 @@ const STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// Comparisons of conditions and of their texts that a file is worth, to find rules that no event can reach. Some millions of rules'
 /// pairs, or two conditions that nest `and` and `or` in turns, would take hours; nothing is said of what is not compared.
-const MAX_COMPARISONS: usize = 20_000_000;
+const MAX_COMPARISONS: usize = 5_000_000;
 
 /// What is left of the comparisons.
 #[derive(Debug)]

@@ -135,8 +135,12 @@ fn broken(bodies: &[Vec<u8>], chance: &mut StdRng) -> Vec<u8> {
     [mutated(&whole, bodies, 3, chance), body].concat()
 }
 
-/// Some requests on one connection, and the status of each answer.
-async fn conversation(addr: SocketAddr, bodies: Arc<Vec<Vec<u8>>>, mut chance: StdRng) -> anyhow::Result<Vec<String>> {
+/// Some requests on one connection, whose end is said where it `ends`, and the status of each answer.
+async fn conversation(
+    (addr, ends): (SocketAddr, bool),
+    bodies: Arc<Vec<Vec<u8>>>,
+    mut chance: StdRng,
+) -> anyhow::Result<Vec<String>> {
     let mut bytes = Vec::new();
     for _ in 0..chance.random_range(0..8) {
         bytes.extend(request(&bodies, &mut chance));
@@ -149,8 +153,12 @@ async fn conversation(addr: SocketAddr, bodies: Arc<Vec<Vec<u8>>>, mut chance: S
     let (mut reading, mut writing) = socket.connect(addr).await?.into_split();
     let mut said = Vec::new();
     let both = async {
+        let write = async {
+            writing.write_all(&bytes).await?;
+            if ends { writing.shutdown().await } else { Ok(()) }
+        };
         // it may be closed before all is read
-        let (_written, _read) = tokio::join!(writing.write_all(&bytes), reading.read_to_end(&mut said));
+        let (_written, _read) = tokio::join!(write, reading.read_to_end(&mut said));
     };
     let heard = timeout(HANGS, both).await;
     let tail = || String::from_utf8_lossy(&said[said.len().saturating_sub(300)..]).into_owned();
@@ -183,8 +191,9 @@ async fn mutated_requests() -> anyhow::Result<()> {
     let mut moehog = Deployment::start(setup).await?;
     let (http, admin) = (moehog.http()?, moehog.admin()?);
     let answers = talk(&mut moehog, &[Service::Moehog], said, first, |mut chance| {
-        let addr = if chance.random_ratio(1, 10) { admin } else { http };
-        conversation(addr, bodies.clone(), chance)
+        // the admin port's patience is no setting
+        let to = if chance.random_ratio(1, 10) { (admin, true) } else { (http, false) };
+        conversation(to, bodies.clone(), chance)
     })
     .await?;
     let readme = std::fs::read_to_string(root().join("README.md"))?;

@@ -78,6 +78,14 @@ fn a_file_of_more_than_1_mib_is_refused_by_its_size() {
     );
 }
 
+#[test]
+fn a_file_of_more_rules_than_memory_is_meant_for_is_refused_by_the_first_that_is_too_many() {
+    let rules = |many: usize| (0..many).map(|number| format!("[[rule]]\nwhen = \"event == 'e{number}'\"\n")).collect();
+    assert_eq!(said_of(rules(MAX_RULES)), "5000 rules");
+    let said = said_of(rules(MAX_RULES + 1));
+    assert!(said.starts_with("line 10001: rule 5001: a file has no more than 5000 rules: write one"), "{said}");
+}
+
 /// An eighth of the largest file: what takes the square of its time shows here too.
 const LARGE: usize = MAX_FILE_BYTES / 8;
 
