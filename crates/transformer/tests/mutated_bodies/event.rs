@@ -1,6 +1,17 @@
 //! What holds of every event that is made, whatever came.
 
+use moehog_proto::transformer::Webhook;
 use serde_json::Value;
+
+pub(crate) fn webhook(body: &[u8]) -> Webhook {
+    Webhook {
+        receipt: "r-1".to_string(),
+        received_at_ms: 1_787_220_672_345,
+        source: "shop".to_string(),
+        body: body.to_vec().into(),
+        ..Webhook::default()
+    }
+}
 
 /// What must hold of an event, told without the code that made it.
 pub(crate) fn check(json: &[u8], drops_numbers: bool, seed: u64) {

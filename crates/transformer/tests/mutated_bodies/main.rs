@@ -6,8 +6,6 @@
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 mod event;
-mod fuzz_bodies;
-mod fuzz_mappings;
 
 use std::{env, fs, path::Path};
 
@@ -17,29 +15,7 @@ use moehog_transformer::{Mapping, Rules, Transformer};
 use serde_json::Value;
 
 /// Rules that touch everything, so that a body can hurt each of them.
-const RULES: &str = r#"
-heal = "all"
-types = { member = "boolean", zip = "string", n = "number" }
-[identity]
-distinct_id = ["uid", "distinct_id", "UserAttribute['ID']", "properties.distinct_id"]
-missing = "personless"
-[privacy]
-drop = ["moe_mobile_number"]
-hash = ["email", "moe_email_id"]
-[[rule]]
-when = "event == 'Purchased' and EventAttribute['purchase_amount'] > 10"
-event = "purchase_completed"
-uuid = "{{ EventAttribute['order'] }}"
-timestamp = "{{ EventAttribute['at'] }}"
-properties = { amount = "{{ EventAttribute['purchase_amount'] | number }}", label = "{{ uid | lower }} {{ event | slug }}", all = "{{ properties }}" }
-person = { set = { email = "{{ email_id }}" }, set_once = { seen = "{{ webhook.received_at }}" }, unset = ["old"] }
-groups = { company = "{{ UserAttribute['Company'] }}" }
-[[rule]]
-when = "event is not defined or (EventAttribute | length > 3 and not event in ['a'])"
-event = "{{ (action | default(event)) | default('unnamed') | trim }}"
-keep = false
-properties = { day = "{{ event_time | dateTimeFormatter('%Y-%m-%d') }}", first = "{{ EventAttribute['items'][0] }}" }
-"#;
+const RULES: &str = include_str!("../../testdata/rules-that-touch-everything.toml");
 
 /// Pieces that break JSON, templates and ids.
 const PIECES: [&[u8]; 24] = [
@@ -126,16 +102,6 @@ fn damaged(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     body
 }
 
-fn webhook(body: &[u8]) -> Webhook {
-    Webhook {
-        receipt: "r-1".to_string(),
-        received_at_ms: 1_787_220_672_345,
-        source: "shop".to_string(),
-        body: body.to_vec().into(),
-        ..Webhook::default()
-    }
-}
-
 #[test]
 fn damaged_bodies_give_events_that_are_somebodys_or_a_reason() {
     let variable = |name: &str, default: u64| env::var(name).ok().map_or(default, |text| text.parse().unwrap());
@@ -149,7 +115,7 @@ fn damaged_bodies_give_events_that_are_somebodys_or_a_reason() {
         let mut random = Random(seed);
         let body = damaged(&corpus, &mut random);
         let api_key = if random.below(2) == 0 { "phc_test" } else { "" };
-        let webhook = Webhook { api_key: api_key.to_string(), ..webhook(&body) };
+        let webhook = Webhook { api_key: api_key.to_string(), ..event::webhook(&body) };
         for (transformer, drops_numbers) in transformers.iter().zip([false, true]) {
             match transformer.transform(&webhook).result.unwrap() {
                 transformed_webhook::Result::Rejection(why) => {

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use moehog_proto::transformer::{mapped_event::Outcome, transformed_webhook};
-use moehog_transformer::{Mapping, Rules, Transformer};
 
-use super::{event, webhook};
+use super::event::{self, webhook};
+use crate::{Mapping, Rules, Transformer};
 
 /// What even a slow build takes to read a file, or for all the steps that one event may take.
 const MOST_TIME: Duration = Duration::from_secs(10);

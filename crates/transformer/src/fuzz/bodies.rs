@@ -3,10 +3,13 @@
 use std::sync::LazyLock;
 
 use moehog_proto::transformer::{Webhook, mapped_event::Outcome, transformed_webhook};
-use moehog_transformer::{Mapping, Note, Rules, Transformer};
 use serde::de::IgnoredAny;
 
-use super::{RULES, event, webhook};
+use super::event::{self, webhook};
+use crate::{Mapping, Note, Rules, Transformer};
+
+/// Rules that touch everything, so that a body can hurt each of them.
+const RULES: &str = include_str!("../../testdata/rules-that-touch-everything.toml");
 
 /// Without rules, and with rules that touch everything.
 static TRANSFORMERS: LazyLock<[Transformer; 2]> = LazyLock::new(|| {
