@@ -25,6 +25,8 @@ mod conformance;
 mod decisions;
 mod format;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod health;
 mod identity;
 mod index;

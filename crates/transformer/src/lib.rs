@@ -23,6 +23,8 @@ mod costly;
 mod fault;
 mod follow;
 mod former;
+#[cfg(test)]
+mod fuzz;
 mod item;
 mod json;
 mod mapping;

@@ -16,6 +16,7 @@
 mod bench;
 mod chart;
 mod deploy;
+mod fuzz;
 mod images;
 mod mutants;
 mod release;
@@ -51,6 +52,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Runs seeded disk histories and kill -9 rounds for long.
     Soak(soak::Arguments),
+    /// Looks for inputs that break what must hold of any bytes, guided by coverage.
+    Fuzz(fuzz::Arguments),
     /// Breaks named lines one at a time in a copy of the tree; each must turn a test red.
     Mutants(mutants::Arguments),
     /// Makes anew from the Helm chart what is committed: the plain manifests in deploy/kubernetes and the table of values.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Services(arguments) => services::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run_chosen(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Chart(arguments) => chart::run(&arguments),
         Command::Render => render::run(),

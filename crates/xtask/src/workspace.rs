@@ -52,15 +52,15 @@ pub(crate) struct Executable {
 
 /// Runs `cargo build` (or another command that takes its options) and gives what it made.
 pub(crate) fn build(arguments: &[&str]) -> anyhow::Result<Vec<Executable>> {
-    let output = cargo()
-        .args(arguments)
-        .args(features())
-        .args(["--message-format", "json-render-diagnostics"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("start cargo")?;
-    ensure!(output.status.success(), "cargo {}: {}", arguments.join(" "), output.status);
+    let mut cargo = cargo();
+    cargo.args(arguments).args(features()).args(["--message-format", "json-render-diagnostics"]);
+    executables(cargo)
+}
+
+/// Runs a command that builds and says so in JSON, and gives what it made.
+pub(crate) fn executables(mut cargo: Command) -> anyhow::Result<Vec<Executable>> {
+    let output = cargo.stdout(Stdio::piped()).stderr(Stdio::inherit()).output().context("start cargo")?;
+    ensure!(output.status.success(), "{cargo:?}: {}", output.status);
     let lines = output.stdout.split(|byte| *byte == b'\n');
     Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).filter_map(|message| executable(&message)).collect())
 }

@@ -273,4 +273,6 @@ fn end_pair(pair: &mut Vec<u8>, best: &mut Option<(Name, String)>) {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

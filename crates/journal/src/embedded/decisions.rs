@@ -44,7 +44,7 @@ impl Decisions {
             self.layers.push((revision.into(), Runs::default()));
         }
         let Some((_, entries)) = self.layers.last_mut() else { return };
-        for run in sequences.chunk_by(|one, next| one + 1 == *next) {
+        for run in sequences.chunk_by(|one, next| one.checked_add(1) == Some(*next)) {
             entries.insert(run[0], run[run.len() - 1]);
         }
     }

@@ -101,7 +101,12 @@ impl Head {
             && self.header_length <= self.length
             && self.synced <= offset
             && self.length + coding.head() as u64 <= end.saturating_sub(offset)
-            && self.group.is_none_or(|(place, count)| place < count && u64::from(place) < self.sequence)
+            && self.group.is_none_or(|(place, count)| {
+                // every member has a number: whose group would go beyond the last one is not checked yet, and may be anything
+                place < count
+                    && u64::from(place) < self.sequence
+                    && self.sequence.checked_add(u64::from(count - place)).is_some()
+            })
     }
 
     /// First and last sequence of the group.

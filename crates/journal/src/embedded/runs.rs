@@ -31,7 +31,9 @@ impl Runs {
         if first > last {
             return;
         }
-        while let Some((begins, ends)) = self.run_up_to(last.saturating_add(1)).filter(|run| run.1 >= first - 1) {
+        while let Some((begins, ends)) =
+            self.run_up_to(last.saturating_add(1)).filter(|run| run.1 >= first.saturating_sub(1))
+        {
             self.0.remove(&begins);
             (first, last) = (first.min(begins), last.max(ends));
         }

@@ -259,6 +259,9 @@ fn is_key(text: &[u8], from: usize) -> bool {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

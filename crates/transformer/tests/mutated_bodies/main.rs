@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
+mod event;
+
 use std::{env, fs, path::Path};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -13,29 +15,7 @@ use moehog_transformer::{Mapping, Rules, Transformer};
 use serde_json::Value;
 
 /// Rules that touch everything, so that a body can hurt each of them.
-const RULES: &str = r#"
-heal = "all"
-types = { member = "boolean", zip = "string", n = "number" }
-[identity]
-distinct_id = ["uid", "distinct_id", "UserAttribute['ID']", "properties.distinct_id"]
-missing = "personless"
-[privacy]
-drop = ["moe_mobile_number"]
-hash = ["email", "moe_email_id"]
-[[rule]]
-when = "event == 'Purchased' and EventAttribute['purchase_amount'] > 10"
-event = "purchase_completed"
-uuid = "{{ EventAttribute['order'] }}"
-timestamp = "{{ EventAttribute['at'] }}"
-properties = { amount = "{{ EventAttribute['purchase_amount'] | number }}", label = "{{ uid | lower }} {{ event | slug }}", all = "{{ properties }}" }
-person = { set = { email = "{{ email_id }}" }, set_once = { seen = "{{ webhook.received_at }}" }, unset = ["old"] }
-groups = { company = "{{ UserAttribute['Company'] }}" }
-[[rule]]
-when = "event is not defined or (EventAttribute | length > 3 and not event in ['a'])"
-event = "{{ (action | default(event)) | default('unnamed') | trim }}"
-keep = false
-properties = { day = "{{ event_time | dateTimeFormatter('%Y-%m-%d') }}", first = "{{ EventAttribute['items'][0] }}" }
-"#;
+const RULES: &str = include_str!("../../testdata/rules-that-touch-everything.toml");
 
 /// Pieces that break JSON, templates and ids.
 const PIECES: [&[u8]; 24] = [
@@ -122,28 +102,6 @@ fn damaged(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     body
 }
 
-/// What must hold of an event, told without the code that made it.
-fn check(json: &[u8], drops_numbers: bool, seed: u64) {
-    let event: Value = serde_json::from_slice(json).unwrap_or_else(|error| panic!("seed {seed}: not JSON: {error}"));
-    let text = |name: &str| event[name].as_str().unwrap_or_else(|| panic!("seed {seed}: no {name} in {event}"));
-    for name in ["event", "distinct_id"] {
-        let text = text(name);
-        assert!(
-            !text.trim().is_empty() && text.chars().count() <= 200 && !text.contains('\0'),
-            "seed {seed}: {name} {text:?}"
-        );
-        assert!(!["{{", "{%", "Attribute["].iter().any(|marker| text.contains(marker)), "seed {seed}: {name} {text:?}");
-    }
-    let nobody =
-        ["guest", "null", "none", "None", "undefined", "0", "true", "false", "anonymous", "[object Object]", "NaN"];
-    assert!(!nobody.contains(&text("distinct_id").trim()), "seed {seed}: {event}");
-    assert!(text("uuid").parse::<uuid::Uuid>().is_ok_and(|uuid| !uuid.is_nil()), "seed {seed}: {event}");
-    assert!(text("timestamp").parse::<jiff::Timestamp>().is_ok(), "seed {seed}: {event}");
-    let properties = event["properties"].as_object().unwrap_or_else(|| panic!("seed {seed}: {event}"));
-    assert!(properties["moehog"]["receipt"] == "r-1", "seed {seed}: {event}");
-    assert!(!drops_numbers || !properties.contains_key("moe_mobile_number"), "seed {seed}: {event}");
-}
-
 #[test]
 fn damaged_bodies_give_events_that_are_somebodys_or_a_reason() {
     let variable = |name: &str, default: u64| env::var(name).ok().map_or(default, |text| text.parse().unwrap());
@@ -157,14 +115,7 @@ fn damaged_bodies_give_events_that_are_somebodys_or_a_reason() {
         let mut random = Random(seed);
         let body = damaged(&corpus, &mut random);
         let api_key = if random.below(2) == 0 { "phc_test" } else { "" };
-        let webhook = Webhook {
-            receipt: "r-1".to_string(),
-            received_at_ms: 1_787_220_672_345,
-            source: "shop".to_string(),
-            api_key: api_key.to_string(),
-            body: body.into(),
-            ..Webhook::default()
-        };
+        let webhook = Webhook { api_key: api_key.to_string(), ..event::webhook(&body) };
         for (transformer, drops_numbers) in transformers.iter().zip([false, true]) {
             match transformer.transform(&webhook).result.unwrap() {
                 transformed_webhook::Result::Rejection(why) => {
@@ -175,7 +126,7 @@ fn damaged_bodies_give_events_that_are_somebodys_or_a_reason() {
                     for mapped in mapped.events {
                         match mapped.outcome.unwrap() {
                             Outcome::Event(event) => {
-                                check(&event.json, drops_numbers, seed);
+                                event::check(&event.json, drops_numbers, seed);
                                 events += 1;
                             }
                             Outcome::Dead(why) => {
