@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::workspace;
+use crate::{fuzz, workspace};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -19,6 +19,9 @@ pub(crate) struct Arguments {
     #[arg(long)]
     rounds: Option<u64>,
 }
+
+/// How long each target is fuzzed by coverage after the mutated requests.
+const FUZZ_SECONDS: u64 = 60;
 
 /// What runs in rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -40,7 +43,7 @@ enum Kind {
     Disks,
     /// What strangers do who know no secret, beside a sender who knows one; and, where there is one, through nginx.
     Strangers,
-    /// Mutated HTTP requests, and 60 gRPC messages for 100 of them.
+    /// Mutated HTTP requests, 60 gRPC messages for 100 of them, and a minute of each target of `cargo xtask fuzz`.
     Fuzz,
     /// Damaged bodies through the mapping.
     Bodies,
@@ -137,7 +140,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             cargo.arg("--include-ignored");
         }
         cargo.env(first, arguments.seed.to_string()).env(number, rounds.to_string());
-        ends.push((kind, rounds, succeeds(cargo)?));
+        let well = succeeds(cargo)? && (*kind != Kind::Fuzz || fuzz::run(FUZZ_SECONDS)?);
+        ends.push((kind, rounds, well));
     }
     println!();
     for (kind, rounds, well) in &ends {
