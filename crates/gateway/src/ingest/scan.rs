@@ -206,7 +206,12 @@ impl KeyScan {
     fn found(&mut self, name: Name) {
         let better = self.best.as_ref().is_none_or(|best| (self.depth, name) < (best.depth, best.name));
         if better {
-            let key = if self.escaped { self.unescaped() } else { String::from_utf8_lossy(&self.text).into_owned() };
+            let mut key =
+                if self.escaped { self.unescaped() } else { String::from_utf8_lossy(&self.text).into_owned() };
+            if self.cut {
+                // what was kept of it is no key, even where it has the length of one
+                key.push('…');
+            }
             self.best = Some(Found { depth: self.depth, name, key });
         }
     }
@@ -234,9 +239,11 @@ enum Form {
 }
 
 impl Form {
-    fn feed(&mut self, chunk: &[u8]) {
+    fn feed(&mut self, mut chunk: &[u8]) {
         if matches!(self, Self::Unknown) {
-            match chunk.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            // blanks before the first pair are no part of it, however the body is cut
+            chunk = chunk.trim_ascii_start();
+            match chunk.first() {
                 None => return,
                 Some(byte) if byte.is_ascii_alphabetic() || *byte == b'$' || *byte == b'%' => {
                     *self = Self::Pairs { pair: Vec::new(), best: None };

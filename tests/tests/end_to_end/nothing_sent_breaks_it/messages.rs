@@ -168,7 +168,7 @@ async fn mutated_messages() -> anyhow::Result<()> {
     let bodies = Arc::new(cases()?);
     let posthog = PostHog::bind(([127, 0, 0, 1], 0).into(), Config::counts())?.start();
     let setup = Setup::new(Shape::Three, &posthog.url(), KEY)
-        .expect("gRPC caller was turned away")
+        .expect("gRPC callers were turned away")
         .expect("are mapped by another mapping than before");
     let mut moehog = Deployment::start(setup).await?;
     let (transformer, delivery) = (moehog.grpc(Service::Transformer)?, moehog.grpc(Service::Delivery)?);
