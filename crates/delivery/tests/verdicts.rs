@@ -71,7 +71,7 @@ async fn what_is_not_one_object_is_rejected_unsent_and_cannot_write_into_the_req
     let posthog = posthog();
     let mut sent = events(5);
     sent[1].json = Bytes::from_static(br#"{"event":"a"}],"api_key":"phc_INJECTED","x":[{"event":"b"}"#);
-    sent[2].json = sent[2].json.to_vec().replace(b"\"n\":2", b"\"n\":[2");
+    sent[2].json = sent[2].json.to_vec().replace(b"\"n\":2", b"\"n\":NaN");
     sent[4].json = Bytes::new();
     let response = deliver(&client(&config(&posthog.url())), "shop", &sent).await;
     assert_eq!(words(&response), ["delivered", "rejected", "rejected", "delivered", "rejected"]);
