@@ -206,12 +206,9 @@ impl KeyScan {
     fn found(&mut self, name: Name) {
         let better = self.best.as_ref().is_none_or(|best| (self.depth, name) < (best.depth, best.name));
         if better {
-            let mut key =
-                if self.escaped { self.unescaped() } else { String::from_utf8_lossy(&self.text).into_owned() };
-            if self.cut {
-                // what was kept of it is no key, even where it has the length of one
-                key.push('…');
-            }
+            // what is kept of a longer one stays as it is written: read, it might have the length of a key
+            let reads = self.escaped && !self.cut;
+            let key = if reads { self.unescaped() } else { String::from_utf8_lossy(&self.text).into_owned() };
             self.best = Some(Found { depth: self.depth, name, key });
         }
     }
