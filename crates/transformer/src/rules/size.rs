@@ -26,7 +26,7 @@ const STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// Comparisons of conditions and of their texts that a file is worth, to find rules that no event can reach. Some millions of rules'
 /// pairs, or two conditions that nest `and` and `or` in turns, would take hours; nothing is said of what is not compared.
-const MAX_COMPARISONS: usize = 5_000_000;
+const MAX_COMPARISONS: usize = 20_000_000;
 
 /// What is left of the comparisons.
 #[derive(Debug)]
