@@ -21,6 +21,9 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses that are counted at a time.
 const MAX_ADDRESSES: usize = 4096;
 
+/// How late one failure among many of its address is answered, or begun. Nothing but its connection waits.
+pub const SLOWED: Duration = Duration::from_secs(1);
+
 /// Failures by address.
 #[derive(Debug, Default)]
 pub struct Failures {

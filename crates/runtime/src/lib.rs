@@ -39,7 +39,7 @@ pub use config::{ConfigError, arguments, environment, load};
 pub use connections::{Connection, Connections, Shown, network_of};
 pub use cores::Cores;
 pub use exit::{Exit, exit};
-pub use failures::{Counted, Failures, Said};
+pub use failures::{Counted, Failures, SLOWED, Said};
 pub use health::{asks_for_health, tell_health};
 pub use http1::{Patience, serve_http1};
 pub use memory::memory_limit;

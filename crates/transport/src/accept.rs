@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, stream};
-use moehog_runtime::{Connections, Failures, chain};
+use moehog_runtime::{Connections, Failures, SLOWED, chain};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -31,8 +31,6 @@ use crate::{
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Callers that show theirs at a time, a quarter of them of one address; where there are more, the oldest goes.
 const HANDSHAKES: usize = 256;
-/// How late the handshake of an address is of which many failed: what it costs is then bounded by the address.
-const SLOWED: Duration = Duration::from_secs(1);
 /// Rest after a connection could not be accepted, as where there are no more open files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// The first bytes of HTTP/2: a preface, and the head of the settings behind it.

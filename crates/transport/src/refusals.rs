@@ -18,7 +18,7 @@ pub(crate) enum Reason {
     Certificate,
     /// A certificate of somebody who is not among the callers.
     Caller,
-    /// Too many calls under way.
+    /// Too many calls under way, or watches of health.
     Calls,
     /// Too many bytes held.
     Bytes,

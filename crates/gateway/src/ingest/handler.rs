@@ -5,7 +5,7 @@ use std::{
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use futures::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, request::Parts};
 use http_body::Body;
 use moehog_proto::journal::{EntryHeader, Kind};
-use moehog_runtime::{Said, Shown, network_of};
+use moehog_runtime::{SLOWED, Said, Shown, network_of};
 use moehog_telemetry::trace;
 use tokio::time::{Instant, sleep};
 use tracing::{Span, field::Empty, info_span, record_all};
@@ -32,8 +32,6 @@ use crate::{config::CAPTURE, metrics::RouteLabel};
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Longest header value that an entry keeps.
 const MAX_KEPT_BYTES: usize = 256;
-/// How late the answer is to one failure among many of its address. Nothing but its connection waits.
-const SLOWED: Duration = Duration::from_secs(1);
 /// What is read of the body of one refused request among many, so that its sender gets to read the answer.
 const MAX_DRAINED_OF_MANY: usize = 64 * 1024;
 
