@@ -23,7 +23,6 @@ mod dns;
 mod fake_clock;
 mod fleet;
 mod log;
-mod mutate;
 mod nginx;
 mod oracle;
 mod process;
@@ -52,7 +51,6 @@ pub use self::{
     fake_clock::FakeClock,
     fleet::{Fleet, Fleets, Move},
     log::{Line, Log},
-    mutate::mutated,
     nginx::Nginx,
     oracle::{Judgement, Sent, by_person, judge, repeated_receipts, shared_uuids},
     process::Process,

@@ -9,10 +9,15 @@
 //! how often it tries again, and what is then lost. It keeps a journal of what was sent and what came back, so that
 //! an oracle can compare both books.
 //!
+//! [`mutated`] damages what was right, for those who want to know what happens then.
+//!
 //! It promises that its books are complete: each event that was answered 200 is in them, as stored or as dropped with a
 //! reason. It leaves to others what happens behind capture (plugins, cohorts, merges of ClickHouse parts), and it
 //! depends on no crate that it judges.
 
 pub mod moengage;
+mod mutate;
 pub mod posthog;
 pub mod terminal;
+
+pub use mutate::mutated;

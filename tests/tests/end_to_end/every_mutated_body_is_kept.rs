@@ -1,6 +1,7 @@
 use anyhow::{Context, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use moehog_tests::{Deployment, Setup, Shape, cases, mutated};
+use moehog_emulator::mutated;
+use moehog_tests::{Deployment, Setup, Shape, cases};
 use rand::{SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use super::world::{KEY, SOON, posthog, stream};

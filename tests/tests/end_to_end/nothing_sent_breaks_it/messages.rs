@@ -6,13 +6,16 @@ use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use moehog_emulator::posthog::{Config, PostHog};
+use moehog_emulator::{
+    mutated,
+    posthog::{Config, PostHog},
+};
 use moehog_proto::{
     delivery::DeliverRequest,
     event::{Event, TraceContext},
     transformer::{Mapping, TransformRequest, Webhook},
 };
-use moehog_tests::{Deployment, Service, Setup, Shape, cases, from_soak, mutated};
+use moehog_tests::{Deployment, Service, Setup, Shape, cases, from_soak};
 use prost::Message as _;
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use tokio::{net::TcpSocket, time::timeout};

@@ -2,8 +2,11 @@ use std::{collections::HashSet, io::Write as _, net::SocketAddr, sync::Arc, time
 
 use anyhow::{Context, ensure};
 use flate2::{Compression, write::GzEncoder};
-use moehog_emulator::posthog::{Config, PostHog};
-use moehog_tests::{Deployment, Service, Setup, Shape, TOKEN, cases, from_soak, mutated, root};
+use moehog_emulator::{
+    mutated,
+    posthog::{Config, PostHog},
+};
+use moehog_tests::{Deployment, Service, Setup, Shape, TOKEN, cases, from_soak, root};
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -3,7 +3,7 @@
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 /// Pieces that mean something to JSON, templates, heads, protobufs or compression.
-const PIECES: [&[u8]; 32] = [
+const PIECES: [&[u8]; 36] = [
     b"\"",
     b"'",
     b"\\",
@@ -17,6 +17,8 @@ const PIECES: [&[u8]; 32] = [
     b"\xff",
     b"\xe9",
     b"%",
+    b"&",
+    b"=",
     b"&=",
     b"\r\n",
     b"\n",
@@ -26,11 +28,13 @@ const PIECES: [&[u8]; 32] = [
     b"{% if x %}",
     b"null",
     b"True",
+    b"None",
+    b"\"guest\"",
     b"\\ud800",
     b"1e999",
     b"-1",
     b"18446744073709551616",
-    b"\x1f\x8b\x08",
+    b"\x1f\x8b",
     b"\r\n\r\n",
     b"0\r\n\r\n",
     b"\xff\xff\xff\xff\x0f",
@@ -39,6 +43,7 @@ const PIECES: [&[u8]; 32] = [
 ];
 
 /// Damages a copy of `bytes` in one to `most` places: bits, pieces put in or taken out, parts of `others`.
+#[must_use]
 pub fn mutated(bytes: &[u8], others: &[Vec<u8>], most: usize, chance: &mut StdRng) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..chance.random_range(1..=most) {
