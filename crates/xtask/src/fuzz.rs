@@ -111,9 +111,6 @@ pub(crate) fn run(seconds_each: u64) -> anyhow::Result<bool> {
 }
 
 pub(crate) fn run_chosen(arguments: &Arguments) -> anyhow::Result<bool> {
-    if arguments.targets.is_empty() && !arguments.keep {
-        return run(arguments.seconds);
-    }
     let is_chosen =
         |target: &&Target| arguments.targets.is_empty() || arguments.targets.iter().any(|it| it == target.name);
     let targets: Vec<_> = TARGETS.iter().filter(is_chosen).copied().collect();
