@@ -1,7 +1,7 @@
 //! What strangers do who know no secret, over plain sockets: to be done beside a sender whom it must not cost anything.
 
 use std::{
-    io::Write,
+    io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     sync::LazyLock,
     time::Duration,
@@ -11,14 +11,14 @@ use flate2::{Compression, write::GzEncoder};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
-    task::JoinSet,
+    runtime::{Builder, Runtime},
     time::{sleep, timeout},
 };
 
 /// Where they come from.
 const ADDRESSES: usize = 6;
 
-/// What they do, each again and again until the set is dropped.
+/// What they do, each again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attack {
     /// A capture body without a key, a byte at a time.
@@ -52,13 +52,17 @@ impl Attack {
         Self::Guesses,
     ];
 
-    /// Begins it with so many connections, from six addresses of this machine.
-    #[must_use]
-    pub fn begin(self, addr: SocketAddr, connections: usize) -> JoinSet<()> {
-        let mut strangers = JoinSet::new();
+    /// Begins it with so many connections, from six addresses of this machine, on a thread of its own: who sends beside them waits for
+    /// nothing that they do on this side.
+    ///
+    /// # Errors
+    ///
+    /// The thread does not start.
+    pub fn begin(self, addr: SocketAddr, connections: usize) -> io::Result<Strangers> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         for number in 0..connections {
             let from = Ipv4Addr::new(127, 0, 1, (number % ADDRESSES) as u8 + 1);
-            strangers.spawn(async move {
+            runtime.spawn(async move {
                 loop {
                     // what they are answered is nothing to them
                     let _ended = self.once(from, addr).await;
@@ -66,10 +70,10 @@ impl Attack {
                 }
             });
         }
-        strangers
+        Ok(Strangers(Some(runtime)))
     }
 
-    async fn once(self, from: Ipv4Addr, addr: SocketAddr) -> std::io::Result<()> {
+    async fn once(self, from: Ipv4Addr, addr: SocketAddr) -> io::Result<()> {
         let socket = TcpSocket::new_v4()?;
         if self == Self::Unread {
             // little is enough to fill it
@@ -112,7 +116,9 @@ impl Attack {
                 answer(&mut stream).await?;
             }
             Self::Unread => {
-                let requests = b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+                // a probe, or what is refused
+                let path = if rand::random() { "/" } else { "/nothing" };
+                let requests = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").repeat(100).into_bytes();
                 // it blocks where neither side reads any more
                 timeout(Duration::from_secs(2), async {
                     loop {
@@ -120,7 +126,7 @@ impl Attack {
                     }
                 })
                 .await
-                .unwrap_or(Ok::<(), std::io::Error>(()))?;
+                .unwrap_or(Ok::<(), io::Error>(()))?;
                 sleep(Duration::from_secs(3600)).await;
             }
             Self::Guesses => loop {
@@ -134,10 +140,22 @@ impl Attack {
     }
 }
 
+/// They stop when it is dropped.
+#[derive(Debug)]
+pub struct Strangers(Option<Runtime>);
+
+impl Drop for Strangers {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// Reads until something comes, or the other side closes.
-async fn answer(stream: &mut TcpStream) -> std::io::Result<()> {
+async fn answer(stream: &mut TcpStream) -> io::Result<()> {
     match stream.read(&mut [0; 4096]).await? {
-        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
     }
 }

@@ -12,7 +12,10 @@ use std::{
 
 use hyper::service::service_fn;
 use moehog_runtime::{Connection, Connections, Patience, Readiness, allow_open_files, serve_http1};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::yield_now,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{addresses::Block, config::Http, ingest::Ingest, probes};
@@ -56,8 +59,16 @@ impl Port {
         let listener = self.socket.listen(BACKLOG)?;
         let connections = Connections::new(connections(http.max_connections, allow_open_files()));
         let patience = Patience { head: http.keep_alive, answer: http.answer_idle };
-        let proxies = http.proxy_protocol.then(|| http.trusted_proxies.clone().into());
-        Ok(Listener { listener, addr: self.addr, connections, patience, proxies, readiness })
+        let proxies = http.trusted_proxies.clone().into();
+        Ok(Listener {
+            listener,
+            addr: self.addr,
+            connections,
+            patience,
+            proxies,
+            proxy_protocol: http.proxy_protocol,
+            readiness,
+        })
     }
 }
 
@@ -68,8 +79,10 @@ pub(crate) struct Listener {
     addr: SocketAddr,
     connections: Connections,
     patience: Patience,
-    /// Where connections begin with the PROXY protocol: those that may connect.
-    proxies: Option<Arc<[Block]>>,
+    /// Proxies before this one.
+    proxies: Arc<[Block]>,
+    /// Whether connections begin with the PROXY protocol: only those of proxies are taken then.
+    proxy_protocol: bool,
     /// What probes are told.
     readiness: Readiness,
 }
@@ -88,12 +101,17 @@ impl Listener {
                     let connection = self.connections.enter(peer);
                     let (ingest, readiness, shutdown) =
                         (ingest.clone(), self.readiness.clone(), shutdown.child_token());
-                    let (patience, cut, proxies) = (self.patience, cut.child_token(), self.proxies.clone());
+                    let (patience, cut, proxy_protocol) = (self.patience, cut.child_token(), self.proxy_protocol);
+                    let is_proxy = self.proxies.iter().any(|block| block.contains(peer));
+                    if is_proxy && !proxy_protocol {
+                        // requests of many come on it
+                        connection.shown().is_right();
+                    }
                     open.spawn(async move {
                         let served = async {
                             let (mut stream, mut peer) = (stream, peer);
-                            if let Some(proxies) = proxies {
-                                match declared(&mut stream, peer, &proxies).await {
+                            if proxy_protocol {
+                                match declared(&mut stream, peer, is_proxy).await {
                                     Ok(address) => peer = address,
                                     Err(error) => {
                                         tracing::debug!(%error, "connection without the PROXY protocol");
@@ -136,8 +154,8 @@ impl Listener {
 }
 
 /// Whose connection a proxy says that it is.
-async fn declared(stream: &mut TcpStream, peer: IpAddr, proxies: &[Block]) -> io::Result<IpAddr> {
-    if !proxies.iter().any(|block| block.contains(peer.to_canonical())) {
+async fn declared(stream: &mut TcpStream, peer: IpAddr, is_proxy: bool) -> io::Result<IpAddr> {
+    if !is_proxy {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is of no trusted proxy"));
     }
     Ok(proxy_protocol::read(stream).await?.unwrap_or(peer))
@@ -156,7 +174,11 @@ async fn serve(
         request.extensions_mut().insert(shown.clone());
         async move {
             Ok::<_, Infallible>(match probed {
-                Some(answer) => answer,
+                Some(answer) => {
+                    // a connection on which many are asked at once takes its turn like the others
+                    yield_now().await;
+                    answer
+                }
                 None => ingest.handle(peer, request).await,
             })
         }

@@ -8,8 +8,12 @@ mod support;
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use running::{CLIENT, PROXY, Running, basic};
-use support::{Setup, TUTORIAL, post, with};
+use support::{Setup, TUTORIAL, gzip, post, with};
+use tokio::time::Instant;
 
 const OK: &str = "203.0.113.7";
 const BAD: &str = "198.51.100.4";
@@ -140,6 +144,40 @@ async fn a_wrong_project_key_is_a_failure_like_a_wrong_token() {
     assert_eq!(gateway.send(encoded).await.refusal(), (415, "unknown_content_encoding"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn whatever_strangers_are_refused_for_they_are_answered_late_once_it_was_often() {
+    let too_large = vec![b' '; 33 * 1024 * 1024];
+    let bomb = || with(post("/capture/", gzip(&too_large)), "content-encoding", "gzip");
+    let unreadable = || with(post("/capture/", "{}"), "content-encoding", "br");
+    let wrong_key = || post("/capture/", r#"{"api_key":"phc_nobody"}"#);
+    let wrong_token = || with(post("/v1/in/shop", "{}"), "authorization", "Bearer wrong");
+    type Makes<'a> = &'a dyn Fn() -> Request<Full<Bytes>>;
+    let all: [(Makes<'_>, (u16, &str)); 5] = [
+        (&|| post("/nothing", "{}"), (404, "unknown_path")),
+        (&unreadable, (415, "unknown_content_encoding")),
+        (&bomb, (413, "body_too_large")),
+        (&wrong_key, (429, "too_many_failures")),
+        (&wrong_token, (429, "too_many_failures")),
+    ];
+    for (request, told) in all {
+        let gateway = Setup::default().start();
+        let took = async |request| {
+            let asked = Instant::now();
+            let reply = gateway.send(request).await;
+            (reply.refusal().0, reply.refusal().1.to_string(), asked.elapsed().as_secs())
+        };
+        for _ in 0..20 {
+            assert_eq!(took(post("/nothing", "{}")).await, (404, "unknown_path".into(), 0));
+        }
+        assert_eq!(took(request()).await, (told.0, told.1.into(), 1));
+        let asked = Instant::now();
+        assert_eq!(gateway.send(post("/capture/", TUTORIAL)).await.status, 200);
+        let known = with(post("/v1/in/shop", too_large.clone()), "authorization", "Bearer tok-new");
+        assert_eq!(gateway.send(known).await.refusal(), (413, "body_too_large"));
+        assert_eq!(asked.elapsed().as_secs(), 0, "who is right waits for nothing");
+    }
+}
+
 #[tokio::test]
 async fn the_body_of_one_failure_among_many_is_not_read_to_its_end() {
     let gateway = Setup::default().start();
@@ -156,4 +194,7 @@ async fn the_body_of_one_failure_among_many_is_not_read_to_its_end() {
     });
     assert_eq!(reply.refusal(), (429, "too_many_failures"));
     assert!((60_000..70_000).contains(&read), "{read} bytes were read");
+    assert_eq!(reply.headers["connection"], "close", "a proxy must send no other request after it");
+    let small = gateway.send(post("/v1/in/shop", "{}")).await;
+    assert!(!small.headers.contains_key("connection"), "{:?}", small.headers);
 }

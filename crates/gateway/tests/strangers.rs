@@ -58,7 +58,13 @@ impl Running {
 
 /// Writes the bytes and reads all that comes until the other side closes.
 async fn say(addr: SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(addr).await.unwrap();
+    say_from([127, 0, 0, 1], addr, bytes).await
+}
+
+async fn say_from(address: [u8; 4], addr: SocketAddr, bytes: &[u8]) -> String {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((address, 0).into()).unwrap();
+    let mut stream = socket.connect(addr).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut said = Vec::new();
     // what was not read when it is closed makes that a reset
@@ -96,7 +102,7 @@ async fn unread(addr: SocketAddr, path: &str) -> Duration {
 #[tokio::test]
 async fn answers_that_nobody_reads_end_their_connection() {
     let gateway = Running::start(&[]).await;
-    let took = unread(gateway.http, "/nothing").await;
+    let took = unread(gateway.http, "/livez").await;
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
@@ -120,6 +126,40 @@ async fn a_thousand_silent_strangers_leave_room_for_a_sender_and_for_a_probe_of_
         assert_eq!(status(&sent), 200, "{sent}");
         let probed = say(gateway.admin, &request("GET", "/livez", "", "")).await;
         assert_eq!(status(&probed), 200, "{probed}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_of_a_proxy_stays_whatever_strangers_sent_on_it_and_open_beside_it() {
+    let gateway =
+        Running::start(&[("HTTP__MAX_CONNECTIONS", "16"), ("HTTP__TRUSTED_PROXIES", r#"["127.3.0.1"]"#)]).await;
+    let connect = async |address: [u8; 4]| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        socket.connect(gateway.http).await.unwrap()
+    };
+    let ask = async |stream: &mut TcpStream, token: &str| {
+        let head = format!("authorization: Bearer {token}\r\nx-forwarded-for: 192.0.2.1\r\ncontent-length: 2");
+        let request = format!("POST /v1/in/shop HTTP/1.1\r\nhost: moehog.example\r\n{head}\r\n\r\n{{}}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 4096];
+        let read = timeout(SOON, stream.read(&mut answer)).await.unwrap().unwrap();
+        status(&String::from_utf8_lossy(&answer[..read]))
+    };
+    // more than strangers of one address may have
+    let mut proxied = Vec::new();
+    for _ in 0..6 {
+        proxied.push(connect([127, 3, 0, 1]).await);
+    }
+    for stream in &mut proxied {
+        assert_eq!(ask(stream, "of-nobody-at-all").await, 401);
+    }
+    let mut silent = Vec::new();
+    for last in 0..100 {
+        silent.push(connect([127, 3, 1, last + 1]).await);
+    }
+    for stream in &mut proxied {
+        assert_eq!(ask(stream, "token-of-the-shop").await, 200);
     }
 }
 
@@ -168,8 +208,8 @@ async fn a_scanner_learns_no_source_no_version_and_no_key_and_gets_answers_that_
     let mut of_sources = HashSet::new();
     let methods = ["POST", "GET", "PUT", "OPTIONS", "TRACE", "FOO"];
     let headers = ["", "authorization: Bearer x\r\n", "x-forwarded-for: 127.0.0.1\r\n"];
-    // many requests on a connection, as scanners do
-    for (number, chunk) in paths.chunks(50).enumerate() {
+    // many requests on a connection, as scanners do, and as many of an address as are answered at once
+    for (number, chunk) in paths.chunks(19).enumerate() {
         let mut bytes = Vec::new();
         for (at, path) in chunk.iter().enumerate() {
             let (method, header) = (methods[(number + at) % methods.len()], headers[at % headers.len()]);
@@ -179,7 +219,8 @@ async fn a_scanner_learns_no_source_no_version_and_no_key_and_gets_answers_that_
             );
         }
         bytes.extend(request("POST", "/last", "", ""));
-        let said = say(gateway.http, &bytes).await;
+        let address = [127, 2, (number / 250) as u8, (number % 250) as u8 + 1];
+        let said = say_from(address, gateway.http, &bytes).await;
         let lower = said.to_ascii_lowercase();
         for secret in secrets {
             assert!(!lower.contains(secret), "{secret} is in {said}");

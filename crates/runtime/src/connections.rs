@@ -1,7 +1,7 @@
 //! The open connections of a port. When there are too many, the oldest goes of those that have shown nothing.
 //!
 //! A stranger can open as many as there are, and be silent. So whoever connects is let in, and a connection on which something right was
-//! shown once (a secret, a project key) is never closed for another.
+//! shown once (a secret, a project key) is never closed for another. Nor is one of a proxy, which carries requests of many.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -148,6 +148,13 @@ impl Shown {
             open.known.insert(self.number);
         }
     }
+
+    /// Whether it may be kept waiting: it makes room when there are too many, or those that do not are less than half of all.
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        let open = self.of.0.open.lock();
+        open.strangers.contains_key(&self.number) || open.known.len() < self.of.0.most / 2
+    }
 }
 
 impl Open {
@@ -211,6 +218,17 @@ mod tests {
         timeout(Duration::from_secs(5), all.room()).await.unwrap();
         drop(open);
         assert_eq!((all.count(), all.0.open.lock().of_address.len()), (0, 0));
+    }
+
+    #[test]
+    fn those_that_stay_are_kept_waiting_while_there_is_room_for_others() {
+        let all = Connections::new(8);
+        let strangers: Vec<_> = (0..2).map(|last| all.enter(address(last))).collect();
+        let mut proxied: Vec<_> = (0..4).map(|_| all.enter(address(9))).inspect(|it| it.shown().is_right()).collect();
+        let wait = |connections: &[Connection]| connections.iter().filter(|it| it.shown().may_wait()).count();
+        assert_eq!((wait(&strangers), wait(&proxied)), (2, 0));
+        proxied.pop();
+        assert_eq!((wait(&strangers), wait(&proxied)), (2, 3));
     }
 
     #[test]

@@ -94,13 +94,13 @@ async fn beside(attack: Attack, lasts: Duration, proxied: bool, compares: bool) 
         addr = nginx.addr();
     }
     let connections = if attack == Attack::HalfBodies { CONNECTIONS / 10 } else { CONNECTIONS };
-    let mut strangers = attack.begin(addr, connections);
+    let strangers = attack.begin(addr, connections)?;
     // they are all there
     sleep(Duration::from_millis(700)).await;
     let honest = Honest::sends(&mut moehog, addr, lasts).await?;
     println!("{attack:?}{}: {honest}", if nginx.is_some() { " through nginx" } else { "" });
     ensure!(honest.slowest <= IN_TIME, "an answer took {:?}", honest.slowest);
-    strangers.shutdown().await;
+    drop(strangers);
     moehog.drained(Duration::from_secs(60)).await?;
     if compares {
         // what it left is closed

@@ -117,7 +117,7 @@ pub(crate) enum Refusal {
     NotLocal,
     /// The sender's address is none of the source's.
     AddressNotAllowed,
-    /// Another 401 or 403, after many to the same address.
+    /// Another 401 or 403, after many refusals to strangers of the same address.
     TooManyFailures,
     /// No project key in a capture body.
     KeyMissing,
@@ -240,7 +240,7 @@ impl Refusal {
             Self::AddressNotAllowed => text(S::FORBIDDEN, "address_not_allowed", "address",
                 "the request does not come from an address that this source takes", ""),
             Self::TooManyFailures => text(S::TOO_MANY_REQUESTS, "too_many_failures", "",
-                "this request may not send, nor might 20 before it from the same address within a minute",
+                "this request may not send, and 20 before it from the same address within a minute were refused",
                 "the answers to those say what is wrong; a request that is right is taken at any time"),
             Self::KeyMissing => text(S::UNAUTHORIZED, "api_key_missing", "api_key",
                 "the body holds no project key: no text under api_key, token or $token",
@@ -286,6 +286,11 @@ impl Refusal {
         matches!(self.text().status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
     }
 
+    /// Whether another sender would not have been refused, or this one if it sent less.
+    pub(crate) fn is_its_senders_doing(self) -> bool {
+        self == Self::Overloaded || self.text().status.is_client_error()
+    }
+
     /// The answer, with what only the gateway's configuration knows.
     pub(crate) fn answer(self, help: &Help<'_>) -> Answer {
         let text = self.text();
@@ -311,7 +316,7 @@ impl Refusal {
             Self::TooManyFailures => add(header::RETRY_AFTER, "60"),
             _ => false,
         };
-        if matches!(self, Self::Stalled | Self::BrokenOff | Self::Closing) {
+        if self == Self::Closing {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         answer

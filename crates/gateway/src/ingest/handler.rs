@@ -15,7 +15,7 @@ use http_body::Body;
 use moehog_proto::journal::{EntryHeader, Kind};
 use moehog_runtime::{SLOWED, Said, Shown, network_of};
 use moehog_telemetry::trace;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use tracing::{Span, field::Empty, info_span, record_all};
 
 use super::{
@@ -55,14 +55,19 @@ impl Ingest {
         let waiting = Waiting { ingest: &self, label, answered: false };
         let mut span = Span::none();
         let outcome = AssertUnwindSafe(self.take(peer, label, &parts, pin!(body), &mut span)).catch_unwind().await;
-        let (answer, receipt, error) = match outcome.unwrap_or(Err(Refusal::Internal)) {
+        let failed = Refused { refusal: Refusal::Internal, unread: true };
+        let (answer, receipt, error) = match outcome.unwrap_or(Err(failed)) {
             Ok(taken) => {
                 let refused = taken.is_refused().then_some("unprocessable");
                 (answers::of_stored(taken.receipt, &taken.trace, &taken.said), Some(taken.receipt), refused)
             }
-            Err(refusal) => {
+            Err(Refused { refusal, unread }) => {
                 self.metrics.refused(label, refusal);
-                (self.refuse(peer, &parts, refusal), None, Some(refusal.code()))
+                let mut answer = self.refuse(peer, &parts, refusal);
+                if unread {
+                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                (answer, None, Some(refusal.code()))
             }
         };
         waiting.answered();
@@ -92,10 +97,12 @@ impl Ingest {
         Origin { peer, trusted: &self.http.trusted_proxies }
     }
 
-    /// What a refused request is told: after many that may not send, a further one is told only that.
-    fn told(&self, refusal: Refusal, address: IpAddr) -> Refusal {
-        if !refusal.is_failed_authentication() {
-            return refusal;
+    /// What a refused request is told, and whether late. After many of its address whose sender has shown nothing, a further one is late,
+    /// and one that may not send is told only that.
+    fn told(&self, refusal: Refusal, standing: Standing, address: IpAddr) -> (Refusal, bool) {
+        let is_strangers = standing == Standing::Stranger && refusal.is_its_senders_doing();
+        if !is_strangers && !refusal.is_failed_authentication() {
+            return (refusal, false);
         }
         let counted = self.failures.lock().count(address, Instant::now());
         if let Some(Said { failures, addresses }) = counted.say {
@@ -105,7 +112,8 @@ impl Ingest {
                 "requests showed no right secret, more than a few from one address: each further one of it is answered a second late"
             );
         }
-        if counted.too_many { Refusal::TooManyFailures } else { refusal }
+        let only_that = counted.too_many && refusal.is_failed_authentication();
+        (if only_that { Refusal::TooManyFailures } else { refusal }, counted.too_many)
     }
 
     async fn take<B>(
@@ -115,7 +123,7 @@ impl Ingest {
         parts: &Parts,
         mut body: Pin<&mut B>,
         span: &mut Span,
-    ) -> Result<Taken, Refusal>
+    ) -> Result<Taken, Refused>
     where
         B: Body<Data = Bytes>,
     {
@@ -123,32 +131,36 @@ impl Ingest {
         let admitted = self.admit(peer, parts);
         let standing = admitted.as_ref().map_or(Standing::Stranger, |admitted| admitted.standing);
         let mut request = self.requests.share(standing, network_of(address));
-        let received = match (admitted, request.grow(1)) {
+        let (begun, has_place) = (Instant::now(), request.grow(1));
+        let received = match (admitted, has_place) {
             (Ok(admitted), Ok(())) => self.receive(label, parts, (admitted, &mut request), body.as_mut(), span).await,
-            (Ok(_), Err(refusal)) => Err(refusal),
-            (Err(refusal), Ok(())) => Err(refusal),
-            // there is no place to wait for the rest of it
-            (Err(refusal), Err(_)) => return Err(self.told(refusal, address)),
+            (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
         };
-        match received {
-            Ok(received) => self.store(label, received).await.map_err(|refusal| self.told(refusal, address)),
-            Err(refusal) => {
-                let refusal = self.told(refusal, address);
-                let most = match refusal {
-                    Refusal::Stalled | Refusal::BrokenOff => 0,
-                    Refusal::TooManyFailures => MAX_DRAINED_OF_MANY,
-                    _ => 2 * self.http.max_body_bytes,
-                };
-                if most > 0 && !parts.headers.contains_key(header::EXPECT) {
-                    limits::drain(body, most).await;
-                }
-                drop(request);
-                if refusal == Refusal::TooManyFailures {
-                    sleep(SLOWED).await;
-                }
-                Err(refusal)
-            }
+        let (refusal, rest) = match received {
+            Ok(received) => match self.store(label, received).await {
+                Ok(taken) => return Ok(taken),
+                Err(refusal) => (refusal, None),
+            },
+            Err(refusal) => (refusal, Some(body)),
+        };
+        let (refusal, late) = self.told(refusal, request.standing(), address);
+        let most = match refusal {
+            Refusal::Stalled | Refusal::BrokenOff => 0,
+            _ if parts.headers.contains_key(header::EXPECT) => 0,
+            // there is no place to wait for the rest of it
+            _ if has_place.is_err() => 0,
+            _ if late => MAX_DRAINED_OF_MANY,
+            _ => 2 * self.http.max_body_bytes,
+        };
+        let unread = match rest {
+            Some(rest) => !limits::drain(rest, most).await,
+            None => false,
+        };
+        drop(request);
+        if late && parts.extensions.get::<Shown>().is_none_or(Shown::may_wait) {
+            sleep_until(begun + SLOWED).await;
         }
+        Err(Refused { refusal, unread })
     }
 
     /// Looks at all that can be known before the body.
@@ -235,6 +247,13 @@ impl Ingest {
         let prefers = feedback::preferred_seconds(&parts.headers);
         Ok(Received { header, body, key, at: Instant::now(), held, prefers })
     }
+}
+
+/// A request that was refused.
+struct Refused {
+    refusal: Refusal,
+    /// A part of its body was not read, so that no other request can come on its connection. A proxy that is not told would send one.
+    unread: bool,
 }
 
 /// A request that may send, as far as that is known without its body.

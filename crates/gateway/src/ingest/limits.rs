@@ -70,22 +70,24 @@ where
 }
 
 /// Reads on and forgets it, so that a sender who writes before it reads learns why it was refused: a connection closed
-/// over unread bytes is reset. Gives up after a second or `max_bytes`.
-pub(crate) async fn drain<B>(mut body: Pin<&mut B>, max_bytes: usize)
+/// over unread bytes is reset. Gives up after a second or `max_bytes`. Says whether the end came.
+pub(crate) async fn drain<B>(mut body: Pin<&mut B>, max_bytes: usize) -> bool
 where
     B: Body<Data = Bytes>,
 {
     let drained = async {
         let mut bytes = 0;
-        while let Some(Ok(frame)) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
-            bytes += frame.data_ref().map_or(0, Bytes::len);
-            if bytes > max_bytes {
-                break;
+        while bytes < max_bytes && !body.is_end_stream() {
+            match poll_fn(|context| body.as_mut().poll_frame(context)).await {
+                None => return true,
+                Some(Err(_)) => return false,
+                Some(Ok(frame)) => bytes += frame.data_ref().map_or(0, Bytes::len),
             }
         }
+        body.is_end_stream()
     };
     // what is left of it goes with the connection
-    tokio::time::timeout(Duration::from_secs(1), drained).await.unwrap_or_default();
+    tokio::time::timeout(Duration::from_secs(1), drained).await.unwrap_or_default()
 }
 
 /// How gzip begins; no JSON and no form begins with the first of these.
