@@ -241,3 +241,30 @@ fn connector_of(sample: &Path) -> (String, String) {
     let url = "https://a.example/v1/in/default";
     printed(&["connector", "--event", "e", "--url", url, "--sample", sample.to_str().unwrap()])
 }
+
+#[test]
+fn a_mapping_file_of_a_mebibyte_is_checked_in_little_memory_whatever_stands_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("mapping.toml");
+    for rule in [
+        // each `a` and each number is an expression that is compiled
+        format!("[[rule]]\nwhen = 'a{}'\n", " or a".repeat(40)),
+        format!("[[rule]]\nwhen = 'a==1{}'\n", " or a==1".repeat(18)),
+        format!(
+            "[[rule]]\n[rule.properties]\n{}",
+            (0..20).map(|n| format!("k{n}='{{{{a|lower}}}}'\n")).collect::<String>()
+        ),
+        "[[rule]]\nwhen='a'\n".to_string(),
+    ] {
+        std::fs::write(&file, rule.repeat(1024 * 1024 / rule.len())).unwrap();
+        let mut check = Command::new("sh");
+        // the stack of a thread that reads is 64 MB of it, and what is reserved is no memory yet
+        check.args(["-c", "ulimit -v 900000; exec \"$@\"", "sh", BINARY, "check"]).arg(&file);
+        let output = check.env_remove("MOEHOG_CONFIG").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            said.contains("the file has more than 10000 expressions") || said.contains("5000 rules"),
+            "{rule:.60}: {output:?}"
+        );
+    }
+}

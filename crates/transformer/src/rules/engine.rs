@@ -64,6 +64,7 @@ impl Engine {
     ///
     /// What is wrong with it, as a sentence.
     pub(crate) fn of(tree: &ast::Expr<'_>, source: &str) -> Result<Self, String> {
+        size::check_engines()?;
         let guarded = if source::multiplies(tree) { source::guarded(tree) } else { Some(source.to_string()) };
         let guarded = guarded.ok_or("this cannot be multiplied: take the multiplication out")?;
         let metered =

@@ -14,6 +14,9 @@ pub(crate) const MAX_FILE_BYTES: usize = 1024 * 1024;
 /// Most rules of a file. One that was compiled keeps some kilobytes, and while a file takes the place of another both are there.
 pub(crate) const MAX_RULES: usize = 5_000;
 
+/// Most expressions of a file that only the engine computes; what it makes of one takes 9 to 13 kilobytes, however short that is.
+const MAX_ENGINES: usize = 10_000;
+
 /// Most operators, brackets, filters and dots of one expression, all together: each may nest what the others made.
 pub(crate) const MAX_OPERATORS: usize = 250;
 
@@ -23,6 +26,11 @@ const MAX_NAMES: usize = 250;
 /// What tables in tables, each with a name of as many parts as TOML's reader takes, need of a stack to be forgotten; as long as
 /// less is needed, it is no memory.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
+
+thread_local! {
+    /// Expressions that the engine has compiled on this thread. A file has one of its own: [`on_deep_stack`].
+    static ENGINES: Cell<usize> = const { Cell::new(0) };
+}
 
 /// Comparisons of conditions and of their texts that a file is worth, to find rules that no event can reach. Some millions of rules'
 /// pairs, or two conditions that nest `and` and `or` in turns, would take hours; nothing is said of what is not compared.
@@ -96,6 +104,23 @@ pub(crate) fn check_expression(source: &str) -> Result<(), String> {
             ));
         }
     }
+    Ok(())
+}
+
+/// Counts one more expression that the engine is to compile.
+///
+/// # Errors
+///
+/// The file has too many, as a sentence.
+pub(crate) fn check_engines() -> Result<(), String> {
+    let engines = ENGINES.get() + 1;
+    if engines > MAX_ENGINES {
+        return Err(format!(
+            "the file has more than {MAX_ENGINES} expressions and parts of conditions that are computed (more than a place, the texts that \
+             it may hold, a number that it is above or below): write one rule for what they have in common"
+        ));
+    }
+    ENGINES.set(engines);
     Ok(())
 }
 

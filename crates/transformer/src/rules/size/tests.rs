@@ -86,6 +86,27 @@ fn a_file_of_more_rules_than_memory_is_meant_for_is_refused_by_the_first_that_is
     assert!(said.starts_with("line 10001: rule 5001: a file has no more than 5000 rules: write one"), "{said}");
 }
 
+#[test]
+fn a_file_of_more_expressions_than_memory_is_meant_for_is_refused_by_the_first_that_is_too_many() {
+    let properties =
+        |many: usize| (0..many).map(|number| format!("a{number:05} = \"{{{{ a | lower }}}}\"\n")).collect::<String>();
+    let one = |many| format!("[[rule]]\n[rule.properties]\n{}", properties(many));
+    assert_eq!(said_of(one(MAX_ENGINES)), "1 rules");
+    let said = said_of(one(MAX_ENGINES + 1));
+    assert!(
+        said.starts_with("line 10003: rule 1, properties.a10000: the file has more than 10000 expressions"),
+        "{said}"
+    );
+    // each part of a condition is one
+    let rule = format!("[[rule]]\nwhen = 'a{}'\n", " or a".repeat(99));
+    assert_eq!(said_of(rule.repeat(MAX_ENGINES / 100)), "100 rules");
+    let said = said_of(rule.repeat(MAX_ENGINES / 100 + 1));
+    assert!(said.starts_with("line 202: rule 101, when: the file has more than 10000 expressions"), "{said}");
+    // and a place, a comparison or a list is none
+    let plain = numbered("", "[[rule]]\nwhen=\"a=='#' and (b > 1 or c in ['x', 'y'])\"\nevent='{{ a.b }}'\n", "");
+    assert!(said_of(plain).ends_with(" rules"));
+}
+
 /// An eighth of the largest file: what takes the square of its time shows here too.
 const LARGE: usize = MAX_FILE_BYTES / 8;
 
