@@ -16,6 +16,8 @@ use crate::{
 
 /// The project key that the emulator's own examples use.
 const EMULATOR_KEY: &str = "phc_emulator";
+/// Begins the destination of webhooks that carry the key of one that is not configured.
+const ANY_KEY: &str = "key:";
 
 /// Keys of the services that this binary's flags and variables set: the services' remedies name them.
 const SHORTCUTS: [Shortcut; 2] = [
@@ -43,6 +45,7 @@ pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
     let transformer = moehog_transformer::open(&transformer.mapping, Cores::half())?;
     let delivery = moehog_delivery::Delivery::new(&delivery).context(Exit::Configuration)?;
     let data_dir = gateway.journal.dir.clone();
+    let takes_any_key = gateway.sources.get("default").is_some_and(|source| source.destination.starts_with(ANY_KEY));
     let gateway = moehog_gateway::Gateway::bind_with(
         gateway,
         in_process(moehog_proto::transformer::server(transformer)),
@@ -52,7 +55,7 @@ pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
 
     let (http, admin) = (gateway.http_addr(), gateway.admin_addr());
     tracing::info!(%http, %admin, "listening");
-    welcome(&up, http, admin, &data_dir, emulator.as_ref());
+    welcome(&up, (http, admin), &data_dir, emulator.as_ref(), takes_any_key);
     let printing = emulator.as_ref().map(|emulator| tokio::spawn(stored::print(emulator.books().subscribe())));
     let served = gateway.serve(shutdown).await;
     if let Some(printing) = printing {
@@ -91,19 +94,28 @@ impl<'a> Settings<'a> {
         if std::io::stderr().is_terminal() && std::env::var_os("MOEHOG__TELEMETRY__FORMAT").is_none() {
             set("TELEMETRY__FORMAT", Some("text".to_string()));
         }
-        if emulator.is_some() && up.api_key.is_none() {
-            // no destination is configured, so that the capture routes take any key, as the emulator does
-            set("SOURCES__DEFAULT__DESTINATION", Some(format!("key:{EMULATOR_KEY}")));
-        }
         set("HTTP__LISTEN", up.listen.map(|addr| addr.to_string()));
         set("ADMIN__LISTEN", up.admin.map(|addr| addr.to_string()));
         set("JOURNAL__DIR", up.data_dir.as_ref().map(|path| path.display().to_string()));
+        let emulated = emulator.is_some();
         set("POSTHOG__HOST", emulator.or_else(|| up.posthog.clone()));
         set("DESTINATIONS__DEFAULT__API_KEY", up.api_key.clone());
         if let Some(token) = &up.token {
             flags.push(("MOEHOG__SOURCES__DEFAULT__TOKENS".to_string(), format!("[{}]", toml_text(token))));
         }
-        Self { file: up.config.as_deref(), flags }
+        let mut settings = Self { file: up.config.as_deref(), flags };
+        if emulated && settings.has_no_key() {
+            let key = toml_text(&format!("{ANY_KEY}{EMULATOR_KEY}"));
+            settings.flags.push(("MOEHOG__SOURCES__DEFAULT__DESTINATION".to_string(), key));
+        }
+        settings
+    }
+
+    /// No destination has a key, so that the capture routes take any, as the emulator does. Whoever loads the settings says what is
+    /// wrong with them.
+    fn has_no_key(&self) -> bool {
+        let gateway = self.load::<moehog_gateway::Config>(moehog_gateway::Config::DEFAULTS);
+        gateway.is_ok_and(|gateway| gateway.destinations.values().all(|destination| destination.api_key.is_none()))
     }
 
     fn load<T: DeserializeOwned>(&self, defaults: &str) -> anyhow::Result<T> {
@@ -119,7 +131,13 @@ fn toml_text(text: &str) -> String {
 
 /// Says where everything is and what to try.
 #[expect(clippy::print_stdout, reason = "for the person who started it")]
-fn welcome(up: &Up, http: SocketAddr, admin: SocketAddr, data_dir: &Path, emulator: Option<&posthog::Running>) {
+fn welcome(
+    up: &Up,
+    (http, admin): (SocketAddr, SocketAddr),
+    data_dir: &Path,
+    emulator: Option<&posthog::Running>,
+    takes_any_key: bool,
+) {
     let version = env!("CARGO_PKG_VERSION");
     let posthog = match (emulator, &up.posthog) {
         (Some(emulator), _) => format!("emulator at {}", emulator.url()),
@@ -135,12 +153,12 @@ fn welcome(up: &Up, http: SocketAddr, admin: SocketAddr, data_dir: &Path, emulat
         println!("  local     whoever is on this machine may send without a token, since the PostHog is an emulator");
     }
     println!("try:");
-    println!("  {}", example(up, http, emulator.is_some()));
+    println!("  {}", example(up, http, emulator.is_some(), takes_any_key));
 }
 
-fn example(up: &Up, http: SocketAddr, emulated: bool) -> String {
+fn example(up: &Up, http: SocketAddr, emulated: bool, takes_any_key: bool) -> String {
     let http = SocketAddr::new(if http.ip().is_unspecified() { [127, 0, 0, 1].into() } else { http.ip() }, http.port());
-    if emulated && up.api_key.is_none() {
+    if takes_any_key {
         format!(
             r#"curl -s http://{http}/capture/ -d '{{"api_key":"{EMULATOR_KEY}","event":"purchase_completed","distinct_id":"user_42","properties":{{"amount":"49.90"}}}}'"#
         )
@@ -177,6 +195,27 @@ mod tests {
                 command.get_arguments().find(|argument| argument.get_long() == flag.strip_prefix("--")).unwrap();
             assert_eq!(argument.get_env().and_then(|variable| variable.to_str()), Some(variable), "{flag}");
         }
+    }
+
+    #[test]
+    fn beside_an_emulator_any_key_is_taken_unless_a_destination_has_one() {
+        let destination = |file: &str, arguments: &[&str]| {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("moehog.toml");
+            std::fs::write(&path, file).unwrap();
+            let mut up = Cli::parse_from(["moehog"].iter().chain(arguments)).up;
+            up.config = Some(path);
+            let settings = Settings::new(&up, Some("http://127.0.0.1:1".to_string()));
+            let gateway: moehog_gateway::Config = settings.load(moehog_gateway::Config::DEFAULTS).unwrap();
+            gateway.sources.get("default").map(|source| source.destination.clone()).unwrap_or_default()
+        };
+        assert_eq!(destination("", &[]), "key:phc_emulator");
+        assert_eq!(destination("[destinations.eu]\nhost = \"http://localhost\"\n", &[]), "key:phc_emulator");
+        let with_key = "[destinations.default]\napi_key = \"phc_of_a_project\"\n";
+        assert_eq!(destination(with_key, &[]), "");
+        let named = format!("{with_key}[sources.default]\ndestination = \"default\"\n");
+        assert_eq!(destination(&named, &[]), "default");
+        assert_eq!(destination("", &["--api-key", "phc_of_a_project"]), "");
     }
 
     #[test]
