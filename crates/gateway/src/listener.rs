@@ -11,10 +11,12 @@ use std::{
 };
 
 use hyper::service::service_fn;
-use moehog_runtime::{Connection, Connections, Patience, Readiness, allow_open_files, serve_http1};
+use moehog_runtime::{Connection, Connections, OncePerMinute, Patience, Readiness, allow_open_files, serve_http1};
+use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     task::yield_now,
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -95,6 +97,7 @@ impl Listener {
     /// Serves until `shutdown`: then the port closes, and requests under way end or are cut off.
     pub(crate) async fn serve(self, ingest: Arc<Ingest>, shutdown: CancellationToken) {
         let (open, cut) = (TaskTracker::new(), CancellationToken::new());
+        let refused = Arc::<Undeclared>::default();
         while let Some(accepted) = shutdown.run_until_cancelled(self.accept()).await {
             match accepted {
                 Ok((stream, peer)) => {
@@ -102,6 +105,7 @@ impl Listener {
                     let (ingest, readiness, shutdown) =
                         (ingest.clone(), self.readiness.clone(), shutdown.child_token());
                     let (patience, cut, proxy_protocol) = (self.patience, cut.child_token(), self.proxy_protocol);
+                    let refused = refused.clone();
                     let is_proxy = self.proxies.iter().any(|block| block.contains(peer));
                     if is_proxy && !proxy_protocol {
                         // requests of many come on it
@@ -113,10 +117,7 @@ impl Listener {
                             if proxy_protocol {
                                 match declared(&mut stream, peer, is_proxy).await {
                                     Ok(address) => peer = address,
-                                    Err(error) => {
-                                        tracing::debug!(%error, "connection without the PROXY protocol");
-                                        return;
-                                    }
+                                    Err(error) => return refused.note(&error),
                                 }
                                 connection.is_of(peer);
                             }
@@ -150,6 +151,27 @@ impl Listener {
         let (stream, peer) = self.listener.accept().await?;
         stream.set_nodelay(true)?;
         Ok((stream, peer.ip()))
+    }
+}
+
+/// Connections that did not begin with the PROXY protocol, or are of nobody who may say whose they are.
+#[derive(Debug, Default)]
+struct Undeclared(Mutex<OncePerMinute>);
+
+impl Undeclared {
+    fn note(&self, error: &io::Error) {
+        let due = {
+            let mut refused = self.0.lock();
+            refused.add(1);
+            refused.take_due(Instant::now())
+        };
+        if let Some(connections) = due {
+            tracing::warn!(
+                connections,
+                error = %error,
+                "connections are closed: http.proxy_protocol is on, and they begin without it or are of none of http.trusted_proxies"
+            );
+        }
     }
 }
 

@@ -241,6 +241,37 @@ async fn a_scanner_learns_no_source_no_version_and_no_key_and_gets_answers_that_
 }
 
 #[tokio::test]
+async fn a_head_of_100_kib_is_too_long() {
+    let gateway = Running::start(&[]).await;
+    let padded =
+        |bytes: usize| format!("x-padding: {}\r\nauthorization: Bearer token-of-the-shop\r\n", "x".repeat(bytes));
+    let taken = say(gateway.http, &request("POST", "/v1/in/shop", &padded(16 * 1024), "{}")).await;
+    assert_eq!(status(&taken), 200, "{taken}");
+    let refused = say(gateway.http, &request("POST", "/v1/in/shop", &padded(100 * 1024), "{}")).await;
+    assert_eq!(status(&refused), 431, "{refused}");
+}
+
+#[tokio::test]
+async fn who_still_sends_when_it_is_refused_reads_why() {
+    let gateway = Running::start(&[]).await;
+    for _ in 0..20 {
+        assert_eq!(status(&say(gateway.http, &request("POST", "/v1/in/shop", "", "{}")).await), 401);
+    }
+    let mut stream = TcpStream::connect(gateway.http).await.unwrap();
+    let head = "POST /v1/in/shop HTTP/1.1\r\nhost: moehog.example\r\ncontent-length: 10000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..20 {
+        stream.write_all(&[b' '; 15_000]).await.unwrap();
+        sleep(Duration::from_millis(70)).await;
+    }
+    let mut said = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut said)).await.unwrap().expect("it is no reset");
+    let said = String::from_utf8_lossy(&said);
+    assert_eq!(status(&said), 429, "{said}");
+    assert!(said.to_ascii_lowercase().contains("connection: close"), "{said}");
+}
+
+#[tokio::test]
 async fn a_signed_body_is_taken_and_no_other() {
     let signature = r#"{ secrets = ["the secret of the sender"], header = "x-signature", prefix = "sha256=" }"#;
     let gateway = Running::start(&[("SOURCES__ALERTS__SIGNATURE", signature)]).await;
@@ -259,7 +290,16 @@ async fn a_signed_body_is_taken_and_no_other() {
     assert_eq!(post(body, Some(signed(body))).await, (200, String::new()));
     assert_eq!(post(body, Some(signed("another"))).await, (401, "signature_wrong".into()));
     assert_eq!(post(body, None).await, (401, "token_missing".into()));
+    for name in ["alerts", "nobody"] {
+        let unreadable = request("POST", &format!("/v1/in/{name}"), "content-encoding: br\r\n", body);
+        assert_eq!(status(&say(gateway.http, &unreadable).await), 401, "{name} is told from others");
+    }
     assert_eq!(gateway.taken(), 1);
+    // who has shown the token is told what else is missing
+    let gateway = Running::start(&[("SOURCES__SHOP__SIGNATURE", signature)]).await;
+    let token = "authorization: Bearer token-of-the-shop\r\n";
+    let unsigned = say(gateway.http, &request("POST", "/v1/in/shop", token, body)).await;
+    assert!(status(&unsigned) == 401 && unsigned.contains("\"signature_wrong\""), "{unsigned}");
 }
 
 #[tokio::test]

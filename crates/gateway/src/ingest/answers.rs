@@ -230,7 +230,7 @@ impl Refusal {
             Self::TokenWrong => text(S::UNAUTHORIZED, "token_wrong", "authorization",
                 "the token or password is none that is taken here", SHOW),
             Self::SignatureWrong => text(S::UNAUTHORIZED, "signature_wrong", "signature",
-                "the signature is not that of the body as it came",
+                "there is no signature in the header that sources.NAME.signature names, or it is not that of the body as it came",
                 "sign the very bytes that are sent, with a secret of sources.NAME.signature, and let nothing in between change them"),
             Self::SignatureStale => text(S::UNAUTHORIZED, "signature_stale", "signature",
                 "the time that is signed is missing, or too far from now",

@@ -109,7 +109,10 @@ impl Source {
     /// Computes the signature of the body to come; none where none is asked for.
     pub(crate) fn watch(&self, headers: &HeaderMap) -> Result<Option<SignatureWatch>, Refusal> {
         let Some(signature) = &self.signature else { return Ok(None) };
-        SignatureWatch::new(signature, headers)?.ok_or_else(|| nothing_right(headers)).map(Some)
+        // who has shown more than a stranger knows is told of it
+        let is_known = !self.credentials.is_empty() || self.from.is_some();
+        let missing = || if is_known { Refusal::SignatureWrong } else { nothing_right(headers) };
+        SignatureWatch::new(signature, headers)?.ok_or_else(missing).map(Some)
     }
 
     /// Whether the request may send here, and what it has shown. What it knows is looked at before where it comes from, so that only a sender who

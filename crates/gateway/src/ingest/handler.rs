@@ -179,9 +179,6 @@ impl Ingest {
                 (Some(source), source.admit(self.origin(peer), &parts.uri, &parts.headers)?)
             }
         };
-        if !readable(&parts.headers) {
-            return Err(Refusal::Encoding);
-        }
         Ok(Admitted { route, source, standing })
     }
 
@@ -211,6 +208,10 @@ impl Ingest {
         };
         let mut keys = source.is_none().then(|| KeyWatch::new(&self.senders.capture));
         let mut signature = source.map(|source| source.watch(&parts.headers)).transpose()?.flatten();
+        // who shows nothing learns first that it must
+        if !readable(&parts.headers) {
+            return Err(Refusal::Encoding);
+        }
         let body = limits::read(body, self.limits, &mut held, |piece, held| {
             signature.iter_mut().for_each(|signature| signature.feed(piece));
             if let Some(keys) = &mut keys
