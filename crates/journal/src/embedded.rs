@@ -81,7 +81,7 @@ pub use pending::{Chain, Decision, Link, Pending};
 use self::commit::Threads;
 use crate::{
     AppendError, Batch, Claim, ClaimError, DeadLetter, DeadLetterQuery, Entry, Journal, LaneStats, Ledger, NewEntry,
-    ReadError, ReadLimit, Record, RecordError, Stats, Ticket, Watch, disk::Disk, metrics::Appends, watch::Known,
+    ReadError, ReadLimit, Record, RecordError, Stats, Ticket, Until, Watch, disk::Disk, metrics::Appends, watch::Known,
 };
 
 /// The journal on one disk.
@@ -212,8 +212,9 @@ impl Journal for Embedded {
         &self,
         entry: NewEntry,
         deadline: Instant,
+        until: Until,
     ) -> Result<(Receipt, Option<Watch>), AppendError> {
-        let watch = self.shared.log.watchers.begin();
+        let watch = self.shared.log.watchers.begin(until);
         let receipt = self.commit(entry, deadline, watch.as_ref().map(Watch::ticket)).await?;
         Ok((receipt, watch))
     }
@@ -323,6 +324,10 @@ impl Claim for EmbeddedClaim {
         if watchers.count() > 0 {
             watchers.tell(sequence, &Known { progress: progress.clone(), settled: false });
         }
+    }
+
+    fn is_awaited(&self, sequence: Sequence) -> bool {
+        self.shared.log.watchers.is_awaited(sequence)
     }
 
     async fn transform_started(&self, sequences: &[Sequence]) -> Result<(), RecordError> {

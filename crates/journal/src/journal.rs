@@ -10,7 +10,8 @@ use moehog_proto::{
 use tokio::time::Instant;
 
 use crate::{
-    AppendError, Batch, ClaimError, DeadLetter, Entry, NewEntry, ReadError, ReadLimit, Record, RecordError, Watch,
+    AppendError, Batch, ClaimError, DeadLetter, Entry, NewEntry, ReadError, ReadLimit, Record, RecordError, Until,
+    Watch,
 };
 
 /// A durable log of webhooks, read by lane (source and destination), with what became of their events beside it.
@@ -61,8 +62,12 @@ pub trait Journal: Debug + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// As [`Journal::append`]; a dropped watch leaves nothing behind.
-    async fn append_watched(&self, entry: NewEntry, deadline: Instant)
-    -> Result<(Receipt, Option<Watch>), AppendError>;
+    async fn append_watched(
+        &self,
+        entry: NewEntry,
+        deadline: Instant,
+        until: Until,
+    ) -> Result<(Receipt, Option<Watch>), AppendError>;
 
     /// Watches what becomes of an entry: it begins with what is stored, and what was announced before is not told. None
     /// where there is no such entry, or too many watches.
@@ -156,6 +161,10 @@ pub trait Claim: Debug + Send + Sync + 'static {
     /// Tells those who watch the entry what is known before it is recorded. It stores nothing, waits for nobody, and costs
     /// the look at a number while nobody watches anything.
     fn announce(&self, sequence: Sequence, progress: &Arc<Progress>);
+
+    /// Whether somebody waits until the entry is settled ([`Until::Settled`]), asked when it was read. It costs the look at a number
+    /// while nobody watches anything.
+    fn is_awaited(&self, sequence: Sequence) -> bool;
 
     /// Notes that a Transform call begins with these entries. Survives kill -9 when it returns, so that a webhook that
     /// kills the whole process is found out ([`Entry::crashed`]).

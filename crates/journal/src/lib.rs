@@ -18,4 +18,4 @@ pub use entry::{
     RecordError,
 };
 pub use journal::{Claim, DeadLetterQuery, Journal, LaneStats, Ledger, Stats, count};
-pub use watch::{Known, Ticket, Watch};
+pub use watch::{Known, Ticket, Until, Watch};

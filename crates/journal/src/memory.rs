@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     AppendError, Batch, Claim, ClaimError, DeadLetter, DeadLetterQuery, Entry, Journal, LaneStats, Ledger, NewEntry,
-    ReadError, ReadLimit, Record, RecordError, Stats, Ticket, Watch,
+    ReadError, ReadLimit, Record, RecordError, Stats, Ticket, Until, Watch,
     watch::{Known, Watchers},
 };
 
@@ -238,8 +238,9 @@ impl Journal for Memory {
         &self,
         entry: NewEntry,
         deadline: Instant,
+        until: Until,
     ) -> Result<(Receipt, Option<Watch>), AppendError> {
-        let watch = self.shared.watchers.begin();
+        let watch = self.shared.watchers.begin(until);
         let receipt = self.commit(entry, deadline, watch.as_ref().map(Watch::ticket)).await?;
         Ok((receipt, watch))
     }
@@ -249,7 +250,7 @@ impl Journal for Memory {
         let store = self.shared.store.lock();
         store.check_read()?;
         let Some(entry) = store.entry(&self.shared.life, receipt.sequence) else { return Ok(None) };
-        let Some(watch) = self.shared.watchers.begin() else { return Ok(None) };
+        let Some(watch) = self.shared.watchers.begin(Until::Settled) else { return Ok(None) };
         self.shared.watchers.place(watch.ticket(), receipt.sequence);
         if let Some(progress) = entry.progress {
             let known = Known { progress: progress.into(), settled: entry.settled };
@@ -364,6 +365,10 @@ impl Claim for MemoryClaim {
         if watchers.count() > 0 && self.shared.store.lock().holds_claim(&self.source, self.epoch) {
             watchers.tell(sequence, &Known { progress: progress.clone(), settled: false });
         }
+    }
+
+    fn is_awaited(&self, sequence: Sequence) -> bool {
+        self.shared.watchers.is_awaited(sequence)
     }
 
     async fn transform_started(&self, sequences: &[Sequence]) -> Result<(), RecordError> {

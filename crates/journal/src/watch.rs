@@ -21,6 +21,15 @@ use crate::Record;
 /// Most watches at once: beyond, nobody is told anything.
 const MOST: usize = 4096;
 
+/// What somebody who watches an entry waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Its webhook is mapped.
+    Mapped,
+    /// Its events are final: whoever carries it sends what is before it at once, and it ([`crate::Claim::is_awaited`]).
+    Settled,
+}
+
 /// What is known of an entry's events.
 #[derive(Debug, Clone)]
 pub struct Known {
@@ -116,13 +125,14 @@ struct Watches {
 
 #[derive(Debug)]
 struct Begun {
+    until: Until,
     known: watch::Sender<Option<Known>>,
     sequence: Option<Sequence>,
 }
 
 impl Watchers {
     /// Begins a watch of an entry that has no place yet; none where there are too many.
-    pub(crate) fn begin(self: &Arc<Self>) -> Option<Watch> {
+    pub(crate) fn begin(self: &Arc<Self>, until: Until) -> Option<Watch> {
         let (sender, known) = watch::channel(None);
         let mut watches = self.watches.lock();
         if watches.begun.len() >= MOST {
@@ -130,7 +140,7 @@ impl Watchers {
         }
         watches.last += 1;
         let ticket = Ticket(watches.last);
-        watches.begun.insert(ticket, Begun { known: sender, sequence: None });
+        watches.begun.insert(ticket, Begun { until, known: sender, sequence: None });
         self.count.store(watches.begun.len(), Ordering::Release);
         Some(Watch { ticket, watchers: self.clone(), known })
     }
@@ -167,6 +177,16 @@ impl Watchers {
     /// Whether anybody watches the entry.
     pub(crate) fn watch(&self, sequence: Sequence) -> bool {
         self.count() > 0 && self.watches.lock().placed.contains_key(&sequence)
+    }
+
+    /// Whether anybody waits until the entry is settled.
+    pub(crate) fn is_awaited(&self, sequence: Sequence) -> bool {
+        if self.count() == 0 {
+            return false;
+        }
+        let watches = self.watches.lock();
+        let mut begun = watches.placed.get(&sequence).into_iter().flatten().filter_map(|it| watches.begun.get(it));
+        begun.any(|begun| begun.until == Until::Settled)
     }
 
     /// Tells those who watch the entry.
@@ -212,12 +232,12 @@ mod tests {
     #[test]
     fn watches_are_bounded_and_a_dropped_one_makes_room() {
         let watchers = Arc::new(Watchers::default());
-        let mut watches: Vec<_> = (0..MOST).map(|_| watchers.begin().unwrap()).collect();
-        assert!(watchers.begin().is_none());
+        let mut watches: Vec<_> = (0..MOST).map(|_| watchers.begin(Until::Settled).unwrap()).collect();
+        assert!(watchers.begin(Until::Settled).is_none());
         watchers.place(watches[0].ticket(), 7);
         drop(watches.remove(0));
         assert!(!watchers.watch(7), "a dropped watch has no place");
-        assert!(watchers.begin().is_some());
+        assert!(watchers.begin(Until::Settled).is_some());
         watches.clear();
         assert_eq!(watchers.count(), 0);
     }
@@ -225,7 +245,7 @@ mod tests {
     #[test]
     fn a_watch_that_was_dropped_before_its_place_was_known_gets_none() {
         let watchers = Arc::new(Watchers::default());
-        let (one, other) = (watchers.begin().unwrap(), watchers.begin().unwrap());
+        let (one, other) = (watchers.begin(Until::Settled).unwrap(), watchers.begin(Until::Settled).unwrap());
         let gone = one.ticket();
         drop(one);
         watchers.place(gone, 7);
@@ -235,9 +255,22 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_awaited_while_somebody_waits_until_it_is_settled() {
+        let watchers = Arc::new(Watchers::default());
+        let mapped = watchers.begin(Until::Mapped).unwrap();
+        watchers.place(mapped.ticket(), 7);
+        assert!(!watchers.is_awaited(7));
+        let settled = watchers.begin(Until::Settled).unwrap();
+        watchers.place(settled.ticket(), 7);
+        assert!(watchers.is_awaited(7) && !watchers.is_awaited(8));
+        drop(settled);
+        assert!(!watchers.is_awaited(7));
+    }
+
+    #[test]
     fn each_who_watches_an_entry_is_told_and_keeps_the_last_word() {
         let watchers = Arc::new(Watchers::default());
-        let mut watches = [(); 3].map(|()| watchers.begin().unwrap());
+        let mut watches = [(); 3].map(|()| watchers.begin(Until::Settled).unwrap());
         for (watch, sequence) in watches.iter().zip([7, 7, 8]) {
             watchers.place(watch.ticket(), sequence);
         }

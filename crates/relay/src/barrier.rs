@@ -40,8 +40,9 @@ const TRIED: u16 = 512;
 pub(crate) const TRIED_ALONE: u16 = 8;
 /// Most persons set aside while a call is filled because it holds their uuid already.
 const MAX_ASIDE: usize = 256;
-/// Ready persons are kept by the size of the call that their first event may travel in, by powers of two.
-const SIZES: usize = 17;
+/// Ready persons are kept by the size of the call that their first event may travel in, by powers of two. The largest is that of what was
+/// not tried.
+const SIZES: usize = u16::MAX.ilog2() as usize + 1;
 
 /// An event that is not final.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ pub(crate) struct Waiting {
     probe: u64,
     /// Its bytes are its own.
     pub(crate) owned: bool,
+    /// Somebody waits for what becomes of it, and it was not sent yet.
+    awaited: bool,
     person: u64,
     next: Key,
 }
@@ -72,6 +75,11 @@ pub(crate) struct Waiting {
 impl Waiting {
     fn place(&self) -> (Sequence, u32) {
         (self.sequence, self.index)
+    }
+
+    /// It was not sent yet, as far as this process knows, and may travel in a call of any size.
+    pub(crate) fn is_untried(&self) -> bool {
+        self.limit == u16::MAX
     }
 
     /// Its last refusal, in this process.
@@ -91,6 +99,8 @@ pub(crate) struct Tried {
     pub(crate) given_back: bool,
     /// How long after it was refused it is tried again.
     pub(crate) pause: Duration,
+    /// Somebody waits for what becomes of it.
+    pub(crate) awaited: bool,
 }
 
 /// A person's events.
@@ -130,6 +140,8 @@ pub(crate) struct Barrier {
     probes: u64,
     /// Events that wait for evidence.
     suspects: usize,
+    /// Events that somebody waits for and that were not sent yet.
+    awaited: usize,
     /// Who came last of those of whom nothing waited.
     newest: Option<u64>,
     aside: Option<Aside>,
@@ -147,6 +159,7 @@ impl Barrier {
             largest_next: true,
             probes: 0,
             suspects: 0,
+            awaited: 0,
             newest: None,
             aside: None,
             hasher: RandomState::new(),
@@ -159,10 +172,11 @@ impl Barrier {
         entry: Key,
         index: u32,
         (sequence, event): (Sequence, Event),
-        Tried { attempts, suspect, given_back, pause }: Tried,
+        Tried { attempts, suspect, given_back, pause, awaited }: Tried,
     ) {
         let person = self.hasher.hash_one(event.distinct_id.as_str());
         self.suspects += usize::from(suspect);
+        self.awaited += usize::from(awaited);
         let refusal = self.aside.as_mut().and_then(|aside| aside.refusal_of(sequence, index));
         // of what a former process tried nobody knows when
         let due = refusal.map(|refusal| refusal.at() + pause);
@@ -183,6 +197,7 @@ impl Barrier {
             failures: 0,
             probe: 0,
             owned: attempts > 0,
+            awaited,
             person,
             next: NONE,
         };
@@ -223,6 +238,11 @@ impl Barrier {
         self.ready_events - self.ready[0].len()
     }
 
+    /// Whether somebody waits for an event that was not sent yet.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited > 0
+    }
+
     /// When the next person becomes ready.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.later.first_key_value().map(|(due, _)| *due)
@@ -248,8 +268,17 @@ impl Barrier {
     /// ready and may travel in a call of this size. One uuid is not taken twice. Every second call is of those that may
     /// travel in the largest: what must go alone, however much it is, does not delay them.
     pub(crate) fn take(&mut self, max_events: usize, max_bytes: usize) -> Vec<Key> {
+        self.take_below(SIZES, max_events, max_bytes)
+    }
+
+    /// The same, of those that were tried before.
+    pub(crate) fn take_tried(&mut self, max_events: usize, max_bytes: usize) -> Vec<Key> {
+        self.take_below(SIZES - 1, max_events, max_bytes)
+    }
+
+    fn take_below(&mut self, sizes: usize, max_events: usize, max_bytes: usize) -> Vec<Key> {
         let oldest = |queue: &VecDeque<u64>| Some(self.events.get(self.lines.get(queue.front()?)?.first)?.sequence);
-        let sizes = self.ready.iter().enumerate().filter_map(|(size, queue)| Some((oldest(queue)?, size)));
+        let sizes = self.ready[..sizes].iter().enumerate().filter_map(|(size, queue)| Some((oldest(queue)?, size)));
         self.largest_next = !self.largest_next;
         let next = if self.largest_next { sizes.max_by_key(|(_, size)| *size) } else { sizes.min() };
         let Some((_, size)) = next else { return Vec::new() };
@@ -290,6 +319,7 @@ impl Barrier {
                     break;
                 }
             }
+            self.awaited -= usize::from(std::mem::take(&mut waiting.awaited));
             line.first = std::mem::replace(&mut waiting.next, NONE);
             line.length -= 1;
         }
@@ -306,6 +336,7 @@ impl Barrier {
     pub(crate) fn finish(&mut self, key: Key) -> Option<Waiting> {
         let waiting = self.events.remove(key)?;
         self.suspects -= usize::from(waiting.suspect);
+        self.awaited -= usize::from(waiting.awaited);
         Some(waiting)
     }
 

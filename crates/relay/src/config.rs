@@ -53,6 +53,9 @@ pub struct Config {
     /// Most bytes of events of one Deliver call.
     #[serde(deserialize_with = "above_zero")]
     pub deliver_max_bytes: usize,
+    /// Least time between the beginnings of two Deliver calls of a lane that are not full.
+    #[serde(with = "moehog_runtime::duration")]
+    pub deliver_pause: Duration,
     /// Most Deliver calls of a destination under way at once, of all lanes and to all replicas.
     #[serde(deserialize_with = "above_zero")]
     pub deliver_max_calls: usize,
@@ -115,6 +118,7 @@ impl Default for Config {
             crash_watch: minute,
             deliver_max_events: 500,
             deliver_max_bytes: 1024 * 1024,
+            deliver_pause: second / 20,
             deliver_max_calls: 1024,
             deliver_deadline: 100 * second,
             retry_first: second / 2,

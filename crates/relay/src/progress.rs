@@ -53,6 +53,8 @@ pub(crate) struct Carried {
     pub(crate) listed: bool,
     /// Events that wait for their mapping's turn to enter the barrier.
     pub(crate) events: Vec<(u32, Event)>,
+    /// Somebody waits until it is settled.
+    pub(crate) awaited: bool,
     /// It is for some events of its webhook, which were routed here by what an earlier mapping said.
     pub(crate) routed: bool,
     /// What the spans of a sampled webhook continue.
@@ -102,6 +104,7 @@ impl Carried {
             dirty: to_watch.is_some(),
             listed: false,
             events: Vec::new(),
+            awaited: false,
             routed,
             traced,
             settling: Leaf::default(),

@@ -281,7 +281,10 @@ impl Walk {
             entry.crashed = Crashed::default();
         }
         let trace = spans::receive(&entry);
-        Carried::new(entry, trace)
+        let awaited = self.claim.is_awaited(entry.sequence());
+        let mut carried = Carried::new(entry, trace);
+        carried.awaited = awaited;
+        carried
     }
 
     fn warn(&self, error: &(dyn std::error::Error + 'static), message: &str) {

@@ -12,6 +12,8 @@
 const WAITS: f64 = 0.25;
 /// Part of the most by which it grows a round.
 const GROWS_BY: f64 = 0.05;
+/// Calls at first.
+const FIRST: usize = 2;
 
 /// See the module.
 #[derive(Debug)]
@@ -64,7 +66,7 @@ pub(crate) struct CallEnd {
 impl Window {
     pub(crate) fn new(most: usize) -> Self {
         let most = most.max(1);
-        let size = 2.min(most);
+        let size = FIRST.min(most);
         Self {
             size: size as f64,
             limit: most,
@@ -79,6 +81,11 @@ impl Window {
 
     pub(crate) fn has_room(&self) -> bool {
         self.under_way < self.size()
+    }
+
+    /// Whether all are under way that this lane may have, however large the window is.
+    pub(crate) fn is_at_limit(&self) -> bool {
+        self.under_way >= self.limit.min(self.most)
     }
 
     /// Calls that may be under way.
@@ -103,7 +110,11 @@ impl Window {
     /// Says how many calls may be under way: `limit` of this lane, `most` of its destination. Where `most` has grown, there
     /// is more room to find.
     pub(crate) fn set_most(&mut self, limit: usize, most: usize) {
-        self.searches |= most > self.most;
+        if most > self.most {
+            self.searches = true;
+            // before deliveries have said what they work on, there is room for one
+            self.size = self.size.max(FIRST.min(most) as f64);
+        }
         (self.limit, self.most) = (limit, most.max(1));
         self.size = self.size.min(self.most as f64);
     }

@@ -22,7 +22,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName};
 use memchr::memmem::Finder;
-use moehog_journal::{Journal, LaneStats, Watch};
+use moehog_journal::{Journal, LaneStats, Until, Watch};
 use moehog_proto::{
     Receipt,
     journal::{Book, EntryHeader, Progress},
@@ -95,6 +95,15 @@ pub(super) struct Wait {
     digest: Digest,
     /// One of the few that may wait at once; none where the sender asked for it.
     _turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Wait {
+    pub(super) fn until(&self) -> Until {
+        match self.wanted {
+            Wanted::Mapped => Until::Mapped,
+            Wanted::Settled { .. } => Until::Settled,
+        }
+    }
 }
 
 /// A webhook that is durable and whose answer waits for more.

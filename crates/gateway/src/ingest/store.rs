@@ -152,7 +152,7 @@ impl Ingest {
         let (entry, deadline) = (NewEntry { header, body }, at + self.http.append_deadline);
         let (appended, listening) = match wanted {
             None => (self.journal.append(entry, deadline).await, None),
-            Some(wait) => match self.journal.append_watched(entry, deadline).await {
+            Some(wait) => match self.journal.append_watched(entry, deadline, wait.until()).await {
                 Ok((receipt, watch)) => (Ok(receipt), Some(Listening { wait, watch })),
                 Err(error) => (Err(error), None),
             },

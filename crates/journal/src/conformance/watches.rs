@@ -1,12 +1,12 @@
 use futures::FutureExt;
 use moehog_proto::JournalId;
 
-use crate::{AppendError, ReadError, Watch};
+use crate::{AppendError, ReadError, Until, Watch};
 
 use super::*;
 
 async fn append_watched(journal: &Arc<dyn Journal>, body: impl Into<Bytes>) -> (Receipt, Watch) {
-    let (receipt, watch) = journal.append_watched(webhook("s", "d", body), soon()).await.unwrap();
+    let (receipt, watch) = journal.append_watched(webhook("s", "d", body), soon(), Until::Settled).await.unwrap();
     (receipt, watch.unwrap())
 }
 
@@ -125,10 +125,12 @@ pub(crate) async fn a_watch_costs_nothing_once_it_is_dropped_or_its_append_faile
     assert_eq!(journal.stats().watches, 0);
 
     store.stall();
-    let late = journal.append_watched(webhook("s", "d", "late"), Instant::now() + Duration::from_millis(50)).await;
+    let late = journal
+        .append_watched(webhook("s", "d", "late"), Instant::now() + Duration::from_millis(50), Until::Settled)
+        .await;
     assert!(matches!(late, Err(AppendError::Deadline)), "{late:?}");
     assert_eq!(journal.stats().watches, 0);
-    let hung_up = journal.append_watched(webhook("s", "d", "hung up"), soon());
+    let hung_up = journal.append_watched(webhook("s", "d", "hung up"), soon(), Until::Settled);
     assert!(tokio::time::timeout(Duration::from_millis(50), hung_up).await.is_err());
     assert_eq!(journal.stats().watches, 0);
     store.resume();

@@ -18,7 +18,8 @@ use super::{
     window::Window,
 };
 use crate::{
-    Batch, Crashed, DeadLetter, DeadLetterQuery, Entry, ReadError, ReadLimit, Watch, disk::File, metrics, watch::Known,
+    Batch, Crashed, DeadLetter, DeadLetterQuery, Entry, ReadError, ReadLimit, Until, Watch, disk::File, metrics,
+    watch::Known,
 };
 
 /// Dead letters in a page where the query names no limit.
@@ -230,7 +231,7 @@ impl Log {
     pub fn watch(&self, receipt: Receipt) -> Result<Option<Watch>, ReadError> {
         // a record under way is either told or found below
         let recorder = self.recorder.lock();
-        let Some(watch) = self.watchers.begin() else { return Ok(None) };
+        let Some(watch) = self.watchers.begin(Until::Settled) else { return Ok(None) };
         self.watchers.place(watch.ticket(), receipt.sequence);
         drop(recorder);
         let Some(entry) = self.get(receipt)? else { return Ok(None) };

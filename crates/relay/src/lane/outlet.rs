@@ -139,8 +139,10 @@ impl Lane {
             let Some(entry) = self.entries.get_mut(key) else { return };
             match self.outlet.way(entry, &event) {
                 Way::Deliver => {
+                    let awaited = entry.awaited;
                     let known = entry.outcome(index);
                     let tried = known.map_or_else(Tried::default, |known| Tried {
+                        awaited,
                         attempts: known.attempts,
                         suspect: known.reason.starts_with(REFUSED),
                         given_back: known.reason.starts_with(GIVEN_BACK),

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{DeliverEnd, Lane, Now, Step, load::Told};
 use crate::{
+    barrier::Waiting,
     gate::Permit,
     limits::Limits,
     mappings::{Decision, decide},
@@ -38,11 +39,13 @@ pub(super) struct Sending {
     fullness: usize,
     /// Until then a call that is not full waits for more.
     gathers_until: Option<Instant>,
+    /// When one that was not full began last.
+    small_began: Option<Instant>,
 }
 
 impl Sending {
     pub(super) fn new(most_calls: usize) -> Self {
-        Self { window: Window::new(most_calls), load: Told::new(), fullness: 0, gathers_until: None }
+        Self { window: Window::new(most_calls), load: Told::new(), fullness: 0, gathers_until: None, small_began: None }
     }
 
     pub(super) fn set_most(&mut self, limits: &Limits) {
@@ -85,9 +88,15 @@ impl Lane {
             return None;
         }
         let permit = self.gate.permit(now.instant, self.barrier.has_news());
+        let is_full = self.full_waits();
         let events = match permit {
-            Permit::Calls if self.sending.window.has_room() && !self.gathers(now.instant) => {
-                self.barrier.take(self.config.deliver_max_events, self.config.deliver_max_bytes)
+            Permit::Calls if self.sending.window.has_room() || self.is_calm_beside_hung_calls() => {
+                let (most, bytes) = (self.config.deliver_max_events, self.config.deliver_max_bytes);
+                if self.gathers(now.instant) {
+                    self.barrier.take_tried(most, bytes)
+                } else {
+                    self.barrier.take(most, bytes)
+                }
             }
             Permit::Probe => {
                 let chance = &mut self.chance;
@@ -104,7 +113,10 @@ impl Lane {
             self.gate.probing(permit == Permit::Look, now.instant);
         }
         self.sending.window.begin();
-        self.sending.gathers_until = None;
+        if !probe && !is_full && events.first().and_then(|key| self.barrier.get(*key)).is_some_and(Waiting::is_untried)
+        {
+            self.sending.small_began = Some(now.instant);
+        }
         let clock = self.gate.clock(now.instant);
         let mut request = DeliverRequest { destination: self.outlet.destination().to_string(), events: Vec::new() };
         request.events.reserve_exact(events.len());
@@ -148,15 +160,30 @@ impl Lane {
         ready >= self.config.deliver_max_events || ready > 0 && bytes >= self.config.deliver_max_bytes
     }
 
-    /// Whether a call that is not full waits for what is being read or mapped of a backlog: where many calls end at once,
-    /// others in part would take the places of full ones. While none is under way, or little is read, nothing waits.
+    /// Whether a call goes although as many are under way as the window holds: a lane that keeps up fills none, and those that hang, however
+    /// many, stop no other. The pause keeps these few.
+    fn is_calm_beside_hung_calls(&self) -> bool {
+        let is_paced = !self.config.deliver_pause.is_zero() && self.pace.overloads == 0;
+        is_paced && self.reader.keeps_up && !self.full_waits() && !self.sending.window.is_at_limit()
+    }
+
+    /// Whether what was not sent yet waits for more, since a call of it would not be full. It waits for the pause after the last such call;
+    /// and, while calls are under way, for what is being read or mapped of a backlog: where many end at once, others in part would
+    /// take the places of full ones. Nothing waits that somebody waits for.
     fn gathers(&mut self, now: Instant) -> bool {
-        let more_comes = !self.reader.keeps_up && (self.reader.under_way || self.queue.calls() > 0);
-        if !more_comes || self.sending.window.under_way() == 0 || self.full_waits() {
-            self.sending.gathers_until = None;
-            return false;
+        self.sending.gathers_until = self.gathered_at(now).filter(|at| now < *at);
+        self.sending.gathers_until.is_some()
+    }
+
+    fn gathered_at(&self, now: Instant) -> Option<Instant> {
+        if self.barrier.is_awaited() || self.full_waits() {
+            return None;
         }
-        now < *self.sending.gathers_until.get_or_insert(now + GATHER)
+        let paused = self.sending.small_began.map(|at| at + self.config.deliver_pause);
+        let more_comes = !self.reader.keeps_up && (self.reader.under_way || self.queue.calls() > 0);
+        let mapped = (more_comes && self.sending.window.under_way() > 0)
+            .then(|| self.sending.gathers_until.unwrap_or(now + GATHER));
+        paused.max(mapped)
     }
 
     /// How much of a full call it is, in thousandths: by events or by bytes, whichever fills it sooner.

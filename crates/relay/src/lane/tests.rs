@@ -241,7 +241,7 @@ fn an_answer_that_is_larger_than_the_room_for_it_is_asked_for_again() {
 
 #[test]
 fn every_call_that_begins_before_a_decision_is_noted_notes_it_itself() {
-    let mut rig = Rig::new(&Config { deliver_max_events: 2, ..Config::default() });
+    let mut rig = Rig::new(&Config { deliver_max_events: 2, deliver_pause: Duration::ZERO, ..Config::default() });
     rig.step();
     rig.read(&[10]);
     let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };

@@ -11,6 +11,7 @@ mod holds;
 mod limits;
 mod mapper;
 mod order;
+mod pacing;
 mod poison;
 mod refusals;
 mod rig;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::FutureExt;
-use moehog_journal::{Journal, Watch};
+use moehog_journal::{Journal, Until, Watch};
 use moehog_proto::journal::EventState;
 use tokio::time::timeout;
 
@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(2);
 
 async fn append_watched(rig: &Rig, body: &str) -> Watch {
     let deadline = tokio::time::Instant::now() + SOON;
-    rig.journal.append_watched(webhook("default", body), deadline).await.unwrap().1.unwrap()
+    rig.journal.append_watched(webhook("default", body), deadline, Until::Settled).await.unwrap().1.unwrap()
 }
 
 #[tokio::test(start_paused = true)]

@@ -104,7 +104,7 @@ async fn what_was_handed_to_other_lanes_is_waited_for_and_counted_as_what_became
     let journal = Memory::new();
     let entry = |destination: &str| NewEntry { header: header(destination, 0), body: "x".into() };
     let soon = Instant::now() + Duration::from_secs(5);
-    let (receipt, watch) = journal.append_watched(entry("rule:a,b"), soon).await.unwrap();
+    let (receipt, watch) = journal.append_watched(entry("rule:a,b"), soon, Until::Settled).await.unwrap();
     let handed = [journal.append(entry("a"), soon).await.unwrap(), journal.append(entry("b"), soon).await.unwrap()];
     let event = |state: EventState, to: Option<Receipt>| EventOutcome {
         state: state.into(),
