@@ -8,9 +8,11 @@ mod bare;
 mod budget;
 mod campaign;
 mod feedback;
+mod lanes;
 mod load;
 mod mapping;
 mod outage;
+mod paced;
 mod paired;
 mod report;
 mod scale;
@@ -84,6 +86,10 @@ enum Measure {
     Feedback,
     /// 3,334 requests a second against a PostHog that takes 200 ms.
     Campaign,
+    /// 100 to 5,000 requests a second, beside a bare limit that does the same at the same pace.
+    Paced,
+    /// One load divided among 1 to 1,000 sources with a destination each.
+    Lanes,
     /// What tracing adds to the cost, one trace in a hundred sampled.
     Trace,
     /// 1 to 16 deliveries behind a name with the product's defaults, one gateway and two, PostHog at 5 s, 1 s and 200 ms.
@@ -165,6 +171,13 @@ async fn measure(arguments: &Arguments, plan: &Plan) -> anyhow::Result<Report> {
     }
     if wanted(Measure::Campaign) {
         report.campaign = keep(campaign::measure(plan).await, "campaign", &mut report.failures);
+    }
+    if wanted(Measure::Paced) {
+        let measured = paced::measure(plan, arguments.against.as_deref()).await;
+        report.paced = keep(measured, "paced", &mut report.failures).unwrap_or_default();
+    }
+    if wanted(Measure::Lanes) {
+        report.lanes = keep(lanes::measure(plan).await, "lanes", &mut report.failures).unwrap_or_default();
     }
     if wanted(Measure::Trace) {
         for workload in [load::Workload::ALL[0], load::Workload::ALL[2]] {

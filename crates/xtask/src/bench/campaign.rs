@@ -8,7 +8,7 @@ use std::{
 use anyhow::ensure;
 use moehog_emulator::{
     moengage::{Draft, Histogram, Mark, Ramp, Rules, Sender},
-    posthog::{Config, PostHog},
+    posthog::{Books, Config, PostHog},
 };
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
@@ -17,6 +17,7 @@ use super::{
     Plan,
     load::{self, Workload},
     subject::{KEY, Kind, Subject},
+    throughput::difference,
 };
 
 /// 200,000 requests a minute, the most MoEngage sends by default.
@@ -24,6 +25,17 @@ const RATE: f64 = 3334.0;
 const LATENCY: Duration = Duration::from_millis(200);
 /// The books keep every event; a long campaign is forgotten piece by piece.
 const FORGET: Duration = Duration::from_secs(10);
+
+/// How webhooks come, and what is behind.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) kind: Kind,
+    /// Requests a second.
+    pub(super) rate: f64,
+    pub(super) lasts: Duration,
+    /// Of PostHog.
+    pub(super) latency: Duration,
+}
 
 /// What a campaign came to.
 #[derive(Debug, Clone, Serialize)]
@@ -40,6 +52,11 @@ pub(crate) struct Campaign {
     pub(crate) p95_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) peak_bytes: u64,
+    /// CPU-seconds per million events, all processes.
+    pub(crate) cpu_per_million: f64,
+    /// Requests to PostHog, and their bytes.
+    pub(crate) posthog_requests: u64,
+    pub(crate) posthog_bytes: u64,
 }
 
 impl fmt::Display for Campaign {
@@ -63,28 +80,38 @@ impl fmt::Display for Campaign {
 }
 
 pub(crate) async fn measure(plan: &Plan) -> anyhow::Result<Campaign> {
-    let config = Config { latency: LATENCY, ..Config::default() };
+    let terms = Terms { kind: Kind::One, rate: RATE, lasts: plan.campaign, latency: LATENCY };
+    let campaign = run(plan, terms).await?;
+    println!("{campaign}");
+    Ok(campaign)
+}
+
+/// An open loop at a steady rate.
+pub(super) async fn run(plan: &Plan, Terms { kind, rate, lasts, latency }: Terms) -> anyhow::Result<Campaign> {
+    let config = Config { latency, ..Config::default() };
     let posthog = PostHog::bind(([127, 0, 0, 1], 0).into(), config)?.start();
-    let mut subject = Subject::start(Kind::One, &posthog.url(), plan, &[]).await?;
+    let mut subject = Subject::start(kind, &posthog.url(), plan, &[]).await?;
     load::count(subject.http(), Workload::Single, 1, 1).await?;
     ensure!(
-        posthog.books().wait_until(Duration::from_secs(10), |books| books.unique() == 1).await,
+        posthog.books().wait_until(Duration::from_secs(10), |books| books.counts().arrivals == 1).await,
         "the first event is late"
     );
 
-    let ramp = Ramp::constant(RATE, plan.campaign);
+    let (first, before) = (posthog.books().counts(), subject.cpu()?);
+    let ramp = Ramp::constant(rate, lasts);
     let sender = Sender::new(load::target(subject.http(), Workload::Single)?, Rules::connector(), 1024);
     let draft = Draft::sized(Workload::Single.template(), KEY, 2, Workload::Single.event_bytes());
     let begun = SystemTime::now();
-    let watching = tokio::spawn(watch(posthog.books().clone(), ramp.clone(), begun));
+    let watching = tokio::spawn(watch(posthog.books().clone(), ramp.clone(), (begun, latency)));
     let report = sender.run(&ramp, draft.bodies(0)).await;
-    let (stored, wait) = watching.await?;
+    let (stored, wait, totals) = watching.await?;
+    let used = difference(subject.cpu()?, before);
     let (_, peak_bytes) = subject.memory()?;
     ensure!(stored == report.sent, "{stored} of {} events at PostHog", report.sent);
     subject.finish().await?;
 
     let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
-    let campaign = Campaign {
+    Ok(Campaign {
         requests: report.attempted,
         not_200: report.attempted - report.sent,
         seconds: report.elapsed.as_secs_f64(),
@@ -95,15 +122,31 @@ pub(crate) async fn measure(plan: &Plan) -> anyhow::Result<Campaign> {
         p95_ms: milliseconds(wait.quantile(0.95)),
         p99_ms: milliseconds(wait.quantile(0.99)),
         peak_bytes,
-    };
-    println!("{campaign}");
-    Ok(campaign)
+        cpu_per_million: used.values().map(|cpu| cpu.total).sum::<f64>() / (stored.max(1) as f64 / 1e6),
+        posthog_requests: totals.requests.saturating_sub(first.requests),
+        posthog_bytes: totals.wire_bytes.saturating_sub(first.wire_bytes),
+    })
+}
+
+/// Requests and bytes that the books had before they were cleared, and have now.
+#[derive(Debug, Default)]
+struct Totals {
+    requests: u64,
+    wire_bytes: u64,
+}
+
+impl Totals {
+    fn add(&mut self, books: &Books) {
+        let counts = books.counts();
+        self.requests += counts.requests;
+        self.wire_bytes += counts.wire_bytes;
+    }
 }
 
 /// Counts events as they are stored, with the time since each was due, until all are there or none has come for long.
-async fn watch(books: moehog_emulator::posthog::Books, ramp: Ramp, begun: SystemTime) -> (u64, Histogram) {
+async fn watch(books: Books, ramp: Ramp, (begun, latency): (SystemTime, Duration)) -> (u64, Histogram, Totals) {
     let mut stored = books.subscribe();
-    let (mut count, mut wait) = (0, Histogram::default());
+    let (mut count, mut wait, mut totals) = (0, Histogram::default(), Totals::default());
     let mut forgotten_at = tokio::time::Instant::now();
     while count < ramp.requests() {
         let event = match tokio::time::timeout(Duration::from_secs(30), stored.recv()).await {
@@ -120,12 +163,14 @@ async fn watch(books: moehog_emulator::posthog::Books, ramp: Ramp, begun: System
             let stored_at =
                 UNIX_EPOCH + Duration::from_nanos(u64::try_from(event.arrived_at.as_nanosecond()).unwrap_or(0));
             // it is stored when the request is read, and answered so much later
-            wait.record(stored_at.duration_since(begun + due).unwrap_or_default() + LATENCY);
+            wait.record(stored_at.duration_since(begun + due).unwrap_or_default() + latency);
         }
         if forgotten_at.elapsed() > FORGET {
+            totals.add(&books);
             books.clear();
             forgotten_at = tokio::time::Instant::now();
         }
     }
-    (count, wait)
+    totals.add(&books);
+    (count, wait, totals)
 }

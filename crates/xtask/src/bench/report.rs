@@ -5,8 +5,18 @@ use std::{fmt, fs};
 use serde::Serialize;
 
 use super::{
-    backlog::Backlog, budget::Row, campaign::Campaign, feedback::Feedback, mapping::Mapping, outage::Outage,
-    paired::Paired, scale::Step, throughput::Throughput, trace::Trace,
+    backlog::Backlog,
+    budget::Row,
+    campaign::Campaign,
+    feedback::Feedback,
+    lanes::Lanes,
+    mapping::Mapping,
+    outage::Outage,
+    paced::{self, Paced},
+    paired::Paired,
+    scale::Step,
+    throughput::Throughput,
+    trace::Trace,
 };
 
 /// Everything a run measured.
@@ -15,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) conditions: Conditions,
     pub(crate) throughput: Vec<Throughput>,
     pub(crate) paired: Vec<Paired>,
+    pub(crate) paced: Vec<Paced>,
+    pub(crate) lanes: Vec<Lanes>,
     pub(crate) mapping: Option<Mapping>,
     pub(crate) outage: Option<Outage>,
     pub(crate) backlog: Vec<Backlog>,
@@ -50,6 +62,8 @@ impl Report {
             },
             throughput: Vec::new(),
             paired: Vec::new(),
+            paced: Vec::new(),
+            lanes: Vec::new(),
             mapping: None,
             outage: None,
             backlog: Vec::new(),
@@ -72,6 +86,15 @@ impl fmt::Display for Report {
         }
         for paired in &self.paired {
             writeln!(formatter, "\n{paired}")?;
+        }
+        if !self.paced.is_empty() {
+            writeln!(formatter, "\n{}", paced::HEAD)?;
+        }
+        for paced in &self.paced {
+            writeln!(formatter, "{paced}")?;
+        }
+        for lanes in &self.lanes {
+            writeln!(formatter, "{lanes}")?;
         }
         if let Some(mapping) = &self.mapping {
             writeln!(formatter, "\n{mapping}")?;

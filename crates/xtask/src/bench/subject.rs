@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     BareDrop,
     /// The same with append and group fdatasync before the 200.
     BareAppend,
+    /// The same, and the bodies posted to PostHog in batches.
+    BarePost,
     /// moehog in one process.
     One,
     /// gateway, transformer and delivery over gRPC on loopback.
@@ -31,7 +33,7 @@ impl Kind {
 
     /// Whether events reach a PostHog.
     pub(crate) fn delivers(self) -> bool {
-        matches!(self, Self::One | Self::Three)
+        matches!(self, Self::BarePost | Self::One | Self::Three)
     }
 
     /// For a table.
@@ -39,6 +41,7 @@ impl Kind {
         match self {
             Self::BareDrop => "axum, body dropped",
             Self::BareAppend => "+ group fdatasync",
+            Self::BarePost => "+ gathered post",
             Self::One => "moehog, one process",
             Self::Three => "moehog, three processes",
         }
@@ -69,17 +72,20 @@ impl Subject {
         variables: &[(&str, String)],
     ) -> anyhow::Result<Self> {
         let directory = directory(match kind {
-            Kind::BareDrop | Kind::BareAppend => "bare",
+            Kind::BareDrop | Kind::BareAppend | Kind::BarePost => "bare",
             Kind::One | Kind::Three => "moehog",
         })?;
         let shape = match kind {
             Kind::One => Shape::One,
             Kind::Three => Shape::Three,
-            Kind::BareDrop | Kind::BareAppend => {
+            Kind::BareDrop | Kind::BareAppend | Kind::BarePost => {
                 let mut command = Command::new(plan.binaries.join("xtask"));
                 command.args(["bench", "bare"]);
-                if kind == Kind::BareAppend {
+                if kind != Kind::BareDrop {
                     command.arg("--append").arg(directory.path());
+                }
+                if kind == Kind::BarePost {
+                    command.args(["--post", posthog]);
                 }
                 let mut process = Process::start("bare", command, &Log::default())?;
                 let http = process.logged("http", Duration::from_secs(5)).await?.parse()?;

@@ -147,7 +147,8 @@ async fn settled(posthog: &moehog_emulator::posthog::Running, kind: Kind) -> any
     }
 }
 
-fn difference(after: BTreeMap<String, Cpu>, mut before: BTreeMap<String, Cpu>) -> BTreeMap<String, Cpu> {
+/// What each process used between two looks.
+pub(super) fn difference(after: BTreeMap<String, Cpu>, mut before: BTreeMap<String, Cpu>) -> BTreeMap<String, Cpu> {
     after.into_iter().map(|(name, cpu)| (name.clone(), cpu - before.remove(&name).unwrap_or_default())).collect()
 }
 
