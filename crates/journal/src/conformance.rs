@@ -56,6 +56,7 @@ macro_rules! conformance {
             reads: a_read_is_of_one_lane_in_order_and_holds_no_cursor
             reads: limits_bound_a_read_and_next_skips_nothing
             reads: growth_is_told_when_it_is_durable
+            reads: growth_wakes_the_lane_that_grew
             reads: a_receipt_finds_its_entry_and_no_other
             reads: a_receipt_is_read_from_its_text_and_another_journals_is_told
             reads: an_events_uuid_finds_the_entries_that_hold_it

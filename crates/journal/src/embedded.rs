@@ -81,7 +81,8 @@ pub use pending::{Chain, Decision, Link, Pending};
 use self::commit::Threads;
 use crate::{
     AppendError, Batch, Claim, ClaimError, DeadLetter, DeadLetterQuery, Entry, Journal, LaneStats, Ledger, NewEntry,
-    ReadError, ReadLimit, Record, RecordError, Stats, Ticket, Until, Watch, disk::Disk, metrics::Appends, watch::Known,
+    ReadError, ReadLimit, Record, RecordError, Stats, Ticket, Until, Watch, disk::Disk, growth::Growths,
+    metrics::Appends, watch::Known,
 };
 
 /// The journal on one disk.
@@ -95,6 +96,7 @@ pub struct Embedded {
 #[derive(Debug)]
 struct Shared {
     log: Arc<Log>,
+    growths: Arc<Growths>,
     claims: Mutex<HashMap<String, u64>>,
 }
 
@@ -115,9 +117,10 @@ impl Embedded {
     /// See [`Log::open`].
     pub fn open(disk: Arc<dyn Disk>, config: Config) -> Result<Self, OpenError> {
         let log = Arc::new(Log::open(disk, config)?);
-        let threads = Threads::start(&log)
+        let growths = Arc::<Growths>::default();
+        let threads = Threads::start(&log, &growths)
             .map_err(|source| OpenError::Disk { what: "start the journal's threads".into(), source })?;
-        let shared = Arc::new(Shared { log, claims: Mutex::default() });
+        let shared = Arc::new(Shared { log, growths, claims: Mutex::default() });
         Ok(Self { shared, threads, appends: Appends::new() })
     }
 
@@ -311,6 +314,11 @@ impl Claim for EmbeddedClaim {
         let (log, source, destination) = (self.shared.log.clone(), self.source.clone(), destination.to_owned());
         let read = task::spawn_blocking(move || log.read(&source, &destination, from, limit));
         read.await.unwrap_or(Err(ReadError::Closed))
+    }
+
+    async fn grown(&self, destination: &str, seen: Sequence) -> Option<Sequence> {
+        let Shared { log, growths, .. } = &*self.shared;
+        growths.wait((&self.source, destination), seen, || log.durable()).await
     }
 
     async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {

@@ -150,6 +150,14 @@ pub trait Claim: Debug + Send + Sync + 'static {
     /// The disk failed.
     async fn read(&self, destination: &str, from: Sequence, limit: ReadLimit) -> Result<Batch, ReadError>;
 
+    /// Waits until the lane may have an entry above `seen`, and gives the highest sequence that it may have one at: [`Claim::read`]
+    /// says what is there. None where the journal closes before. Entries of other lanes wake nobody here.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost by dropping it.
+    async fn grown(&self, destination: &str, seen: Sequence) -> Option<Sequence>;
+
     /// Stores what is known of each entry's events, and settles those that are complete. Safe to repeat. Survives
     /// kill -9 when it returns, and a power cut one second later. Who watches one of the entries is told then.
     ///

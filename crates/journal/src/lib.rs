@@ -8,6 +8,7 @@ mod conformance;
 pub mod disk;
 pub mod embedded;
 mod entry;
+mod growth;
 mod journal;
 pub mod memory;
 mod metrics;

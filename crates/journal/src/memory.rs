@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use moehog_proto::{
     Incarnation, JournalId, Mint, ParseReceiptError, Receipt, Sequence,
-    journal::{Mapping, Progress},
+    journal::{EntryHeader, Mapping, Progress},
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     AppendError, Batch, Claim, ClaimError, DeadLetter, DeadLetterQuery, Entry, Journal, LaneStats, Ledger, NewEntry,
     ReadError, ReadLimit, Record, RecordError, Stats, Ticket, Until, Watch,
+    growth::Growths,
     watch::{Known, Watchers},
 };
 
@@ -45,6 +46,7 @@ pub enum Appends {
 /// A journal in memory.
 pub struct Memory {
     shared: Arc<Shared>,
+    growths: Arc<Growths>,
     /// Process that this handle stands for; another one after a restart.
     process: u64,
 }
@@ -121,7 +123,7 @@ impl Memory {
     pub fn with_budget(budget_bytes: u64) -> Self {
         let store = Mutex::new(Store::new(budget_bytes));
         let shared = Shared { life: Life::new(), store, grown: watch::Sender::default(), watchers: Arc::default() };
-        Self { shared: Arc::new(shared), process: 0 }
+        Self { shared: Arc::new(shared), growths: Arc::default(), process: 0 }
     }
 
     /// Decides what becomes of appends from now on, those that hang included.
@@ -153,7 +155,8 @@ impl Memory {
         store.restart();
         let grown = Grown { durable: store.durable(), process: store.process, closed: false };
         self.shared.grown.send_replace(grown);
-        Self { shared: self.shared.clone(), process: store.process }
+        self.growths.close();
+        Self { shared: self.shared.clone(), growths: Arc::default(), process: store.process }
     }
 
     async fn commit(&self, entry: NewEntry, deadline: Instant, watch: Option<Ticket>) -> Result<Receipt, AppendError> {
@@ -195,11 +198,14 @@ impl Memory {
             store.cancelled += 1;
             Err(AppendError::Deadline)
         } else {
+            let EntryHeader { source, destination, .. } = &pending.entry.header;
+            let lane = (source.clone(), destination.clone());
             store.append(pending.entry).inspect(|sequence| {
                 if let Some(ticket) = pending.watch {
                     self.shared.watchers.place(ticket, *sequence);
                 }
                 self.shared.grown.send_modify(|grown| grown.durable = *sequence);
+                self.growths.tell(&lane.0, &lane.1, *sequence);
             })
         };
         // A caller that hung up cancels nothing.
@@ -265,7 +271,12 @@ impl Journal for Memory {
             return Err(ClaimError::Closed);
         }
         let epoch = store.claim(source).ok_or_else(|| ClaimError::Taken { source_name: source.to_owned() })?;
-        Ok(Arc::new(MemoryClaim { shared: self.shared.clone(), source: source.to_owned(), epoch }))
+        Ok(Arc::new(MemoryClaim {
+            shared: self.shared.clone(),
+            growths: self.growths.clone(),
+            source: source.to_owned(),
+            epoch,
+        }))
     }
 
     fn lanes(&self) -> Vec<LaneStats> {
@@ -319,12 +330,14 @@ impl Journal for Memory {
             // Those that hang are answered `Closed` by their sender being gone.
             store.pending.clear();
             self.shared.grown.send_modify(|grown| grown.closed = true);
+            self.growths.close();
         }
     }
 }
 
 struct MemoryClaim {
     shared: Arc<Shared>,
+    growths: Arc<Growths>,
     source: String,
     epoch: u64,
 }
@@ -345,6 +358,10 @@ impl Claim for MemoryClaim {
         let store = self.shared.store.lock();
         store.check_read()?;
         Ok(store.read(&self.shared.life, &self.source, destination, from, limit))
+    }
+
+    async fn grown(&self, destination: &str, seen: Sequence) -> Option<Sequence> {
+        self.growths.wait((&self.source, destination), seen, || self.shared.store.lock().durable()).await
     }
 
     async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {

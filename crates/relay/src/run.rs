@@ -1,6 +1,10 @@
 //! Runs one walk a lane.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use moehog_journal::{Claim, ClaimError, Journal};
 use moehog_runtime::chain;
@@ -44,6 +48,8 @@ struct Lanes {
     walks: JoinSet<WalkEnd>,
     /// Lane and epoch of each walk.
     names: HashMap<Id, (LaneName, u64)>,
+    /// Their lanes.
+    walked: HashSet<LaneName>,
     claims: HashMap<String, Arc<dyn Claim>>,
     /// Sources claimed elsewhere, told once.
     taken: HashMap<String, Instant>,
@@ -127,7 +133,7 @@ impl Relay {
             let name = (waiting.source, waiting.destination);
             let later = |at: &Instant| *at > now;
             let waits = lanes.failed.get(&name).is_some_and(later) || lanes.taken.get(&name.0).is_some_and(later);
-            if waits || lanes.names.values().any(|(walked, _)| *walked == name) {
+            if waits || lanes.walked.contains(&name) {
                 continue;
             }
             let Some(claim) = self.claim(lanes, &name.0).await else { continue };
@@ -144,6 +150,7 @@ impl Relay {
                 seed: self.seed ^ lanes.names.len() as u64,
             };
             let id = lanes.walks.spawn(walk.run(shutdown.clone())).id();
+            lanes.walked.insert(name.clone());
             lanes.names.insert(id, (name, epoch));
         }
     }
@@ -171,6 +178,7 @@ impl Relay {
     fn ended(&self, lanes: &mut Lanes, ended: Result<(Id, WalkEnd), JoinError>) {
         let (id, end) = ended.unwrap_or_else(|error| (error.id(), WalkEnd::Failed));
         let Some((name, epoch)) = lanes.names.remove(&id) else { return };
+        lanes.walked.remove(&name);
         if end == WalkEnd::Stopped {
             return;
         }

@@ -83,8 +83,8 @@ impl Walk {
                 return WalkEnd::Stopped;
             }
             if lane.waits_for_growth() && growth.is_none() {
-                let journal = self.journal.clone();
-                growth = Some(Box::pin(async move { journal.grown(seen).await }));
+                let (claim, destination) = (self.claim.clone(), self.name.1.clone());
+                growth = Some(Box::pin(async move { claim.grown(&destination, seen).await }));
             }
             let wake_at = lane.wake_at(now.instant);
             tokio::select! {
@@ -310,7 +310,7 @@ fn below(until: Sequence, mut batch: Batch) -> Batch {
     batch
 }
 
-/// See [`Journal::grown`].
+/// See [`Claim::grown`].
 type Growth = Pin<Box<dyn Future<Output = Option<Sequence>> + Send>>;
 
 /// Time to record what was cut off at the end of the grace.

@@ -93,6 +93,31 @@ pub(crate) async fn growth_is_told_when_it_is_durable(store: &mut dyn Store) {
     assert_eq!(grown.await.unwrap(), Some(second));
 }
 
+pub(crate) async fn growth_wakes_the_lane_that_grew(store: &mut dyn Store) {
+    let journal = store.open().await;
+    let first = append(&journal, "s", "d", "a").await.sequence;
+    let claim = journal.claim("s").await.unwrap();
+    for destination in ["d", "e"] {
+        assert!(claim.grown(destination, 0).await >= Some(first), "who comes first looks for itself");
+    }
+    let waits = |destination: &'static str, seen| {
+        let claim = claim.clone();
+        tokio::spawn(async move { claim.grown(destination, seen).await })
+    };
+    let (one, other) = (waits("d", first), waits("e", first));
+    let second = append(&journal, "s", "e", "b").await.sequence;
+    assert_eq!(other.await.unwrap(), Some(second));
+    let other = waits("e", second);
+    append(&journal, "another", "d", "c").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!one.is_finished() && !other.is_finished(), "another lane grew");
+    let last = append(&journal, "s", "d", "d").await.sequence;
+    assert_eq!(one.await.unwrap(), Some(last));
+    journal.close().await;
+    assert_eq!(other.await.unwrap(), None);
+    assert_eq!(claim.grown("d", last).await, None);
+}
+
 pub(crate) async fn an_events_uuid_finds_the_entries_that_hold_it(store: &mut dyn Store) {
     let journal = store.open().await;
     let mut receipts = Vec::new();

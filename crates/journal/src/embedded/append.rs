@@ -376,7 +376,7 @@ fn is_for_want_of_room(error: &AppendError) -> bool {
     }
 }
 
-fn is_same_lane(one: &EntryHeader, other: &EntryHeader) -> bool {
+pub(super) fn is_same_lane(one: &EntryHeader, other: &EntryHeader) -> bool {
     one.source == other.source && one.destination == other.destination
 }
 

@@ -6,13 +6,13 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use moehog_proto::{Receipt, Sequence};
+use moehog_proto::{Receipt, Sequence, journal::EntryHeader};
 use parking_lot::{Condvar, Mutex};
 use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use super::{Log, Pending, record::warn_unsynced};
-use crate::{AppendError, NewEntry};
+use super::{Log, Pending, append::is_same_lane, record::warn_unsynced};
+use crate::{AppendError, NewEntry, growth::Growths};
 
 /// Most bytes that one group takes: a neighbour's large body costs others no more than this.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
@@ -114,14 +114,14 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    pub(super) fn start(log: &Arc<Log>) -> io::Result<Self> {
+    pub(super) fn start(log: &Arc<Log>, growths: &Arc<Growths>) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(log.config().queue_bytes));
         let (grow, grown) = watch::channel(log.durable());
         let stopping = Arc::new((Mutex::new(false), Condvar::new()));
         let threads = Self { queue, grown, stopping, handles: Mutex::default() };
-        let (shared, queue) = (log.clone(), threads.queue.clone());
+        let (shared, queue, growths) = (log.clone(), threads.queue.clone(), growths.clone());
         let committer = thread::Builder::new().name("journal-commit".into());
-        threads.handles.lock().push(committer.spawn(move || commit(&shared, &queue, &grow))?);
+        threads.handles.lock().push(committer.spawn(move || commit(&shared, &queue, (&grow, &growths)))?);
         let (shared, stopping) = (log.clone(), threads.stopping.clone());
         let maintainer = thread::Builder::new().name("journal-maintain".into());
         threads.handles.lock().push(maintainer.spawn(move || maintain(&shared, &stopping))?);
@@ -162,7 +162,7 @@ impl Drop for Threads {
     }
 }
 
-fn commit(log: &Log, queue: &Queue, grow: &watch::Sender<Sequence>) {
+fn commit(log: &Log, queue: &Queue, (grow, growths): (&watch::Sender<Sequence>, &Growths)) {
     while let Some(appends) = queue.take() {
         let mut group = Vec::with_capacity(appends.len());
         let mut answers = Vec::with_capacity(appends.len());
@@ -172,6 +172,9 @@ fn commit(log: &Log, queue: &Queue, grow: &watch::Sender<Sequence>) {
         }
         let results = log.append_group(&group);
         grow.send_if_modified(|durable| mem::replace(durable, log.durable()) != *durable);
+        for (header, highest) in grown(&group, &results) {
+            growths.tell(&header.source, &header.destination, highest);
+        }
         // The bodies go before their permits.
         drop(group);
         for ((answer, room), result) in answers.into_iter().zip(results) {
@@ -180,6 +183,20 @@ fn commit(log: &Log, queue: &Queue, grow: &watch::Sender<Sequence>) {
             drop(answer.send(result));
         }
     }
+    growths.close();
+}
+
+/// The lanes of what was stored, each with its highest sequence; one comes again where others are in between.
+fn grown<'a>(group: &'a [Pending], results: &[Result<Receipt, AppendError>]) -> Vec<(&'a EntryHeader, Sequence)> {
+    let mut lanes: Vec<(&EntryHeader, Sequence)> = Vec::new();
+    for (pending, result) in group.iter().zip(results) {
+        let (header, Ok(receipt)) = (&pending.entry.header, result) else { continue };
+        match lanes.last_mut() {
+            Some((last, highest)) if is_same_lane(last, header) => *highest = receipt.sequence,
+            _ => lanes.push((header, receipt.sequence)),
+        }
+    }
+    lanes
 }
 
 fn maintain(log: &Log, (stopping, changed): &(Mutex<bool>, Condvar)) {
