@@ -18,7 +18,7 @@ use moehog_proto::{
 
 use moehog_telemetry::trace::Leaf;
 
-use self::usable::check;
+use self::usable::{check, split_reason};
 use crate::{Config, poison::Trial, spans::Traced};
 
 mod decided;
@@ -386,13 +386,6 @@ fn finish(event: &mut EventOutcome, state: EventState, reason: &str) {
     event.reason.clear();
     event.reason.push_str(reason);
     event.mapped = None;
-}
-
-/// Splits `word: sentence`.
-fn split_reason(reason: &str) -> Option<(&str, &str)> {
-    let (word, sentence) = reason.split_once(": ")?;
-    let is_word = !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    is_word.then_some((word, sentence))
 }
 
 pub(crate) fn rejection(reason: &str, detail: &str) -> Rejection {

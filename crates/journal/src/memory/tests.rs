@@ -4,6 +4,7 @@ use bytes::Bytes;
 use moehog_proto::journal::EntryHeader;
 
 use super::*;
+use crate::{ReadLimit, Record, RecordError};
 
 fn webhook(body: &str) -> NewEntry {
     let header = EntryHeader { source: "s".into(), destination: "d".into(), ..EntryHeader::default() };

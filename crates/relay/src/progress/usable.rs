@@ -33,3 +33,10 @@ pub(super) fn check(mapped: &Mapped, config: &Config) -> Option<Rejection> {
         rejection("too_large", &format!("the webhook gives {bytes} bytes of mapped JSON; the most is {most}"))
     })
 }
+
+/// Splits `word: sentence`.
+pub(super) fn split_reason(reason: &str) -> Option<(&str, &str)> {
+    let (word, sentence) = reason.split_once(": ")?;
+    let is_word = !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    is_word.then_some((word, sentence))
+}
