@@ -100,6 +100,7 @@ async fn round(plan: &Plan, mut figures: Lanes) -> anyhow::Result<Lanes> {
                 (format!("MOEHOG__SOURCES__S{lane}__TOKENS"), format!("[\"{TOKEN}\"]")),
                 (format!("MOEHOG__SOURCES__S{lane}__DESTINATION"), format!("d{lane}")),
                 (format!("MOEHOG__DESTINATIONS__D{lane}__API_KEY"), format!("phc_bench_{lane}")),
+                (format!("MOEHOG__DESTINATIONS__D{lane}__HOST"), posthog.url()),
             ]
         })
         .collect();
