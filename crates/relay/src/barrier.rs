@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     hash::{BuildHasher, BuildHasherDefault, RandomState},
+    ops::Range,
     time::Duration,
 };
 
@@ -268,17 +269,22 @@ impl Barrier {
     /// ready and may travel in a call of this size. One uuid is not taken twice. Every second call is of those that may
     /// travel in the largest: what must go alone, however much it is, does not delay them.
     pub(crate) fn take(&mut self, max_events: usize, max_bytes: usize) -> Vec<Key> {
-        self.take_below(SIZES, max_events, max_bytes)
+        self.take_of(0..SIZES, max_events, max_bytes)
     }
 
     /// The same, of those that were tried before.
     pub(crate) fn take_tried(&mut self, max_events: usize, max_bytes: usize) -> Vec<Key> {
-        self.take_below(SIZES - 1, max_events, max_bytes)
+        self.take_of(0..SIZES - 1, max_events, max_bytes)
     }
 
-    fn take_below(&mut self, sizes: usize, max_events: usize, max_bytes: usize) -> Vec<Key> {
+    /// The same, of those that were not.
+    pub(crate) fn take_untried(&mut self, max_events: usize, max_bytes: usize) -> Vec<Key> {
+        self.take_of(SIZES - 1..SIZES, max_events, max_bytes)
+    }
+
+    fn take_of(&mut self, sizes: Range<usize>, max_events: usize, max_bytes: usize) -> Vec<Key> {
         let oldest = |queue: &VecDeque<u64>| Some(self.events.get(self.lines.get(queue.front()?)?.first)?.sequence);
-        let sizes = self.ready[..sizes].iter().enumerate().filter_map(|(size, queue)| Some((oldest(queue)?, size)));
+        let sizes = sizes.filter_map(|size| Some((oldest(&self.ready[size])?, size)));
         self.largest_next = !self.largest_next;
         let next = if self.largest_next { sizes.max_by_key(|(_, size)| *size) } else { sizes.min() };
         let Some((_, size)) = next else { return Vec::new() };

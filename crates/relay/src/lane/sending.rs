@@ -89,21 +89,20 @@ impl Lane {
         }
         let permit = self.gate.permit(now.instant, self.barrier.has_news());
         let is_full = self.full_waits();
+        let (most, bytes) = (self.config.deliver_max_events, self.config.deliver_max_bytes);
         let events = match permit {
-            Permit::Calls if self.sending.window.has_room() || self.is_calm_beside_hung_calls() => {
-                let (most, bytes) = (self.config.deliver_max_events, self.config.deliver_max_bytes);
-                if self.gathers(now.instant) {
-                    self.barrier.take_tried(most, bytes)
-                } else {
-                    self.barrier.take(most, bytes)
-                }
-            }
+            Permit::Calls => match (self.sending.window.has_room(), self.gathers(is_full, now.instant)) {
+                (true, false) => self.barrier.take(most, bytes),
+                (true, true) => self.barrier.take_tried(most, bytes),
+                (false, false) if self.is_calm(is_full) => self.barrier.take_untried(most, bytes),
+                (false, _) => return None,
+            },
             Permit::Probe => {
                 let chance = &mut self.chance;
                 self.barrier.take_probe(self.gate.probe_events(), || chance.draw())
             }
             Permit::Look => self.barrier.take_news(),
-            Permit::Calls | Permit::Nothing(_) => return None,
+            Permit::Nothing(_) => return None,
         };
         if events.is_empty() {
             return None;
@@ -160,25 +159,23 @@ impl Lane {
         ready >= self.config.deliver_max_events || ready > 0 && bytes >= self.config.deliver_max_bytes
     }
 
-    /// Whether a call goes although as many are under way as the window holds: a lane that keeps up fills none, and those that hang, however
-    /// many, stop no other. The pause keeps these few.
-    fn is_calm_beside_hung_calls(&self) -> bool {
+    /// Whether what was not tried goes although as many calls are under way as the window holds: a lane that keeps up fills none, and those
+    /// that hang, however many, stop no other. The pause keeps these few.
+    fn is_calm(&self, is_full: bool) -> bool {
         let is_paced = !self.config.deliver_pause.is_zero() && self.pace.overloads == 0;
-        is_paced && self.reader.keeps_up && !self.full_waits() && !self.sending.window.is_at_limit()
+        is_paced && self.reader.keeps_up && !is_full && !self.sending.window.is_at_limit()
     }
 
-    /// Whether what was not sent yet waits for more, since a call of it would not be full. It waits for the pause after the last such call;
+    /// Whether what was not tried waits for more, since a call of it would not be full. It waits for the pause after the last such call;
     /// and, while calls are under way, for what is being read or mapped of a backlog: where many end at once, others in part would
     /// take the places of full ones. Nothing waits that somebody waits for.
-    fn gathers(&mut self, now: Instant) -> bool {
-        self.sending.gathers_until = self.gathered_at(now).filter(|at| now < *at);
+    fn gathers(&mut self, is_full: bool, now: Instant) -> bool {
+        let until = if is_full || self.barrier.is_awaited() { None } else { self.gathered_at(now) };
+        self.sending.gathers_until = until.filter(|at| now < *at);
         self.sending.gathers_until.is_some()
     }
 
     fn gathered_at(&self, now: Instant) -> Option<Instant> {
-        if self.barrier.is_awaited() || self.full_waits() {
-            return None;
-        }
         let paused = self.sending.small_began.map(|at| at + self.config.deliver_pause);
         let more_comes = !self.reader.keeps_up && (self.reader.under_way || self.queue.calls() > 0);
         let mapped = (more_comes && self.sending.window.under_way() > 0)

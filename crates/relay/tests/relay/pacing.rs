@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     rig::{Rig, webhook},
-    sink::{Plan, delivered, retry},
+    sink::{Plan, delivered, refused, retry},
 };
 
 const PAUSE: Duration = Duration::from_millis(50);
@@ -150,4 +150,22 @@ async fn what_is_tried_again_goes_when_it_is_due_and_what_was_not_tried_gathers_
     assert_eq!(calls, again(&rig), "the other gathers");
     rig.until("the other goes too", Duration::from_secs(11), |rig| rig.journal.stats().ledger.book.delivered == 1)
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_alone_fills_the_window_and_no_more() {
+    let rig = Rig::started();
+    rig.sink.script(|request| {
+        let is_alone = request.events.len() == 1 && request.events[0].distinct_id != "good";
+        let verdict =
+            |event: &moehog_proto::event::Event| if event.distinct_id == "good" { delivered() } else { refused() };
+        let after = if is_alone { Duration::from_secs(20) } else { Duration::from_millis(20) };
+        Plan { after, ..Plan::each(request, verdict) }
+    });
+    for number in 0..10 {
+        rig.append(format!("bad-{number}")).await;
+    }
+    rig.append("good").await;
+    sleep(Duration::from_secs(15)).await;
+    assert_eq!(rig.sink.state().most_under_way, 2, "the pause is for what was not tried");
 }
