@@ -16,8 +16,6 @@ use crate::{
 
 /// The project key that the emulator's own examples use.
 const EMULATOR_KEY: &str = "phc_emulator";
-/// Begins the destination of webhooks that carry the key of one that is not configured.
-const ANY_KEY: &str = "key:";
 
 /// Keys of the services that this binary's flags and variables set: the services' remedies name them.
 const SHORTCUTS: [Shortcut; 2] = [
@@ -45,7 +43,7 @@ pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
     let transformer = moehog_transformer::open(&transformer.mapping, Cores::half())?;
     let delivery = moehog_delivery::Delivery::new(&delivery).context(Exit::Configuration)?;
     let data_dir = gateway.journal.dir.clone();
-    let takes_any_key = gateway.sources.get("default").is_some_and(|source| source.destination.starts_with(ANY_KEY));
+    let takes_any_key = emulator.is_some() && has_no_key(&gateway);
     let gateway = moehog_gateway::Gateway::bind_with(
         gateway,
         in_process(moehog_proto::transformer::server(transformer)),
@@ -104,24 +102,23 @@ impl<'a> Settings<'a> {
             flags.push(("MOEHOG__SOURCES__DEFAULT__TOKENS".to_string(), format!("[{}]", toml_text(token))));
         }
         let mut settings = Self { file: up.config.as_deref(), flags };
-        if emulated && settings.has_no_key() {
-            let key = toml_text(&format!("{ANY_KEY}{EMULATOR_KEY}"));
+        // whoever loads the settings says what is wrong with them
+        if emulated && settings.load(moehog_gateway::Config::DEFAULTS).is_ok_and(|gateway| has_no_key(&gateway)) {
+            let key = toml_text(&format!("key:{EMULATOR_KEY}"));
             settings.flags.push(("MOEHOG__SOURCES__DEFAULT__DESTINATION".to_string(), key));
         }
         settings
-    }
-
-    /// No destination has a key, so that the capture routes take any, as the emulator does. Whoever loads the settings says what is
-    /// wrong with them.
-    fn has_no_key(&self) -> bool {
-        let gateway = self.load::<moehog_gateway::Config>(moehog_gateway::Config::DEFAULTS);
-        gateway.is_ok_and(|gateway| gateway.destinations.values().all(|destination| destination.api_key.is_none()))
     }
 
     fn load<T: DeserializeOwned>(&self, defaults: &str) -> anyhow::Result<T> {
         let env = moehog_runtime::environment().chain(self.flags.iter().cloned());
         Ok(moehog_runtime::load(defaults, self.file, env)?)
     }
+}
+
+/// Whether no destination has a key: the capture routes take any then, as the emulator does.
+fn has_no_key(gateway: &moehog_gateway::Config) -> bool {
+    gateway.destinations.values().all(|destination| destination.api_key.is_none())
 }
 
 /// A TOML basic string.
