@@ -191,6 +191,13 @@ async fn measure(arguments: &Arguments, plan: &Plan) -> anyhow::Result<Report> {
     Ok(report)
 }
 
+/// The middle of what rounds gave.
+fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
+    let mut figures: Vec<_> = figures.into_iter().collect();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// What was measured, or a failure beside what else was.
 fn keep<T>(measured: anyhow::Result<T>, name: &str, failures: &mut Vec<String>) -> Option<T> {
     measured

@@ -20,7 +20,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::{
-    Plan,
+    Plan, median,
     subject::{Kind, Subject},
     throughput::difference,
 };
@@ -34,17 +34,23 @@ const RATE: f64 = 250.0;
 const CONNECTIONS: u64 = 16;
 const SETTLE: Duration = Duration::from_secs(120);
 
-/// What a number of lanes came to.
+/// What one round of a number of lanes gave.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Round {
+    /// CPU-seconds per million events at a steady rate.
+    cpu_per_million: f64,
+    /// Requests to PostHog a second at that rate.
+    posthog_requests_per_second: f64,
+    /// Events a second that are taken at full load.
+    taken_per_second: f64,
+    peak_bytes: u64,
+}
+
+/// All rounds of a number of lanes.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Lanes {
     pub(crate) lanes: u64,
-    /// CPU-seconds per million events at a steady rate.
-    pub(crate) cpu_per_million: Vec<f64>,
-    /// Requests to PostHog a second at that rate.
-    pub(crate) posthog_requests_per_second: Vec<f64>,
-    /// Events a second that are taken at full load.
-    pub(crate) taken_per_second: Vec<f64>,
-    pub(crate) peak_bytes: Vec<f64>,
+    pub(crate) rounds: Vec<Round>,
 }
 
 impl fmt::Display for Lanes {
@@ -53,46 +59,29 @@ impl fmt::Display for Lanes {
             formatter,
             "{} lanes: {:.1} CPU-s/M at {:.0} events/s with {:.0} requests/s to PostHog, {:.0} events/s taken at full load, {:.0} MB at most",
             self.lanes,
-            median(&self.cpu_per_million),
+            median(self.rounds.iter().map(|round| round.cpu_per_million)),
             RATE * BATCH as f64,
-            median(&self.posthog_requests_per_second),
-            median(&self.taken_per_second),
-            median(&self.peak_bytes) / 1e6,
+            median(self.rounds.iter().map(|round| round.posthog_requests_per_second)),
+            median(self.rounds.iter().map(|round| round.taken_per_second)),
+            median(self.rounds.iter().map(|round| round.peak_bytes as f64 / 1e6)),
         )
     }
 }
 
-fn median(figures: &[f64]) -> f64 {
-    let mut figures = figures.to_vec();
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 /// Each round measures every number of lanes once.
 pub(crate) async fn measure(plan: &Plan) -> anyhow::Result<Vec<Lanes>> {
-    let new = |lanes| Lanes {
-        lanes,
-        cpu_per_million: Vec::new(),
-        posthog_requests_per_second: Vec::new(),
-        taken_per_second: Vec::new(),
-        peak_bytes: Vec::new(),
-    };
-    let mut all = LANES.map(new);
+    let mut all = LANES.map(|lanes| Lanes { lanes, rounds: Vec::new() });
     for number in 1..=plan.rounds {
         for one in &mut all {
-            let last = round(plan, new(one.lanes)).await?;
+            let last = Lanes { rounds: vec![round(plan, one.lanes).await?], ..*one };
             println!("round {number} {last}");
-            one.cpu_per_million.extend(last.cpu_per_million);
-            one.posthog_requests_per_second.extend(last.posthog_requests_per_second);
-            one.taken_per_second.extend(last.taken_per_second);
-            one.peak_bytes.extend(last.peak_bytes);
+            one.rounds.extend(last.rounds);
         }
     }
     Ok(all.into())
 }
 
-async fn round(plan: &Plan, mut figures: Lanes) -> anyhow::Result<Lanes> {
-    let lanes = figures.lanes;
+async fn round(plan: &Plan, lanes: u64) -> anyhow::Result<Round> {
     let posthog = PostHog::bind(([127, 0, 0, 1], 0).into(), Config::counts())?.start();
     let names: Vec<_> = (0..lanes)
         .flat_map(|lane| {
@@ -116,17 +105,17 @@ async fn round(plan: &Plan, mut figures: Lanes) -> anyhow::Result<Lanes> {
     let lasted = begun.elapsed().as_secs_f64();
     arrived(&posthog, &sender).await?;
     let used: f64 = difference(subject.cpu()?, before).values().map(|cpu| cpu.total).sum();
-    figures.cpu_per_million.push(used / ((sent * BATCH as u64) as f64 / 1e6));
+    let cpu_per_million = used / ((sent * BATCH as u64) as f64 / 1e6);
     let requests = posthog.books().counts().requests - first.requests;
-    figures.posthog_requests_per_second.push(requests as f64 / lasted);
+    let posthog_requests_per_second = requests as f64 / lasted;
 
     let begun = Instant::now();
     let sent = sender.send(u64::MAX, None, plan.load).await?;
-    figures.taken_per_second.push((sent * BATCH as u64) as f64 / begun.elapsed().as_secs_f64());
+    let taken_per_second = (sent * BATCH as u64) as f64 / begun.elapsed().as_secs_f64();
     arrived(&posthog, &sender).await?;
-    figures.peak_bytes.push(subject.memory()?.1 as f64);
+    let (_, peak_bytes) = subject.memory()?;
     subject.finish().await?;
-    Ok(figures)
+    Ok(Round { cpu_per_million, posthog_requests_per_second, taken_per_second, peak_bytes })
 }
 
 /// Waits until PostHog has all that was taken.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     Plan,
     campaign::{self, Campaign, Terms},
+    median,
     subject::Kind,
 };
 
@@ -26,9 +27,7 @@ pub(crate) struct Paced {
 
 impl Paced {
     fn median(&self, figure: impl Fn(&Campaign) -> f64) -> f64 {
-        let mut figures: Vec<_> = self.rounds.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+        median(self.rounds.iter().map(figure))
     }
 }
 
@@ -51,8 +50,7 @@ pub(crate) async fn measure(plan: &Plan, against: Option<&Path>) -> anyhow::Resu
             for one in &mut all[first..] {
                 let plan = if one.is_other { other.as_ref().unwrap_or(plan) } else { plan };
                 let terms = Terms { kind: one.kind, rate: f64::from(rate), lasts, latency: Duration::ZERO };
-                one.rounds.push(campaign::run(plan, terms).await?);
-                let last = Paced { rounds: one.rounds.split_off(one.rounds.len() - 1), ..one.clone() };
+                let last = Paced { rounds: vec![campaign::run(plan, terms).await?], ..*one };
                 println!("round {number} {last}");
                 one.rounds.extend(last.rounds);
             }

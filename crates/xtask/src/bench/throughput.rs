@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{
     Plan,
     load::{self, Workload},
+    median,
     subject::{Kind, Subject},
 };
 
@@ -52,9 +53,7 @@ pub(crate) struct Throughput {
 impl Throughput {
     /// The middle of what the rounds gave.
     pub(crate) fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
-        let mut figures: Vec<_> = self.rounds.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+        median(self.rounds.iter().map(figure))
     }
 }
 

@@ -6,7 +6,7 @@
 use moehog_tests::Collector;
 use serde::Serialize;
 
-use super::{Plan, load::Workload, subject::Kind, throughput};
+use super::{Plan, load::Workload, median, subject::Kind, throughput};
 
 /// One workload with tracing off and on, round by round.
 #[derive(Debug, Clone, Serialize)]
@@ -21,19 +21,12 @@ pub(crate) struct Trace {
 impl Trace {
     /// The middle of what tracing adds, as a part of the cost without it.
     pub(crate) fn added(&self) -> f64 {
-        let mut added: Vec<_> = self.rounds.iter().map(|(off, on)| on / off - 1.0).collect();
-        added.sort_by(f64::total_cmp);
-        added.get(added.len() / 2).copied().unwrap_or(f64::NAN)
+        median(self.rounds.iter().map(|(off, on)| on / off - 1.0))
     }
 
     /// The middle of the costs, off and on.
     pub(crate) fn costs(&self) -> (f64, f64) {
-        let middle = |mut costs: Vec<f64>| {
-            costs.sort_by(f64::total_cmp);
-            costs.get(costs.len() / 2).copied().unwrap_or(f64::NAN)
-        };
-        let (off, on) = self.rounds.iter().copied().unzip();
-        (middle(off), middle(on))
+        (median(self.rounds.iter().map(|(off, _)| *off)), median(self.rounds.iter().map(|(_, on)| *on)))
     }
 }
 
