@@ -160,11 +160,7 @@ struct Undeclared(Mutex<OncePerMinute>);
 
 impl Undeclared {
     fn note(&self, error: &io::Error) {
-        let due = {
-            let mut refused = self.0.lock();
-            refused.add(1);
-            refused.take_due(Instant::now())
-        };
+        let due = self.0.lock().count(Instant::now());
         if let Some(connections) = due {
             tracing::warn!(
                 connections,

@@ -61,10 +61,14 @@ async fn say(addr: SocketAddr, bytes: &[u8]) -> String {
     say_from([127, 0, 0, 1], addr, bytes).await
 }
 
-async fn say_from(address: [u8; 4], addr: SocketAddr, bytes: &[u8]) -> String {
+async fn connect_from(address: [u8; 4], addr: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((address, 0).into()).unwrap();
-    let mut stream = socket.connect(addr).await.unwrap();
+    socket.connect(addr).await.unwrap()
+}
+
+async fn say_from(address: [u8; 4], addr: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = connect_from(address, addr).await;
     stream.write_all(bytes).await.unwrap();
     let mut said = Vec::new();
     // what was not read when it is closed makes that a reset
@@ -112,10 +116,7 @@ async fn a_thousand_silent_strangers_leave_room_for_a_sender_and_for_a_probe_of_
     let mut silent = Vec::new();
     for port in [gateway.http, gateway.admin] {
         for number in 0..300_u16 {
-            let socket = TcpSocket::new_v4().unwrap();
-            let last = (number % 250) as u8 + 1;
-            socket.bind(SocketAddr::from(([127, 1, 0, last], 0))).unwrap();
-            let mut stream = socket.connect(port).await.unwrap();
+            let mut stream = connect_from([127, 1, 0, (number % 250) as u8 + 1], port).await;
             stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: ").await.unwrap();
             silent.push(stream);
         }
@@ -133,11 +134,6 @@ async fn a_thousand_silent_strangers_leave_room_for_a_sender_and_for_a_probe_of_
 async fn a_connection_of_a_proxy_stays_whatever_strangers_sent_on_it_and_open_beside_it() {
     let gateway =
         Running::start(&[("HTTP__MAX_CONNECTIONS", "16"), ("HTTP__TRUSTED_PROXIES", r#"["127.3.0.1"]"#)]).await;
-    let connect = async |address: [u8; 4]| {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((address, 0).into()).unwrap();
-        socket.connect(gateway.http).await.unwrap()
-    };
     let ask = async |stream: &mut TcpStream, token: &str| {
         let head = format!("authorization: Bearer {token}\r\nx-forwarded-for: 192.0.2.1\r\ncontent-length: 2");
         let request = format!("POST /v1/in/shop HTTP/1.1\r\nhost: moehog.example\r\n{head}\r\n\r\n{{}}");
@@ -149,14 +145,14 @@ async fn a_connection_of_a_proxy_stays_whatever_strangers_sent_on_it_and_open_be
     // more than strangers of one address may have
     let mut proxied = Vec::new();
     for _ in 0..6 {
-        proxied.push(connect([127, 3, 0, 1]).await);
+        proxied.push(connect_from([127, 3, 0, 1], gateway.http).await);
     }
     for stream in &mut proxied {
         assert_eq!(ask(stream, "of-nobody-at-all").await, 401);
     }
     let mut silent = Vec::new();
     for last in 0..100 {
-        silent.push(connect([127, 3, 1, last + 1]).await);
+        silent.push(connect_from([127, 3, 1, last + 1], gateway.http).await);
     }
     for stream in &mut proxied {
         assert_eq!(ask(stream, "token-of-the-shop").await, 200);
@@ -318,9 +314,7 @@ async fn a_proxy_says_whose_a_connection_is_and_nobody_else_does() {
     assert_eq!(status(&right), 200, "{right}");
     assert_eq!(status(&said("PROXY TCP4 192.0.2.8 127.0.0.1 40000 8080\r\n").await), 401);
     assert_eq!(said("").await, "", "without it nobody is answered");
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::from(([127, 0, 0, 5], 0))).unwrap();
-    let mut stranger = socket.connect(gateway.http).await.unwrap();
+    let mut stranger = connect_from([127, 0, 0, 5], gateway.http).await;
     stranger.write_all(b"PROXY TCP4 192.0.2.7 127.0.0.1 40000 8080\r\n").await.unwrap();
     let mut answer = Vec::new();
     // closed over what was not read: a reset, or nothing

@@ -23,6 +23,12 @@ impl OncePerMinute {
         self.unsaid += more;
     }
 
+    /// Counts one more, and says as [`OncePerMinute::take_due`] what there was.
+    pub fn count(&mut self, now: Instant) -> Option<u64> {
+        self.add(1);
+        self.take_due(now)
+    }
+
     /// All that were counted since the last line, where it is time for the next. None while that is not a minute old, or
     /// where there is nothing to say.
     pub fn take_due(&mut self, now: Instant) -> Option<u64> {
@@ -42,10 +48,7 @@ mod tests {
     #[test]
     fn the_first_is_said_at_once_and_the_next_line_counts_all_of_the_minute() {
         let (mut refused, began) = (OncePerMinute::default(), Instant::now());
-        let mut add = |seconds| {
-            refused.add(1);
-            refused.take_due(began + Duration::from_secs(seconds))
-        };
+        let mut add = |seconds| refused.count(began + Duration::from_secs(seconds));
         assert_eq!(add(0), Some(1));
         assert!((1..60).all(|second| add(second).is_none()));
         assert_eq!(add(60), Some(60));

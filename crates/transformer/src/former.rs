@@ -65,8 +65,7 @@ impl Former {
 
     fn tell(&self, wanted: &Mapping, now: &Rules, why: &str) {
         let mut missed = self.missed.lock();
-        missed.add(1);
-        if let Some(mappings) = missed.take_due(Instant::now()) {
+        if let Some(mappings) = missed.count(Instant::now()) {
             tracing::warn!(
                 revision = wanted.revision,
                 now = now.revision(),

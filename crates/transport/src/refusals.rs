@@ -73,11 +73,7 @@ impl Refusals {
     pub(crate) fn add(&self, reason: Reason, why: &dyn Display) {
         let refusal = &self.0[reason as usize];
         refusal.counter.increment(1);
-        let due = {
-            let mut said = refusal.said.lock();
-            said.add(1);
-            said.take_due(Instant::now())
-        };
+        let due = refusal.said.lock().count(Instant::now());
         if let Some(refused) = due {
             let reason = reason.label();
             tracing::warn!(reason, error = %why, refused, "gRPC callers were turned away");
