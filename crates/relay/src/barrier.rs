@@ -239,11 +239,6 @@ impl Barrier {
         self.ready_events - self.ready[0].len()
     }
 
-    /// Whether somebody waits for an event that was not sent yet.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.awaited > 0
-    }
-
     /// When the next person becomes ready.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.later.first_key_value().map(|(due, _)| *due)

@@ -65,6 +65,11 @@ impl Barrier {
         self.suspects
     }
 
+    /// Whether somebody waits for an event that was not sent yet.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited > 0
+    }
+
     /// Says whether an event waits for evidence.
     pub(crate) fn suspect(&mut self, key: Key, is_suspect: bool) {
         let Some(waiting) = self.events.get_mut(key) else { return };
