@@ -113,7 +113,12 @@ impl Turns {
     }
 
     async fn wait_for_turn(&self) -> Option<OwnedSemaphorePermit> {
-        let _place = Place::take(&self.waiting, self.limits.queue)?;
+        let given = {
+            let state = self.state.lock();
+            // those in the queue have them, and do not know yet
+            state.turns.saturating_sub(state.in_use)
+        };
+        let _place = Place::take(&self.waiting, self.limits.queue + given)?;
         let permit = tokio::time::timeout(self.limits.queue_wait, self.free.clone().acquire_owned()).await;
         permit.ok()?.ok()
     }
@@ -244,6 +249,25 @@ mod tests {
         assert!(in_vain.turn.is_none(), "nobody gave up a turn in ten seconds");
         assert_eq!(in_vain.waited_ms, 10_000);
         assert_eq!(turns.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_given_a_turn_and_does_not_know_yet_takes_no_place_in_the_queue() {
+        let turns = turns(1, 1);
+        let take = || {
+            let turns = turns.clone();
+            tokio::spawn(async move { turns.take().await.turn })
+        };
+        let first = turns.take().await.turn;
+        let second = take();
+        tokio::task::yield_now().await;
+        drop(first);
+        let third = turns.take();
+        let (second, third) = tokio::join!(async { second.await.unwrap() }, async {
+            tokio::time::timeout(Duration::from_secs(1), third).await
+        });
+        assert!(second.is_some());
+        assert!(third.is_err(), "it waits for the second, which has the one turn");
     }
 
     #[tokio::test(start_paused = true)]
