@@ -10,11 +10,13 @@
 
 mod channel;
 mod codec;
+pub mod hand_over;
 mod receipt;
 mod trace;
 
 pub use channel::{BoxError, Channel, ChannelError, MAX_ITEMS, MAX_MESSAGE_BYTES, channel};
-pub use codec::{BatchCodec, BatchEncoder};
+pub use codec::{BatchCodec, BatchDecoder, BatchEncoder};
+pub use hand_over::Handed;
 pub use receipt::{Incarnation, JournalId, Mint, ParseReceiptError, Receipt, Sequence};
 
 /// The compiled protos, for gRPC reflection.

@@ -2,22 +2,21 @@
 
 use std::{
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
-    task::{self, Poll, ready},
+    task::{self, Poll},
 };
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http_body::{Frame, SizeHint};
-use moehog_proto::{BoxError, channel};
+use moehog_proto::{BoxError, Handed, channel, hand_over};
 use tonic::{Status, body::Body, codegen::Service};
 
 use crate::Link;
 
-/// Bytes of a gRPC message's head: a flag and the message's length.
-const HEAD: usize = 5;
-
-/// Reaches a service in this process. Each call runs on a task of its own, so that a panic in it is an `internal` status
-/// and dropping the call's future ends it.
+/// Reaches a service in this process: no message is encoded, and a call runs where its future is polled. A panic in it is an
+/// `internal` status.
 pub fn in_process<S, B>(service: S) -> Link
 where
     S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
@@ -41,7 +40,7 @@ where
     S::Future: Send + 'static,
     B: Send + 'static,
 {
-    type Response = http::Response<HeadFirst<B>>;
+    type Response = http::Response<HandedOver<B>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -51,35 +50,24 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let mut service = self.service.clone();
-        let request = request.map(|body| Body::new(HeadFirst::new(body)));
+        let request = request.map(|body| Body::new(HandedOver(body)));
         Box::pin(async move {
             let work = async move {
                 std::future::poll_fn(|context| service.poll_ready(context)).await.map_err(Into::into)?;
                 service.call(request).await.map_err(Into::into)
             };
-            let call = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(work));
+            let call = AssertUnwindSafe(work).catch_unwind();
             let response = call.await.unwrap_or_else(|_panic| Err(Status::internal("the service panicked").into()))?;
-            Ok(response.map(HeadFirst::new))
+            Ok(response.map(HandedOver))
         })
     }
 }
 
-/// Hands over the head of the first message before the rest of it. tonic makes room for a message when it reads the
-/// head: were all of it there already, as it is without a network in between, it would make room for as much again.
+/// A body whose messages are handed over as they are.
 #[derive(Debug)]
-struct HeadFirst<B> {
-    body: B,
-    begun: bool,
-    rest: Option<Bytes>,
-}
+struct HandedOver<B>(B);
 
-impl<B> HeadFirst<B> {
-    fn new(body: B) -> Self {
-        Self { body, begun: false, rest: None }
-    }
-}
-
-impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for HeadFirst<B> {
+impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for HandedOver<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -87,74 +75,16 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for HeadFirst<B> 
         mut self: Pin<&mut Self>,
         context: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if let Some(rest) = self.rest.take() {
-            return Poll::Ready(Some(Ok(Frame::data(rest))));
-        }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        Poll::Ready(match frame {
-            Some(Ok(frame)) if !self.begun => Some(Ok(match frame.into_data() {
-                Ok(mut data) => {
-                    self.begun = true;
-                    let head = data.split_to(HEAD.min(data.len()));
-                    self.rest = Some(data).filter(|rest| !rest.is_empty());
-                    Frame::data(head)
-                }
-                Err(other) => other,
-            })),
-            other => other,
-        })
+        let (frame, message) = hand_over::taking(|| Pin::new(&mut self.0).poll_frame(context));
+        message.into_iter().for_each(Handed::give);
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_none() && self.body.is_end_stream()
+        self.0.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-
-    use http_body::Body as _;
-
-    use super::*;
-
-    struct Frames(VecDeque<&'static [u8]>);
-
-    impl http_body::Body for Frames {
-        type Data = Bytes;
-        type Error = BoxError;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut task::Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-            Poll::Ready(self.0.pop_front().map(|bytes| Ok(Frame::data(Bytes::from_static(bytes)))))
-        }
-
-        fn is_end_stream(&self) -> bool {
-            self.0.is_empty()
-        }
-    }
-
-    async fn pieces(frames: &[&'static [u8]]) -> Vec<Bytes> {
-        let mut body = HeadFirst::new(Frames(frames.iter().copied().collect()));
-        let mut pieces = Vec::new();
-        while !body.is_end_stream() {
-            let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
-            pieces.push(frame.unwrap().unwrap().into_data().unwrap());
-        }
-        pieces
-    }
-
-    #[tokio::test]
-    async fn the_head_comes_first_and_every_byte_comes_once() {
-        assert_eq!(pieces(&[b"\0\0\0\0\x03abc", b"rest"]).await, [&b"\0\0\0\0\x03"[..], b"abc", b"rest"]);
-        assert_eq!(pieces(&[b"\0\0\0\0\0"]).await, [&b"\0\0\0\0\0"[..]]);
-        assert_eq!(pieces(&[b"\0\0", b"\0\0\0"]).await, [&b"\0\0"[..], b"\0\0\0"]);
-        assert_eq!(pieces(&[]).await, [&b""[..]; 0]);
+        self.0.size_hint()
     }
 }

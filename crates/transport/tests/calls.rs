@@ -115,6 +115,34 @@ async fn a_panic_in_this_process_costs_its_call_only() {
     assert_eq!(call(&channel, "").await.unwrap(), "echo");
 }
 
+#[tokio::test]
+async fn in_this_process_bytes_are_the_same_and_many_calls_at_once_are_not_mixed_up() {
+    struct Mirror;
+
+    #[tonic::async_trait]
+    impl TransformerService for Mirror {
+        async fn transform(&self, request: Request<TransformRequest>) -> Result<Response<TransformResponse>, Status> {
+            tokio::task::yield_now().await;
+            let body = &request.get_ref().webhooks[0].body;
+            Ok(Response::new(TransformResponse {
+                mapping_revision: format!("{:?} {}", body.as_ptr(), body.len()),
+                ..Default::default()
+            }))
+        }
+    }
+
+    let client = client(in_process(server(Mirror)).channel);
+    let calls = (1..200).map(|length| {
+        let (mut client, body) = (client.clone(), bytes::Bytes::from(vec![b'x'; length]));
+        let expected = format!("{:?} {length}", body.as_ptr());
+        let request = TransformRequest { webhooks: vec![Webhook { body, ..Default::default() }], ..Default::default() };
+        async move { (client.transform(request).await.unwrap().into_inner().mapping_revision, expected) }
+    });
+    for (answer, expected) in futures::future::join_all(calls).await {
+        assert_eq!(answer, expected);
+    }
+}
+
 /// A replica that was left out is used again as soon as it is there, where there is no other.
 #[tokio::test]
 async fn when_every_replica_was_gone_the_first_that_is_back_is_used() {
