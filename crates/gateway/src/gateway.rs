@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 use moehog_journal::{Journal, disk::RealDisk, embedded::Embedded};
 use moehog_proto::{Channel, transformer::TransformerServiceClient};
 use moehog_relay::Relay;
-use moehog_runtime::{Exit, ways_to_set, within_grace};
+use moehog_runtime::{Exit, spawn_apart, ways_to_set, within_grace};
 use moehog_transport::{Address, ClientConfig, Link, connect};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -140,7 +140,8 @@ impl Gateway {
             admin::Admin { journal: self.journal.clone(), relay: self.relay.status(), transformer: self.transformer };
         let routes = admin::routes(admin, self.admin_addr.ip(), self.api);
         let mut admin = tokio::spawn(self.admin.serve(routes, admin_stops.clone()));
-        let mut relay = tokio::spawn(self.relay.run(relay_stops.clone()));
+        let mut relay = spawn_apart("relay", relay_threads(), self.relay.run(relay_stops.clone()))
+            .context("threads of the relay")?;
         readiness.set(true, "ready");
 
         // a gateway whose relay or admin port is gone must not go on as if nothing were wrong
@@ -167,6 +168,11 @@ impl Gateway {
         admin_stops.cancel();
         stopped(admin).await
     }
+}
+
+/// Lanes are walked by one thread for two that answer senders.
+fn relay_threads() -> usize {
+    (tokio::runtime::Handle::current().metrics().num_workers() / 2).max(1)
 }
 
 async fn stopped(admin: JoinHandle<std::io::Result<()>>) -> anyhow::Result<()> {

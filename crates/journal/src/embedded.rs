@@ -294,13 +294,10 @@ struct EmbeddedClaim {
 }
 
 impl EmbeddedClaim {
-    async fn store(
-        &self,
-        work: impl FnOnce(&Log) -> Result<(), RecordError> + Send + 'static,
-    ) -> Result<(), RecordError> {
+    /// The log, as long as the claim is the last of its source.
+    fn log(&self) -> Result<&Log, RecordError> {
         self.shared.check(&self.source, self.epoch)?;
-        let log = self.shared.log.clone();
-        task::spawn_blocking(move || work(&log)).await.unwrap_or(Err(RecordError::Closed))
+        Ok(&self.shared.log)
     }
 }
 
@@ -311,8 +308,12 @@ impl Claim for EmbeddedClaim {
     }
 
     async fn read(&self, destination: &str, from: Sequence, limit: ReadLimit) -> Result<Batch, ReadError> {
-        let (log, source, destination) = (self.shared.log.clone(), self.source.clone(), destination.to_owned());
-        let read = task::spawn_blocking(move || log.read(&source, &destination, from, limit));
+        let planned = self.shared.log.plan(&self.source, destination, from, limit)?;
+        if planned.is_fresh() {
+            return self.shared.log.read_planned(planned, limit);
+        }
+        let log = self.shared.log.clone();
+        let read = task::spawn_blocking(move || log.read_planned(planned, limit));
         read.await.unwrap_or(Err(ReadError::Closed))
     }
 
@@ -322,8 +323,7 @@ impl Claim for EmbeddedClaim {
     }
 
     async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {
-        let epoch = self.epoch;
-        self.store(move |log| log.record(epoch, records)).await
+        self.log()?.record(self.epoch, records)
     }
 
     fn announce(&self, sequence: Sequence, progress: &Arc<Progress>) {
@@ -339,18 +339,15 @@ impl Claim for EmbeddedClaim {
     }
 
     async fn transform_started(&self, sequences: &[Sequence]) -> Result<(), RecordError> {
-        let sequences = sequences.to_vec();
-        self.store(move |log| log.transform_started(&sequences)).await
+        self.log()?.transform_started(sequences)
     }
 
     async fn transform_ended(&self, sequences: &[Sequence]) -> Result<(), RecordError> {
-        let sequences = sequences.to_vec();
-        self.store(move |log| log.transform_ended(&sequences)).await
+        self.log()?.transform_ended(sequences)
     }
 
     async fn decide(&self, mapping: &Mapping, sequences: &[Sequence]) -> Result<(), RecordError> {
-        let (mapping, sequences) = (mapping.clone(), sequences.to_vec());
-        self.store(move |log| log.decide(&mapping, sequences)).await
+        self.log()?.decide(mapping, sequences.to_vec())
     }
 }
 

@@ -136,6 +136,8 @@ pub trait Journal: Debug + Send + Sync + 'static {
 }
 
 /// One relay's right to walk a source. A newer claim makes this one stale.
+///
+/// Its calls may keep their thread for as long as a disk takes: they belong on threads that answer nobody.
 #[async_trait]
 pub trait Claim: Debug + Send + Sync + 'static {
     /// Grows with every claim of the journal.

@@ -15,8 +15,8 @@ use moehog_proto::{
 use moehog_runtime::chain;
 use moehog_telemetry::trace;
 use moehog_transport::Replicas;
-use tokio::{sync::RwLock, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio::{runtime::Handle, sync::RwLock, time::Instant};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument, Span};
 
@@ -28,6 +28,9 @@ use crate::{
     poison::Failure,
     proof::Witness,
 };
+
+/// A call of at most so many bytes is little work: some hundred microseconds.
+const SMALL_BYTES: usize = 64 * 1024;
 
 /// The ways out of the relay.
 #[derive(Debug, Clone)]
@@ -42,6 +45,8 @@ pub(crate) struct Calls {
     pub(crate) suspects: Arc<tokio::sync::Mutex<()>>,
     pub(crate) transformers: Replicas,
     pub(crate) mappings: Arc<Mappings>,
+    /// Where calls go that are much work.
+    pub(crate) workers: Handle,
     /// The transformer lives in this process.
     pub(crate) same_process: bool,
     /// Cuts off what is under way at the end of the grace.
@@ -59,7 +64,7 @@ pub(crate) enum TransformError {
 impl Calls {
     /// Calls the transformer. The journal knows of the call while it is under way.
     pub(crate) async fn transform(
-        mut self,
+        self,
         claim: Arc<dyn Claim>,
         (sequences, taken): (Vec<Sequence>, Alone),
         mut request: TransformRequest,
@@ -82,12 +87,16 @@ impl Calls {
         }
         let began = Instant::now();
         let webhooks = request.webhooks.len();
-        claim.transform_started(&sequences).await.map_err(TransformError::NotNoted)?;
+        let bytes = request.webhooks.iter().map(|webhook| webhook.body.len()).sum();
+        if self.same_process {
+            claim.transform_started(&sequences).await.map_err(TransformError::NotNoted)?;
+        }
         let deadline = self.config.transform_deadline;
         request.known_revisions = self.mappings.known();
         let request = with_deadline(request, deadline, &span);
-        let calling = bounded(deadline, &self.cut, self.transformer.transform(request));
-        let calling = calling.instrument(span.clone());
+        let (workers, cut, mut transformer) = (self.workers.clone(), self.cut.clone(), self.transformer.clone());
+        let calling = async move { bounded(deadline, &cut, transformer.transform(request)).await };
+        let calling = Box::pin(somewhere(workers, bytes, calling.instrument(span.clone())));
         let (result, meanwhile) = match taken.suspect {
             true => witness.beside(deadline, calling).await,
             false => (calling.await, HashSet::new()),
@@ -95,7 +104,9 @@ impl Calls {
         let ran_out = began.elapsed() >= deadline * 9 / 10;
         trace::called(&span, result.as_ref().err());
         drop(span);
-        if let Err(error) = claim.transform_ended(&sequences).await {
+        if self.same_process
+            && let Err(error) = claim.transform_ended(&sequences).await
+        {
             tracing::debug!(error = %chain(&error), "end of a transform call was not noted");
         }
         let failure = match result {
@@ -132,10 +143,12 @@ impl Calls {
     /// Calls delivery.
     pub(crate) async fn deliver(mut self, request: DeliverRequest, span: Span) -> DeliverEnd {
         let (began, started_at_ms, events) = (Instant::now(), epoch_ms(), request.events.len());
+        let bytes = request.events.iter().map(|event| event.json.len()).sum();
         let deadline = self.config.deliver_deadline;
         let request = with_deadline(request, deadline, &span);
-        let result: Result<DeliverResponse, Status> =
-            bounded(deadline, &self.cut, self.delivery.deliver(request)).instrument(span.clone()).await;
+        let (workers, cut) = (self.workers.clone(), self.cut.clone());
+        let calling = async move { bounded(deadline, &cut, self.delivery.deliver(request)).await };
+        let result: Result<DeliverResponse, Status> = somewhere(workers, bytes, calling.instrument(span.clone())).await;
         trace::called(&span, result.as_ref().err());
         drop(span);
         let (outcome, end) = match result {
@@ -192,6 +205,19 @@ pub(crate) async fn bounded<T>(
         Some(Err(_elapsed)) => Err(Status::new(Code::DeadlineExceeded, format!("no answer within {deadline:?}"))),
         None => Err(Status::cancelled("the relay stops")),
     }
+}
+
+/// Makes a call here where it is little work, so that nobody else is woken for it, and on `workers` where it is much.
+async fn somewhere<T: Send + 'static>(
+    workers: Handle,
+    bytes: usize,
+    call: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    if bytes <= SMALL_BYTES {
+        return call.await;
+    }
+    let call = AbortOnDropHandle::new(workers.spawn(call));
+    call.await.unwrap_or_else(|_panic| Err(Status::internal("the call panicked")))
 }
 
 fn told(status: &Status) -> String {

@@ -10,6 +10,7 @@ use moehog_journal::{Claim, ClaimError, Journal};
 use moehog_runtime::chain;
 use moehog_transport::Link;
 use tokio::{
+    runtime::Handle,
     task::{Id, JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
@@ -58,7 +59,8 @@ struct Lanes {
 }
 
 impl Relay {
-    /// A relay over `journal`. It does nothing before [`Relay::run`].
+    /// A relay over `journal`. It does nothing before [`Relay::run`]. Calls that are much work are made on the runtime that this
+    /// is called on.
     pub fn new(journal: Arc<dyn Journal>, transformer: Link, delivery: Link, config: Config) -> Self {
         let config = Arc::new(config.within(moehog_runtime::memory_limit()));
         let status = Status::new(journal.clone());
@@ -71,6 +73,7 @@ impl Relay {
             suspects: Arc::default(),
             transformers: transformer.replicas,
             mappings: Arc::default(),
+            workers: Handle::current(),
             same_process: transformer.same_process,
             cut: CancellationToken::new(),
         };
@@ -89,7 +92,8 @@ impl Relay {
         self.status.clone()
     }
 
-    /// Walks all lanes until `shutdown`. Then it reads no more, finishes the calls under way (those that outlast the
+    /// Walks all lanes until `shutdown`, on threads that may wait for the journal's disk: nobody who is to be answered is to wait for
+    /// them. Then it reads no more, finishes the calls under way (those that outlast the
     /// grace are cut off), records what became of them, and gives up its claims.
     ///
     /// # Cancel safety

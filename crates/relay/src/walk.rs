@@ -2,6 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
+use futures::{FutureExt as _, future::BoxFuture};
 use moehog_journal::{Batch, Claim, Crashed, Entry, Journal, ReadError, RecordError};
 use moehog_proto::{Sequence, transformer::TransformResponse};
 use moehog_runtime::chain;
@@ -73,8 +74,18 @@ impl Walk {
         loop {
             let now = now();
             lane.set_limits(self.room.limits(lane.uses()));
+            let mut at_once = 0;
             while let Some(step) = lane.next(now) {
-                self.begin(step, &mut under_way);
+                // before these all calls are begun that can be: others are not to take this lane's part meanwhile
+                let brings_more = matches!(step, Step::Read { .. } | Step::Transform(..));
+                let Some(done) = self.begin(step, &mut under_way) else { continue };
+                if let Some(end) = self.done(&mut lane, done, &mut seen) {
+                    return end;
+                }
+                at_once += u32::from(brings_more);
+                if at_once == AT_ONCE {
+                    break;
+                }
             }
             // the others are to know what was taken just now
             self.room.limits(lane.uses());
@@ -85,6 +96,11 @@ impl Walk {
             if lane.waits_for_growth() && growth.is_none() {
                 let (claim, destination) = (self.claim.clone(), self.name.1.clone());
                 growth = Some(Box::pin(async move { claim.grown(&destination, seen).await }));
+            }
+            if at_once == AT_ONCE {
+                // there may be more to do, and others are to have their turn
+                tokio::task::yield_now().await;
+                continue;
             }
             let wake_at = lane.wake_at(now.instant);
             tokio::select! {
@@ -130,54 +146,60 @@ impl Walk {
         }
     }
 
-    fn begin(&self, step: Step, under_way: &mut JoinSet<Done>) {
+    /// Begins a step, and gives what it came to where it has ended at once: nobody else is woken for it then.
+    fn begin(&self, step: Step, under_way: &mut JoinSet<Done>) -> Option<Done> {
+        let mut step = self.step(step);
+        if let Some(done) = (&mut step).now_or_never() {
+            return Some(done);
+        }
+        under_way.spawn(step);
+        None
+    }
+
+    fn step(&self, step: Step) -> BoxFuture<'static, Done> {
+        let (claim, calls) = (self.claim.clone(), self.calls.clone());
         match step {
             Step::Read { from, until, limit } => {
-                let (claim, destination) = (self.claim.clone(), self.name.1.clone());
-                under_way.spawn(async move {
+                let destination = self.name.1.clone();
+                Box::pin(async move {
                     let read = claim.read(&destination, from, limit).await;
                     Done::Read(read.map(|batch| below(until, batch)))
-                });
+                })
             }
             Step::Transform(mut call, request) => {
                 let span = spans::transform(&request);
                 let names = (std::mem::take(&mut call.sequences), call.taken.alone);
-                let transform = self.calls.clone().transform(self.claim.clone(), names, request, span);
-                under_way.spawn(async move {
-                    let result = transform.await;
+                Box::pin(async move {
+                    let result = calls.transform(claim, names, request, span).await;
                     Done::Transform(call, result)
-                });
+                })
             }
             Step::Deliver(call, request) => {
-                let (span, claim) = (spans::deliver(&request), self.claim.clone());
-                let calls = self.calls.clone();
-                under_way.spawn(async move {
+                let span = spans::deliver(&request);
+                Box::pin(async move {
                     let end = match note(&*claim, &call.decisions).await {
                         Ok(()) => Ok(calls.deliver(request, span).await),
                         Err(error) => Err(error),
                     };
                     Done::Deliver(call, end)
-                });
+                })
             }
             Step::Route(call, parcels) => {
-                let (journal, claim) = (self.journal.clone(), self.claim.clone());
-                under_way.spawn(async move {
+                let journal = self.journal.clone();
+                Box::pin(async move {
                     let handed = match note(&*claim, &call.decisions).await {
                         Ok(()) => Ok(route::hand_on(journal, parcels).await),
                         Err(error) => Err(error),
                     };
                     Done::Route(call, handed)
-                });
+                })
             }
-            Step::Record(call, records) => {
-                let claim = self.claim.clone();
-                under_way.spawn(async move {
-                    let entries = records.len();
-                    let result = claim.record(records).await;
-                    metrics::record_call(result.is_ok(), entries);
-                    Done::Record(call, result)
-                });
-            }
+            Step::Record(call, records) => Box::pin(async move {
+                let entries = records.len();
+                let result = claim.record(records).await;
+                metrics::record_call(result.is_ok(), entries);
+                Done::Record(call, result)
+            }),
         }
     }
 
@@ -312,6 +334,9 @@ fn below(until: Sequence, mut batch: Batch) -> Batch {
 
 /// See [`Claim::grown`].
 type Growth = Pin<Box<dyn Future<Output = Option<Sequence>> + Send>>;
+
+/// Reads and Transform calls that end at once and are taken before others have their turn.
+const AT_ONCE: u32 = 16;
 
 /// Time to record what was cut off at the end of the grace.
 const CUT_GRACE: std::time::Duration = std::time::Duration::from_secs(2);

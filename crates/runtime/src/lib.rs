@@ -11,6 +11,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 mod above_zero;
 mod admin;
+mod apart;
 mod cause;
 mod config;
 mod connections;
@@ -34,6 +35,7 @@ mod wait;
 
 pub use above_zero::above_zero;
 pub use admin::{Admin, Readiness};
+pub use apart::spawn_apart;
 pub use cause::{chain, root_cause};
 pub use config::{ConfigError, arguments, environment, load};
 pub use connections::{Connection, Connections, Shown, network_of};

@@ -25,6 +25,9 @@ use crate::{
 /// Dead letters in a page where the query names no limit.
 const PAGE: usize = 100;
 
+/// Bytes at the end of a segment that were written a moment ago.
+const FRESH: u64 = 1024 * 1024;
+
 /// An entry to be read, and where its block is.
 struct Target {
     sequence: Sequence,
@@ -80,6 +83,24 @@ impl Plan {
     }
 }
 
+/// Entries of a lane to be read.
+pub(super) struct Planned {
+    plans: Vec<Plan>,
+    /// See [`Batch::next`].
+    next: Sequence,
+    /// The segment that is appended to.
+    active: Option<Sequence>,
+}
+
+impl Planned {
+    /// All of it was written so short a time ago that the system has it in memory.
+    pub(super) fn is_fresh(&self) -> bool {
+        let [plan] = &self.plans[..] else { return self.plans.is_empty() };
+        let is_at_the_end = |first: &Target| plan.end - first.from <= FRESH;
+        self.active == Some(plan.first) && plan.targets.first().is_none_or(is_at_the_end)
+    }
+}
+
 impl Log {
     /// Reads unsettled entries of a lane from sequence `from` on, in order, each with the progress stored so far.
     ///
@@ -87,7 +108,11 @@ impl Log {
     ///
     /// The disk failed.
     pub fn read(&self, source: &str, destination: &str, from: Sequence, limit: ReadLimit) -> Result<Batch, ReadError> {
-        let (plans, mut next) = self.plan(source, destination, from, limit)?;
+        self.read_planned(self.plan(source, destination, from, limit)?, limit)
+    }
+
+    pub(super) fn read_planned(&self, planned: Planned, limit: ReadLimit) -> Result<Batch, ReadError> {
+        let Planned { plans, mut next, .. } = planned;
         let mut entries = Vec::with_capacity(plans.iter().map(|plan| plan.targets.len()).sum());
         let (mut bytes, mut too_large) = (0, None);
         'plans: for mut plan in plans {
@@ -124,19 +149,23 @@ impl Log {
         Ok(Batch { entries, next, too_large })
     }
 
-    fn plan(
+    /// What a read is to read.
+    pub(super) fn plan(
         &self,
         source: &str,
         destination: &str,
         from: Sequence,
         limit: ReadLimit,
-    ) -> Result<(Vec<Plan>, Sequence), ReadError> {
+    ) -> Result<Planned, ReadError> {
         let state = self.state.lock();
         if state.closed {
             return Err(ReadError::Closed);
         }
+        let active = state.active;
         let end = from.max(state.durable + 1);
-        let Some(lane) = state.lanes.find(source, destination) else { return Ok((Vec::new(), end)) };
+        let Some(lane) = state.lanes.find(source, destination) else {
+            return Ok(Planned { plans: Vec::new(), next: end, active });
+        };
         let mut left = limit.max_entries.get();
         let mut plans = Vec::new();
         let start = state.segments.range(..=from).next_back().map_or(0, |(first, _)| *first);
@@ -146,14 +175,14 @@ impl Log {
             for number in index.waiting.from(from.saturating_sub(*first)) {
                 if left == 0 {
                     plans.push(plan);
-                    return Ok((plans, first + number));
+                    return Ok(Planned { plans, next: first + number, active });
                 }
                 plan.add(segment, first + number);
                 left -= 1;
             }
             plans.push(plan);
         }
-        Ok((plans, end))
+        Ok(Planned { plans, next: end, active })
     }
 
     fn entry(&self, plan: &mut Plan, target: &Target, frame: &Frame) -> Result<Entry, ReadError> {

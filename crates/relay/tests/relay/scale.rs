@@ -150,7 +150,7 @@ async fn the_lanes_of_one_destination_share_its_calls() {
     });
     rig.start();
     sleep(MINUTE).await;
-    for webhook in 0..3_000 {
+    for webhook in 0..4_000 {
         rig.append_from("late", "default", format!("late{webhook}")).await;
     }
     rig.sink.state().planned.clear();
