@@ -150,9 +150,11 @@ impl<'a> Split<'a> {
                 let middle = self.middle_by_bytes(&events);
                 self.halve(events, middle);
             }
-            Outcome::Retry { after_ms, reason, others, .. } => {
-                let by_event = others && events.len() == 1;
-                self.retry_later(&events, &Verdict::Retry(Retry { after_ms, reason, by_event, ..Retry::default() }));
+            Outcome::Retry { after_ms, reason, others, in_doubt, .. } => {
+                let alone = events.len() == 1;
+                let (by_event, in_doubt) = (others && alone, in_doubt && !alone);
+                let retry = Retry { after_ms, reason, by_event, in_doubt, ..Retry::default() };
+                self.retry_later(&events, &Verdict::Retry(retry));
                 if !others {
                     self.parts.clear();
                 }

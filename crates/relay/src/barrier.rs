@@ -9,7 +9,6 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     hash::{BuildHasher, BuildHasherDefault, RandomState},
     ops::Range,
-    time::Duration,
 };
 
 use moehog_proto::{Sequence, event::Event};
@@ -26,19 +25,17 @@ mod hashed;
 mod persons;
 mod probes;
 mod standing;
+mod tried;
 
 use aside::Aside;
 use call::{Call, End, Fit};
 use hashed::Hashed;
 use persons::Persons;
 pub(crate) use standing::Standing;
+pub(crate) use tried::{TRIED_ALONE, TRIED_WHOLE, Tried};
 
 /// No event.
 const NONE: Key = Key::MAX;
-/// Call size from which the retries of a former process halve.
-const TRIED: u16 = 512;
-/// Events that delivery tries alone at most where it takes none: of a call with no more it gives none back.
-pub(crate) const TRIED_ALONE: u16 = 8;
 /// Most persons set aside while a call is filled because it holds their uuid already.
 const MAX_ASIDE: usize = 256;
 /// Ready persons are kept by the size of the call that their first event may travel in, by powers of two. The largest is that of what was
@@ -53,7 +50,7 @@ pub(crate) struct Waiting {
     pub(crate) index: u32,
     pub(crate) sequence: Sequence,
     pub(crate) event: Event,
-    /// Largest call it may travel in: halved by each retry.
+    /// Largest call it may travel in: halved by each retry in which it may be at fault.
     pub(crate) limit: u16,
     /// Tries that count.
     pub(crate) attempts: u32,
@@ -61,6 +58,8 @@ pub(crate) struct Waiting {
     pub(crate) refusal: Option<Refusal>,
     /// It waits for evidence: it was refused alone, and nothing else was said of it since.
     suspect: bool,
+    /// When a call of it failed last, in this process.
+    pub(crate) failed_at: Option<Instant>,
     /// Times it failed alone, in this process.
     pub(crate) failures: u32,
     /// Which of the lane's probes last held it; 0 is none.
@@ -87,21 +86,6 @@ impl Waiting {
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.refusal.filter(|refusal| refusal.is_known())
     }
-}
-
-/// What is known of an event that enters.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Tried {
-    /// Tries that count.
-    pub(crate) attempts: u32,
-    /// It was refused the last time.
-    pub(crate) suspect: bool,
-    /// The last time it was given back, since others of its call were refused.
-    pub(crate) given_back: bool,
-    /// How long after it was refused it is tried again.
-    pub(crate) pause: Duration,
-    /// Somebody waits for what becomes of it.
-    pub(crate) awaited: bool,
 }
 
 /// A person's events.
@@ -168,13 +152,8 @@ impl Barrier {
     }
 
     /// Puts an event behind all others of its person.
-    pub(crate) fn enter(
-        &mut self,
-        entry: Key,
-        index: u32,
-        (sequence, event): (Sequence, Event),
-        Tried { attempts, suspect, given_back, pause, awaited }: Tried,
-    ) {
+    pub(crate) fn enter(&mut self, entry: Key, index: u32, (sequence, event): (Sequence, Event), tried: Tried) {
+        let Tried { attempts, suspect, pause, awaited, .. } = tried;
         let person = self.hasher.hash_one(event.distinct_id.as_str());
         self.suspects += usize::from(suspect);
         self.awaited += usize::from(awaited);
@@ -186,15 +165,11 @@ impl Barrier {
             index,
             sequence,
             event,
-            limit: match attempts {
-                _ if suspect => 1,
-                _ if given_back => TRIED_ALONE,
-                0 => u16::MAX,
-                _ => (TRIED >> attempts.min(15)).max(1),
-            },
+            limit: tried.limit(),
             attempts,
             refusal: refusal.or_else(|| (attempts > 0).then(|| Refusal::unknown(Instant::now()))),
             suspect,
+            failed_at: None,
             failures: 0,
             probe: 0,
             owned: attempts > 0,

@@ -122,6 +122,11 @@ impl Evidence {
         seen.failed.clear();
     }
 
+    /// A request was taken since then.
+    pub(crate) fn took_since(&self, then: Instant) -> bool {
+        self.seen.lock().taken_at.is_some_and(|at| at >= then)
+    }
+
     /// An event of `person` failed alone for the first time, and may be the reason.
     pub(crate) fn failed(&self, person: &str) {
         let mut seen = self.seen.lock();

@@ -67,8 +67,8 @@ pub(crate) enum Outcome {
     Refused { reason: String },
     /// Too large, or probably so.
     TooLarge { reason: String },
-    /// Not now. `sent`: PostHog may have taken some. `others`: worth trying other events at once.
-    Retry { after_ms: u64, reason: String, sent: bool, others: bool },
+    /// Not now. `sent`: PostHog may have taken some. `others`: worth trying other events at once. `in_doubt`: it may be one event's doing.
+    Retry { after_ms: u64, reason: String, sent: bool, others: bool, in_doubt: bool },
     /// Not before a person acts. Nothing was taken.
     Hold { reason: String },
 }
@@ -148,12 +148,15 @@ impl Answer {
                 ),
             },
             408 | 425 | 429 | 499 => {
-                Outcome::Retry { after_ms, reason: format!("status {status}{said}"), sent: true, others: false }
+                let reason = format!("status {status}{said}");
+                Outcome::Retry { after_ms, reason, sent: true, others: false, in_doubt: false }
             }
-            // a 500 can be one event's doing; all other failures are the server's
+            // a 500 can be one event's doing, and so can what a proxy says of a server that died of it or is silent; all other failures
+            // are the server's
             500.. => {
-                let others = status == 500 && after_ms == 0;
-                Outcome::Retry { after_ms, reason: format!("status {status}{said}"), sent: true, others }
+                let (others, in_doubt) =
+                    (status == 500 && after_ms == 0, matches!(status, 500 | 502 | 504) && after_ms == 0);
+                Outcome::Retry { after_ms, reason: format!("status {status}{said}"), sent: true, others, in_doubt }
             }
             _ => hold(format!("unexpected_answer: status {status}{said}; check the host")),
         }
@@ -169,7 +172,7 @@ pub(crate) fn judge(ended: &Result<Answer, Failure>) -> Outcome {
         }
         Err(failure) => {
             let sent = !matches!(failure, Failure::Connect(_));
-            Outcome::Retry { after_ms: 0, reason: failure.to_string(), sent, others: false }
+            Outcome::Retry { after_ms: 0, reason: failure.to_string(), sent, others: false, in_doubt: sent }
         }
     }
 }
@@ -296,6 +299,20 @@ mod tests {
         assert!(!others(answer(500, &[("retry-after", "1")], "")));
         assert!(!others(answer(503, &[], "transient error, please retry")));
         assert!(!others(answer(429, &[], "rate limited")));
+    }
+
+    #[test]
+    fn what_says_that_there_is_no_room_puts_no_event_in_doubt() {
+        let in_doubt = |outcome| matches!(outcome, Outcome::Retry { in_doubt: true, .. });
+        for status in [500, 502, 504] {
+            assert!(in_doubt(answer(status, &[], "")), "{status}");
+            assert!(!in_doubt(answer(status, &[("retry-after", "1")], "")), "{status}");
+        }
+        assert!(in_doubt(judge(&Err(Failure::Timeout))));
+        for status in [408, 425, 429, 501, 503, 529] {
+            assert!(!in_doubt(answer(status, &[], "")), "{status}");
+        }
+        assert!(!in_doubt(judge(&Err(Failure::Connect("refused".into())))));
     }
 
     #[test]

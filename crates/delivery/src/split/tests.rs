@@ -34,7 +34,7 @@ fn refused() -> Outcome {
 }
 
 fn retry(others: bool) -> Outcome {
-    Outcome::Retry { after_ms: 7, reason: "status 500".to_string(), sent: true, others }
+    Outcome::Retry { after_ms: 7, reason: "status 500".to_string(), sent: true, others, in_doubt: others }
 }
 
 /// Runs a call against a PostHog that refuses every request with a guilty event in it; gives the requests made.
@@ -151,6 +151,20 @@ fn too_large_is_cut_by_bytes_down_to_one_event() {
 }
 
 #[test]
+fn what_fails_alone_may_be_at_fault_and_what_fails_with_others_is_in_doubt() {
+    for (events, alone) in [(vec![event(1, "ann", 10)], true), (vec![event(1, "ann", 10), event(2, "bob", 10)], false)]
+    {
+        let mut split = split(&events);
+        let request = split.next().unwrap();
+        split.record(request, retry(true), 1);
+        for verdict in split.into_verdicts() {
+            let Some(Verdict::Retry(retry)) = verdict.verdict else { panic!("{verdict:?}") };
+            assert_eq!((retry.by_event, retry.in_doubt), (alone, !alone));
+        }
+    }
+}
+
+#[test]
 fn behind_an_event_to_be_tried_again_nothing_of_that_person_is_sent() {
     // a 400 halves the call; then the first half is answered 500
     let events = [event(1, "ann", 10), event(2, "bob", 10), event(3, "ann", 10), event(4, "cem", 10)];
@@ -168,7 +182,7 @@ fn behind_an_event_to_be_tried_again_nothing_of_that_person_is_sent() {
     assert!(verdicts[2].sent, "it was inside the first request");
     assert_eq!(
         verdicts[0].verdict,
-        Some(Verdict::Retry(Retry { after_ms: 7, reason: "status 500".into(), ..Retry::default() })),
+        Some(Verdict::Retry(Retry { after_ms: 7, reason: "status 500".into(), in_doubt: true, ..Retry::default() })),
         "of two events nobody knows which it is"
     );
 }

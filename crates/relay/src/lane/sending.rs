@@ -24,6 +24,7 @@ pub(super) const GATHER: Duration = Duration::from_millis(100);
 pub(crate) struct DeliverCall {
     pub(crate) events: Vec<Key>,
     pub(crate) probe: bool,
+    pub(crate) began: Instant,
     /// What the journal is to know before.
     pub(crate) decisions: Vec<Decision>,
     /// Thousandths of a full call that it is.
@@ -132,7 +133,7 @@ impl Lane {
         }
         let fullness = self.fullness_of(&request);
         self.sending.fullness += fullness;
-        Some(Step::Deliver(DeliverCall { events, probe, decisions, fullness }, request))
+        Some(Step::Deliver(DeliverCall { events, probe, began: now.instant, decisions, fullness }, request))
     }
 
     /// The journal noted the decisions of the call before it was made. Until this is known, each call notes them for itself:

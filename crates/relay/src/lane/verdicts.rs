@@ -6,10 +6,11 @@ use moehog_proto::{
     delivery::{Answer, DeliverResponse, EventVerdict, Verdict},
     journal::EventState,
 };
+use tokio::time::Instant;
 
 use super::{DeliverCall, Lane, Now};
 use crate::{
-    barrier::{TRIED_ALONE, Waiting},
+    barrier::{TRIED_ALONE, TRIED_WHOLE, Waiting},
     evidence::Judgement,
     gate::{Change, Ended},
     progress::{Carried, event_cost, owned},
@@ -79,6 +80,8 @@ enum Why {
     Failed,
     /// It was tried and not taken, or nobody knows, for what the destination does: this counts as an attempt.
     Away,
+    /// The same, and one of those that it was tried with may be the reason.
+    InDoubt,
     /// Delivery had no room.
     Overloaded,
     /// The destination is held.
@@ -102,6 +105,7 @@ fn judge(verdict: EventVerdict) -> Fate {
         Some(Verdict::Refused(refused)) => Fate::Refused { reason: refused.reason },
         Some(Verdict::Retry(retry)) if retry.overloaded => again(retry.reason, Why::Overloaded, retry.after_ms),
         Some(Verdict::Retry(retry)) if retry.by_event => again(retry.reason, Why::Failed, retry.after_ms),
+        Some(Verdict::Retry(retry)) if retry.in_doubt => again(retry.reason, Why::InDoubt, retry.after_ms),
         Some(Verdict::Retry(retry)) => again(retry.reason, Why::Away, retry.after_ms),
         Some(Verdict::Hold(hold)) => again(hold.reason, Why::Held, 0),
         None if sent => again(NO_VERDICT.to_string(), Why::Away, 0),
@@ -127,7 +131,7 @@ fn judge_all(end: DeliverEnd, events: usize) -> (Vec<Fate>, Vec<(u32, bool)>, Ve
         DeliverEnd::Died { reason, started_at_ms } => {
             let body = format!("deliver call died: {reason}");
             let answer = Answer { started_at_ms, body, events: events as u32, ..Answer::default() };
-            (all(&reason, Why::Away, true), vec![(1, true); events], vec![answer])
+            (all(&reason, Why::InDoubt, true), vec![(1, true); events], vec![answer])
         }
     }
 }
@@ -275,21 +279,33 @@ impl Lane {
         if !waiting.owned {
             (waiting.event, waiting.owned) = (owned(&waiting.event), true);
         }
-        if matches!(why, Why::Failed | Why::Away | Why::Suspect) {
-            waiting.attempts += 1;
-        }
+        let counts = matches!(why, Why::Failed | Why::Away | Why::InDoubt | Why::Suspect);
+        waiting.attempts += u32::from(counts);
         if why == Why::Suspect {
             waiting.limit = 1;
         }
         if why == Why::Untried && sent {
             waiting.limit = waiting.limit.min(TRIED_ALONE);
         }
-        if delivering && matches!(why, Why::Failed | Why::Away | Why::Held) {
-            let half = u16::try_from(call.events.len() / 2).unwrap_or(u16::MAX);
-            waiting.limit = waiting.limit.min(half.max(1));
+        if delivering && matches!(why, Why::Failed | Why::Away | Why::InDoubt | Why::Held) {
+            waiting.limit = waiting.limit.min(TRIED_WHOLE);
+        }
+        // what fails for all is nobody's doing, and goes again in calls as large
+        let went_well = |since: Option<Instant>| since.is_some_and(|since| self.evidence.took_since(since));
+        let may_be_at_fault = match why {
+            Why::InDoubt => waiting.attempts > 1 || went_well(Some(call.began)),
+            Why::Away => went_well(waiting.failed_at),
+            _ => false,
+        };
+        waiting.failed_at = Some(now.instant);
+        let mut tries = waiting.attempts;
+        if delivering && may_be_at_fault && call.events.len() > 1 {
+            waiting.limit = waiting.limit.min(u16::try_from(call.events.len() / 2).unwrap_or(u16::MAX));
+            // which half it is in is soon found out
+            tries = 1;
         }
         let delay = match why {
-            Why::Failed | Why::Away => self.pace.retry.delay(waiting.attempts, least, jitter),
+            Why::Failed | Why::Away | Why::InDoubt => self.pace.retry.delay(tries, least, jitter),
             Why::Suspect => self.pace.suspects.delay(waiting.attempts, least, jitter),
             Why::Overloaded => self.pace.short.delay(self.pace.overloads, least, jitter),
             Why::Untried | Why::NeverLeft => self.pace.short.delay(self.gate.failures() + 1, least, jitter),
@@ -298,7 +314,6 @@ impl Lane {
         if let Some(entry) = self.entries.get_mut(waiting.entry)
             && !matches!(why, Why::Untried | Why::NeverLeft | Why::Overloaded)
         {
-            let counts = matches!(why, Why::Failed | Why::Away | Why::Suspect);
             entry.keep_open(waiting.index, reason, counts, sent.then_some(&waiting.event));
         } else if sent && let Some(entry) = self.entries.get_mut(waiting.entry) {
             entry.keep_open(waiting.index, reason, false, Some(&waiting.event));

@@ -1,14 +1,15 @@
 //! What a bad event, a slow destination and a dying delivery service cost.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use moehog_journal::Journal;
-use moehog_proto::journal::EventState;
+use moehog_proto::{delivery::EventVerdict, journal::EventState};
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::{
     rig::Rig,
-    sink::{Plan, delivered, failed, overloaded, rejected, retry},
+    sink::{Plan, delivered, failed, hold, in_doubt, overloaded, rejected, retry},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -27,7 +28,7 @@ async fn an_event_that_breaks_its_call_ends_up_alone_and_costs_itself() {
         let bad = request.events.iter().any(|event| event.position == 77);
         let verdict = match (bad, request.events.len()) {
             (true, 1) => failed,
-            (true, _) => || retry(0),
+            (true, _) => in_doubt,
             (false, _) => delivered,
         };
         Plan::all(request, verdict)
@@ -299,4 +300,37 @@ async fn behind_a_retry_a_person_waits_and_others_do_not() {
     assert_eq!(rig.sink.state().taken, [(second, 1)]);
     rig.settled(MINUTE).await;
     assert_eq!(rig.sink.state().taken, [(second, 1), (first, 0), (second, 0)]);
+}
+
+/// Calls of a lane whose first so many requests end as told: how many events each of the others has.
+async fn recovers_from(verdict: fn() -> EventVerdict, fails: usize) -> Vec<usize> {
+    let mut rig = Rig::new();
+    rig.append(persons(0, 2000)).await;
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    rig.sink.script({
+        let calls = calls.clone();
+        move |request| {
+            let mut calls = calls.lock();
+            calls.push(request.events.len());
+            Plan::all(request, if calls.len() <= fails { verdict } else { delivered })
+        }
+    });
+    rig.start();
+    rig.settled(10 * MINUTE).await;
+    let calls = calls.lock();
+    calls[fails..].to_vec()
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_calls_are_as_large_as_before() {
+    for (what, verdict, fails) in [
+        ("no room", (|| retry(0)) as fn() -> EventVerdict, 40),
+        ("a failure of all", in_doubt, 1),
+        ("a hold", hold, 20),
+    ] {
+        let calls = recovers_from(verdict, fails).await;
+        // probes of one event come first
+        let small = calls.iter().skip_while(|events| **events == 1).filter(|events| **events < 499).count();
+        assert_eq!(small, 0, "{what}: {calls:?}");
+    }
 }

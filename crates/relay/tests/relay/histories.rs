@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     rig::Rig,
-    sink::{At, Plan, at, delivered, failed, hold, refused, retry},
+    sink::{At, Plan, at, delivered, failed, hold, in_doubt, refused, retry},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -328,7 +328,7 @@ fn answer(
             return Plan::refusing(request);
         }
         Mood::Fails if request.events.len() == 1 => Plan::all(request, failed),
-        Mood::Fails => Plan::all(request, || retry(0)),
+        Mood::Fails => Plan::all(request, in_doubt),
         Mood::Busy(after_ms) => {
             let mut plan = Plan::all(request, || retry(0));
             plan.verdicts.fill(retry(after_ms));

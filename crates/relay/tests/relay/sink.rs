@@ -88,6 +88,11 @@ pub(crate) fn retry(after_ms: u64) -> EventVerdict {
     verdict(Verdict::Retry(Retry { after_ms, reason: "status 503".into(), ..Retry::default() }))
 }
 
+/// PostHog answered 500 to it and others.
+pub(crate) fn in_doubt() -> EventVerdict {
+    verdict(Verdict::Retry(Retry { reason: "status 500".into(), in_doubt: true, ..Retry::default() }))
+}
+
 /// PostHog answered 500 to it alone.
 pub(crate) fn failed() -> EventVerdict {
     verdict(Verdict::Retry(Retry { reason: "status 500".into(), by_event: true, ..Retry::default() }))
