@@ -87,6 +87,8 @@ pub struct Destination {
     pub api_key: Option<Secret>,
     /// Where it is; [`PostHog::host`] when absent.
     pub host: Option<Host>,
+    /// Most events a second that it is sent; the gateway's business.
+    pub max_events_per_second: Option<u32>,
 }
 
 impl Config {

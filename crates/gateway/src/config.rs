@@ -206,6 +206,17 @@ pub struct Destination {
     pub api_key: Option<Secret>,
     /// Where PostHog is; delivery's business.
     pub host: Option<String>,
+    /// Most events a second that it is sent; [`moehog_relay::Config::max_events_per_second`] when absent.
+    pub max_events_per_second: Option<u32>,
+}
+
+impl Config {
+    /// The relay's section, with what the sections of the destinations say of it.
+    pub(crate) fn relay(&self) -> moehog_relay::Config {
+        let ceilings =
+            self.destinations.iter().filter_map(|(name, it)| Some((name.clone(), it.max_events_per_second?)));
+        moehog_relay::Config { max_events_per_second_of: ceilings.collect(), ..self.relay.clone() }
+    }
 }
 
 fn password_key(source: &str, index: usize) -> String {

@@ -84,7 +84,7 @@ impl Gateway {
             None => open_journal(&config).await.context(Exit::Journal)?,
         };
         let client = moehog_proto::transformer::client(transformer.channel.clone());
-        let relay = Relay::new(journal.clone(), transformer, delivery, config.relay.clone());
+        let relay = Relay::new(journal.clone(), transformer, delivery, config.relay());
         let ingest = Ingest::new((journal.clone(), Some(relay.status())), &config);
         say_who_may_send(&config, &ingest);
         let readiness = admin.readiness();

@@ -1,6 +1,6 @@
 //! The section `[relay]`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use moehog_proto::MAX_ITEMS;
 use moehog_runtime::above_zero;
@@ -56,6 +56,11 @@ pub struct Config {
     /// Least time between the beginnings of two Deliver calls of a lane that are not full.
     #[serde(with = "moehog_runtime::duration")]
     pub deliver_pause: Duration,
+    /// Most events a second that a destination is sent; 0 is no bound.
+    pub max_events_per_second: u32,
+    /// The same, of single destinations: from their own sections.
+    #[serde(skip)]
+    pub max_events_per_second_of: BTreeMap<String, u32>,
     /// Most Deliver calls of a destination under way at once, of all lanes and to all replicas.
     #[serde(deserialize_with = "above_zero")]
     pub deliver_max_calls: usize,
@@ -119,6 +124,8 @@ impl Default for Config {
             deliver_max_events: 500,
             deliver_max_bytes: 1024 * 1024,
             deliver_pause: second / 20,
+            max_events_per_second: 0,
+            max_events_per_second_of: BTreeMap::new(),
             deliver_max_calls: 1024,
             deliver_deadline: 100 * second,
             retry_first: second / 2,

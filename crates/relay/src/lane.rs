@@ -27,6 +27,7 @@ use crate::{
     Config,
     backoff::{Backoff, Chance},
     barrier::Barrier,
+    ceiling::Ceiling,
     evidence::{self, Evidence},
     gate::{Change, Gate, GateState, Permit},
     limits::Limits,
@@ -133,7 +134,7 @@ impl Lane {
     pub(crate) fn new(
         destination: &str,
         config: &Config,
-        (limits, evidence): (Limits, Arc<Evidence>),
+        (limits, evidence, ceiling): (Limits, Arc<Evidence>, Arc<Ceiling>),
         seed: u64,
         now: Instant,
     ) -> Self {
@@ -150,7 +151,7 @@ impl Lane {
             queue: TransformQueue::new(config),
             barrier: Barrier::new(),
             gate: Gate::new(config, now),
-            sending: Sending::new(limits.deliver_calls_of_all),
+            sending: Sending::new(limits.deliver_calls_of_all, ceiling),
             outlet: Outlet::new(destination, short),
             recorder: Recorder::new(short),
             pace: Pace { retry, suspects, short, overloads: 0 },
@@ -200,6 +201,7 @@ impl Lane {
             room,
             self.budget.look_at(now).map(|at| at.max(now + CONTENDED_POLL)),
             self.sending.gathers_until(),
+            self.sending.paced_until(now),
             steps_aside_from,
             stays_until,
         ];

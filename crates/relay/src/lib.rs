@@ -23,6 +23,7 @@
 mod backoff;
 mod barrier;
 mod calls;
+mod ceiling;
 mod config;
 mod evidence;
 mod gate;

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Config,
+    ceiling::Ceiling,
     evidence::Evidence,
     overdraft::{Account, Lent, Overdraft},
     pool::{Membership, Pool},
@@ -63,6 +64,7 @@ pub(crate) struct Bounds {
 struct Shared {
     calls: Arc<Pool>,
     evidence: Arc<Evidence>,
+    ceiling: Arc<Ceiling>,
 }
 
 /// A lane's part of it.
@@ -73,6 +75,7 @@ pub(crate) struct Room {
     overdraft: Account,
     calls: Membership,
     evidence: Arc<Evidence>,
+    ceiling: Arc<Ceiling>,
 }
 
 impl Bounds {
@@ -86,10 +89,13 @@ impl Bounds {
         let mut destinations = self.destinations.lock();
         // one without lanes is one that nothing waits for
         destinations.retain(|_, shared| Arc::strong_count(&shared.calls) > 1);
-        let new = || Shared { calls: Pool::new(), evidence: Evidence::new() };
-        let Shared { calls, evidence } = destinations.entry(destination.to_string()).or_insert_with(new);
+        let of_it = self.config.max_events_per_second_of.get(destination).copied();
+        let per_second = of_it.unwrap_or(self.config.max_events_per_second);
+        let new = || Shared { calls: Pool::new(), evidence: Evidence::new(), ceiling: Ceiling::new(per_second) };
+        let Shared { calls, evidence, ceiling } = destinations.entry(destination.to_string()).or_insert_with(new);
         let (bytes, overdraft) = (self.bytes.join(), self.overdraft.open());
-        Room { bounds: self.clone(), bytes, overdraft, calls: calls.join(), evidence: evidence.clone() }
+        let (calls, evidence, ceiling) = (calls.join(), evidence.clone(), ceiling.clone());
+        Room { bounds: self.clone(), bytes, overdraft, calls, evidence, ceiling }
     }
 }
 
@@ -97,6 +103,11 @@ impl Room {
     /// What the destination does with events, in all lanes.
     pub(crate) fn evidence(&self) -> Arc<Evidence> {
         self.evidence.clone()
+    }
+
+    /// How many events a second the destination is sent.
+    pub(crate) fn ceiling(&self) -> Arc<Ceiling> {
+        self.ceiling.clone()
     }
 
     /// What the lane may use, now that it uses and wants this.

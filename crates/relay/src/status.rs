@@ -156,7 +156,7 @@ impl Status {
             status.looked_until_ms = now_ms + LOOK_EVERY_MS;
             (status.delayed_since_ms, status.suspected_since_ms) = (lane.delayed_since_ms(), lane.suspected_since_ms());
         }
-        status.wants_deliveries = lane.wants_deliveries().then(|| lane.read_until_ms());
+        status.wants_deliveries = lane.wants_deliveries(now.instant).then(|| lane.read_until_ms());
     }
 }
 

@@ -20,6 +20,8 @@ pub enum WaitsFor {
     Retry,
     /// That its destination works: it is held, or its circuit is open, and a few events try it.
     Destination,
+    /// That its destination may be sent more: `max_events_per_second`.
+    Ceiling,
     /// Its turn, or the answer to the call that it is in.
     Delivery,
     /// The lanes of the destinations that the mapping rules name.
@@ -40,6 +42,7 @@ impl WaitsFor {
             Self::Evidence => "evidence",
             Self::Retry => "retry",
             Self::Destination => "destination",
+            Self::Ceiling => "ceiling",
             Self::Delivery => "delivery",
             Self::Routing => "routing",
             Self::Journal => "journal",
@@ -47,8 +50,15 @@ impl WaitsFor {
     }
 
     /// The words of what a lane as a whole can wait for.
-    pub(crate) const OF_LANES: [Self; 6] =
-        [Self::Transformer, Self::Evidence, Self::Retry, Self::Destination, Self::Routing, Self::Journal];
+    pub(crate) const OF_LANES: [Self; 7] = [
+        Self::Transformer,
+        Self::Evidence,
+        Self::Retry,
+        Self::Destination,
+        Self::Ceiling,
+        Self::Routing,
+        Self::Journal,
+    ];
 }
 
 /// What a webhook, or an event of it, waits for.

@@ -63,8 +63,8 @@ impl Walk {
     /// Walks the lane until `shutdown`; then finishes what is under way and records it.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> WalkEnd {
         let limits = self.room.limits(Use::default());
-        let evidence = self.room.evidence();
-        let mut lane = Lane::new(&self.name.1, &self.calls.config, (limits, evidence), self.seed, Instant::now());
+        let shared = (limits, self.room.evidence(), self.room.ceiling());
+        let mut lane = Lane::new(&self.name.1, &self.calls.config, shared, self.seed, Instant::now());
         let mut under_way = JoinSet::new();
         let mut growth: Option<Growth> = None;
         let mut seen = 0;

@@ -36,7 +36,7 @@ pub fn config(host: &str) -> Config {
 }
 
 pub fn destination(key: &str) -> Destination {
-    Destination { api_key: Some(key.to_string().into()), host: None }
+    Destination { api_key: Some(key.to_string().into()), ..Destination::default() }
 }
 
 pub fn client(config: &Config) -> DeliveryServiceClient<Channel> {

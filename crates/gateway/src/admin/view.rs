@@ -121,6 +121,7 @@ fn meaning(waits_for: WaitsFor) -> &'static str {
         }
         WaitsFor::Retry => "it was not taken, and is sent again",
         WaitsFor::Destination => "its destination is held or does not work, and a few events try it: see /api/status",
+        WaitsFor::Ceiling => "its destination is sent as many events a second as max_events_per_second lets",
         WaitsFor::Delivery => "it goes with the next call, or is under way",
         WaitsFor::Routing => "it is handed on to the destination that its mapping rule names",
         WaitsFor::Journal => "the journal cannot be read or written: see the log",

@@ -46,7 +46,7 @@ impl Default for Setup {
             tokens: vec![secret("tok-new"), secret("tok-old")],
             ..Source::default()
         };
-        let key = |key: &str| Destination { api_key: Some(secret(key)), host: None };
+        let key = |key: &str| Destination { api_key: Some(secret(key)), ..Destination::default() };
         Self {
             http: Http { allow_local: true, ..http() },
             capture: defaults().capture,

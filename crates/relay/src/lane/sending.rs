@@ -1,6 +1,6 @@
 //! The lane's Deliver calls: how many are under way, how full they are, and which events the next one takes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use moehog_proto::delivery::DeliverRequest;
 use tokio::time::Instant;
@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{DeliverEnd, Lane, Now, Step, load::Told};
 use crate::{
     barrier::Waiting,
+    ceiling::Ceiling,
     gate::Permit,
     limits::Limits,
     mappings::{Decision, decide},
@@ -42,11 +43,22 @@ pub(super) struct Sending {
     gathers_until: Option<Instant>,
     /// When one that was not full began last.
     small_began: Option<Instant>,
+    ceiling: Arc<Ceiling>,
+    /// Until then the destination was sent as much as it may be.
+    paced_until: Option<Instant>,
 }
 
 impl Sending {
-    pub(super) fn new(most_calls: usize) -> Self {
-        Self { window: Window::new(most_calls), load: Told::new(), fullness: 0, gathers_until: None, small_began: None }
+    pub(super) fn new(most_calls: usize, ceiling: Arc<Ceiling>) -> Self {
+        Self {
+            window: Window::new(most_calls),
+            load: Told::new(),
+            fullness: 0,
+            gathers_until: None,
+            small_began: None,
+            ceiling,
+            paced_until: None,
+        }
     }
 
     pub(super) fn set_most(&mut self, limits: &Limits) {
@@ -71,6 +83,11 @@ impl Sending {
         self.gathers_until
     }
 
+    /// Until when the destination was sent as much as it may be, if that is so.
+    pub(super) fn paced_until(&self, now: Instant) -> Option<Instant> {
+        self.paced_until.filter(|at| *at > now)
+    }
+
     /// A call was answered, or was not.
     pub(super) fn hear(&mut self, call: &DeliverCall, end: &DeliverEnd) {
         self.fullness -= call.fullness;
@@ -91,6 +108,15 @@ impl Lane {
         let permit = self.gate.permit(now.instant, self.barrier.has_news());
         let is_full = self.full_waits();
         let (most, bytes) = (self.config.deliver_max_events, self.config.deliver_max_bytes);
+        // a few events that try the destination are not kept back
+        let most = match self.sending.ceiling.room((self.barrier.ready_events(), most), now.instant) {
+            Ok(most) => most,
+            Err(at) if permit == Permit::Calls => {
+                self.sending.paced_until = Some(at);
+                return None;
+            }
+            Err(_) => most,
+        };
         let events = match permit {
             Permit::Calls => match (self.sending.window.has_room(), self.gathers(is_full, now.instant)) {
                 (true, false) => self.barrier.take(most, bytes),
@@ -113,6 +139,7 @@ impl Lane {
             self.gate.probing(permit == Permit::Look, now.instant);
         }
         self.sending.window.begin();
+        self.sending.ceiling.sent(events.len(), now.instant);
         if !probe && !is_full && events.first().and_then(|key| self.barrier.get(*key)).is_some_and(Waiting::is_untried)
         {
             self.sending.small_began = Some(now.instant);
@@ -198,11 +225,12 @@ impl Lane {
 
     /// More deliveries would do more of this lane's work: its destination takes what is sent, as many calls are under way
     /// as deliveries work on, or as memory holds, and more waits.
-    pub(crate) fn wants_deliveries(&self) -> bool {
+    pub(crate) fn wants_deliveries(&self, now: Instant) -> bool {
         let calls_are_full = self.sending.window.is_exhausted() && self.full_waits();
         let memory_is_full =
             self.budget.wants_more && self.barrier.ready_events() == 0 && self.sending.window.under_way() > 0;
-        self.gate.is_open() && !self.sending.load.is_held_back() && (calls_are_full || memory_is_full)
+        let is_held_back = self.sending.load.is_held_back() || self.sending.paced_until.is_some_and(|at| at > now);
+        self.gate.is_open() && !is_held_back && (calls_are_full || memory_is_full)
     }
 
     /// When the last entry that was read was received, milliseconds since the epoch.

@@ -23,7 +23,8 @@ impl Rig {
 
     fn of(destination: &str, config: &Config) -> Self {
         let now = Now { instant: Instant::now(), epoch_ms: 1 };
-        Self { lane: Lane::new(destination, config, (Limits::alone(config), Evidence::new()), 7, now.instant), now }
+        let shared = (Limits::alone(config), Evidence::new(), Ceiling::new(config.max_events_per_second));
+        Self { lane: Lane::new(destination, config, shared, 7, now.instant), now }
     }
 
     fn steps(&mut self) -> Vec<Step> {

@@ -56,7 +56,10 @@ impl Lane {
             Standing::UnderWay => (WaitsFor::Delivery, None),
             Standing::Later(due, true) => (WaitsFor::Evidence, Some(due).max(probe_at)),
             Standing::Later(due, false) => (WaitsFor::Retry, Some(due).max(probe_at)),
-            Standing::Ready if self.gate.is_open() => (WaitsFor::Delivery, None),
+            Standing::Ready if self.gate.is_open() => match self.sending.paced_until(now.instant) {
+                Some(at) => (WaitsFor::Ceiling, Some(at)),
+                None => (WaitsFor::Delivery, None),
+            },
             Standing::Ready => (WaitsFor::Destination, probe_at),
         }
     }
@@ -84,6 +87,7 @@ impl Lane {
             .map(|(at, is_suspect)| (at, if is_suspect { WaitsFor::Evidence } else { WaitsFor::Retry }));
         let tries = [
             event,
+            self.sending.paced_until(now.instant).map(|at| (at, WaitsFor::Ceiling)),
             self.queue.due().map(|at| (at, WaitsFor::Transformer)),
             self.outlet.wake_at().map(|at| (at, WaitsFor::Routing)),
             self.reader.wake_at().map(|at| (at, WaitsFor::Journal)),

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use moehog_journal::{Journal, Until};
-use moehog_relay::Config;
+use moehog_relay::{Config, WaitsFor};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -168,4 +168,54 @@ async fn what_goes_alone_fills_the_window_and_no_more() {
     rig.append("good").await;
     sleep(Duration::from_secs(15)).await;
     assert_eq!(rig.sink.state().most_under_way, 2, "the pause is for what was not tried");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_is_sent_no_more_events_a_second_than_it_may_be_and_nothing_is_later_than_that() {
+    let of = [("slow".to_string(), 50)].into();
+    let mut rig = Rig::with(Config { max_events_per_second: 100, max_events_per_second_of: of, ..Config::default() });
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    rig.sink.script({
+        let sent = sent.clone();
+        move |request| {
+            let mut sent = sent.lock();
+            sent.push((Instant::now(), request.destination.clone(), request.events.len()));
+            // what is tried again counts too
+            let fails = sent.len() % 10 == 0;
+            Plan::all(request, if fails { || retry(0) } else { delivered })
+        }
+    });
+    // two lanes of one destination, and one of another
+    for number in 0..1500 {
+        rig.append_from("one", "default", format!("one-{number}")).await;
+        rig.append_from("two", "default", format!("two-{number}")).await;
+        rig.append_from("one", "slow", format!("slow-{number}")).await;
+    }
+    let began = Instant::now();
+    rig.start();
+    sleep(Duration::from_secs(10)).await;
+    let status = rig.status().lanes();
+    assert!(status.iter().all(|lane| lane.backlog == 0), "more deliveries would send no more: {status:?}");
+    assert!(status.iter().any(|lane| lane.next_try.is_some_and(|next| next.waits_for == WaitsFor::Ceiling)));
+    rig.settled(Duration::from_secs(90)).await;
+    for (destination, most) in [("default", 100), ("slow", 50)] {
+        let sent = sent.lock();
+        let of_it: Vec<_> = sent.iter().filter(|(_, to, _)| to == destination).collect();
+        for (at, (first, ..)) in of_it.iter().enumerate() {
+            let mut events = 0;
+            for (now, _, more) in &of_it[at..] {
+                events += more;
+                let may = f64::from(most) * ((*now - *first).as_secs_f64() + 1.0) + 0.01;
+                assert!(
+                    f64::from(u32::try_from(events).unwrap()) <= may,
+                    "{destination}: {events} in {:?}",
+                    *now - *first
+                );
+            }
+        }
+        let events: usize = of_it.iter().map(|(.., events)| events).sum();
+        let lasted = (of_it[of_it.len() - 1].0 - began).as_secs_f64();
+        assert!(events as f64 > 0.9 * f64::from(most) * lasted, "{destination}: {events} in {lasted} s");
+        assert!(of_it.len() as f64 <= 6.0 * lasted, "{} calls in {lasted} s", of_it.len());
+    }
 }

@@ -66,6 +66,9 @@ api_key = { file = "/etc/moehog/secrets/{{ .apiKeyKey }}" }
 {{- with .host }}
 host = {{ . | quote }}
 {{- end }}
+{{- with .maxEventsPerSecond }}
+max_events_per_second = {{ int64 . }}
+{{- end }}
 {{ end }}
 {{- end }}
 

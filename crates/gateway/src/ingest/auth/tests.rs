@@ -311,7 +311,9 @@ fn a_token_and_a_key_that_are_read_again_count_at_once() {
 
     let (key, new_key) = in_file(&directory, "key", "phc_the_old");
     let mut config = defaults();
-    config.destinations.insert("eu".to_string(), config::Destination { api_key: Some(key), host: None });
+    config
+        .destinations
+        .insert("eu".to_string(), config::Destination { api_key: Some(key), ..config::Destination::default() });
     let capture = Senders::new(&config, []).capture;
     assert_eq!(capture.destination(Some("phc_the_old")).as_deref(), Ok("eu"));
     new_key("phc_the_new");

@@ -23,7 +23,7 @@ fn senders_with(destinations: &[(&str, Option<&str>)], allow_local: bool, before
         .iter()
         .map(|(name, key)| {
             let api_key = key.map(|key| Secret::from(key.to_string()));
-            ((*name).to_string(), config::Destination { api_key, host: None })
+            ((*name).to_string(), config::Destination { api_key, ..config::Destination::default() })
         })
         .collect();
     Senders::new(&config, before.iter().map(ToString::to_string))
