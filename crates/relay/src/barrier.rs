@@ -123,6 +123,8 @@ pub(crate) struct Barrier {
     largest_next: bool,
     /// Probes taken.
     probes: u64,
+    /// Those of the barriers before it.
+    probes_before: u64,
     /// Events that wait for evidence.
     suspects: usize,
     /// Events that somebody waits for and that were not sent yet.
@@ -143,6 +145,7 @@ impl Barrier {
             ready_events: 0,
             largest_next: true,
             probes: 0,
+            probes_before: 0,
             suspects: 0,
             awaited: 0,
             newest: None,

@@ -17,7 +17,7 @@ impl Barrier {
         ready.sort_unstable();
         let mut chosen = Vec::with_capacity(count);
         while chosen.len() < count && !ready.is_empty() {
-            let at = match (self.probes as usize + chosen.len()) % 3 {
+            let at = match ((self.probes_before + self.probes) as usize + chosen.len()) % 3 {
                 0 => 0,
                 1 => (0..ready.len()).max_by_key(|at| ready[*at].1).unwrap_or(0),
                 _ => (draw() * ready.len() as f64) as usize,
@@ -25,6 +25,12 @@ impl Barrier {
             chosen.push(ready.remove(at.min(ready.len() - 1)).2);
         }
         self.take_firsts(&chosen)
+    }
+
+    /// An empty one in place of another, whose events are read again: it goes on with what is probed next, or the same event at fault
+    /// would be all that a destination is ever tried with.
+    pub(crate) fn after(before: &Self) -> Self {
+        Self { probes_before: before.probes_before + before.probes, ..Self::new() }
     }
 
     /// Whether the event that came last waits and was never sent.

@@ -329,3 +329,15 @@ fn once_all_came_back_only_those_who_stepped_aside_again_are_waited_for() {
     let call = barrier.take(500, 1000);
     assert_eq!(sequences(&barrier, &call), [4]);
 }
+
+#[test]
+fn a_barrier_that_is_filled_again_goes_on_with_what_is_probed_next() {
+    let (mut barrier, mut probed) = (Barrier::new(), Vec::new());
+    for _ in 0..3 {
+        (1..=9).for_each(|sequence| enter(&mut barrier, sequence, &format!("person{sequence}")));
+        let taken = barrier.take_probe(1, || 0.5);
+        probed.extend(sequences(&barrier, &taken));
+        barrier = Barrier::after(&barrier);
+    }
+    assert_eq!(probed, [1, 9, 5], "the oldest, the newest, any");
+}

@@ -173,7 +173,7 @@ impl Lane {
             return;
         }
         self.forget();
-        (self.barrier, self.aside) = (Barrier::new(), None);
+        (self.barrier, self.aside) = (Barrier::after(&self.barrier), None);
         self.reader.rewind(not_before);
     }
 }
