@@ -136,6 +136,12 @@ mod tests {
     }
 
     #[test]
+    fn what_the_gateway_reads_of_a_destination_is_no_mistake_here() {
+        let config = load(&[("MOEHOG__DESTINATIONS__EU__MAX_EVENTS_PER_SECOND", "160")]).unwrap();
+        assert_eq!(config.destinations["eu"].max_events_per_second, Some(160));
+    }
+
+    #[test]
     fn its_section_holds_its_callers_beside_what_the_gateway_reads() {
         let [callers, address, name] =
             ["CALLERS", "ADDRESS", "SERVER_NAME"].map(|key| format!("MOEHOG__DELIVERY__{key}"));

@@ -310,4 +310,18 @@ mod tests {
         assert_eq!(source(&[]).webhooks_go_to(), "main");
         assert_eq!(source(&["us", "eu", "main"]).webhooks_go_to(), "rule:main,eu,us");
     }
+
+    #[test]
+    fn the_relay_knows_the_ceiling_of_each_destination_that_names_one() {
+        let variables = [
+            ("MOEHOG__RELAY__MAX_EVENTS_PER_SECOND", "500"),
+            ("MOEHOG__DESTINATIONS__EU__MAX_EVENTS_PER_SECOND", "160"),
+            ("MOEHOG__DESTINATIONS__US__HOST", "https://us.i.posthog.com"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_string(), value.to_string()));
+        let config: Config = moehog_runtime::load(Config::DEFAULTS, None, variables).unwrap();
+        let relay = config.relay();
+        assert_eq!(relay.max_events_per_second, 500);
+        assert_eq!(relay.max_events_per_second_of, [("eu".to_string(), 160)].into());
+    }
 }

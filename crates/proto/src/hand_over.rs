@@ -97,6 +97,8 @@ mod tests {
         assert!(find::<&str>(&mut &b"\x0a\x01a"[..]).is_none(), "a message of bytes is no mark");
         assert_eq!(find::<&str>(&mut mark.clone()).unwrap().unwrap(), "this");
         assert!(find::<&str>(&mut mark.clone()).is_none(), "it is given once");
+        let read = <crate::transformer::TransformRequest as prost::Message>::decode(mark);
+        assert!(read.is_err(), "a mark without its message is no empty message: {read:?}");
     }
 
     #[test]

@@ -93,8 +93,8 @@ impl Relay {
     }
 
     /// Walks all lanes until `shutdown`, on threads that may wait for the journal's disk: nobody who is to be answered is to wait for
-    /// them. Then it reads no more, finishes the calls under way (those that outlast the
-    /// grace are cut off), records what became of them, and gives up its claims.
+    /// them. Then it reads no more, finishes the calls under way (those that outlast the grace are cut off), records what became of them,
+    /// and gives up its claims.
     ///
     /// # Cancel safety
     ///

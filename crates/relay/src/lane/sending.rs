@@ -229,7 +229,7 @@ impl Lane {
         let calls_are_full = self.sending.window.is_exhausted() && self.full_waits();
         let memory_is_full =
             self.budget.wants_more && self.barrier.ready_events() == 0 && self.sending.window.under_way() > 0;
-        let is_held_back = self.sending.load.is_held_back() || self.sending.paced_until.is_some_and(|at| at > now);
+        let is_held_back = self.sending.load.is_held_back() || self.sending.paced_until(now).is_some();
         self.gate.is_open() && !is_held_back && (calls_are_full || memory_is_full)
     }
 
