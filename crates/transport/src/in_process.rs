@@ -16,7 +16,7 @@ use tonic::{Status, body::Body, codegen::Service};
 use crate::Link;
 
 /// Reaches a service in this process: no message is encoded, and a call runs where its future is polled. A panic in it is an
-/// `internal` status.
+/// `internal` status. A caller whose calls all end at once lets its neighbours have a turn now and then, as it would with a socket.
 pub fn in_process<S, B>(service: S) -> Link
 where
     S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
@@ -53,6 +53,7 @@ where
         let request = request.map(|body| Body::new(HandedOver(body)));
         Box::pin(async move {
             let work = async move {
+                tokio::task::coop::consume_budget().await;
                 std::future::poll_fn(|context| service.poll_ready(context)).await.map_err(Into::into)?;
                 service.call(request).await.map_err(Into::into)
             };

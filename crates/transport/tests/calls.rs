@@ -115,6 +115,19 @@ async fn a_panic_in_this_process_costs_its_call_only() {
     assert_eq!(call(&channel, "").await.unwrap(), "echo");
 }
 
+/// The worker thread of this test's runtime is the only one: a caller that never waits would have it for ever.
+#[tokio::test]
+async fn calls_in_this_process_that_end_at_once_hold_back_no_neighbour() {
+    let channel = in_process(server(Echo)).channel;
+    let neighbour = tokio::spawn(async {});
+    let mut calls = 0;
+    while !neighbour.is_finished() && calls < 10_000 {
+        assert_eq!(call(&channel, "").await.unwrap(), "echo");
+        calls += 1;
+    }
+    assert!(neighbour.is_finished(), "no turn beside {calls} calls");
+}
+
 #[tokio::test]
 async fn in_this_process_bytes_are_the_same_and_many_calls_at_once_are_not_mixed_up() {
     struct Mirror;

@@ -5,6 +5,8 @@ use std::{
     io::{BufRead, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::mpsc::{RecvTimeoutError, sync_channel},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -31,6 +33,10 @@ const ORDER: [&str; 14] = [
 ];
 /// How many of them are the core.
 const CORE: usize = 6;
+/// A harness that says nothing for so long hangs: it is ended, so that its tests and all others have a result.
+const SILENT: Duration = Duration::from_secs(600);
+/// Lines of a harness that wait to be shown.
+const LINES: usize = 64;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -119,14 +125,30 @@ fn documentation() -> anyhow::Result<Outcome> {
     watch("examples in documentation".to_string(), cargo)
 }
 
-/// Runs a harness, shows what it prints, and counts.
-fn watch(name: String, mut command: Command) -> anyhow::Result<Outcome> {
+/// Runs a harness, shows what it prints, and counts; ends one that says nothing for [`SILENT`].
+fn watch(name: String, command: Command) -> anyhow::Result<Outcome> {
+    watch_for(name, command, SILENT)
+}
+
+fn watch_for(name: String, mut command: Command, silent: Duration) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().with_context(|| format!("start {name}"))?;
+    let output = child.stdout.take().context("stdout is piped")?;
+    let (said, lines) = sync_channel(LINES);
+    let reader =
+        thread::spawn(move || BufReader::new(output).split(b'\n').try_for_each(|line| said.send(line).map_err(drop)));
     let mut counts = Counts::default();
-    for line in BufReader::new(child.stdout.take().context("stdout is piped")?).split(b'\n') {
-        let line = String::from_utf8_lossy(&line?).into_owned();
+    loop {
+        let line = match lines.recv_timeout(silent) {
+            Ok(line) => String::from_utf8_lossy(&line?).into_owned(),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                println!("{name} has said nothing for {} s and is ended", silent.as_secs());
+                child.kill()?;
+                break;
+            }
+        };
         println!("{line}");
         std::io::stdout().flush()?;
         if let Some(result) = parse(&line) {
@@ -136,6 +158,8 @@ fn watch(name: String, mut command: Command) -> anyhow::Result<Outcome> {
         }
     }
     let status = child.wait()?;
+    // where it hung, what it started may hold its output for ever
+    drop((lines, reader));
     Ok(Outcome { name, counts, took: begun.elapsed(), well: status.success() && counts.failed == 0 })
 }
 
@@ -191,6 +215,17 @@ mod tests {
         let line = "test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.05s";
         assert_eq!(parse(line), Some(Counts { passed: 12, failed: 2, ignored: 1 }));
         assert_eq!(parse("test journal::tests::a ... ok"), None);
+    }
+
+    #[test]
+    fn a_harness_that_hangs_is_ended_and_has_failed() {
+        let mut hangs = Command::new("sh");
+        hangs.args(["-c", "echo 'test result: ok. 3 passed; 0 failed; 0 ignored'; exec sleep 60"]);
+        let outcome = watch_for("hangs".to_string(), hangs, Duration::from_millis(300)).unwrap();
+        assert_eq!((outcome.counts.passed, outcome.well), (3, false));
+        let mut ends = Command::new("sh");
+        ends.args(["-c", "echo 'test result: ok. 3 passed; 0 failed; 0 ignored'"]);
+        assert!(watch_for("ends".to_string(), ends, SILENT).unwrap().well);
     }
 
     #[test]
