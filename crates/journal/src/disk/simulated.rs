@@ -96,6 +96,12 @@ impl SimulatedDisk {
         self.shared.state.lock().failed.get(&call).copied().unwrap_or(0)
     }
 
+    /// Bytes that were read so far.
+    #[must_use]
+    pub fn read_bytes(&self) -> u64 {
+        self.shared.state.lock().read_bytes
+    }
+
     /// Lets the process die within the call after the next `calls`: that call may have done all, part or nothing of its
     /// work, and it and every later one fail until [`Self::reboot`].
     pub fn crash_after(&self, calls: u64) {

@@ -14,7 +14,7 @@ use super::{
     maintain::Freeing,
     reserve::is_full,
     runs::Runs,
-    segment::Segment,
+    segment::{Place, Segment},
     webhooks::Webhooks,
 };
 use crate::{AppendError, NewEntry, metrics};
@@ -311,7 +311,8 @@ impl Log {
             previous = Some((header, lane));
             segment.index.push(*sequence, *offset, lane, header.received_at_ms);
             let base = segment.index.received_at_ms.first().copied().unwrap_or(0);
-            segment.ages.push(u32::try_from(header.received_at_ms.saturating_sub(base)).unwrap_or(0));
+            let age_ms = u32::try_from(header.received_at_ms.saturating_sub(base)).unwrap_or(0);
+            segment.places.resize((*sequence - first) as usize + 1, Place { age_ms, offset: *offset });
             // what it must not be ahead of was given up meanwhile
             let is_behind = group[*at].is_behind_a_failure() && decision.give_up();
             results[*at] = Some(if !is_behind && decision.durable() {

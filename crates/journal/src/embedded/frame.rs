@@ -61,6 +61,14 @@ pub(super) struct Frame {
     pub(super) body: Bytes,
 }
 
+impl Frame {
+    /// The same, in memory of its own: nothing else that was read with it is kept.
+    pub(super) fn alone(self) -> Self {
+        let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+        Self { header: copy(&self.header), body: copy(&self.body), ..self }
+    }
+}
+
 /// The fixed part of a frame, not yet checked.
 struct Head {
     length: u64,

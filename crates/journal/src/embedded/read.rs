@@ -1,105 +1,29 @@
 //! Reading: lanes in order, single entries, dead letters.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{collections::HashMap, io};
 
 use moehog_proto::{
-    Incarnation, Receipt, Sequence,
-    journal::Mapping,
+    Receipt, Sequence,
     journal::{EntryHeader, EventState, Progress},
 };
 use prost::Message;
 
 use super::{
     Log,
-    frame::{Coding, Frame},
+    frame::Frame,
+    plan::{Plan, Planned, Target},
     records,
+    run::Run,
     segment::Segment,
-    webhooks::{self, AHEAD, Located},
+    webhooks::{self, Located},
     window::Window,
 };
 use crate::{
-    Batch, Crashed, DeadLetter, DeadLetterQuery, Entry, ReadError, ReadLimit, Until, Watch, disk::File, metrics,
-    watch::Known,
+    Batch, DeadLetter, DeadLetterQuery, Entry, ReadError, ReadLimit, Until, Watch, disk::File, metrics, watch::Known,
 };
 
 /// Dead letters in a page where the query names no limit.
 const PAGE: usize = 100;
-
-/// Bytes at the end of a segment that were written a moment ago.
-const FRESH: u64 = 1024 * 1024;
-
-/// An entry to be read, and where its block is.
-struct Target {
-    sequence: Sequence,
-    incarnation: Incarnation,
-    from: u64,
-    until: u64,
-    /// Where its record is.
-    record: Option<u64>,
-    settled: bool,
-    crashed: Crashed,
-    decided: Option<Mapping>,
-}
-
-/// Entries of one segment to be read, and the files as they are at this moment.
-struct Plan {
-    first: Sequence,
-    file: Arc<dyn File>,
-    coding: Coding,
-    end: u64,
-    records: Option<(Window, Coding)>,
-    targets: Vec<Target>,
-}
-
-impl Plan {
-    fn of(segment: &Segment) -> Self {
-        let records = segment.records.as_ref();
-        Self {
-            first: segment.index.first,
-            file: segment.webhooks.file.clone(),
-            coding: segment.webhooks.coding,
-            end: segment.webhooks.end,
-            records: records.map(|records| (records.window(0), records.coding)),
-            targets: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, segment: &Segment, sequence: Sequence) {
-        let Some((from, until)) = segment.index.block_of(sequence, self.end) else { return };
-        self.targets.push(Target {
-            sequence,
-            incarnation: Incarnation(segment.webhooks.incarnation_of(sequence)),
-            from,
-            until,
-            record: segment.open.get(&sequence).map(|recorded| recorded.offset),
-            settled: segment.is_settled(sequence),
-            crashed: segment.crashed.get(&sequence).copied().unwrap_or_default(),
-            decided: segment.decisions.of(sequence),
-        });
-    }
-
-    fn failed(&self, source: io::Error) -> ReadError {
-        ReadError::Disk { segment: self.first, source }
-    }
-}
-
-/// Entries of a lane to be read.
-pub(super) struct Planned {
-    plans: Vec<Plan>,
-    /// See [`Batch::next`].
-    next: Sequence,
-    /// The segment that is appended to.
-    active: Option<Sequence>,
-}
-
-impl Planned {
-    /// All of it was written so short a time ago that the system has it in memory.
-    pub(super) fn is_fresh(&self) -> bool {
-        let [plan] = &self.plans[..] else { return self.plans.is_empty() };
-        let is_at_the_end = |first: &Target| plan.end - first.from <= FRESH;
-        self.active == Some(plan.first) && plan.targets.first().is_none_or(is_at_the_end)
-    }
-}
 
 impl Log {
     /// Reads unsettled entries of a lane from sequence `from` on, in order, each with the progress stored so far.
@@ -116,15 +40,16 @@ impl Log {
         let mut entries = Vec::with_capacity(plans.iter().map(|plan| plan.targets.len()).sum());
         let (mut bytes, mut too_large) = (0, None);
         'plans: for mut plan in plans {
-            let span = plan.targets.first().map_or(0, |first| plan.targets[plan.targets.len() - 1].until - first.from);
-            let ahead = usize::try_from(span).unwrap_or(AHEAD).min(AHEAD);
-            let mut window = Window::new(plan.file.clone(), plan.end, ahead);
-            let mut behind = 0;
-            for target in std::mem::take(&mut plan.targets) {
-                let from = target.from.max(if behind < target.until { behind } else { 0 });
+            let targets = std::mem::take(&mut plan.targets);
+            let mut window = Window::new(plan.file.clone(), plan.end, 0);
+            let (mut behind, mut run) = (0, Run::default());
+            for (at, target) in targets.iter().enumerate() {
                 let within = limit.max_bytes.saturating_sub(bytes);
-                let found =
-                    webhooks::locate_within(&mut window, plan.coding, target.sequence, (from, target.until), within);
+                if at == run.end {
+                    run = Run::of(targets.iter().map(|target| target.extent), at, within);
+                    window.read_ahead(run.ahead);
+                }
+                let found = plan.locate(&mut window, target, behind, within);
                 let frame = match found.map_err(|source| plan.failed(source))? {
                     Located::Frame(frame) => frame,
                     Located::TooLarge(size) => {
@@ -132,11 +57,12 @@ impl Log {
                         break 'plans;
                     }
                     Located::Damaged => {
-                        self.damage(&*plan.file, plan.first, target.sequence, (target.from, target.until));
+                        self.damage(&*plan.file, plan.first, target.sequence, target.block);
                         continue;
                     }
                 };
-                let entry = self.entry(&mut plan, &target, &frame)?;
+                let frame = if run.shares { frame } else { frame.alone() };
+                let entry = self.entry(&mut plan, target, &frame)?;
                 if entry.bytes() > within {
                     (next, too_large) = (target.sequence, entries.is_empty().then(|| entry.bytes()));
                     break 'plans;
@@ -273,11 +199,11 @@ impl Log {
 
     fn fetch(&self, plan: &mut Plan, target: &Target) -> Result<Option<Entry>, ReadError> {
         let mut window = Window::new(plan.file.clone(), plan.end, 0);
-        let found = webhooks::locate(&mut window, plan.coding, target.sequence, target.from, target.until);
+        let found = plan.locate(&mut window, target, 0, usize::MAX);
         match found.map_err(|source| plan.failed(source))? {
-            Some(frame) => self.entry(plan, target, &frame).map(Some),
-            None => {
-                self.damage(&*plan.file, plan.first, target.sequence, (target.from, target.until));
+            Located::Frame(frame) => self.entry(plan, target, &frame).map(Some),
+            Located::TooLarge(_) | Located::Damaged => {
+                self.damage(&*plan.file, plan.first, target.sequence, target.block);
                 Ok(None)
             }
         }

@@ -42,7 +42,7 @@ impl Log {
             Ok(size) => {
                 if let Some(segment) = self.state.lock().segments.get_mut(&first) {
                     (segment.webhooks.size, segment.webhooks.sealed) = (size, true);
-                    segment.ages = Vec::new();
+                    segment.places = Vec::new();
                 }
                 true
             }

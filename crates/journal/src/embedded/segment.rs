@@ -40,8 +40,16 @@ pub(super) struct Segment {
     pub(super) garbage: u64,
     /// The last bytes of the records file, which no sync has covered yet: a failed sync may drop them from the file.
     pub(super) unsynced: Vec<u8>,
-    /// When each entry was received, milliseconds after the first; kept while the segment is appended to.
-    pub(super) ages: Vec<u32>,
+    /// Of each entry; kept while the segment is appended to.
+    pub(super) places: Vec<Place>,
+}
+
+/// When an entry was received and where its frame begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// Milliseconds after the first of the segment.
+    pub(super) age_ms: u32,
+    pub(super) offset: u64,
 }
 
 impl Segment {
@@ -63,7 +71,7 @@ impl Segment {
             in_flight: 0,
             garbage: 0,
             unsynced: Vec::new(),
-            ages: Vec::new(),
+            places: Vec::new(),
         }
     }
 
@@ -173,6 +181,13 @@ impl Segment {
             && !self.damaged.contains(&sequence)
     }
 
+    /// Begin and end of an entry's frame, where they are known.
+    pub(super) fn place_of(&self, sequence: Sequence) -> Option<(u64, u64)> {
+        let number = usize::try_from(sequence.checked_sub(self.index.first)?).ok()?;
+        let place = self.places.get(number)?;
+        Some((place.offset, self.places.get(number + 1).map_or(self.webhooks.end, |next| next.offset)))
+    }
+
     /// Bytes the segment takes on the disk.
     pub(super) fn size(&self) -> u64 {
         self.webhooks.size + self.records.as_ref().map_or(0, |records| records.size)
@@ -210,8 +225,8 @@ impl Segment {
     /// When the oldest waiting entry of `lane` was received, or a little before.
     pub(super) fn received_at_ms(&self, number: u64) -> i64 {
         let block = self.index.received_at_ms.get((number / super::index::BLOCK) as usize).copied().unwrap_or(0);
-        match (self.ages.get(number as usize), self.index.received_at_ms.first()) {
-            (Some(age), Some(first)) => first + i64::from(*age),
+        match (self.places.get(number as usize), self.index.received_at_ms.first()) {
+            (Some(place), Some(first)) => first + i64::from(place.age_ms),
             _ => block,
         }
     }

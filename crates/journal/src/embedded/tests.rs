@@ -1,5 +1,6 @@
 //! One promise of the log at a time, at every byte and every disk call.
 
+mod apart;
 mod damage;
 mod failures;
 mod flood;

@@ -29,6 +29,11 @@ impl Window {
         Self { tail, ..self }
     }
 
+    /// From here on at least `ahead` bytes are read at a time.
+    pub(super) fn read_ahead(&mut self, ahead: usize) {
+        self.ahead = ahead;
+    }
+
     pub(super) fn end(&self) -> u64 {
         self.end
     }

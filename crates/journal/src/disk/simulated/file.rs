@@ -53,6 +53,7 @@ impl File for SimulatedFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.call(Call::Read, |state| {
             let filled = state.inode(self.inode).read(buffer, offset);
+            state.read_bytes += filled as u64;
             if filled > 0 && state.lies() {
                 buffer[state.random.random_range(0..filled)] ^= 1 << state.random.random_range(0..8);
             }

@@ -64,6 +64,7 @@ pub(super) struct State {
     pub(super) calls: u64,
     pub(super) done: BTreeMap<Call, u64>,
     pub(super) failed: BTreeMap<Call, u64>,
+    pub(super) read_bytes: u64,
     pub(super) crash_in: Option<u64>,
     pub(super) crashed: bool,
     /// Kind, calls that still work, calls that then fail.
@@ -97,6 +98,7 @@ impl State {
             calls: 0,
             done: BTreeMap::new(),
             failed: BTreeMap::new(),
+            read_bytes: 0,
             crash_in: None,
             crashed: false,
             failures: Vec::new(),
