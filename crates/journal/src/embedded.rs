@@ -245,6 +245,10 @@ impl Journal for Embedded {
         self.shared.log.lanes()
     }
 
+    fn lane(&self, source: &str, destination: &str) -> Option<LaneStats> {
+        self.shared.log.lane(source, destination)
+    }
+
     async fn grown(&self, seen: Sequence) -> Option<Sequence> {
         self.threads.grown(seen).await
     }

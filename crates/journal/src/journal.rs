@@ -87,6 +87,9 @@ pub trait Journal: Debug + Send + Sync + 'static {
     /// The lanes that hold unsettled entries.
     fn lanes(&self) -> Vec<LaneStats>;
 
+    /// The same of one lane; none where it holds no unsettled entry. It costs no more where there are many lanes.
+    fn lane(&self, source: &str, destination: &str) -> Option<LaneStats>;
+
     /// Waits until a sequence above `seen` is durable and returns the highest durable one; none where the journal closes
     /// before.
     ///

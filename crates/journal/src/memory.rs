@@ -284,6 +284,10 @@ impl Journal for Memory {
         self.shared.store.lock().lanes()
     }
 
+    fn lane(&self, source: &str, destination: &str) -> Option<LaneStats> {
+        self.shared.store.lock().lane(&(source.to_owned(), destination.to_owned()))
+    }
+
     async fn grown(&self, seen: Sequence) -> Option<Sequence> {
         let mut grown = self.shared.grown.subscribe();
         let ended = |grown: &Grown| grown.closed || grown.process != self.process;

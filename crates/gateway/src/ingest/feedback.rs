@@ -15,14 +15,14 @@
 //! MoEngage sends with, nearly all of them do.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use http::{HeaderMap, HeaderName};
 use memchr::memmem::Finder;
-use moehog_journal::{Journal, LaneStats, Until, Watch};
+use moehog_journal::{Journal, Until, Watch};
 use moehog_proto::{
     Receipt,
     journal::{Book, EntryHeader, Progress},
@@ -48,7 +48,7 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Beyond so many webhooks of a lane that wait to be mapped, or so old a one, no answer of that lane waits: it would wait in vain.
 const MOST_WAITING: u64 = 256;
 const OLDEST_WAITING: Duration = Duration::from_millis(100);
-/// How long a look at the lanes is good for.
+/// How long a look at a lane is good for.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// An answer is under way this long after the last byte, so that it is there within 2 s, or 3.5 s where the sender asks for it.
 const IN_TIME: Duration = Duration::from_millis(1900);
@@ -126,33 +126,32 @@ pub(super) struct Feedback {
     metrics: FeedbackMetrics,
 }
 
-/// The lanes as they were a moment ago.
+/// The lanes as each was a moment ago, by source and destination.
 #[derive(Debug, Default)]
-struct Lanes {
-    looked_at: Option<Instant>,
-    lanes: Vec<Lane>,
-}
+struct Lanes(HashMap<String, HashMap<String, Lane>>);
 
 /// What of a lane waits to be mapped. What is mapped may wait for its destination, or for evidence, as long as it takes: that
 /// puts nobody's answer off.
 #[derive(Debug)]
 struct Lane {
-    source: String,
-    destination: String,
+    looked_at: Instant,
     webhooks: u64,
     /// When the oldest was received, milliseconds since the epoch.
     since_ms: Option<i64>,
 }
 
 impl Lane {
-    fn new(lane: LaneStats, relay: Option<&moehog_relay::Status>) -> Self {
-        let unmapped = relay.and_then(|relay| relay.unmapped(&lane.source, &lane.destination));
+    fn look(journal: &dyn Journal, relay: Option<&moehog_relay::Status>, (source, destination): (&str, &str)) -> Self {
+        let looked_at = Instant::now();
+        let Some(lane) = journal.lane(source, destination) else {
+            return Self { looked_at, webhooks: 0, since_ms: None };
+        };
+        let unmapped = relay.and_then(|relay| relay.unmapped(source, destination));
         let (mapped, since_ms) = match unmapped {
             Some(unmapped) => (unmapped.mapped, unmapped.since_ms),
             None => (0, Some(lane.oldest_received_at_ms)),
         };
-        let webhooks = lane.unsettled.saturating_sub(mapped);
-        Self { source: lane.source, destination: lane.destination, webhooks, since_ms }
+        Self { looked_at, webhooks: lane.unsettled.saturating_sub(mapped), since_ms }
     }
 }
 
@@ -282,15 +281,19 @@ impl Lanes {
         relay: Option<&moehog_relay::Status>,
         (source, destination): (&str, &str),
     ) -> bool {
-        if self.looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
-            self.lanes = journal.lanes().into_iter().map(|lane| Lane::new(lane, relay)).collect();
-            self.looked_at = Some(Instant::now());
-        }
-        let found = self.lanes.iter_mut().find(|lane| lane.source == source && lane.destination == destination);
-        let Some(lane) = found else {
-            let (source, destination) = (source.into(), destination.into());
-            self.lanes.push(Lane { source, destination, webhooks: 1, since_ms: None });
-            return true;
+        let look = || Lane::look(journal, relay, (source, destination));
+        let known = self.0.get_mut(source).and_then(|lanes| lanes.get_mut(destination));
+        let lane = match known {
+            Some(lane) => {
+                if lane.looked_at.elapsed() >= LOOK_EVERY {
+                    *lane = look();
+                }
+                lane
+            }
+            None => {
+                let lanes = self.0.entry(source.to_string()).or_default();
+                lanes.entry(destination.to_string()).or_insert_with(look)
+            }
         };
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
         let is_old = |since_ms| now_ms - since_ms >= OLDEST_WAITING.as_millis() as i64;

@@ -69,6 +69,11 @@ pub(crate) async fn lanes_tell_what_waits(store: &mut dyn Store) {
     }
     let lanes = |journal: &Arc<dyn Journal>| {
         let mut lanes = journal.lanes();
+        for lane in ["x", "y", "z"] {
+            let listed = lanes.iter().find(|it| it.destination == lane);
+            assert_eq!(journal.lane("s", lane).as_ref(), listed, "one lane and all of them");
+            assert_eq!(journal.lane("z", lane), None);
+        }
         lanes.sort_by(|one, other| one.destination.cmp(&other.destination));
         lanes
     };

@@ -67,6 +67,7 @@ pub(super) struct Index {
     pub(super) last: Sequence,
     pub(super) blocks: Vec<u64>,
     pub(super) received_at_ms: Vec<i64>,
+    /// In the order of their numbers.
     pub(super) lanes: Vec<LaneIndex>,
     /// Sequences whose frames could not be read, and once were synced.
     pub(super) damaged: Runs,
@@ -109,15 +110,20 @@ impl Index {
     }
 
     pub(super) fn lane(&self, lane: LaneId) -> Option<&LaneIndex> {
-        self.lanes.iter().find(|index| index.lane == lane)
+        self.at(lane).ok().map(|at| &self.lanes[at])
     }
 
     pub(super) fn lane_mut(&mut self, lane: LaneId) -> &mut LaneIndex {
-        let at = self.lanes.iter().position(|index| index.lane == lane).unwrap_or_else(|| {
-            self.lanes.push(LaneIndex { lane, present: Bits::default(), waiting: Bits::default() });
-            self.lanes.len() - 1
+        let at = self.at(lane).unwrap_or_else(|at| {
+            self.lanes.insert(at, LaneIndex { lane, present: Bits::default(), waiting: Bits::default() });
+            at
         });
         &mut self.lanes[at]
+    }
+
+    /// Where the lane is, or would be.
+    fn at(&self, lane: LaneId) -> Result<usize, usize> {
+        self.lanes.binary_search_by_key(&lane, |index| index.lane)
     }
 
     /// Where the frames of the sequence's block begin and end, in a file whose frames end at `end`.
@@ -191,12 +197,14 @@ impl Index {
             present: Bits::from_bytes(&lane.present),
             waiting: Bits::default(),
         };
+        let mut lanes: Vec<_> = foot.lanes.into_iter().map(lane).collect();
+        lanes.sort_by_key(|index| index.lane);
         Self {
             first,
             last: foot.last,
             blocks: foot.blocks,
             received_at_ms: foot.received_at_ms,
-            lanes: foot.lanes.into_iter().map(lane).collect(),
+            lanes,
             latest_received_at_ms: foot.newest_received_at_ms,
             damaged: Runs::from_pairs(&foot.damaged),
             unconfirmed: Runs::from_pairs(&foot.unconfirmed),

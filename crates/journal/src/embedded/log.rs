@@ -127,6 +127,12 @@ impl Log {
         self.state.lock().lane_stats()
     }
 
+    /// What of one lane is unsettled, if anything.
+    #[must_use]
+    pub fn lane(&self, source: &str, destination: &str) -> Option<LaneStats> {
+        self.state.lock().stats_of_lane(source, destination)
+    }
+
     /// The books and sizes as they are kept while running.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -6,7 +6,7 @@ use moehog_proto::{Sequence, journal::Book};
 
 use super::{
     format::Carried,
-    index::{LaneId, Lanes, UNKNOWN},
+    index::{LaneId, LaneIndex, Lanes, UNKNOWN},
     segment::Segment,
 };
 use crate::{LaneStats, Ledger};
@@ -121,21 +121,32 @@ impl State {
         let mut lanes: BTreeMap<LaneId, LaneStats> = BTreeMap::new();
         for segment in self.segments.values() {
             for index in &segment.index.lanes {
-                let Some(number) = index.waiting.first() else { continue };
-                let stats = lanes.entry(index.lane).or_insert_with(|| {
-                    let (source, destination) = self.lanes.names(index.lane);
-                    LaneStats {
-                        source: source.into(),
-                        destination: destination.into(),
-                        unsettled: 0,
-                        oldest: segment.index.first + number,
-                        oldest_received_at_ms: segment.received_at_ms(number),
-                    }
-                });
-                stats.unsettled += index.waiting.count();
+                if let Some(more) = self.stats_of(segment, index) {
+                    lanes.entry(index.lane).and_modify(|stats| stats.unsettled += more.unsettled).or_insert(more);
+                }
             }
         }
         lanes.into_values().collect()
+    }
+
+    /// The same of one lane.
+    pub(super) fn stats_of_lane(&self, source: &str, destination: &str) -> Option<LaneStats> {
+        let lane = self.lanes.find(source, destination)?;
+        let parts = self.segments.values().filter_map(|segment| self.stats_of(segment, segment.index.lane(lane)?));
+        parts.reduce(|stats, more| LaneStats { unsettled: stats.unsettled + more.unsettled, ..stats })
+    }
+
+    /// What of a lane waits in one segment, if anything.
+    fn stats_of(&self, segment: &Segment, index: &LaneIndex) -> Option<LaneStats> {
+        let number = index.waiting.first()?;
+        let (source, destination) = self.lanes.names(index.lane);
+        Some(LaneStats {
+            source: source.into(),
+            destination: destination.into(),
+            unsettled: index.waiting.count(),
+            oldest: segment.index.first + number,
+            oldest_received_at_ms: segment.received_at_ms(number),
+        })
     }
 }
 

@@ -272,17 +272,19 @@ impl Store {
     }
 
     pub(super) fn lanes(&self) -> Vec<LaneStats> {
-        let stats = |((source, destination), unsettled): (&Lane, &BTreeSet<Sequence>)| {
-            let oldest = *unsettled.first()?;
-            Some(LaneStats {
-                source: source.clone(),
-                destination: destination.clone(),
-                unsettled: unsettled.len() as u64,
-                oldest,
-                oldest_received_at_ms: self.entries.get(&oldest)?.header.received_at_ms,
-            })
-        };
-        self.lanes.iter().filter_map(stats).collect()
+        self.lanes.keys().filter_map(|lane| self.lane(lane)).collect()
+    }
+
+    pub(super) fn lane(&self, lane: &Lane) -> Option<LaneStats> {
+        let (unsettled, (source, destination)) = (self.lanes.get(lane)?, lane.clone());
+        let oldest = *unsettled.first()?;
+        Some(LaneStats {
+            source,
+            destination,
+            unsettled: unsettled.len() as u64,
+            oldest,
+            oldest_received_at_ms: self.entries.get(&oldest)?.header.received_at_ms,
+        })
     }
 
     pub(super) fn entry(&self, life: &Life, sequence: Sequence) -> Option<Entry> {
