@@ -16,6 +16,8 @@ pub struct Cpu {
     pub total: f64,
     /// Of its living threads, added up by name.
     pub threads: BTreeMap<String, f64>,
+    /// How often one of its living threads had waited and was woken.
+    pub wakes: u64,
 }
 
 impl Cpu {
@@ -26,15 +28,16 @@ impl Cpu {
     /// It has ended.
     pub fn of(process: u32) -> anyhow::Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).context("a measured process has ended")?;
-        let mut threads = BTreeMap::new();
+        let (mut threads, mut wakes) = (BTreeMap::new(), 0);
         for task in fs::read_dir(format!("/proc/{process}/task"))?.flatten() {
             // a thread may end between the listing and the reading
             let Ok(stat) = fs::read_to_string(task.path().join("stat")) else { continue };
             if let Some((name, seconds)) = parse(&stat) {
                 *threads.entry(name).or_default() += seconds;
             }
+            wakes += fs::read_to_string(task.path().join("status")).ok().and_then(|status| waits(&status)).unwrap_or(0);
         }
-        Ok(Self { total: parse(&stat).context("read /proc/PID/stat")?.1, threads })
+        Ok(Self { total: parse(&stat).context("read /proc/PID/stat")?.1, threads, wakes })
     }
 }
 
@@ -44,7 +47,8 @@ impl Sub for Cpu {
     fn sub(self, earlier: Self) -> Self {
         let before = |name: &str| earlier.threads.get(name).copied().unwrap_or(0.0);
         let threads = self.threads.iter().map(|(name, seconds)| (name.clone(), (seconds - before(name)).max(0.0)));
-        Self { total: self.total - earlier.total, threads: threads.collect() }
+        let wakes = self.wakes.saturating_sub(earlier.wakes);
+        Self { total: self.total - earlier.total, threads: threads.collect(), wakes }
     }
 }
 
@@ -53,6 +57,7 @@ impl Add for Cpu {
 
     fn add(mut self, other: Self) -> Self {
         self.total += other.total;
+        self.wakes += other.wakes;
         for (name, seconds) in other.threads {
             *self.threads.entry(name).or_default() += seconds;
         }
@@ -69,6 +74,11 @@ fn parse(stat: &str) -> Option<(String, f64)> {
     let mut ticks = || fields.next()?.parse::<u64>().ok();
     let ticks = ticks()? + ticks()?;
     Some((name.to_string(), ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
+/// How often a thread gave up its core of its own accord, from its `status`.
+fn waits(status: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
 }
 
 /// Memory of a process in bytes: now, and the most it ever had.

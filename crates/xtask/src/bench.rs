@@ -16,6 +16,7 @@ mod paced;
 mod paired;
 mod report;
 mod scale;
+mod stages;
 mod subject;
 mod throughput;
 mod trace;
@@ -88,8 +89,12 @@ enum Measure {
     Campaign,
     /// 100 to 5,000 requests a second, beside a bare limit that does the same at the same pace.
     Paced,
+    /// The same and Streams batches beside a PostHog at 0, 100 and 1,000 ms, once, and the highest rate that is held.
+    Matrix,
     /// One load divided among 1 to 1,000 sources with a destination each.
     Lanes,
+    /// What each stage of a webhook's way costs at full load; needs `perf`.
+    Stages,
     /// What tracing adds to the cost, one trace in a hundred sampled.
     Trace,
     /// 1 to 16 deliveries behind a name with the product's defaults, one gateway and two, PostHog at 5 s, 1 s and 200 ms.
@@ -136,7 +141,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 }
 
 async fn measure(arguments: &Arguments, plan: &Plan) -> anyhow::Result<Report> {
-    let wanted = |measure| arguments.measures.is_empty() || arguments.measures.contains(&measure);
+    // what needs a tool that a machine may not have is measured when it is named
+    let wanted = |measure| {
+        let all = arguments.measures.is_empty() && measure != Measure::Stages;
+        all || arguments.measures.contains(&measure)
+    };
     let mut report = Report::new();
     let workloads = [Measure::Single, Measure::Single1k, Measure::Batch, Measure::Batch1k];
     for (measure, workload) in workloads.into_iter().zip(load::Workload::ALL) {
@@ -176,8 +185,19 @@ async fn measure(arguments: &Arguments, plan: &Plan) -> anyhow::Result<Report> {
         let measured = paced::measure(plan, arguments.against.as_deref()).await;
         report.paced = keep(measured, "paced", &mut report.failures).unwrap_or_default();
     }
+    if wanted(Measure::Matrix) {
+        report.paced.extend(keep(paced::matrix(plan).await, "matrix", &mut report.failures).unwrap_or_default());
+        for kind in [subject::Kind::BarePost, subject::Kind::One, subject::Kind::Three] {
+            report.highest.extend(keep(paced::highest(plan, kind).await, "highest rate", &mut report.failures));
+        }
+    }
     if wanted(Measure::Lanes) {
         report.lanes = keep(lanes::measure(plan).await, "lanes", &mut report.failures).unwrap_or_default();
+    }
+    if wanted(Measure::Stages) {
+        for workload in [load::Workload::ALL[0], load::Workload::ALL[2]] {
+            report.stages.extend(keep(stages::measure(workload, plan).await, "stages", &mut report.failures));
+        }
     }
     if wanted(Measure::Trace) {
         for workload in [load::Workload::ALL[0], load::Workload::ALL[2]] {

@@ -30,6 +30,7 @@ const FORGET: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
     pub(super) kind: Kind,
+    pub(super) workload: Workload,
     /// Requests a second.
     pub(super) rate: f64,
     pub(super) lasts: Duration,
@@ -41,6 +42,7 @@ pub(super) struct Terms {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Campaign {
     pub(crate) requests: u64,
+    pub(crate) events: u64,
     pub(crate) not_200: u64,
     pub(crate) seconds: f64,
     /// From the moment a request was due to its answer.
@@ -57,6 +59,10 @@ pub(crate) struct Campaign {
     /// Requests to PostHog, and their bytes.
     pub(crate) posthog_requests: u64,
     pub(crate) posthog_bytes: u64,
+    /// Syncs of appends; none of a bare limit, which does not count them.
+    pub(crate) syncs: Option<u64>,
+    /// How often a thread was woken, all processes.
+    pub(crate) wakes: u64,
 }
 
 impl fmt::Display for Campaign {
@@ -80,39 +86,44 @@ impl fmt::Display for Campaign {
 }
 
 pub(crate) async fn measure(plan: &Plan) -> anyhow::Result<Campaign> {
-    let terms = Terms { kind: Kind::One, rate: RATE, lasts: plan.campaign, latency: LATENCY };
+    let terms =
+        Terms { kind: Kind::One, workload: Workload::Single, rate: RATE, lasts: plan.campaign, latency: LATENCY };
     let campaign = run(plan, terms).await?;
     println!("{campaign}");
     Ok(campaign)
 }
 
 /// An open loop at a steady rate.
-pub(super) async fn run(plan: &Plan, Terms { kind, rate, lasts, latency }: Terms) -> anyhow::Result<Campaign> {
+pub(super) async fn run(
+    plan: &Plan,
+    Terms { kind, workload, rate, lasts, latency }: Terms,
+) -> anyhow::Result<Campaign> {
     let config = Config { latency, ..Config::default() };
     let posthog = PostHog::bind(([127, 0, 0, 1], 0).into(), config)?.start();
     let mut subject = Subject::start(kind, &posthog.url(), plan, &[]).await?;
-    load::count(subject.http(), Workload::Single, 1, 1).await?;
-    ensure!(
-        posthog.books().wait_until(Duration::from_secs(10), |books| books.counts().arrivals == 1).await,
-        "the first event is late"
-    );
+    load::count(subject.http(), workload, 1, 1).await?;
+    let arrive = |books: &Books| books.counts().arrivals == workload.events();
+    ensure!(posthog.books().wait_until(Duration::from_secs(10), arrive).await, "the first event is late");
 
-    let (first, before) = (posthog.books().counts(), subject.cpu()?);
+    let (first, before, syncs) = (posthog.books().counts(), subject.cpu()?, subject.syncs().await?);
     let ramp = Ramp::constant(rate, lasts);
-    let sender = Sender::new(load::target(subject.http(), Workload::Single)?, Rules::connector(), 1024);
-    let draft = Draft::sized(Workload::Single.template(), KEY, 2, Workload::Single.event_bytes());
+    let sender = Sender::new(load::target(subject.http(), workload)?, Rules::connector(), 1024);
+    let draft = Draft::sized(workload.template(), KEY, 2, workload.event_bytes());
     let begun = SystemTime::now();
-    let watching = tokio::spawn(watch(posthog.books().clone(), ramp.clone(), (begun, latency)));
+    let watching = tokio::spawn(watch(posthog.books().clone(), (ramp.clone(), workload.events()), (begun, latency)));
     let report = sender.run(&ramp, draft.bodies(0)).await;
     let (stored, wait, totals) = watching.await?;
     let used = difference(subject.cpu()?, before);
     let (_, peak_bytes) = subject.memory()?;
-    ensure!(stored == report.sent, "{stored} of {} events at PostHog", report.sent);
+    let syncs = subject.syncs().await?.zip(syncs).map(|(after, before)| after - before);
+    let sent = report.sent * workload.events();
+    ensure!(stored == sent, "{stored} of {sent} events at PostHog");
     subject.finish().await?;
 
     let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
     Ok(Campaign {
         requests: report.attempted,
+        events: stored,
         not_200: report.attempted - report.sent,
         seconds: report.elapsed.as_secs_f64(),
         ack_p50_ms: milliseconds(report.latency.quantile(0.5)),
@@ -125,6 +136,8 @@ pub(super) async fn run(plan: &Plan, Terms { kind, rate, lasts, latency }: Terms
         cpu_per_million: used.values().map(|cpu| cpu.total).sum::<f64>() / (stored.max(1) as f64 / 1e6),
         posthog_requests: totals.requests.saturating_sub(first.requests),
         posthog_bytes: totals.wire_bytes.saturating_sub(first.wire_bytes),
+        syncs,
+        wakes: used.values().map(|cpu| cpu.wakes).sum(),
     })
 }
 
@@ -144,11 +157,15 @@ impl Totals {
 }
 
 /// Counts events as they are stored, with the time since each was due, until all are there or none has come for long.
-async fn watch(books: Books, ramp: Ramp, (begun, latency): (SystemTime, Duration)) -> (u64, Histogram, Totals) {
+async fn watch(
+    books: Books,
+    (ramp, events): (Ramp, u64),
+    (begun, latency): (SystemTime, Duration),
+) -> (u64, Histogram, Totals) {
     let mut stored = books.subscribe();
     let (mut count, mut wait, mut totals) = (0, Histogram::default(), Totals::default());
     let mut forgotten_at = tokio::time::Instant::now();
-    while count < ramp.requests() {
+    while count < ramp.requests() * events {
         let event = match tokio::time::timeout(Duration::from_secs(30), stored.recv()).await {
             Ok(Ok(event)) => event,
             Ok(Err(RecvError::Lagged(missed))) => {
@@ -158,7 +175,9 @@ async fn watch(books: Books, ramp: Ramp, (begun, latency): (SystemTime, Duration
             }
             Ok(Err(RecvError::Closed)) | Err(_) => break,
         };
-        if let Some(due) = Mark::find(&event.raw).filter(|mark| mark.run == 2).and_then(|mark| ramp.due(mark.number)) {
+        if let Some(due) =
+            Mark::find(&event.raw).filter(|mark| mark.run == 2).and_then(|mark| ramp.due(mark.number / events))
+        {
             count += 1;
             let stored_at =
                 UNIX_EPOCH + Duration::from_nanos(u64::try_from(event.arrived_at.as_nanosecond()).unwrap_or(0));

@@ -12,9 +12,10 @@ use super::{
     lanes::Lanes,
     mapping::Mapping,
     outage::Outage,
-    paced::{self, Paced},
+    paced::{self, Highest, Paced},
     paired::Paired,
     scale::Step,
+    stages::Stages,
     throughput::Throughput,
     trace::Trace,
 };
@@ -26,12 +27,14 @@ pub(crate) struct Report {
     pub(crate) throughput: Vec<Throughput>,
     pub(crate) paired: Vec<Paired>,
     pub(crate) paced: Vec<Paced>,
+    pub(crate) highest: Vec<Highest>,
     pub(crate) lanes: Vec<Lanes>,
     pub(crate) mapping: Option<Mapping>,
     pub(crate) outage: Option<Outage>,
     pub(crate) backlog: Vec<Backlog>,
     pub(crate) feedback: Vec<Feedback>,
     pub(crate) campaign: Option<Campaign>,
+    pub(crate) stages: Vec<Stages>,
     pub(crate) trace: Vec<Trace>,
     pub(crate) scale: Vec<Step>,
     pub(crate) budget: Vec<Row>,
@@ -63,12 +66,14 @@ impl Report {
             throughput: Vec::new(),
             paired: Vec::new(),
             paced: Vec::new(),
+            highest: Vec::new(),
             lanes: Vec::new(),
             mapping: None,
             outage: None,
             backlog: Vec::new(),
             feedback: Vec::new(),
             campaign: None,
+            stages: Vec::new(),
             trace: Vec::new(),
             scale: Vec::new(),
             budget: Vec::new(),
@@ -92,6 +97,9 @@ impl fmt::Display for Report {
         }
         for paced in &self.paced {
             writeln!(formatter, "{paced}")?;
+        }
+        for highest in &self.highest {
+            writeln!(formatter, "{highest}")?;
         }
         for lanes in &self.lanes {
             writeln!(formatter, "{lanes}")?;
@@ -120,6 +128,9 @@ impl fmt::Display for Report {
         }
         for feedback in &self.feedback {
             writeln!(formatter, "{feedback}")?;
+        }
+        for stages in &self.stages {
+            writeln!(formatter, "\n{stages}")?;
         }
         for trace in &self.trace {
             let ((off, on), added) = (trace.costs(), 100.0 * trace.added());

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::Context;
-use moehog_tests::{Cpu, Deployment, Log, Process, Setup, Shape, memory};
+use moehog_tests::{Cpu, Deployment, Log, Process, Setup, Shape, get, memory};
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -133,6 +133,14 @@ impl Subject {
     /// What each of its processes has used so far.
     pub(crate) fn cpu(&mut self) -> anyhow::Result<BTreeMap<String, Cpu>> {
         self.processes()?.into_iter().map(|(name, id)| Ok((name, Cpu::of(id)?))).collect()
+    }
+
+    /// How often its journal has synced appends; none of a bare limit.
+    pub(crate) async fn syncs(&self) -> anyhow::Result<Option<u64>> {
+        let Running::Moehog(deployment) = &self.running else { return Ok(None) };
+        let text = get(deployment.admin()?, "/metrics").await?.text();
+        let count = text.lines().find_map(|line| line.strip_prefix("moehog_journal_sync_seconds_count "));
+        Ok(Some(count.context("no `moehog_journal_sync_seconds_count`")?.parse()?))
     }
 
     /// Memory of all its processes, in bytes: now, and the sum of what each had at most.
