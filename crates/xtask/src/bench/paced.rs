@@ -75,7 +75,8 @@ async fn compare(plan: &Plan, other: Option<&Plan>, latencies: &[Duration]) -> a
         LOADS.iter().flat_map(|load| latencies.iter().map(move |latency| (*load, *latency)))
     {
         let first = all.len();
-        for kind in KINDS {
+        // what a bare limit posts are bodies as they came: a list of events is no event
+        for kind in KINDS.into_iter().filter(|kind| workload == Workload::Single || *kind != Kind::BarePost) {
             all.push(Paced { workload, rate, latency, kind, is_other: false, rounds: Vec::new() });
             if other.is_some() && kind != Kind::BarePost {
                 all.push(Paced { workload, rate, latency, kind, is_other: true, rounds: Vec::new() });
@@ -113,7 +114,8 @@ pub(crate) async fn highest(plan: &Plan, kind: Kind) -> anyhow::Result<Highest> 
             return Ok(held);
         }
         held = Highest { rate, ack_p99_ms: campaign.ack_p99_ms, ..held };
-        rate *= HIGHER;
+        // whole requests in whole seconds
+        rate = (rate * HIGHER / 100.0).round() * 100.0;
     }
 }
 
