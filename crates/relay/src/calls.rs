@@ -29,7 +29,7 @@ use crate::{
     proof::Witness,
 };
 
-/// A call of at most so many bytes is little work: some hundred microseconds.
+/// A call of at most so many bytes is little work where it is answered in this process: some hundred microseconds.
 const SMALL_BYTES: usize = 64 * 1024;
 
 /// The ways out of the relay.
@@ -45,9 +45,9 @@ pub(crate) struct Calls {
     pub(crate) suspects: Arc<tokio::sync::Mutex<()>>,
     pub(crate) transformers: Replicas,
     pub(crate) mappings: Arc<Mappings>,
-    /// Where calls go that are much work.
+    /// Where calls are made that are much work.
     pub(crate) workers: Handle,
-    /// The transformer lives in this process.
+    /// The services live in this process.
     pub(crate) same_process: bool,
     /// Cuts off what is under way at the end of the grace.
     pub(crate) cut: CancellationToken,
@@ -94,9 +94,9 @@ impl Calls {
         let deadline = self.config.transform_deadline;
         request.known_revisions = self.mappings.known();
         let request = with_deadline(request, deadline, &span);
-        let (workers, cut, mut transformer) = (self.workers.clone(), self.cut.clone(), self.transformer.clone());
+        let (workers, cut, mut transformer) = (self.workers_for(bytes), self.cut.clone(), self.transformer.clone());
         let calling = async move { bounded(deadline, &cut, transformer.transform(request)).await };
-        let calling = Box::pin(somewhere(workers, bytes, calling.instrument(span.clone())));
+        let calling = Box::pin(somewhere(workers, calling.instrument(span.clone())));
         let (result, meanwhile) = match taken.suspect {
             true => witness.beside(deadline, calling).await,
             false => (calling.await, HashSet::new()),
@@ -146,9 +146,9 @@ impl Calls {
         let bytes = request.events.iter().map(|event| event.json.len()).sum();
         let deadline = self.config.deliver_deadline;
         let request = with_deadline(request, deadline, &span);
-        let (workers, cut) = (self.workers.clone(), self.cut.clone());
+        let (workers, cut) = (self.workers_for(bytes), self.cut.clone());
         let calling = async move { bounded(deadline, &cut, self.delivery.deliver(request)).await };
-        let result: Result<DeliverResponse, Status> = somewhere(workers, bytes, calling.instrument(span.clone())).await;
+        let result: Result<DeliverResponse, Status> = somewhere(workers, calling.instrument(span.clone())).await;
         trace::called(&span, result.as_ref().err());
         drop(span);
         let (outcome, end) = match result {
@@ -160,6 +160,12 @@ impl Calls {
         };
         metrics::deliver_call(outcome, events, began.elapsed());
         end
+    }
+
+    /// Where a call of so many bytes is made, if not here. One to another process is no more than its messages, which its connection
+    /// reads and writes on the threads of the first call.
+    fn workers_for(&self, bytes: usize) -> Option<Handle> {
+        (self.same_process && bytes > SMALL_BYTES).then(|| self.workers.clone())
     }
 
     /// A call that was cut off at the end of the grace says nothing of its webhooks.
@@ -207,15 +213,12 @@ pub(crate) async fn bounded<T>(
     }
 }
 
-/// Makes a call here where it is little work, so that nobody else is woken for it, and on `workers` where it is much.
+/// Makes a call on `workers`, or here, so that nobody else is woken for it.
 async fn somewhere<T: Send + 'static>(
-    workers: Handle,
-    bytes: usize,
+    workers: Option<Handle>,
     call: impl Future<Output = Result<T, Status>> + Send + 'static,
 ) -> Result<T, Status> {
-    if bytes <= SMALL_BYTES {
-        return call.await;
-    }
+    let Some(workers) = workers else { return call.await };
     let call = AbortOnDropHandle::new(workers.spawn(call));
     call.await.unwrap_or_else(|_panic| Err(Status::internal("the call panicked")))
 }
