@@ -5,13 +5,15 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use moehog_emulator::{
     moengage::{Draft, Histogram, Mark, Ramp, Rules, Sender},
-    posthog::{Books, Config, PostHog},
+    posthog::{Books, Config, PostHog, Running},
 };
+use moehog_runtime::spawn_apart;
 use serde::Serialize;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast::error::RecvError, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Plan,
@@ -98,8 +100,7 @@ pub(super) async fn run(
     plan: &Plan,
     Terms { kind, workload, rate, lasts, latency }: Terms,
 ) -> anyhow::Result<Campaign> {
-    let config = Config { latency, ..Config::default() };
-    let posthog = PostHog::bind(([127, 0, 0, 1], 0).into(), config)?.start();
+    let (posthog, _threads) = posthog_apart(latency).await?;
     let mut subject = Subject::start(kind, &posthog.url(), plan, &[]).await?;
     load::count(subject.http(), workload, 1, 1).await?;
     let arrive = |books: &Books| books.counts().arrivals == workload.events();
@@ -139,6 +140,21 @@ pub(super) async fn run(
         syncs,
         wakes: used.values().map(|cpu| cpu.wakes).sum(),
     })
+}
+
+/// A PostHog on a thread of its own: what it makes of a batch is not to hold up the sender, whose answers are timed. It ends with
+/// the handle.
+async fn posthog_apart(latency: Duration) -> anyhow::Result<(Running, AbortOnDropHandle<()>)> {
+    let (tell, told) = oneshot::channel();
+    let threads = spawn_apart("posthog", 1, async move {
+        let config = Config { latency, ..Config::default() };
+        let running = PostHog::bind(([127, 0, 0, 1], 0).into(), config).map(PostHog::start);
+        // whoever asked may have gone
+        let _gone = tell.send(running);
+        std::future::pending().await
+    });
+    let threads = AbortOnDropHandle::new(threads.context("threads of PostHog")?);
+    Ok((told.await.context("PostHog's thread ended")??, threads))
 }
 
 /// Requests and bytes that the books had before they were cleared, and have now.
