@@ -6,6 +6,7 @@ mod source;
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use http::HeaderName;
+use moehog_proto::limits::MAX_BODY_BYTES;
 use moehog_runtime::{Listen, Secret, SecretFiles, Shutdown};
 use moehog_transport::TlsConfig;
 use serde::Deserialize;
@@ -157,6 +158,7 @@ pub struct Http {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Largest body, in bytes, as received and after decompression; larger is a 413.
+    #[serde(deserialize_with = "moehog_runtime::up_to::<MAX_BODY_BYTES, _>")]
     pub max_body_bytes: usize,
     /// Bytes of bodies held at once; over it is a 503.
     pub max_held_bytes: usize,
