@@ -10,6 +10,7 @@
 
 mod channel;
 mod codec;
+mod destination;
 pub mod hand_over;
 pub mod limits;
 mod receipt;
@@ -17,6 +18,7 @@ mod trace;
 
 pub use channel::{BoxError, Channel, ChannelError, channel};
 pub use codec::{BatchCodec, BatchDecoder, BatchEncoder};
+pub use destination::{Destination, Names, project_key_fault};
 pub use hand_over::Handed;
 pub use receipt::{Incarnation, JournalId, Mint, ParseReceiptError, Receipt, Sequence};
 
