@@ -274,6 +274,20 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_cannot_be_raised_is_refused_by_name() {
+        for (key, most) in [
+            ("http.max_body_bytes", "33554432"),
+            ("relay.max_events_per_webhook", "10000"),
+            ("relay.max_mapped_bytes_per_webhook", "67108864"),
+        ] {
+            let variable = format!("MOEHOG__{}", key.to_uppercase().replace('.', "__"));
+            let said = complaint(&variable, "104857600");
+            assert!(said.contains(key) && said.contains(&format!("give {most} at most")), "{said}");
+            assert!(complaint(&variable, "0").contains(key));
+        }
+    }
+
+    #[test]
     fn an_address_that_cannot_be_read_is_named_with_its_key_and_what_to_write() {
         for (name, value, says) in [
             ("SOURCES__SHOP__FROM", "[\"10.0.0.0/33\"]", ["`10.0.0.0/33`", "write it as", "sources.shop.from"]),
