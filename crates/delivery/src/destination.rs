@@ -13,10 +13,6 @@ use crate::{
 
 /// Destinations that are made of the key in a call, at most; the gateway lets fewer through.
 const MAX_KEYED: usize = 64;
-/// How a name says that it is itself the key.
-const KEY_PREFIX: &str = "key:";
-/// What logs, spans and metrics call such a destination.
-const KEY_LABEL: &str = "key:***";
 
 /// All destinations.
 #[derive(Debug)]
@@ -83,7 +79,7 @@ impl Destinations {
 
     /// The destination a call names.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Destination>, NoDestination> {
-        match (self.named.get(name), name.strip_prefix(KEY_PREFIX)) {
+        match (self.named.get(name), moehog_proto::Destination::of(name).key()) {
             (Some(destination), _) => destination.now().map_err(NoDestination::Hold),
             (None, Some(key)) => self.keyed(key),
             (None, None) if name == "default" => Err(NoDestination::Hold(no_key(name))),
@@ -100,7 +96,7 @@ impl Destinations {
                     .to_string(),
             ));
         }
-        if let Some(fault) = fault(key) {
+        if let Some(fault) = moehog_proto::project_key_fault(key) {
             return Err(NoDestination::Hold(format!("wrong_key: the api key in the webhook {fault}")));
         }
         let mut keyed = self.keyed.lock();
@@ -114,8 +110,9 @@ impl Destinations {
         if keyed.len() >= MAX_KEYED {
             return Err(NoDestination::Overloaded);
         }
-        let turns = Arc::new(Turns::new(self.limits.clone(), KEY_LABEL));
-        let destination = Arc::new(Destination::new(KEY_LABEL, &self.host, key, &turns));
+        let label = moehog_proto::Destination::Keyed(key).label();
+        let turns = Arc::new(Turns::new(self.limits.clone(), &label));
+        let destination = Arc::new(Destination::new(&label, &self.host, key, &turns));
         keyed.insert(key.to_string(), destination.clone());
         Ok(destination)
     }
@@ -156,7 +153,7 @@ fn made(name: &str, host: &Host, key: Option<&str>, turns: &Arc<Turns>) -> Resul
     if key.is_empty() {
         return Err(no_key(name));
     }
-    if let Some(fault) = fault(key) {
+    if let Some(fault) = moehog_proto::project_key_fault(key) {
         return Err(format!("wrong_key: api key of destination {name} {fault}; set the project's api key (phc_…)"));
     }
     Ok(Arc::new(Destination::new(name, host, key, turns)))
@@ -165,19 +162,6 @@ fn made(name: &str, host: &Host, key: Option<&str>, turns: &Arc<Turns>) -> Resul
 fn no_key(name: &str) -> String {
     let ways = ways_to_set(&format!("destinations.{name}.api_key"));
     format!("no_key: destination {name} has no api key: set {ways}")
-}
-
-/// What makes a key one that PostHog refuses by its shape.
-///
-/// Source: PostHog/posthog, `rust/capture/src/api.rs`, token checks (read 2026-08-22).
-fn fault(key: &str) -> Option<&'static str> {
-    match key {
-        "" => Some("is empty"),
-        _ if key.len() > 64 => Some("is longer than 64 characters"),
-        _ if !key.is_ascii() => Some("holds characters that no key has"),
-        _ if key.starts_with("phx_") => Some("is a personal one (phx_…), which cannot send events"),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

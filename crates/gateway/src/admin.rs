@@ -21,7 +21,6 @@ use moehog_journal::{Journal, ReadError};
 use moehog_proto::{Channel, transformer::TransformerServiceClient};
 use serde::Serialize;
 
-pub(crate) use self::view::destination as shown_destination;
 use crate::{
     config::Api,
     ingest::{shows_one_of, straight_from_here},

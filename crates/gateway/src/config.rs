@@ -6,6 +6,7 @@ mod source;
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use http::HeaderName;
+use moehog_proto::limits::MAX_BODY_BYTES;
 use moehog_runtime::{Listen, Secret, SecretFiles, Shutdown};
 use moehog_transport::TlsConfig;
 use serde::Deserialize;
@@ -157,6 +158,7 @@ pub struct Http {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Largest body, in bytes, as received and after decompression; larger is a 413.
+    #[serde(deserialize_with = "moehog_runtime::up_to::<MAX_BODY_BYTES, _>")]
     pub max_body_bytes: usize,
     /// Bytes of bodies held at once; over it is a 503.
     pub max_held_bytes: usize,
@@ -269,6 +271,20 @@ mod tests {
     fn complaint(name: &str, value: &str) -> String {
         let variables = [(name.to_string(), value.to_string())];
         moehog_runtime::load::<Config>(Config::DEFAULTS, None, variables).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_raised_is_refused_by_name() {
+        for (key, most) in [
+            ("http.max_body_bytes", "33554432"),
+            ("relay.max_events_per_webhook", "10000"),
+            ("relay.max_mapped_bytes_per_webhook", "67108864"),
+        ] {
+            let variable = format!("MOEHOG__{}", key.to_uppercase().replace('.', "__"));
+            let said = complaint(&variable, "104857600");
+            assert!(said.contains(key) && said.contains(&format!("give {most} at most")), "{said}");
+            assert!(complaint(&variable, "0").contains(key));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use moehog_journal::{Journal, disk::RealDisk, embedded::Embedded};
-use moehog_proto::{Channel, transformer::TransformerServiceClient};
+use moehog_proto::{Channel, Destination, transformer::TransformerServiceClient};
 use moehog_relay::Relay;
 use moehog_runtime::{Exit, spawn_apart, ways_to_set, within_grace};
 use moehog_transport::{Address, ClientConfig, Link, connect};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Config, Ingest, admin,
     config::{self, Api, Source, Worker},
-    ingest::{KEY_DESTINATION, key_remedy, without_key},
+    ingest::{key_remedy, without_key},
     listener::{Listener, Port},
 };
 
@@ -206,7 +206,7 @@ async fn open_journal(config: &Config) -> anyhow::Result<Arc<dyn Journal>> {
 fn say_what_waits(journal: &dyn Journal) {
     let mut waiting = BTreeMap::<_, u64>::new();
     for lane in journal.lanes() {
-        *waiting.entry(admin::shown_destination(&lane.destination)).or_default() += lane.unsettled;
+        *waiting.entry(Destination::of(&lane.destination).redacted()).or_default() += lane.unsettled;
     }
     let webhooks: u64 = waiting.values().sum();
     if webhooks == 0 {
@@ -254,7 +254,7 @@ fn say_who_may_send(config: &Config, ingest: &Ingest) {
     }
     config.secret_weaknesses().into_iter().for_each(|weakness| tracing::warn!("{weakness}"));
     for (source, destination) in without_key(&config.sources, &config.destinations) {
-        if !destination.starts_with(KEY_DESTINATION) {
+        if Destination::of(&destination).key().is_none() {
             tracing::info!(
                 source,
                 remedy = key_remedy(&destination),

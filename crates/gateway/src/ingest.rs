@@ -20,15 +20,15 @@ mod store;
 use std::sync::Arc;
 
 use moehog_journal::Journal;
+use moehog_proto::Destination;
 use moehog_runtime::Failures;
 use parking_lot::Mutex;
 
 pub use self::answers::Answer;
 pub(crate) use self::{
     answers::Refusal,
-    auth::{KEY_DESTINATION, key_remedy, shows_one_of, without_key},
+    auth::{key_remedy, shows_one_of, without_key},
     local::straight_from_here,
-    scan::well_formed,
 };
 use self::{
     auth::Senders,
@@ -61,7 +61,7 @@ impl Ingest {
         let http = &config.http;
         let taken_before = journal.lanes().into_iter();
         let open_keys =
-            taken_before.filter_map(|lane| lane.destination.strip_prefix(KEY_DESTINATION).map(ToString::to_string));
+            taken_before.filter_map(|lane| Destination::of(&lane.destination).key().map(ToString::to_string));
         let senders = Senders::new(config, open_keys);
         let limits = BodyLimits { max_bytes: http.max_body_bytes, idle: http.body_idle, total: http.body_total };
         Self {

@@ -4,7 +4,7 @@ use std::{io, num::NonZeroUsize, sync::Arc};
 
 use bytes::Bytes;
 use moehog_proto::{
-    Receipt, Sequence,
+    Destination, Receipt, Sequence,
     journal::{EntryHeader, EventOutcome, Mapping, Origin, Progress},
 };
 
@@ -21,13 +21,9 @@ impl NewEntry {
     /// Whether its events are still to be handed on to the lanes that their rules name. What is taken of these leaves room
     /// in the budget for that, or a full journal could never be emptied.
     pub(crate) fn is_to_be_routed(&self) -> bool {
-        self.header.destination.starts_with(BY_RULE)
+        matches!(Destination::of(&self.header.destination), Destination::ByRule(_))
     }
 }
-
-/// Begins the destination of webhooks whose events go where their mapping rules say: `rule:`, and the names they may
-/// name, comma-separated. The first is for events whose rules name none.
-pub const BY_RULE: &str = "rule:";
 
 /// A webhook in the journal.
 #[derive(Debug, Clone)]

@@ -15,8 +15,7 @@ mod metrics;
 mod watch;
 
 pub use entry::{
-    AppendError, BY_RULE, Batch, ClaimError, Crashed, DeadLetter, Entry, NewEntry, ReadError, ReadLimit, Record,
-    RecordError,
+    AppendError, Batch, ClaimError, Crashed, DeadLetter, Entry, NewEntry, ReadError, ReadLimit, Record, RecordError,
 };
 pub use journal::{Claim, DeadLetterQuery, Journal, LaneStats, Ledger, Stats, count};
 pub use watch::{Known, Ticket, Until, Watch};

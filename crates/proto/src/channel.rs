@@ -28,13 +28,6 @@ impl Error for ChannelError {
     }
 }
 
-/// Largest gRPC message that any client or server of moehog takes: one entry of 64 MiB mapped JSON and room.
-pub const MAX_MESSAGE_BYTES: usize = 80 * 1024 * 1024;
-
-/// Most events of a Deliver call, and webhooks of a Transform call, that a server of moehog takes. A relay sends half as many at
-/// most.
-pub const MAX_ITEMS: usize = 10_000;
-
 /// Makes a [`Channel`] of `service`.
 pub fn channel<S, B>(service: S) -> Channel
 where

@@ -10,12 +10,15 @@
 
 mod channel;
 mod codec;
+mod destination;
 pub mod hand_over;
+pub mod limits;
 mod receipt;
 mod trace;
 
-pub use channel::{BoxError, Channel, ChannelError, MAX_ITEMS, MAX_MESSAGE_BYTES, channel};
+pub use channel::{BoxError, Channel, ChannelError, channel};
 pub use codec::{BatchCodec, BatchDecoder, BatchEncoder};
+pub use destination::{Destination, Names, project_key_fault};
 pub use hand_over::Handed;
 pub use receipt::{Incarnation, JournalId, Mint, ParseReceiptError, Receipt, Sequence};
 
@@ -47,15 +50,15 @@ pub mod transformer {
     #[must_use]
     pub fn client(channel: crate::Channel) -> TransformerServiceClient<crate::Channel> {
         TransformerServiceClient::new(channel)
-            .max_decoding_message_size(crate::MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(crate::MAX_MESSAGE_BYTES)
+            .max_decoding_message_size(crate::limits::MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(crate::limits::MAX_MESSAGE_BYTES)
     }
 
     /// A transformer as a tonic service, with moehog's message limits.
     pub fn server<T: TransformerService>(service: T) -> TransformerServiceServer<T> {
         TransformerServiceServer::new(service)
-            .max_decoding_message_size(crate::MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(crate::MAX_MESSAGE_BYTES)
+            .max_decoding_message_size(crate::limits::MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(crate::limits::MAX_MESSAGE_BYTES)
     }
 }
 
@@ -76,15 +79,15 @@ pub mod delivery {
     #[must_use]
     pub fn client(channel: crate::Channel) -> DeliveryServiceClient<crate::Channel> {
         DeliveryServiceClient::new(channel)
-            .max_decoding_message_size(crate::MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(crate::MAX_MESSAGE_BYTES)
+            .max_decoding_message_size(crate::limits::MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(crate::limits::MAX_MESSAGE_BYTES)
     }
 
     /// A delivery service as a tonic service, with moehog's message limits.
     pub fn server<T: DeliveryService>(service: T) -> DeliveryServiceServer<T> {
         DeliveryServiceServer::new(service)
-            .max_decoding_message_size(crate::MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(crate::MAX_MESSAGE_BYTES)
+            .max_decoding_message_size(crate::limits::MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(crate::limits::MAX_MESSAGE_BYTES)
     }
 }
 

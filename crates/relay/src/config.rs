@@ -2,14 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use moehog_proto::MAX_ITEMS;
-use moehog_runtime::above_zero;
-use serde::{Deserialize, Deserializer, de::Error};
+use moehog_proto::limits::{MAX_EVENTS, MAX_ITEMS, MAX_MAPPED_BYTES};
+use moehog_runtime::{above_zero, up_to};
+use serde::Deserialize;
 
 /// The defaults of every key, with what each means, as TOML: the section `[relay]`.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
 const MIB: usize = 1024 * 1024;
+/// Most events or webhooks of a call: half of what a worker takes.
+const MOST_ITEMS: usize = MAX_ITEMS / 2;
 /// What a gateway needs beside what its relay keeps in memory: measured at 45 MB idle, 110 MB under load.
 const BESIDE: usize = 160 * MIB;
 
@@ -28,7 +30,7 @@ pub struct Config {
     #[serde(deserialize_with = "above_zero")]
     pub transform_calls: usize,
     /// Most webhooks of one Transform call.
-    #[serde(deserialize_with = "items")]
+    #[serde(deserialize_with = "up_to::<MOST_ITEMS, _>")]
     pub transform_max_webhooks: usize,
     /// Most bytes of bodies of one Transform call.
     #[serde(deserialize_with = "above_zero")]
@@ -37,10 +39,10 @@ pub struct Config {
     #[serde(with = "moehog_runtime::duration")]
     pub transform_deadline: Duration,
     /// Most events one webhook may give.
-    #[serde(deserialize_with = "above_zero")]
+    #[serde(deserialize_with = "up_to::<MAX_EVENTS, _>")]
     pub max_events_per_webhook: usize,
     /// Most bytes of mapped JSON one webhook may give.
-    #[serde(deserialize_with = "above_zero")]
+    #[serde(deserialize_with = "up_to::<MAX_MAPPED_BYTES, _>")]
     pub max_mapped_bytes_per_webhook: usize,
     /// Deaths of a Transform call with one webhook alone that make it a dead letter.
     pub transform_deaths: u32,
@@ -48,7 +50,7 @@ pub struct Config {
     #[serde(with = "moehog_runtime::duration")]
     pub crash_watch: Duration,
     /// Most events of one Deliver call.
-    #[serde(deserialize_with = "items")]
+    #[serde(deserialize_with = "up_to::<MOST_ITEMS, _>")]
     pub deliver_max_events: usize,
     /// Most bytes of events of one Deliver call.
     #[serde(deserialize_with = "above_zero")]
@@ -98,15 +100,6 @@ pub struct Config {
     pub grace: Duration,
 }
 
-/// Reads how many events or webhooks one call may hold: half of what a worker takes, at most.
-fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    const MOST: usize = MAX_ITEMS / 2;
-    match above_zero(deserializer)? {
-        items if items > MOST => Err(D::Error::custom(format!("a worker takes no call of so many: {MOST} at most"))),
-        items => Ok(items),
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -117,8 +110,8 @@ impl Default for Config {
             transform_max_webhooks: 256,
             transform_max_bytes: 1024 * 1024,
             transform_deadline: 10 * second,
-            max_events_per_webhook: 10_000,
-            max_mapped_bytes_per_webhook: 64 * 1024 * 1024,
+            max_events_per_webhook: MAX_EVENTS,
+            max_mapped_bytes_per_webhook: MAX_MAPPED_BYTES,
             transform_deaths: 3,
             crash_watch: minute,
             deliver_max_events: 500,
@@ -187,15 +180,21 @@ mod tests {
     }
 
     #[test]
-    fn no_call_may_hold_more_than_a_worker_takes() {
-        for key in ["DELIVER_MAX_EVENTS", "TRANSFORM_MAX_WEBHOOKS"] {
-            let load = |value: &str| {
+    fn no_call_and_no_webhook_may_be_more_than_a_worker_takes() {
+        for (key, most) in [
+            ("DELIVER_MAX_EVENTS", 5000),
+            ("TRANSFORM_MAX_WEBHOOKS", 5000),
+            ("MAX_EVENTS_PER_WEBHOOK", 10_000),
+            ("MAX_MAPPED_BYTES_PER_WEBHOOK", 64 << 20),
+        ] {
+            let load = |value: usize| {
                 let variable = (format!("MOEHOG__RELAY__{key}"), value.to_string());
                 moehog_runtime::load::<File>(DEFAULTS, None, [variable]).map_err(|error| error.to_string())
             };
-            load("5000").unwrap();
-            assert!(load("5001").err().unwrap().contains("5000 at most"));
-            assert!(load("0").is_err());
+            load(most).unwrap();
+            let error = load(most + 1).err().unwrap();
+            assert!(error.contains(&format!("{most} at most")) && error.contains(&key.to_lowercase()), "{error}");
+            assert!(load(0).is_err());
         }
     }
 

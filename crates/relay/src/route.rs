@@ -6,9 +6,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use moehog_journal::{AppendError, BY_RULE, Entry, Journal, NewEntry, ReadError};
+use moehog_journal::{AppendError, Entry, Journal, NewEntry, ReadError};
 use moehog_proto::{
-    Receipt, Sequence,
+    Destination, Receipt, Sequence,
     journal::{EntryHeader, EventPlace, Kind},
 };
 use moehog_runtime::chain;
@@ -42,7 +42,10 @@ pub(crate) enum Handed {
 /// Where the events of a webhook may go: the names in the destination of its entry, the default first; none where they all go to
 /// one.
 pub(crate) fn names(destination: &str) -> Option<Vec<String>> {
-    Some(destination.strip_prefix(BY_RULE)?.split(',').map(ToString::to_string).collect())
+    match Destination::of(destination) {
+        Destination::ByRule(names) => Some(names.iter().map(ToString::to_string).collect()),
+        Destination::Named(_) | Destination::Keyed(_) => None,
+    }
 }
 
 /// Hands on parcels of one lane, in their order: after one that was not, none is.

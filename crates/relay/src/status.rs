@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use moehog_journal::Journal;
-use moehog_proto::Sequence;
+use moehog_proto::{Destination, Sequence};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -197,13 +197,7 @@ impl LaneStatus {
 
 /// A destination as logs and metrics show it: no key.
 pub(crate) fn shown(destination: &str) -> String {
-    match destination.strip_prefix("key:") {
-        Some(key) => {
-            let tail: Vec<char> = key.chars().rev().take(4).collect();
-            format!("key:…{}", tail.into_iter().rev().collect::<String>())
-        }
-        None => destination.to_string(),
-    }
+    Destination::of(destination).redacted()
 }
 
 #[cfg(test)]

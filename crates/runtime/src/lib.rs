@@ -9,9 +9,9 @@
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-mod above_zero;
 mod admin;
 mod apart;
+mod bounded;
 mod cause;
 mod config;
 mod connections;
@@ -33,9 +33,9 @@ mod settings;
 mod shutdown;
 mod wait;
 
-pub use above_zero::above_zero;
 pub use admin::{Admin, Readiness};
 pub use apart::spawn_apart;
+pub use bounded::{above_zero, up_to};
 pub use cause::{chain, root_cause};
 pub use config::{ConfigError, arguments, environment, load};
 pub use connections::{Connection, Connections, Shown, network_of};

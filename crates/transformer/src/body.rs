@@ -11,13 +11,11 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
+use moehog_proto::limits::MAX_BODY_BYTES;
 
 use crate::notes::{Note, Notes};
 
 pub(crate) use self::repair::repair;
-
-/// Largest body after decompression, in bytes.
-pub(crate) const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -29,7 +27,7 @@ const REPLACEMENT_ESCAPE: &[u8; 6] = b"\\ufffd";
 pub(crate) enum DecodeError {
     #[error("body is not readable gzip")]
     Gzip(#[source] io::Error),
-    #[error("body is larger than {MAX_BODY_BYTES} bytes after decompression")]
+    #[error("body is larger than {MAX_BODY_BYTES} bytes")]
     TooLarge,
 }
 
@@ -38,10 +36,10 @@ pub(crate) fn is_gzip(body: &[u8]) -> bool {
     body.starts_with(&GZIP)
 }
 
-/// Unpacks gzip up to [`MAX_BODY_BYTES`].
+/// Takes the gzip off a body, which may have [`MAX_BODY_BYTES`] with it or without.
 pub(crate) fn unpack(body: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
     if !is_gzip(body) {
-        return Ok(Cow::Borrowed(body));
+        return if body.len() > MAX_BODY_BYTES { Err(DecodeError::TooLarge) } else { Ok(Cow::Borrowed(body)) };
     }
     let mut unpacked = Vec::new();
     let limit = MAX_BODY_BYTES as u64 + 1;
@@ -153,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_told_by_its_bytes_and_a_bomb_stops_at_the_limit() {
+    fn gzip_is_told_by_its_bytes_and_a_bomb_stops_at_the_limit_that_a_plain_body_has() {
         assert_eq!(*unpack(&gzip(b"{}", Compression::fast())).unwrap(), *b"{}");
         assert_eq!(*unpack(b"{}").unwrap(), *b"{}");
         assert!(matches!(
@@ -161,6 +159,8 @@ mod tests {
             Err(DecodeError::TooLarge)
         ));
         assert!(unpack(&gzip(&vec![b' '; MAX_BODY_BYTES], Compression::none())).is_ok());
+        assert!(matches!(unpack(&vec![b' '; MAX_BODY_BYTES + 1]), Err(DecodeError::TooLarge)));
+        assert!(unpack(&vec![b' '; MAX_BODY_BYTES]).is_ok());
         assert!(matches!(unpack(&gzip(b"{}", Compression::fast())[..15]), Err(DecodeError::Gzip(_))));
     }
 }

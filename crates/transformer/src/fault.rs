@@ -168,3 +168,18 @@ impl From<Fault> for Rejection {
         Self { reason: fault.reason().to_string(), detail: fault.detail() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use moehog_proto::limits::{MAX_BODY_BYTES, MAX_EVENTS, MAX_MAPPED_BYTES};
+
+    use super::*;
+
+    #[test]
+    fn sentences_name_the_limits_there_are() {
+        let detail = |fault: Fault| Rejection::from(fault).detail;
+        assert!(detail(Fault::TooManyEvents).contains(&format!("more than {},000 events", MAX_EVENTS / 1000)));
+        let [body, events] = [MAX_BODY_BYTES, MAX_MAPPED_BYTES].map(|bytes| format!("larger than {} MiB", bytes >> 20));
+        assert!(detail(Fault::TooLarge).contains(&body) && detail(Fault::TooLarge).contains(&events));
+    }
+}

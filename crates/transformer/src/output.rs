@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use moehog_proto::{
     event::{Event, TraceContext},
+    limits::{MAX_EVENTS, MAX_MAPPED_BYTES},
     transformer::{Mapped, MappedEvent, Webhook, mapped_event::Outcome},
 };
 use uuid::Uuid;
@@ -20,10 +21,6 @@ use crate::{
     notes::Repair,
 };
 
-/// Most events of one webhook.
-pub(crate) const MAX_EVENTS: usize = 10_000;
-/// Most bytes of one webhook's mapped JSON.
-pub(crate) const MAX_MAPPED_BYTES: usize = 64 * 1024 * 1024;
 const UUID_BYTES: usize = 16;
 
 const LIBRARY: &[u8] = concat!("\"$lib\":\"moehog\",\"$lib_version\":\"", env!("CARGO_PKG_VERSION"), "\",").as_bytes();

@@ -7,6 +7,7 @@ use std::{
 
 use moehog_proto::{
     event::TraceContext,
+    limits::MAX_MAPPED_BYTES,
     transformer::{
         Rejection, TransformRequest, TransformResponse, TransformedWebhook, TransformerService, Webhook,
         mapped_event::Outcome, transformed_webhook,
@@ -17,7 +18,7 @@ use moehog_transport::Held;
 use tonic::{Request, Response, Status, async_trait};
 use tracing::Span;
 
-use crate::{Notes, Rules, Transformer, body, former, metrics, metrics::Tally, output};
+use crate::{Notes, Rules, Transformer, body, former, metrics, metrics::Tally};
 
 /// A call with more work than this, in bytes of body, goes to a thread of its own, so that it holds back no neighbour; as does one by
 /// rules, whose expressions may take long.
@@ -64,8 +65,8 @@ impl Transformer {
     fn answer(&self, request: TransformRequest, call: &Span) -> TransformResponse {
         let began = Instant::now();
         let room = match request.max_response_bytes {
-            0 => output::MAX_MAPPED_BYTES,
-            bytes => usize::try_from(bytes).unwrap_or(usize::MAX).min(output::MAX_MAPPED_BYTES),
+            0 => MAX_MAPPED_BYTES,
+            bytes => usize::try_from(bytes).unwrap_or(usize::MAX).min(MAX_MAPPED_BYTES),
         };
         let call = trace::context(call, None);
         let rules = self.rules_of(request.mapping.as_ref());

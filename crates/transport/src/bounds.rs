@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use moehog_proto::MAX_MESSAGE_BYTES;
+use moehog_proto::limits::{MAX_ITEMS, MAX_MESSAGE_BYTES};
 
 /// Bytes of one caller's messages, items and answers that are held at a time: the largest message and a fifth. A gateway has
 /// `relay.in_flight_bytes` and a quarter under way to a replica, or one webhook that is larger.
@@ -52,7 +52,7 @@ impl Default for ServerBounds {
             streams: 256,
             calls: 2048,
             watches: 256,
-            items: moehog_proto::MAX_ITEMS,
+            items: MAX_ITEMS,
             connection_bytes: CALLER_BYTES,
             held_bytes: 2 * MAX_MESSAGE_BYTES,
             preface: Duration::from_secs(10),

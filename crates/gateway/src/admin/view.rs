@@ -6,6 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::bufread::MultiGzDecoder;
 use moehog_journal::{DeadLetter, Entry, Journal};
 use moehog_proto::{
+    Destination,
     journal::{self, EntryHeader, EventPlace, EventState},
     transformer::{MappedEvent, Rejection, TransformedWebhook, mapped_event::Outcome, transformed_webhook},
 };
@@ -13,8 +14,6 @@ use moehog_relay::{Wait, WaitsFor};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
-
-use crate::ingest::KEY_DESTINATION;
 
 /// Most bytes of a text that are shown.
 const MAX_TEXT_BYTES: usize = 1024 * 1024;
@@ -36,7 +35,7 @@ impl DeadLetterView {
         Self {
             receipt: letter.receipt.to_string(),
             source: letter.header.source.clone(),
-            destination: destination(&letter.header.destination),
+            destination: Destination::of(&letter.header.destination).redacted(),
             received_at: time(letter.header.received_at_ms),
             event: EventView::new(&letter.event),
             answer: letter.answer.as_ref().map(AttemptView::new),
@@ -200,7 +199,7 @@ impl HeaderView {
         Self {
             kind: header.kind().as_str_name().trim_start_matches("KIND_").to_ascii_lowercase(),
             source: header.source.clone(),
-            destination: destination(&header.destination),
+            destination: Destination::of(&header.destination).redacted(),
             route: header.route.clone(),
             content_type: header.content_type.clone(),
             content_encoding: header.content_encoding.clone(),
@@ -335,13 +334,6 @@ fn decompressed(body: &[u8]) -> Option<TextView> {
     (body.starts_with(&[0x1f, 0x8b]) && !output.is_empty()).then(|| TextView::new(&output))
 }
 
-/// A destination's name; of one that is nothing but a project key, the key's last four characters.
-pub(crate) fn destination(name: &str) -> String {
-    let Some(key) = name.strip_prefix(KEY_DESTINATION) else { return name.to_string() };
-    let shown = key.len().checked_sub(4).filter(|hidden| *hidden >= 8).and_then(|hidden| key.get(hidden..));
-    format!("{KEY_DESTINATION}…{}", shown.unwrap_or_default())
-}
-
 /// RFC 3339; none for zero.
 pub(super) fn time(ms: i64) -> Option<String> {
     let at = jiff::Timestamp::from_millisecond(ms).ok()?;
@@ -351,13 +343,6 @@ pub(super) fn time(ms: i64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_is_not_shown() {
-        assert_eq!(destination("key:phc_0123456789abcd"), "key:…abcd");
-        assert_eq!(destination("key:phc_short"), "key:…");
-        assert_eq!(destination("eu"), "eu");
-    }
 
     #[test]
     fn a_long_text_is_cut_between_two_characters() {

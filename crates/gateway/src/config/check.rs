@@ -6,10 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use moehog_proto::{Destination, project_key_fault};
 use moehog_runtime::{Exit, NAME_RULE, Secret, is_name};
 
 use super::{Basic, CAPTURE, Config, Source, sources};
-use crate::ingest::{KEY_DESTINATION, well_formed};
 
 /// Refuses a configuration that contradicts itself.
 pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
@@ -32,13 +32,12 @@ impl Config {
         let Self { http, sources, destinations, .. } = self;
         let mut found = Vec::new();
         let targets = sources.values().map(|source| &source.destination);
-        let targets = targets.filter(|name| !name.strip_prefix(KEY_DESTINATION).is_some_and(well_formed));
+        let is_key = |name: &str| Destination::of(name).key().is_some_and(|key| project_key_fault(key).is_none());
+        let targets = targets.filter(|name| !is_key(name));
         let routes = sources.values().flat_map(|source| &source.routes);
         for name in sources.keys().chain(targets).chain(routes).chain(destinations.keys()) {
-            if name.starts_with(KEY_DESTINATION) {
-                found.push(format!(
-                    "a destination `{KEY_DESTINATION}…` of a source does not name a project key: {NAME_RULE}"
-                ));
+            if Destination::of(name).key().is_some() {
+                found.push(format!("a destination `key:…` of a source does not name a project key: {NAME_RULE}"));
             } else if !is_name(name) {
                 found.push(format!("`{name}` is not a name: {NAME_RULE}"));
             }
@@ -92,7 +91,7 @@ impl Config {
 
 impl Source {
     fn contradictions(&self, name: &str, found: &mut Vec<String>) {
-        if self.destination.starts_with(KEY_DESTINATION) && !self.routes.is_empty() {
+        if Destination::of(&self.destination).key().is_some() && !self.routes.is_empty() {
             found.push(format!(
                 "sources.{name}.routes needs names, and sources.{name}.destination is a key: give it a name"
             ));

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use http::{HeaderName, header};
-use moehog_journal::BY_RULE;
+use moehog_proto::Destination;
 use moehog_runtime::Secret;
 use serde::{Deserialize, Deserializer, de::Error};
 
@@ -75,7 +75,7 @@ impl Source {
             return self.destination.clone();
         }
         let names: Vec<_> = self.destinations().collect();
-        format!("{BY_RULE}{}", names.join(","))
+        Destination::by_rule(&names)
     }
 
     /// Whether a sender must know something.

@@ -257,7 +257,7 @@ impl Refusal {
                 "no destination is configured with a project key", ""),
             Self::TooLarge => text(S::PAYLOAD_TOO_LARGE, "body_too_large", "body",
                 "the body is larger than http.max_body_bytes, as received or decompressed",
-                "send fewer events in a request, or raise http.max_body_bytes"),
+                "send fewer events in a request, or raise http.max_body_bytes where it is below 33554432"),
             Self::Stalled => text(S::REQUEST_TIMEOUT, "body_stalled", "body",
                 "the body stopped coming", "send it again"),
             Self::BrokenOff => text(S::BAD_REQUEST, "body_broken_off", "body",
@@ -371,6 +371,12 @@ mod tests {
             );
             assert!(has_own != from_configuration, "{refusal:?}");
         }
+    }
+
+    #[test]
+    fn the_remedy_of_a_large_body_is_one_that_works() {
+        let most = moehog_proto::limits::MAX_BODY_BYTES.to_string();
+        assert!(Refusal::TooLarge.text().remedy.ends_with(&format!("below {most}")));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use moehog_runtime::ways_to_set;
 
 use self::credentials::Credentials;
 pub(crate) use self::{
-    capture::{Capture, KEY_DESTINATION, KeyWatch},
+    capture::{Capture, KeyWatch},
     credentials::shows_one_of,
     signature::SignatureWatch,
 };

@@ -10,12 +10,6 @@ use memchr::memchr2;
 /// Longest text kept of a string: a key of 64 characters, each written as `\u0000`.
 const MAX_TEXT_BYTES: usize = 64 * 6;
 
-/// A project key's shape. Source: PostHog/posthog @a0f7f827, rust/capture: 1 to 64 ASCII characters, no personal key.
-#[must_use]
-pub(crate) fn well_formed(key: &str) -> bool {
-    (1..=64).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) && !key.starts_with("phx_")
-}
-
 /// The names a key goes by, the one that is believed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Name {

@@ -179,7 +179,7 @@ fn a_list_without_end_is_left_at_its_limit() {
     }
     let full = format!("[{}{{}}]", "{},".repeat(9_999));
     assert_eq!(words(full).map(|words| words.len()), Ok(10_000));
-    assert_eq!(words(gzip(&vec![b' '; body::MAX_BODY_BYTES + 1])), rejected("too_large"));
+    assert_eq!(words(gzip(&vec![b' '; moehog_proto::limits::MAX_BODY_BYTES + 1])), rejected("too_large"));
     let wide = format!("{{\"event\":\"a\",\"properties\":{{{}\"b\":1}}}}", "\"a\":1,".repeat(1_000_000));
     assert_eq!(words(wide), Ok(vec!["too_many_properties".to_string()]));
     let names: String = (0..19_000).map(|n| format!("\"a{n}\":1,")).collect();

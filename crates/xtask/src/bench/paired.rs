@@ -71,6 +71,7 @@ impl fmt::Display for Paired {
         write!(formatter, "{name}, {subject}, this revision by the other, median of {pairs} pairs (least to most): ")?;
         write!(formatter, "CPU {}", self.ratio(|round| round.cpu_per_million))?;
         write!(formatter, ", events/s {}", self.ratio(|round| round.events_per_second))?;
+        write!(formatter, ", delivered/s {}", self.ratio(|round| round.delivered_per_second))?;
         write!(formatter, ", p50 {}", self.ratio(|round| round.ack_p50_ms))?;
         write!(formatter, ", p99 {}", self.ratio(|round| round.ack_p99_ms))?;
         write!(formatter, ", events a request {}", self.ratio(|round| round.events_a_request))?;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use http::{HeaderMap, Uri, header::AUTHORIZATION};
+use moehog_proto::{Destination, project_key_fault};
 use moehog_runtime::{Secret, ways_to_set};
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
@@ -23,7 +24,7 @@ use crate::{
         limits::{GZIP, is_gzip},
         local,
         places::Standing,
-        scan::{Finder, well_formed},
+        scan::Finder,
     },
 };
 
@@ -31,8 +32,6 @@ use crate::{
 const MAX_OPEN_KEYS: usize = 8;
 /// How long such a key keeps its place when nothing comes with it.
 const OPEN_KEY_STAYS: Duration = Duration::from_secs(600);
-/// Begins the name of a destination that is nothing but a project key.
-pub(crate) const KEY_DESTINATION: &str = "key:";
 /// In a query, what the token goes by: `token` is a project key there.
 const TOKEN_IN_QUERY: &str = "moehog_token";
 /// In a query, what a project key goes by.
@@ -210,9 +209,13 @@ impl Keys {
                     let fits = bool::from(configured.expose().as_bytes().ct_eq(key.as_bytes()));
                     found = found.or(fits.then_some(name));
                 }
-                found.cloned().ok_or(if well_formed(key) { Refusal::KeyUnknown } else { Refusal::KeyMalformed })
+                found.cloned().ok_or(if project_key_fault(key).is_none() {
+                    Refusal::KeyUnknown
+                } else {
+                    Refusal::KeyMalformed
+                })
             }
-            Self::Open(_) if !well_formed(key) => Err(Refusal::KeyMalformed),
+            Self::Open(_) if project_key_fault(key).is_some() => Err(Refusal::KeyMalformed),
             Self::Open(taken) => {
                 let (mut taken, now) = (taken.lock(), Instant::now());
                 if !taken.contains_key(key) && taken.len() >= MAX_OPEN_KEYS {
@@ -222,7 +225,7 @@ impl Keys {
                     }
                 }
                 taken.insert(key.to_string(), now);
-                Ok(format!("{KEY_DESTINATION}{key}"))
+                Ok(Destination::Keyed(key).to_string())
             }
         }
     }
