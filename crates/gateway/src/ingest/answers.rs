@@ -371,12 +371,8 @@ mod tests {
             );
             assert!(has_own != from_configuration, "{refusal:?}");
         }
-    }
-
-    #[test]
-    fn the_remedy_of_a_large_body_is_one_that_works() {
-        let most = moehog_proto::limits::MAX_BODY_BYTES.to_string();
-        assert!(Refusal::TooLarge.text().remedy.ends_with(&format!("below {most}")));
+        let most = moehog_proto::limits::MAX_BODY_BYTES;
+        assert!(Refusal::TooLarge.text().remedy.ends_with(&format!("below {most}")), "one that works");
     }
 
     #[test]
