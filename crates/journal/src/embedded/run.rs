@@ -56,7 +56,9 @@ impl Run {
             wanted += extent.bytes;
             sparse.end = number + 1;
             if span <= 2 * wanted {
-                dense = Some(Self { end: number + 1, ahead: span as usize, shares: true });
+                // of a first one for which there is no room, the head is to tell that
+                let ahead = span.min(most + NARROW as u64) as usize;
+                dense = Some(Self { end: number + 1, ahead, shares: true });
             } else if span > 2 * wanted + GAP {
                 break;
             }
@@ -82,6 +84,9 @@ mod tests {
         assert_eq!(run(&row, 4, usize::MAX), (10, 600, true));
         assert_eq!(run(&row, 0, 350), (3, 300, true), "no more than there is room for");
         assert_eq!(run(&row, 0, 1), (1, 100, true), "but the first");
+        let large = exact(0, 25 << 20);
+        assert_eq!(run(&[large], 0, 24 << 10), (1, (24 << 10) + NARROW, true), "nothing large is read to be told so");
+        assert_eq!(run(&[large], 0, usize::MAX), (1, AHEAD + NARROW, true));
         let apart: Vec<_> = (0..10).map(|number| exact(10_000 * number, 10_000 * number + 100)).collect();
         assert_eq!(run(&apart, 3, usize::MAX), (4, 100, true));
         let mixed = [exact(0, 100), exact(150, 250), exact(9_000, 9_100)];
