@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use moehog_proto::{Blame, Reason};
 use moehog_runtime::{Exposed, Secret, ways_to_set};
 use parking_lot::Mutex;
 
@@ -51,14 +52,14 @@ struct Made {
     /// The key it was made of.
     key: Option<Exposed>,
     /// The error says why it cannot be used and what to do.
-    destination: Result<Arc<Destination>, String>,
+    destination: Result<Arc<Destination>, Reason>,
 }
 
 /// Why a call of a destination is not worked on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoDestination {
     /// A person must act.
-    Hold(String),
+    Hold(Reason),
     /// Too many at a time.
     Overloaded,
 }
@@ -83,21 +84,21 @@ impl Destinations {
             (Some(destination), _) => destination.now().map_err(NoDestination::Hold),
             (None, Some(key)) => self.keyed(key),
             (None, None) if name == "default" => Err(NoDestination::Hold(no_key(name))),
-            (None, None) => Err(NoDestination::Hold(format!(
-                "unknown_destination: no destination {name} is configured; add [destinations.{name}] with its api_key"
-            ))),
+            (None, None) => {
+                let why = unknown(format!("no destination {name} is configured"))
+                    .remedied(format!("add [destinations.{name}] with its api_key"));
+                Err(NoDestination::Hold(why))
+            }
         }
     }
 
     fn keyed(&self, key: &str) -> Result<Arc<Destination>, NoDestination> {
         if self.named.values().any(Named::has_key) {
-            return Err(NoDestination::Hold(
-                "unknown_destination: the webhook carries a key of no configured destination; add one with this key"
-                    .to_string(),
-            ));
+            let why = unknown("the webhook carries a key of no configured destination".to_string());
+            return Err(NoDestination::Hold(why.remedied("add one with this key")));
         }
         if let Some(fault) = moehog_proto::project_key_fault(key) {
-            return Err(NoDestination::Hold(format!("wrong_key: the api key in the webhook {fault}")));
+            return Err(NoDestination::Hold(wrong_key(format!("the api key in the webhook {fault}"))));
         }
         let mut keyed = self.keyed.lock();
         if let Some(destination) = keyed.get(key) {
@@ -133,7 +134,7 @@ impl Named {
     }
 
     /// With the key as it is now; of another one nothing is known yet.
-    fn now(&self) -> Result<Arc<Destination>, String> {
+    fn now(&self) -> Result<Arc<Destination>, Reason> {
         let key = self.api_key.as_ref().map(Secret::expose);
         let mut last = self.made.lock();
         if last.key.as_deref() != key.as_deref() {
@@ -148,20 +149,31 @@ impl Named {
     }
 }
 
-fn made(name: &str, host: &Host, key: Option<&str>, turns: &Arc<Turns>) -> Result<Arc<Destination>, String> {
+fn made(name: &str, host: &Host, key: Option<&str>, turns: &Arc<Turns>) -> Result<Arc<Destination>, Reason> {
     let key = key.unwrap_or_default().trim();
     if key.is_empty() {
         return Err(no_key(name));
     }
     if let Some(fault) = moehog_proto::project_key_fault(key) {
-        return Err(format!("wrong_key: api key of destination {name} {fault}; set the project's api key (phc_…)"));
+        let why = wrong_key(format!("api key of destination {name} {fault}"));
+        return Err(why.remedied("set the project's api key (phc_…)"));
     }
     Ok(Arc::new(Destination::new(name, host, key, turns)))
 }
 
-fn no_key(name: &str) -> String {
-    let ways = ways_to_set(&format!("destinations.{name}.api_key"));
-    format!("no_key: destination {name} has no api key: set {ways}")
+fn no_key(name: &str) -> Reason {
+    let key = format!("destinations.{name}.api_key");
+    let message = format!("destination {name} has no api key");
+    let remedy = format!("set {}", ways_to_set(&key));
+    Reason::new(Blame::Destination, "no_key", message).about(key).remedied(remedy)
+}
+
+fn unknown(message: String) -> Reason {
+    Reason::new(Blame::Destination, "unknown_destination", message)
+}
+
+fn wrong_key(message: String) -> Reason {
+    Reason::new(Blame::Destination, "wrong_key", message).about("api_key")
 }
 
 #[cfg(test)]
@@ -176,7 +188,7 @@ mod tests {
 
     fn held(destinations: &Destinations, name: &str) -> String {
         match destinations.find(name) {
-            Err(NoDestination::Hold(reason)) => reason,
+            Err(NoDestination::Hold(why)) => why.to_string(),
             other => panic!("{name}: {other:?}"),
         }
     }
@@ -197,7 +209,7 @@ mod tests {
         let all = destinations("[default]\n[mine]\napi_key = \"phx_personal\"\n[shop]\napi_key = \"\"");
         assert_eq!(
             held(&all, "default"),
-            "no_key: destination default has no api key: set destinations.default.api_key",
+            "no_key: destination default has no api key; set destinations.default.api_key",
             "this process reads no flag and no variable for it"
         );
         assert_eq!(held(&destinations(""), "default"), held(&all, "default"));

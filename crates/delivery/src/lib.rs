@@ -17,7 +17,7 @@
 //! It leaves to others: every retry and all waiting (the relay), the making of events (the transformer), which destination
 //! an event goes to (the gateway). Hosts come from the configuration alone.
 //!
-//! Reasons of verdicts begin with a stable word and a colon, as in `wrong_key: …`; what follows is for a person.
+//! A verdict says why as a [`moehog_proto::Reason`], made where it is known.
 
 use anyhow::Context;
 use moehog_transport::Worker;

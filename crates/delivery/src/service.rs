@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderMap;
 use jiff::Timestamp;
 use moehog_proto::{
+    Blame, Reason,
     delivery::{
         Answer, Degraded, DeliverRequest, DeliverResponse, Delivered, DeliveryService, EventVerdict, Hold, Retry,
         Verdict,
@@ -104,11 +105,11 @@ impl Inner {
         let began = Instant::now();
         let destination = match self.destinations.find(name) {
             Ok(destination) => destination,
-            Err(none) => return Ok(all(events, &none.into())),
+            Err(none) => return Ok(none.for_all(events)),
         };
         let Taken { turn, waited_ms } = destination.turns.take().await;
         let response = match &turn {
-            None => all(events, &NoDestination::Overloaded.into()),
+            None => NoDestination::Overloaded.for_all(events),
             Some(turn) => self.deliver_to(&destination, turn, began, caller, events).await?,
         };
         Ok(DeliverResponse { load: Some(destination.turns.load(waited_ms)), ..response })
@@ -125,13 +126,13 @@ impl Inner {
     ) -> Result<DeliverResponse, Status> {
         let key = destination.key.state(&self.client, &destination.host, &self.checks, &destination.label).await;
         let taken = match key {
-            KeyState::Good => Verdict::Delivered(Delivered {}),
-            KeyState::Unverified => Verdict::Degraded(Degraded { reason: "unverified_key".to_string() }),
+            KeyState::Good => (Verdict::Delivered(Delivered {}), Reason::default()),
+            KeyState::Unverified => (Verdict::Degraded(Degraded::default()), Reason::word("unverified_key")),
             KeyState::Unreachable(why) => {
-                let retry = Retry { reason: format!("no connection: {why}"), ..Retry::default() };
-                return Ok(all(events, &Verdict::Retry(retry)));
+                let why = Reason::new(Blame::Destination, "no_connection", why);
+                return Ok(all(events, Verdict::Retry(Retry::default()), &why));
             }
-            KeyState::Wrong(reason) => return Ok(all(events, &Verdict::Hold(Hold { reason }))),
+            KeyState::Wrong(why) => return Ok(all(events, Verdict::Hold(Hold::default()), &why)),
         };
         let spans = Spans::begin(caller.as_ref(), &destination.label, events);
         let faults = posthog::object_faults(&self.cores, events).await;
@@ -195,17 +196,19 @@ impl Inner {
 }
 
 /// The same verdict for every event of a call in which nothing was sent.
-fn all(events: &[Event], verdict: &Verdict) -> DeliverResponse {
-    let verdict = EventVerdict { verdict: Some(verdict.clone()), sent: false, answer: 0 };
-    DeliverResponse { verdicts: vec![verdict; events.len()], answers: Vec::new(), load: None }
+fn all(events: &[Event], verdict: Verdict, why: &Reason) -> DeliverResponse {
+    let mut each = EventVerdict::default();
+    each.give(verdict, why);
+    DeliverResponse { verdicts: vec![each; events.len()], answers: Vec::new(), load: None }
 }
 
-impl From<NoDestination> for Verdict {
-    fn from(none: NoDestination) -> Self {
-        match none {
-            NoDestination::Hold(reason) => Self::Hold(Hold { reason }),
-            NoDestination::Overloaded => {
-                Self::Retry(Retry { reason: "overloaded".to_string(), overloaded: true, ..Retry::default() })
+impl NoDestination {
+    fn for_all(self, events: &[Event]) -> DeliverResponse {
+        match self {
+            Self::Hold(why) => all(events, Verdict::Hold(Hold::default()), &why),
+            Self::Overloaded => {
+                let retry = Retry { overloaded: true, ..Retry::default() };
+                all(events, Verdict::Retry(retry), &Reason::word("overloaded"))
             }
         }
     }

@@ -86,21 +86,21 @@ impl Spans {
         for (index, mut span) in self.events {
             let verdict = &verdicts[index];
             let status = (verdict.answer as usize).checked_sub(1).and_then(|answer| statuses.get(answer));
-            let (word, reason) = match &verdict.verdict {
-                Some(Verdict::Delivered(_)) => ("delivered", None),
-                Some(Verdict::Degraded(degraded)) => ("degraded", Some(&degraded.reason)),
-                Some(Verdict::Rejected(rejected)) => ("rejected", Some(&rejected.reason)),
-                Some(Verdict::Refused(refused)) => ("refused", Some(&refused.reason)),
-                Some(Verdict::Retry(retry)) => ("retry", Some(&retry.reason)),
-                Some(Verdict::Hold(hold)) => ("hold", Some(&hold.reason)),
-                None => ("none", None),
+            let word = match &verdict.verdict {
+                Some(Verdict::Delivered(_)) => "delivered",
+                Some(Verdict::Degraded(_)) => "degraded",
+                Some(Verdict::Rejected(_)) => "rejected",
+                Some(Verdict::Refused(_)) => "refused",
+                Some(Verdict::Retry(_)) => "retry",
+                Some(Verdict::Hold(_)) => "hold",
+                None => "none",
             };
             span.set("moehog.verdict", word);
             if let Some(status) = status {
                 span.set("http.response.status_code", i64::from(*status));
             }
-            if let Some(reason) = reason {
-                span.set("moehog.reason", reason.clone());
+            if let Some(why) = &verdict.why {
+                span.set("moehog.reason", why.to_string());
             }
             if !matches!(word, "delivered" | "degraded") {
                 span.fail();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use moehog_proto::{
+    Blame, Reason,
     delivery::{EventVerdict, Hold, Refused, Rejected, Retry, Verdict},
     event::Event,
 };
@@ -21,8 +22,8 @@ const MOST_REFUSED: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Split<'a> {
     events: &'a [Event],
-    /// What an accepted event gets.
-    taken: Verdict,
+    /// What an accepted event gets, and why.
+    taken: (Verdict, Reason),
     verdicts: Vec<EventVerdict>,
     /// Requests still to be made; the next one is the last.
     parts: Vec<Part>,
@@ -57,7 +58,7 @@ impl<'a> Split<'a> {
         events: &'a [Event],
         faults: &BTreeMap<usize, String>,
         max_request_bytes: usize,
-        taken: Verdict,
+        taken: (Verdict, Reason),
     ) -> Self {
         let mut split = Self {
             events,
@@ -70,15 +71,16 @@ impl<'a> Split<'a> {
         let (mut part, mut bytes, mut uuids) = (Vec::new(), 0, HashSet::new());
         for (index, event) in events.iter().enumerate() {
             if let Some(size) = posthog::too_large(&event.json) {
-                let reason = format!(
-                    "too_large: PostHog stores the event as {size} bytes and takes 1000000, enrichment included; make it smaller"
-                );
-                split.give(&[index], &Verdict::Rejected(Rejected { reason }));
+                let message =
+                    format!("PostHog stores the event as {size} bytes and takes 1000000, enrichment included");
+                let why = Reason::new(Blame::Body, "too_large", message).remedied("make it smaller");
+                split.give(&[index], &Verdict::Rejected(Rejected::default()), &why);
                 continue;
             }
             if let Some(fault) = faults.get(&index) {
-                let reason = format!("not_one_object: PostHog takes an event as one JSON object, and this one {fault}");
-                split.give(&[index], &Verdict::Rejected(Rejected { reason }));
+                let message = format!("PostHog takes an event as one JSON object, and this one {fault}");
+                let why = Reason::new(Blame::Moehog, "not_one_object", message);
+                split.give(&[index], &Verdict::Rejected(Rejected::default()), &why);
                 continue;
             }
             let again = !event.uuid.is_empty() && uuids.contains(&event.uuid);
@@ -123,14 +125,14 @@ impl<'a> Split<'a> {
         match outcome {
             Outcome::Taken => {
                 self.refused = None;
-                let taken = self.taken.clone();
-                self.give(&events, &taken);
+                let (verdict, why) = self.taken.clone();
+                self.give(&events, &verdict, &why);
                 if let (true, Some(second_half)) = (first_half, self.parts.last_mut()) {
                     second_half.guilty = true;
                 }
             }
-            Outcome::Refused { reason } if events.len() == 1 => {
-                self.give(&events, &Verdict::Refused(Refused { reason }));
+            Outcome::Refused { why } if events.len() == 1 => {
+                self.give(&events, &Verdict::Refused(Refused::default()), &why);
                 self.refused = self.refused.map(|refused| refused + 1);
                 if self.refused >= Some(MOST_REFUSED) {
                     self.parts.clear();
@@ -142,28 +144,28 @@ impl<'a> Split<'a> {
                 self.halve(events, middle);
             }
             // PostHog's own limit was asked before: this one is a proxy's, and may be mended
-            Outcome::TooLarge { reason } if events.len() == 1 => {
-                let verdict = Verdict::Retry(Retry { reason, by_event: true, ..Retry::default() });
-                self.retry_later(&events, &verdict);
+            Outcome::TooLarge { why } if events.len() == 1 => {
+                let verdict = Verdict::Retry(Retry { by_event: true, ..Retry::default() });
+                self.retry_later(&events, &verdict, &why);
             }
             Outcome::TooLarge { .. } => {
                 let middle = self.middle_by_bytes(&events);
                 self.halve(events, middle);
             }
-            Outcome::Retry { after_ms, reason, others, in_doubt, .. } => {
+            Outcome::Retry { after_ms, why, others, in_doubt, .. } => {
                 let alone = events.len() == 1;
                 let (by_event, in_doubt) = (others && alone, in_doubt && !alone);
-                let retry = Retry { after_ms, reason, by_event, in_doubt, ..Retry::default() };
-                self.retry_later(&events, &Verdict::Retry(retry));
+                let retry = Retry { after_ms, by_event, in_doubt, ..Retry::default() };
+                self.retry_later(&events, &Verdict::Retry(retry), &why);
                 if !others {
                     self.parts.clear();
                 }
             }
-            Outcome::Hold { reason } => {
-                let hold = Verdict::Hold(Hold { reason });
-                self.give(&events, &hold);
+            Outcome::Hold { why } => {
+                let hold = Verdict::Hold(Hold::default());
+                self.give(&events, &hold, &why);
                 for part in std::mem::take(&mut self.parts) {
-                    self.give(&part.events, &hold);
+                    self.give(&part.events, &hold, &why);
                 }
             }
         }
@@ -174,14 +176,14 @@ impl<'a> Split<'a> {
         self.verdicts
     }
 
-    fn give(&mut self, events: &[usize], verdict: &Verdict) {
+    fn give(&mut self, events: &[usize], verdict: &Verdict, why: &Reason) {
         for index in events {
-            self.verdicts[*index].verdict = Some(verdict.clone());
+            self.verdicts[*index].give(verdict.clone(), why);
         }
     }
 
-    fn retry_later(&mut self, events: &[usize], verdict: &Verdict) {
-        self.give(events, verdict);
+    fn retry_later(&mut self, events: &[usize], verdict: &Verdict, why: &Reason) {
+        self.give(events, verdict, why);
         self.waiting.extend(events.iter().map(|index| self.events[*index].distinct_id.as_str()));
     }
 

@@ -19,7 +19,7 @@ async fn a_key_of_the_other_region_is_held_and_the_region_named() {
 
     let response = deliver(&client, "shop", &events(3)).await;
     assert_eq!(words(&response), ["hold"; 3]);
-    let reason = reason(&response.verdicts[0]).to_string();
+    let reason = reason(&response.verdicts[0]);
     assert!(reason.starts_with("wrong_key: ") && reason.contains("one in region eu does"), "{reason}");
     assert!(reason.contains(&eu.url()) && !reason.contains(KEY), "{reason}");
     assert!(response.answers.is_empty() && !response.verdicts[0].sent);

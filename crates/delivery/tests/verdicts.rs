@@ -92,7 +92,7 @@ async fn a_partly_taken_batch_is_tried_again_with_the_same_bytes() {
     let first = deliver(&client, "shop", &sent).await;
     assert_eq!(words(&first), ["retry"; 10]);
     assert!(first.verdicts.iter().all(|verdict| verdict.sent));
-    assert_eq!(reason(&first.verdicts[0]), "status 503 `transient error, please retry`");
+    assert_eq!(reason(&first.verdicts[0]), "server_error: status 503 `transient error, please retry`");
     assert_eq!(words(&deliver(&client, "shop", &sent).await), ["delivered"; 10]);
     let exchanges = posthog.books().exchanges();
     assert_eq!(exchanges[0].body, exchanges[1].body);
@@ -246,7 +246,7 @@ async fn a_413_is_split_by_size_and_one_event_that_a_proxy_takes_for_too_large_w
     for (number, verdict) in response.verdicts.iter().enumerate() {
         assert_eq!(word(verdict), if number == 5 { "retry" } else { "delivered" }, "event {number}: {verdict:?}");
     }
-    assert!(reason(&response.verdicts[5]).starts_with("status 413"), "{:?}", response.verdicts[5]);
+    assert!(reason(&response.verdicts[5]).starts_with("too_large_for_proxy: status 413"), "{:?}", response.verdicts[5]);
     assert_eq!(posthog.books().unique(), 11);
 }
 

@@ -14,30 +14,41 @@ use moehog_journal::{
     Claim, Journal, ReadLimit, Record,
     memory::{Appends, Memory},
 };
-use moehog_proto::journal::{EventOutcome, EventState, Progress};
+use moehog_proto::{
+    Blame, Reason,
+    journal::{EventOutcome, EventState, Progress},
+};
 use support::{Gateway, Setup, TUTORIAL, post, with};
 use tokio::time::{Instant, sleep, timeout};
 
 const WAIT: Duration = Duration::from_millis(300);
-const UNFILLED: &str = "the placeholder in `distinct_id` was not filled: MoEngage fills {{UserAttribute['ID']}}";
+const UNFILLED: &str = "the placeholder in `distinct_id` was not filled; MoEngage fills {{UserAttribute['ID']}}";
 
 fn start() -> Gateway {
     Setup { feedback: Feedback { wait: WAIT, at_once: 16 }, ..Setup::default() }.start()
 }
 
-fn event(state: EventState, reason: &str, detail: &str) -> EventOutcome {
-    EventOutcome { state: state.into(), reason: reason.into(), detail: detail.into(), ..EventOutcome::default() }
+fn event(state: EventState, why: Reason) -> EventOutcome {
+    let mut event = EventOutcome { state: state.into(), ..EventOutcome::default() };
+    event.explain(why);
+    event
+}
+
+fn unfilled() -> Reason {
+    Reason::new(Blame::Body, "unresolved_placeholder", "the placeholder in `distinct_id` was not filled")
+        .about("distinct_id")
+        .remedied("MoEngage fills {{UserAttribute['ID']}}")
 }
 
 /// What becomes of a body, by its words: `unfilled` and `rule` are dead, `mapped` waits for delivery.
 fn mapped(body: &[u8]) -> Progress {
     let body = String::from_utf8_lossy(body);
     let event = if body.contains("unfilled") {
-        event(EventState::Dead, "unresolved_placeholder", UNFILLED)
+        event(EventState::Dead, unfilled())
     } else if body.contains("rule") {
-        event(EventState::Dead, "rule_failed", "rule 3 made nothing")
+        event(EventState::Dead, Reason::new(Blame::Mapping, "rule_failed", "rule 3 made nothing"))
     } else {
-        event(EventState::Pending, "", "")
+        event(EventState::Pending, Reason::default())
     };
     Progress { events: vec![event], ..Progress::default() }
 }

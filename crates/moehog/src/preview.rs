@@ -6,7 +6,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use moehog_proto::transformer::{Webhook, mapped_event::Outcome, transformed_webhook};
+use moehog_proto::{
+    Reason,
+    transformer::{Rejection, Webhook, mapped_event::Outcome, transformed_webhook},
+};
 use moehog_telemetry::terminal;
 use moehog_transformer::{Note, Rules, Transformer, Type, unpacked};
 use serde_json::{Value, json, value::RawValue};
@@ -43,7 +46,7 @@ pub(crate) fn run(preview: &Preview) -> anyhow::Result<()> {
             outcomes.map(|(at, outcome)| shown(raw.get(at).cloned().unwrap_or_default(), outcome)).collect()
         }
         Some(transformed_webhook::Result::Rejection(why)) => {
-            let (raw, mapped) = (String::from_utf8_lossy(&unpacked(&body)).into_owned(), Err((why.reason, why.detail)));
+            let (raw, mapped) = (String::from_utf8_lossy(&unpacked(&body)).into_owned(), Err(dead(why)));
             vec![Shown { raw, destination: None, mapped }]
         }
         None => Vec::new(),
@@ -98,13 +101,18 @@ fn shown(raw: String, outcome: Outcome) -> Shown {
     };
     let mapped = match outcome {
         Outcome::Event(event) => Ok(String::from_utf8_lossy(&event.json).into_owned()),
-        Outcome::Dead(why) => Err((why.reason, why.detail)),
+        Outcome::Dead(why) => Err(dead(why)),
         Outcome::Filtered(by) => Err(("filtered".to_string(), format!("left out by {by}"))),
         Outcome::Duplicate(_) => {
             Err(("duplicate".to_string(), "an earlier event of this body is the same to PostHog".to_string()))
         }
     };
     Shown { raw, destination, mapped }
+}
+
+fn dead(rejection: Rejection) -> (String, String) {
+    let why = Reason::from(rejection);
+    (why.code.clone(), why.sentence())
 }
 
 /// The events of a body as they stand in it, by their position.

@@ -13,12 +13,14 @@ mod codec;
 mod destination;
 pub mod hand_over;
 pub mod limits;
+mod reason;
 mod receipt;
 mod trace;
 
 pub use channel::{BoxError, Channel, ChannelError, channel};
 pub use codec::{BatchCodec, BatchDecoder, BatchEncoder};
 pub use destination::{Destination, Names, project_key_fault};
+pub use event::{Blame, Reason};
 pub use hand_over::Handed;
 pub use receipt::{Incarnation, JournalId, Mint, ParseReceiptError, Receipt, Sequence};
 

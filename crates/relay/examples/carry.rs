@@ -70,7 +70,12 @@ impl DeliveryService for Sink {
     async fn deliver(&self, request: Request<DeliverRequest>) -> Result<Response<DeliverResponse>, Status> {
         let events = request.into_inner().events.len();
         sleep(Duration::from_millis(2)).await;
-        let verdict = EventVerdict { verdict: Some(Verdict::Delivered(Delivered {})), sent: true, answer: 1 };
+        let verdict = EventVerdict {
+            verdict: Some(Verdict::Delivered(Delivered {})),
+            sent: true,
+            answer: 1,
+            ..EventVerdict::default()
+        };
         let answers = vec![Answer { started_at_ms: 1, status: 200, events: events as u32, ..Answer::default() }];
         Ok(Response::new(DeliverResponse { verdicts: vec![verdict; events], answers, load: None }))
     }

@@ -8,7 +8,7 @@ use std::{
 
 use moehog_journal::{Claim, RecordError};
 use moehog_proto::{
-    Channel, Sequence,
+    Blame, Channel, Reason, Sequence,
     delivery::{DeliverRequest, DeliverResponse, DeliveryServiceClient},
     transformer::{TransformRequest, TransformResponse, TransformerServiceClient},
 };
@@ -154,9 +154,11 @@ impl Calls {
         let (outcome, end) = match result {
             Ok(response) => (Outcome::Answered, DeliverEnd::Answered { response, took: began.elapsed() }),
             Err(status) if moehog_transport::never_left(&status) => {
-                (Outcome::NeverLeft, DeliverEnd::NeverLeft { reason: told(&status) })
+                (Outcome::NeverLeft, DeliverEnd::NeverLeft { why: no_answer("delivery_not_reached", &status) })
             }
-            Err(status) => (Outcome::Died, DeliverEnd::Died { reason: told(&status), started_at_ms }),
+            Err(status) => {
+                (Outcome::Died, DeliverEnd::Died { why: no_answer("delivery_died", &status), started_at_ms })
+            }
         };
         metrics::deliver_call(outcome, events, began.elapsed());
         end
@@ -187,6 +189,10 @@ pub(crate) struct Alone {
 enum Turn {
     Shared(tokio::sync::OwnedRwLockReadGuard<()>),
     Alone(tokio::sync::OwnedRwLockWriteGuard<()>),
+}
+
+fn no_answer(code: &str, status: &Status) -> Reason {
+    Reason::new(Blame::Moehog, code, told(status))
 }
 
 /// The answer holds whole webhooks from the first on, at least one.

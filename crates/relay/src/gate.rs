@@ -20,6 +20,7 @@
 
 use std::time::Duration;
 
+use moehog_proto::{Blame, Reason};
 use tokio::time::Instant;
 
 use crate::{Config, backoff::Backoff, barrier::TRIED_ALONE};
@@ -32,12 +33,12 @@ pub enum GateState {
     /// The destination refuses everything until a person acts; single events probe it.
     Held {
         /// What delivery says is wrong, and the remedy.
-        reason: String,
+        reason: Reason,
     },
     /// Successive calls ended without one event taken; single events probe the destination.
     CircuitOpen {
         /// How the last call ended.
-        reason: String,
+        reason: Reason,
     },
 }
 
@@ -78,21 +79,21 @@ pub(crate) struct Ended {
     /// Nothing was sent, or nothing came of it but what is final without the destination.
     pub(crate) says_nothing: bool,
     /// The destination refuses everything.
-    pub(crate) hold: Option<String>,
+    pub(crate) hold: Option<Reason>,
     /// Delivery had no room for any of it: this says nothing of the destination.
     pub(crate) overloaded: bool,
     /// Least time to wait.
     pub(crate) least: Duration,
     /// How it ended, for a person.
-    pub(crate) reason: String,
+    pub(crate) reason: Reason,
 }
 
 /// A change of the gate that is worth a log line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    Held(String),
+    Held(Reason),
     HoldEnded,
-    CircuitOpened(String),
+    CircuitOpened(Reason),
     CircuitClosed,
 }
 
@@ -254,18 +255,19 @@ impl Gate {
     /// The destination refuses everything.
     fn held_for_all(&mut self, call: &Ended, now: Instant, jitter: f64) -> Option<Change> {
         self.refuses_everything = true;
-        let reason = format!(
-            "refuses_everything: the events of different persons are refused and none is taken, so the fault is not theirs; the \
-                 last answer was {}; look at PostHog and at what stands before it (proxy, firewall)",
+        let message = format!(
+            "the events of different persons are refused and none is taken, so the fault is not theirs; the last answer was {}",
             call.reason
         );
+        let reason = Reason::new(Blame::Destination, "refuses_everything", message)
+            .remedied("look at PostHog and at what stands before it (proxy, firewall)");
         self.held(call, &reason, now, jitter)
     }
 
-    fn held(&mut self, call: &Ended, reason: &str, now: Instant, jitter: f64) -> Option<Change> {
+    fn held(&mut self, call: &Ended, reason: &Reason, now: Instant, jitter: f64) -> Option<Change> {
         let news = !matches!(&self.state, GateState::Held { reason: known } if known == reason);
         let began = !matches!(self.state, GateState::Held { .. });
-        self.state = GateState::Held { reason: reason.to_string() };
+        self.state = GateState::Held { reason: reason.clone() };
         self.run_clock(false, now);
         if began {
             self.probes = 0;
@@ -273,7 +275,7 @@ impl Gate {
         if began || call.probe {
             self.probe_later(call.least, now, jitter);
         }
-        news.then(|| Change::Held(reason.to_string()))
+        news.then(|| Change::Held(reason.clone()))
     }
 
     fn open(&mut self, now: Instant, change: Change) -> Change {

@@ -39,6 +39,7 @@ use crate::{
 
 mod aside;
 mod budget;
+mod fate;
 mod intake;
 mod load;
 mod outlet;
@@ -56,7 +57,7 @@ use outlet::Outlet;
 use reader::Reader;
 use recorder::Recorder;
 use sending::Sending;
-pub(crate) use {outlet::RouteCall, recorder::RecordCall, sending::DeliverCall, verdicts::DeliverEnd};
+pub(crate) use {fate::DeliverEnd, outlet::RouteCall, recorder::RecordCall, sending::DeliverCall};
 
 /// How soon a lane that waits for what other lanes use looks again.
 const CONTENDED_POLL: Duration = Duration::from_millis(50);

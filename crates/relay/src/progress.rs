@@ -9,16 +9,16 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use moehog_journal::Entry;
 use moehog_proto::{
-    Receipt, Sequence,
+    Blame, Reason, Receipt, Sequence,
     delivery::Answer,
     event::{Event, TraceContext},
     journal::{Attempt, EventOutcome, EventPlace, EventState, Mapping, Progress},
-    transformer::{MappedEvent, Rejection, TransformedWebhook, Webhook, mapped_event, transformed_webhook},
+    transformer::{MappedEvent, TransformedWebhook, Webhook, mapped_event, transformed_webhook},
 };
 
 use moehog_telemetry::trace::Leaf;
 
-use self::usable::{check, split_reason};
+use self::usable::check;
 use crate::{Config, poison::Trial, spans::Traced};
 
 mod decided;
@@ -135,25 +135,24 @@ impl Carried {
 
     /// Takes the transformer's answer.
     pub(crate) fn map(&mut self, answer: TransformedWebhook, revision: &str, config: &Config) {
-        let rejection = match answer.result {
+        let why = match answer.result {
             Some(transformed_webhook::Result::Mapped(mapped)) => match check(&mapped, config) {
                 None => return self.match_events(mapped.events, revision),
-                Some(rejection) => rejection,
+                Some(why) => why,
             },
-            Some(transformed_webhook::Result::Rejection(rejection)) => rejection,
-            None => rejection("invalid_mapping", "the transformer's answer says nothing of this webhook"),
+            Some(transformed_webhook::Result::Rejection(rejection)) => rejection.into(),
+            None => invalid_mapping("the transformer's answer says nothing of this webhook"),
         };
         revision.clone_into(&mut self.known().mapping_revision);
-        self.reject(rejection);
+        self.reject(&why);
     }
 
     /// Nothing can be made of the webhook: what has no bytes yet is dead, and at least one event says so.
-    pub(crate) fn reject(&mut self, rejection: Rejection) {
+    pub(crate) fn reject(&mut self, why: &Reason) {
         self.webhook = None;
         let dead = |event: &mut EventOutcome| {
             event.set_state(EventState::Dead);
-            event.reason.clone_from(&rejection.reason);
-            event.detail.clone_from(&rejection.detail);
+            event.explain(why.clone());
         };
         if self.progress.events.is_empty() {
             self.known().events.push(EventOutcome::default());
@@ -206,7 +205,7 @@ impl Carried {
         } else if let Some(new) = new {
             self.join(new, event, outcomes);
         } else {
-            finish(&mut event, EventState::Filtered, "remapped");
+            finish(&mut event, EventState::Filtered, Reason::word("remapped"));
             outcomes.push(event);
         }
     }
@@ -221,15 +220,20 @@ impl Carried {
                 outcome.set_state(EventState::Pending);
                 self.events.push((outcomes.len() as u32, event));
             }
-            Some(mapped_event::Outcome::Filtered(why)) => finish(&mut outcome, EventState::Filtered, &why),
+            Some(mapped_event::Outcome::Filtered(why)) => {
+                finish(&mut outcome, EventState::Filtered, Reason::word(why));
+            }
             Some(mapped_event::Outcome::Duplicate(_)) => {
-                finish(&mut outcome, EventState::Duplicate, "same PostHog key earlier in this webhook");
+                let why = Reason::word("same PostHog key earlier in this webhook");
+                finish(&mut outcome, EventState::Duplicate, why);
             }
             Some(mapped_event::Outcome::Dead(rejection)) => {
-                finish(&mut outcome, EventState::Dead, &rejection.reason);
-                outcome.detail = rejection.detail;
+                finish(&mut outcome, EventState::Dead, rejection.into());
             }
-            None => finish(&mut outcome, EventState::Dead, "invalid_mapping"),
+            None => {
+                let why = invalid_mapping("the transformer's answer says nothing of this event");
+                finish(&mut outcome, EventState::Dead, why);
+            }
         }
         outcomes.push(outcome);
     }
@@ -245,24 +249,19 @@ impl Carried {
     }
 
     /// Makes an event final. Ignored where it is so already.
-    pub(crate) fn finish(&mut self, index: u32, state: EventState, reason: &str) {
+    pub(crate) fn finish(&mut self, index: u32, state: EventState, why: Reason) {
         self.dirty = true;
         if let Some(event) =
             Arc::make_mut(&mut self.progress).events.get_mut(index as usize).filter(|event| !is_final(event))
         {
             self.pending -= 1;
-            finish(event, state, reason);
-            if event.state() == EventState::Dead
-                && let Some((word, sentence)) = split_reason(reason)
-            {
-                (event.reason, event.detail) = (word.to_string(), sentence.to_string());
-            }
+            finish(event, state, why);
         }
     }
 
     /// An event was handed to the lane of its destination, where that entry has it.
     pub(crate) fn hand_on(&mut self, index: u32, receipt: Receipt) {
-        self.finish(index, EventState::Filtered, "routed");
+        self.finish(index, EventState::Filtered, Reason::word("routed"));
         if let Some(event) = self.known().events.get_mut(index as usize) {
             event.routed_to = receipt.to_string();
         }
@@ -275,15 +274,13 @@ impl Carried {
     }
 
     /// Keeps an event open after a try. `sent` says that PostHog may have read it: its bytes are kept from now on.
-    pub(crate) fn keep_open(&mut self, index: u32, reason: &str, counts: bool, sent: Option<&Event>) {
+    pub(crate) fn keep_open(&mut self, index: u32, why: &Reason, counts: bool, sent: Option<&Event>) {
         self.dirty = true;
         if let Some(event) =
             Arc::make_mut(&mut self.progress).events.get_mut(index as usize).filter(|event| !is_final(event))
         {
             event.attempts += u32::from(counts);
-            if event.reason != reason {
-                reason.clone_into(&mut event.reason);
-            }
+            event.explain(why.clone());
             if let Some(sent) = sent {
                 event.mapped.get_or_insert_with(|| sent.clone());
                 event.uuid = Bytes::copy_from_slice(&event.uuid);
@@ -381,15 +378,15 @@ pub(crate) fn is_final(event: &EventOutcome) -> bool {
     !matches!(event.state(), EventState::Pending | EventState::Unspecified)
 }
 
-fn finish(event: &mut EventOutcome, state: EventState, reason: &str) {
+fn finish(event: &mut EventOutcome, state: EventState, why: Reason) {
     event.set_state(state);
-    event.reason.clear();
-    event.reason.push_str(reason);
+    event.explain(why);
     event.mapped = None;
 }
 
-pub(crate) fn rejection(reason: &str, detail: &str) -> Rejection {
-    Rejection { reason: reason.to_string(), detail: detail.to_string() }
+/// The transformer does what it must not.
+fn invalid_mapping(message: &str) -> Reason {
+    Reason::new(Blame::Moehog, "invalid_mapping", message)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use moehog_journal::{Batch, Claim, Crashed, Entry, Journal, ReadError, RecordError};
-use moehog_proto::{Sequence, transformer::TransformResponse};
+use moehog_proto::{Blame, Reason, Sequence, transformer::TransformResponse};
 use moehog_runtime::chain;
 use tokio::{
     sync::mpsc,
@@ -241,8 +241,9 @@ impl Walk {
                 if let Some(end) = self.was_not_noted(&error) {
                     return Some(end);
                 }
-                let reason = format!("not noted in the journal: {}", chain(&error));
-                lane.delivered(&call, DeliverEnd::NeverLeft { reason }, now);
+                let message = format!("not noted in the journal: {}", chain(&error));
+                let why = Reason::new(Blame::Moehog, "not_noted", message);
+                lane.delivered(&call, DeliverEnd::NeverLeft { why }, now);
             }
             Done::Route(call, Ok(handed)) => lane.routed(call, &handed, now),
             Done::Route(call, Err(error)) => {
@@ -280,14 +281,14 @@ impl Walk {
                 Change::Held(reason) => warn!(
                     source,
                     destination = destination(),
-                    reason,
+                    %reason,
                     "destination is held: its webhooks are kept and wait; it is tried again with single events"
                 ),
                 Change::HoldEnded => info!(source, destination = destination(), "destination works: the hold ended"),
                 Change::CircuitOpened(reason) => warn!(
                     source,
                     destination = destination(),
-                    reason,
+                    %reason,
                     "destination takes nothing: its webhooks are kept and wait; it is tried again with single events"
                 ),
                 Change::CircuitClosed => info!(source, destination = destination(), "destination takes events again"),

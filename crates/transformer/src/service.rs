@@ -6,11 +6,12 @@ use std::{
 };
 
 use moehog_proto::{
+    Blame, Reason,
     event::TraceContext,
     limits::MAX_MAPPED_BYTES,
     transformer::{
-        Rejection, TransformRequest, TransformResponse, TransformedWebhook, TransformerService, Webhook,
-        mapped_event::Outcome, transformed_webhook,
+        TransformRequest, TransformResponse, TransformedWebhook, TransformerService, Webhook, mapped_event::Outcome,
+        transformed_webhook,
     },
 };
 use moehog_telemetry::trace::{self, Description, Leaf, Side, SpanKind};
@@ -127,11 +128,9 @@ fn caught(webhook: &Webhook, mapping: impl FnOnce() -> (TransformedWebhook, Note
     catch_unwind(AssertUnwindSafe(mapping)).unwrap_or_else(|_told| {
         let Webhook { receipt, source, .. } = webhook;
         tracing::error!(%receipt, %source, "the mapping panicked: this webhook is a dead letter");
-        let rejection = Rejection {
-            reason: "transform_failed".to_string(),
-            detail: "the mapping panicked; this is a fault of moehog".to_string(),
-        };
-        (TransformedWebhook { result: Some(transformed_webhook::Result::Rejection(rejection)) }, Notes::default())
+        let why = Reason::new(Blame::Moehog, "transform_failed", "the mapping panicked")
+            .remedied("this is a fault of moehog: report it with the webhook's body");
+        (TransformedWebhook { result: Some(transformed_webhook::Result::Rejection(why.into())) }, Notes::default())
     })
 }
 
@@ -150,7 +149,9 @@ fn weight(webhook: &TransformedWebhook) -> usize {
         Some(Outcome::Event(event)) => {
             event.json.len() + event.name.len() + event.distinct_id.len() + event.receipt.len()
         }
-        Some(Outcome::Dead(rejection)) => rejection.reason.len() + rejection.detail.len(),
+        Some(Outcome::Dead(dead)) => {
+            [&dead.reason, &dead.field, &dead.detail, &dead.remedy].map(String::len).iter().sum::<usize>()
+        }
         Some(Outcome::Filtered(_) | Outcome::Duplicate(_)) | None => 0,
     };
     mapped.events.iter().map(|event| FRAME + outcome(&event.outcome)).sum()

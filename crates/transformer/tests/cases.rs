@@ -15,8 +15,9 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use moehog_proto::{
+    Reason,
     event::TraceContext,
-    transformer::{Webhook, mapped_event::Outcome, transformed_webhook},
+    transformer::{Rejection, Webhook, mapped_event::Outcome, transformed_webhook},
 };
 use moehog_transformer::{Mapping, Note, Rules, Transformer};
 use serde::{Deserialize, Serialize};
@@ -92,7 +93,9 @@ impl Case {
         }
         match transformed.result.unwrap() {
             transformed_webhook::Result::Rejection(rejection) => {
-                json!({"rejected": rejection.reason, "detail": rejection.detail, "notes": noted})
+                let mut shown = explained("rejected", rejection);
+                shown["notes"] = noted.into();
+                shown
             }
             transformed_webhook::Result::Mapped(mapped) => {
                 let event = |outcome| match outcome {
@@ -111,7 +114,7 @@ impl Case {
                         }
                         shown
                     }
-                    Outcome::Dead(rejection) => json!({"dead": rejection.reason, "detail": rejection.detail}),
+                    Outcome::Dead(rejection) => explained("dead", rejection),
                     Outcome::Duplicate(_) => json!("duplicate"),
                     Outcome::Filtered(by) => json!({"filtered": by}),
                 };
@@ -189,6 +192,12 @@ fn every_sample_is_a_case() {
     for sample in files(&testdata()) {
         assert!(cases.iter().any(|case| case.body_file.as_ref() == Some(&sample)), "no case has {sample}");
     }
+}
+
+fn explained(how: &str, rejection: Rejection) -> Value {
+    let why = Reason::from(rejection);
+    let blame = why.blame_name();
+    json!({how: why.code, "field": why.field, "message": why.message, "remedy": why.remedy, "blame": blame})
 }
 
 #[test]

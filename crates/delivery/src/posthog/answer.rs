@@ -7,6 +7,7 @@ use std::{fmt, time::Duration};
 
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
+use moehog_proto::{Blame, Reason};
 
 use crate::concurrency::Ended;
 
@@ -64,13 +65,13 @@ pub(crate) enum Outcome {
     /// All were taken.
     Taken,
     /// One of them at least will never be taken; those before it may have been.
-    Refused { reason: String },
+    Refused { why: Reason },
     /// Too large, or probably so.
-    TooLarge { reason: String },
+    TooLarge { why: Reason },
     /// Not now. `sent`: PostHog may have taken some. `others`: worth trying other events at once. `in_doubt`: it may be one event's doing.
-    Retry { after_ms: u64, reason: String, sent: bool, others: bool, in_doubt: bool },
+    Retry { after_ms: u64, why: Reason, sent: bool, others: bool, in_doubt: bool },
     /// Not before a person acts. Nothing was taken.
-    Hold { reason: String },
+    Hold { why: Reason },
 }
 
 impl fmt::Display for Failure {
@@ -80,6 +81,17 @@ impl fmt::Display for Failure {
             Self::Timeout => formatter.write_str("no answer in time"),
             Self::Broken { why, bytes } => write!(formatter, "connection broke, request of {bytes} bytes: {why}"),
         }
+    }
+}
+
+impl Failure {
+    fn why(&self) -> Reason {
+        let (code, message) = match self {
+            Self::Connect(why) => ("no_connection", why.clone()),
+            Self::Timeout => ("no_answer", "none came in time".to_string()),
+            Self::Broken { why, bytes } => ("connection_broke", format!("request of {bytes} bytes: {why}")),
+        };
+        Reason::new(Blame::Destination, code, message)
     }
 }
 
@@ -116,49 +128,64 @@ impl Answer {
         let status = self.status.as_u16();
         let after_ms = self.retry_after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         let said = if self.body.is_empty() { String::new() } else { format!(" `{}`", self.body.trim()) };
-        let hold = |reason: String| Outcome::Hold { reason };
+        let why = |code: &str, message: String| Reason::new(Blame::Destination, code, message);
+        let hold = |code, message, remedy: String| Outcome::Hold { why: why(code, message).remedied(remedy) };
         match status {
             // a sign-in page, or a proxy that was spoken to wrongly; its 413 is as good as PostHog's
-            200..=299 | 400 if self.html => hold(format!(
-                "wrong_host: answered {status} with a page for browsers, so it is not PostHog's capture API; check the host"
-            )),
+            200..=299 | 400 if self.html => hold(
+                "wrong_host",
+                format!("answered {status} with a page for browsers, so it is not PostHog's capture API"),
+                "check the host".to_string(),
+            ),
             200..=299 => Outcome::Taken,
-            300..=399 => hold(format!(
-                "wrong_host: redirects ({status}) to {}; set that as host if it is the PostHog that is meant",
-                self.location.as_deref().unwrap_or("another place")
-            )),
-            400 => Outcome::Refused { reason: format!("refused: PostHog said{said}") },
+            300..=399 => {
+                let place = self.location.as_deref().unwrap_or("another place");
+                let remedy = "set that as host if it is the PostHog that is meant".to_string();
+                hold("wrong_host", format!("redirects ({status}) to {place}"), remedy)
+            }
+            400 => Outcome::Refused { why: why("refused", format!("PostHog said{said}")) },
             // an event that carries another project's key: its own fault, not the destination's
             401 if self.body.contains("inconsistent api_key") => {
-                Outcome::Refused { reason: format!("refused: PostHog said{said}") }
+                Outcome::Refused { why: why("refused", format!("PostHog said{said}")) }
             }
-            401 => hold(format!("wrong_key: PostHog refused the api key (401){said}; set the project's api key")),
-            402 => hold(format!(
-                "quota: PostHog's billing limit is reached (402){said}; raise it or wait for the next period"
-            )),
-            403 => hold(format!(
-                "forbidden: PostHog or something before it refused (403){said}; check the key, the host and its firewall"
-            )),
-            404 | 405 => hold(format!(
-                "wrong_host: no capture API at this host ({status}){said}; check the host and, behind a proxy, that it passes /batch/ and /flags/ on"
-            )),
-            413 => Outcome::TooLarge {
-                reason: format!(
-                    "status 413{said}: PostHog takes an event of this size, so something before it does not"
-                ),
-            },
+            401 => hold(
+                "wrong_key",
+                format!("PostHog refused the api key (401){said}"),
+                "set the project's api key".to_string(),
+            ),
+            402 => hold(
+                "quota",
+                format!("PostHog's billing limit is reached (402){said}"),
+                "raise it or wait for the next period".to_string(),
+            ),
+            403 => hold(
+                "forbidden",
+                format!("PostHog or something before it refused (403){said}"),
+                "check the key, the host and its firewall".to_string(),
+            ),
+            404 | 405 => hold(
+                "wrong_host",
+                format!("no capture API at this host ({status}){said}"),
+                "check the host and, behind a proxy, that it passes /batch/ and /flags/ on".to_string(),
+            ),
+            413 => {
+                let message = format!("status 413{said}");
+                let remedy = "PostHog takes an event of this size, so something before it does not";
+                Outcome::TooLarge { why: why("too_large_for_proxy", message).remedied(remedy) }
+            }
             408 | 425 | 429 | 499 => {
-                let reason = format!("status {status}{said}");
-                Outcome::Retry { after_ms, reason, sent: true, others: false, in_doubt: false }
+                let why = why("busy", format!("status {status}{said}"));
+                Outcome::Retry { after_ms, why, sent: true, others: false, in_doubt: false }
             }
             // a 500 can be one event's doing, and so can what a proxy says of a server that died of it or is silent; all other failures
             // are the server's
             500.. => {
                 let (others, in_doubt) =
                     (status == 500 && after_ms == 0, matches!(status, 500 | 502 | 504) && after_ms == 0);
-                Outcome::Retry { after_ms, reason: format!("status {status}{said}"), sent: true, others, in_doubt }
+                let why = why("server_error", format!("status {status}{said}"));
+                Outcome::Retry { after_ms, why, sent: true, others, in_doubt }
             }
-            _ => hold(format!("unexpected_answer: status {status}{said}; check the host")),
+            _ => hold("unexpected_answer", format!("status {status}{said}"), "check the host".to_string()),
         }
     }
 }
@@ -168,11 +195,11 @@ pub(crate) fn judge(ended: &Result<Answer, Failure>) -> Outcome {
     match ended {
         Ok(answer) => answer.outcome(),
         Err(failure @ Failure::Broken { bytes, .. }) if *bytes >= LARGE_BODY_BYTES => {
-            Outcome::TooLarge { reason: failure.to_string() }
+            Outcome::TooLarge { why: failure.why() }
         }
         Err(failure) => {
             let sent = !matches!(failure, Failure::Connect(_));
-            Outcome::Retry { after_ms: 0, reason: failure.to_string(), sent, others: false, in_doubt: sent }
+            Outcome::Retry { after_ms: 0, why: failure.why(), sent, others: false, in_doubt: sent }
         }
     }
 }
@@ -255,12 +282,12 @@ mod tests {
         let page = |status| answer(status, &[("content-type", "text/html; charset=utf-8")], "<html>Sign in</html>");
         for status in [200, 400] {
             let outcome = page(status);
-            assert!(matches!(&outcome, Outcome::Hold { reason } if reason.starts_with("wrong_host")), "{outcome:?}");
+            assert!(matches!(&outcome, Outcome::Hold { why } if why.code == "wrong_host"), "{outcome:?}");
         }
         assert_eq!(word(&page(413)), "too large", "nginx before PostHog says so");
         let moved = answer(308, &[("location", "https://eu.i.posthog.com/batch/?secret")], "");
         assert!(
-            matches!(&moved, Outcome::Hold { reason } if reason.contains("to https://eu.i.posthog.com;")),
+            matches!(&moved, Outcome::Hold { why } if why.message.ends_with("to https://eu.i.posthog.com")),
             "{moved:?}"
         );
     }

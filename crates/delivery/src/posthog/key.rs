@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use moehog_proto::{Blame, Reason};
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{Client, Host};
@@ -30,7 +31,7 @@ pub(crate) enum KeyState {
     /// Capture may take what it then drops.
     Unverified,
     /// No project owns it; the remedy.
-    Wrong(String),
+    Wrong(Reason),
     /// Never known yet, and the host is not to be reached: neither are its batches. Why.
     Unreachable(String),
 }
@@ -104,14 +105,14 @@ impl Key {
     ) -> (KeyState, Duration) {
         match (client.knows_key(host, &self.text).await, before) {
             (Finding::Known, _) => (KeyState::Good, checks.every),
-            (Finding::Unknown, _) => (KeyState::Wrong(self.remedy(client, host, checks).await), checks.retry),
+            (Finding::Unknown, _) => (KeyState::Wrong(self.unknown(client, host, checks).await), checks.retry),
             (Finding::Unreachable(why), None | Some(KeyState::Unreachable(_))) => {
                 (KeyState::Unreachable(why), checks.retry.min(UNREACHED))
             }
             // what was known stands, and the batches find out by themselves
             (Finding::Unreachable(_), Some(before)) => (before.clone(), checks.retry.min(UNREACHED)),
             // a clear no stands until a clear yes
-            (Finding::Unclear(_), Some(KeyState::Wrong(remedy))) => (KeyState::Wrong(remedy.clone()), checks.retry),
+            (Finding::Unclear(_), Some(KeyState::Wrong(why))) => (KeyState::Wrong(why.clone()), checks.retry),
             (Finding::Unclear(why), _) => {
                 tracing::debug!(why, "key check was not answered");
                 (KeyState::Unverified, checks.retry)
@@ -119,24 +120,23 @@ impl Key {
         }
     }
 
-    /// What to do about a key that `host` does not know.
-    async fn remedy(&self, client: &Client, host: &Host, checks: &Checks) -> String {
+    /// That `host` does not know the key, and which does.
+    async fn unknown(&self, client: &Client, host: &Host, checks: &Checks) -> Reason {
+        let wrong = |message: String| Reason::new(Blame::Destination, "wrong_key", message).about("api_key");
         let here = checks.regions.iter().find(|(_, region)| *region == host).map(|(name, _)| name);
         let Some(here) = here else {
-            return format!("wrong_key: no project at {host} owns the api key; set the project's api key or its host");
+            return wrong(format!("no project at {host} owns the api key"))
+                .remedied("set the project's api key or its host");
         };
         for (name, region) in checks.regions.iter().filter(|(name, _)| *name != here) {
             if client.knows_key(region, &self.text).await == Finding::Known {
-                return format!(
-                    "wrong_key: no project in PostHog's region {here} owns the api key, but one in region {name} does; \
-                     set the host to {region}"
-                );
+                let message =
+                    format!("no project in PostHog's region {here} owns the api key, but one in region {name} does");
+                return wrong(message).remedied(format!("set the host to {region}"));
             }
         }
-        format!(
-            "wrong_key: no project in any of PostHog's regions owns the api key ({here} was asked first); \
-             copy it again from the project's settings"
-        )
+        wrong(format!("no project in any of PostHog's regions owns the api key ({here} was asked first)"))
+            .remedied("copy it again from the project's settings")
     }
 }
 
@@ -160,6 +160,6 @@ fn told(destination: &str, state: &KeyState, again: bool) {
             "the api key could not be verified: what PostHog takes is booked as delivered_degraded until it can"
         ),
         KeyState::Unreachable(why) => tracing::info!(destination, why, "PostHog is not to be reached"),
-        KeyState::Wrong(remedy) => tracing::warn!(destination, remedy, "events are held"),
+        KeyState::Wrong(why) => tracing::warn!(destination, remedy = %why, "events are held"),
     }
 }

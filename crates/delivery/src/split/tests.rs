@@ -26,15 +26,23 @@ fn strangers(count: usize) -> Vec<Event> {
 }
 
 fn split(events: &[Event]) -> Split<'_> {
-    Split::new(events, &BTreeMap::new(), 1000, Verdict::Delivered(Delivered {}))
+    Split::new(events, &BTreeMap::new(), 1000, taken())
+}
+
+fn taken() -> (Verdict, Reason) {
+    (Verdict::Delivered(Delivered {}), Reason::default())
+}
+
+fn because(code: &str) -> Reason {
+    Reason::new(Blame::Destination, code, "words")
 }
 
 fn refused() -> Outcome {
-    Outcome::Refused { reason: "refused: words".to_string() }
+    Outcome::Refused { why: because("refused") }
 }
 
 fn retry(others: bool) -> Outcome {
-    Outcome::Retry { after_ms: 7, reason: "status 500".to_string(), sent: true, others, in_doubt: others }
+    Outcome::Retry { after_ms: 7, why: because("server_error"), sent: true, others, in_doubt: others }
 }
 
 /// Runs a call against a PostHog that refuses every request with a guilty event in it; gives the requests made.
@@ -68,7 +76,7 @@ fn words(verdicts: &[EventVerdict]) -> Vec<&'static str> {
 fn where_everything_is_refused_few_are_tried_alone_and_the_rest_is_given_back() {
     for count in [1, 8, 9, 16, 500] {
         let events = strangers(count);
-        let mut split = Split::new(&events, &BTreeMap::new(), usize::MAX, Verdict::Delivered(Delivered {}));
+        let mut split = Split::new(&events, &BTreeMap::new(), usize::MAX, taken());
         let requests = run(&mut split, &(0..count).collect());
         let bound = (2 * MOST_REFUSED).min(2 * count - 1) + count.ilog2() as usize;
         assert!(requests.len() <= bound, "{count} events: {} requests", requests.len());
@@ -85,7 +93,7 @@ fn one_guilty_event_is_found_within_twice_the_logarithm_and_costs_itself() {
     for count in (1..=130).chain([255, 256, 257, 300, 499, 500]) {
         let events = strangers(count);
         for guilty in 0..count {
-            let mut split = Split::new(&events, &BTreeMap::new(), usize::MAX, Verdict::Delivered(Delivered {}));
+            let mut split = Split::new(&events, &BTreeMap::new(), usize::MAX, taken());
             let requests = run(&mut split, &BTreeSet::from([guilty]));
             let bound = 2.0 * (count as f64).log2() + 1.0;
             assert!(requests.len() as f64 <= bound, "{count} events, number {guilty}: {} requests", requests.len());
@@ -103,6 +111,7 @@ fn a_refused_event_has_posthogs_words_and_its_last_request() {
     run(&mut split, &BTreeSet::from([1]));
     let verdicts = split.into_verdicts();
     assert_eq!(verdicts[1].verdict, Some(Verdict::Refused(Refused { reason: "refused: words".to_string() })));
+    assert_eq!(verdicts[1].why, Some(because("refused")));
     assert_eq!((verdicts[0].answer, verdicts[1].answer), (2, 3));
 }
 
@@ -134,7 +143,7 @@ fn an_event_that_posthog_cannot_store_is_rejected_unsent() {
 fn too_large_is_cut_by_bytes_down_to_one_event() {
     let events = [event(1, "a", 10), event(2, "b", 10), event(3, "c", 10), event(4, "d", 800)];
     let mut split = split(&events);
-    let too_large = || Outcome::TooLarge { reason: "status 413".into() };
+    let too_large = || Outcome::TooLarge { why: because("too_large_for_proxy") };
     let first = split.next().unwrap();
     split.record(first, too_large(), 1);
     let second = split.next().unwrap();
@@ -182,7 +191,12 @@ fn behind_an_event_to_be_tried_again_nothing_of_that_person_is_sent() {
     assert!(verdicts[2].sent, "it was inside the first request");
     assert_eq!(
         verdicts[0].verdict,
-        Some(Verdict::Retry(Retry { after_ms: 7, reason: "status 500".into(), in_doubt: true, ..Retry::default() })),
+        Some(Verdict::Retry(Retry {
+            after_ms: 7,
+            reason: "server_error: words".into(),
+            in_doubt: true,
+            ..Retry::default()
+        })),
         "of two events nobody knows which it is"
     );
 }
@@ -191,7 +205,7 @@ fn behind_an_event_to_be_tried_again_nothing_of_that_person_is_sent() {
 fn a_failing_posthog_ends_the_call_and_a_hold_holds_the_rest() {
     for (outcome, expected) in [
         (retry(false), ["delivered", "retry", "none"]),
-        (Outcome::Hold { reason: "wrong_key: words".into() }, ["delivered", "hold", "hold"]),
+        (Outcome::Hold { why: because("wrong_key") }, ["delivered", "hold", "hold"]),
     ] {
         let events = [event(1, "a", 900), event(2, "b", 900), event(3, "c", 900)];
         let mut split = split(&events);
@@ -281,11 +295,11 @@ proptest! {
                     if let [index] = &indexes[..] {
                         waiting.insert(&events[*index].distinct_id, *index);
                     }
-                    Outcome::TooLarge { reason: "status 413".into() }
+                    Outcome::TooLarge { why: because("too_large_for_proxy") }
                 }
                 Say::Hold => {
                     ended = Some("hold");
-                    Outcome::Hold { reason: "wrong_key: words".into() }
+                    Outcome::Hold { why: because("wrong_key") }
                 }
             };
             split.record(request, outcome, requests as u32);

@@ -95,15 +95,19 @@ pub fn words(response: &DeliverResponse) -> Vec<&'static str> {
     response.verdicts.iter().map(word).collect()
 }
 
-pub fn reason(verdict: &EventVerdict) -> &str {
-    match &verdict.verdict {
+/// All of why the verdict was given; what an older relay is told of it is the same.
+pub fn reason(verdict: &EventVerdict) -> String {
+    let all = verdict.clone().take_why().to_string();
+    let told = match &verdict.verdict {
         Some(Verdict::Degraded(degraded)) => &degraded.reason,
         Some(Verdict::Rejected(rejected)) => &rejected.reason,
         Some(Verdict::Refused(refused)) => &refused.reason,
         Some(Verdict::Retry(retry)) => &retry.reason,
         Some(Verdict::Hold(hold)) => &hold.reason,
         Some(Verdict::Delivered(_)) | None => "",
-    }
+    };
+    assert_eq!(all, told);
+    all
 }
 
 pub fn after_ms(verdict: &EventVerdict) -> u64 {

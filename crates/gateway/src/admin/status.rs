@@ -139,8 +139,8 @@ impl LaneView {
     fn new(lane: LaneStatus) -> Self {
         let (state, reason) = match lane.state {
             GateState::Open => ("open", None),
-            GateState::Held { reason } => ("held", Some(reason)),
-            GateState::CircuitOpen { reason } => ("circuit_open", Some(reason)),
+            GateState::Held { reason } => ("held", Some(reason.to_string())),
+            GateState::CircuitOpen { reason } => ("circuit_open", Some(reason.to_string())),
         };
         Self {
             source: lane.source,

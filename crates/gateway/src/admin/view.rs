@@ -6,9 +6,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::bufread::MultiGzDecoder;
 use moehog_journal::{DeadLetter, Entry, Journal};
 use moehog_proto::{
-    Destination,
+    Destination, Reason,
     journal::{self, EntryHeader, EventPlace, EventState},
-    transformer::{MappedEvent, Rejection, TransformedWebhook, mapped_event::Outcome, transformed_webhook},
+    transformer::{MappedEvent, TransformedWebhook, mapped_event::Outcome, transformed_webhook},
 };
 use moehog_relay::{Wait, WaitsFor};
 use serde::Serialize;
@@ -50,8 +50,16 @@ struct EventView {
     ordinal: u32,
     uuid: Option<Uuid>,
     state: &'static str,
+    /// Code of why it is so.
     reason: String,
+    /// Message and remedy as one sentence.
     detail: String,
+    /// The member of the body, or the key of the configuration, that it is about.
+    field: String,
+    message: String,
+    remedy: String,
+    /// Where the remedy lies: `body`, `mapping`, `destination` or `moehog`; none where nothing is wrong.
+    blame: Option<&'static str>,
     tried_at: Option<String>,
     attempts: u32,
     /// Receipt of the entry that has it for the destination that its rule names.
@@ -62,13 +70,18 @@ struct EventView {
 
 impl EventView {
     fn new(event: &journal::EventOutcome) -> Self {
+        let why = event.why();
         Self {
             position: event.position,
             ordinal: event.ordinal,
             uuid: Uuid::from_slice(&event.uuid).ok(),
             state: state(event.state()),
-            reason: event.reason.clone(),
-            detail: event.detail.clone(),
+            detail: why.sentence(),
+            blame: why.blame_name(),
+            reason: why.code,
+            field: why.field,
+            message: why.message,
+            remedy: why.remedy,
             tried_at: time(event.tried_at_ms),
             attempts: event.attempts,
             routed_to: Some(event.routed_to.clone()).filter(|receipt| !receipt.is_empty()),
@@ -294,7 +307,7 @@ impl MappedView {
                     ordinal: 0,
                     event: None,
                     destination: None,
-                    reason: Some(explained(rejection)),
+                    reason: Some(Reason::from(rejection).to_string()),
                 }]
             }
             None => Vec::new(),
@@ -314,15 +327,11 @@ impl MappedView {
             }
             Some(Outcome::Filtered(why)) => (None, Some(format!("filtered: {why}"))),
             Some(Outcome::Duplicate(_)) => (None, Some("duplicate: same PostHog key earlier in this webhook".into())),
-            Some(Outcome::Dead(rejection)) => (None, Some(explained(rejection))),
+            Some(Outcome::Dead(rejection)) => (None, Some(Reason::from(rejection).to_string())),
             None => (None, None),
         };
         Self { position: mapped.position, ordinal: mapped.ordinal, event, destination, reason }
     }
-}
-
-fn explained(rejection: Rejection) -> String {
-    format!("{}: {}", rejection.reason, rejection.detail)
 }
 
 /// The beginning of a gzip body's content; what can be read of a damaged one.

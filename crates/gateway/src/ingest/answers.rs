@@ -9,10 +9,10 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use moehog_journal::AppendError;
-use moehog_proto::{Receipt, event::TraceContext, journal::Book};
+use moehog_proto::{Reason, Receipt, event::TraceContext, journal::Book};
 use serde::Serialize;
 
-use super::{fault::Reason, feedback::Said, refused::Refused};
+use super::{fault::DeadEvent, feedback::Said, refused::Refused};
 
 /// A whole answer.
 pub type Answer = Response<Full<Bytes>>;
@@ -59,21 +59,21 @@ fn events(book: &Book) -> String {
 /// Nothing can be made of the body. It is kept as a dead letter.
 fn unprocessable(trace: &TraceContext, refused: &Refused) -> Answer {
     let Refused { receipt, fault, times } = refused;
-    let (message, remedy) = fault.message_and_remedy();
-    let remedy = match remedy {
+    let Reason { code, field, message, remedy, .. } = &fault.why;
+    let remedy = match remedy.as_str() {
         "" => format!("correct the connector's body; what came is shown by moehog dead-letters show {receipt}"),
         remedy => remedy.to_string(),
     };
     let body = Unprocessable {
         status: "error",
-        code: fault.code(),
-        field: fault.field(),
+        code,
+        field,
         message,
         remedy,
         receipt: receipt.to_string(),
         trace_id: trace.trace_id_text(),
         times: *times,
-        reasons: &fault.reasons,
+        reasons: &fault.events,
     };
     let body = serde_json::to_vec(&body).unwrap_or_default();
     with_body(StatusCode::UNPROCESSABLE_ENTITY, body.into())
@@ -91,7 +91,7 @@ struct Unprocessable<'a> {
     trace_id: String,
     /// How often this body came within the minute.
     times: u64,
-    reasons: &'a [Reason],
+    reasons: &'a [DeadEvent],
 }
 
 /// Why a request is not taken. Nothing of it is stored.

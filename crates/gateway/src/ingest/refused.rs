@@ -118,7 +118,8 @@ mod tests {
     }
 
     fn fault() -> Arc<BodyFault> {
-        let event = moehog_proto::journal::EventOutcome { state: 6, ..Default::default() };
+        let event =
+            moehog_proto::journal::EventOutcome { state: 6, reason: "missing_event".into(), ..Default::default() };
         BodyFault::of(&Progress { events: vec![event], ..Progress::default() }).unwrap().into()
     }
 

@@ -1,10 +1,11 @@
 //! A transformer and a delivery that do the least that they may, as real services.
 
 use moehog_proto::{
+    Blame, Reason,
     delivery::{DeliverRequest, DeliverResponse, Delivered, DeliveryService, EventVerdict, Verdict},
     event::Event,
     transformer::{
-        Mapped, MappedEvent, Rejection, TransformRequest, TransformResponse, TransformedWebhook, TransformerService,
+        Mapped, MappedEvent, TransformRequest, TransformResponse, TransformedWebhook, TransformerService,
         mapped_event::Outcome, transformed_webhook::Result as Transformed,
     },
 };
@@ -39,7 +40,7 @@ impl TransformerService for Workers {
             };
             let mapped = MappedEvent { position: 0, ordinal: 0, outcome: Some(Outcome::Event(event)) };
             let result = match self.reject {
-                Some(reason) => Transformed::Rejection(Rejection { reason: reason.into(), detail: String::new() }),
+                Some(reason) => Transformed::Rejection(Reason::new(Blame::Body, reason, "").into()),
                 None => Transformed::Mapped(Mapped { events: vec![mapped] }),
             };
             TransformedWebhook { result: Some(result) }
@@ -55,7 +56,8 @@ impl TransformerService for Workers {
 #[async_trait]
 impl DeliveryService for Workers {
     async fn deliver(&self, request: Request<DeliverRequest>) -> Result<Response<DeliverResponse>, Status> {
-        let delivered = |_| EventVerdict { verdict: Some(Verdict::Delivered(Delivered {})), sent: true, answer: 0 };
+        let delivered =
+            |_| EventVerdict { verdict: Some(Verdict::Delivered(Delivered {})), sent: true, ..EventVerdict::default() };
         let verdicts = request.into_inner().events.iter().map(delivered).collect();
         Ok(Response::new(DeliverResponse { verdicts, answers: Vec::new(), load: None }))
     }

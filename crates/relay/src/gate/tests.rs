@@ -5,11 +5,11 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn failed() -> Ended {
-    Ended { reason: "status 503".to_string(), ..Ended::default() }
+    Ended { reason: Reason::word("server_error"), ..Ended::default() }
 }
 
 fn held(probe: bool) -> Ended {
-    Ended { probe, hold: Some("wrong key".to_string()), ..Ended::default() }
+    Ended { probe, hold: Some(Reason::word("wrong_key")), ..Ended::default() }
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn the_fifth_successive_call_without_a_final_event_opens_the_circuit() {
 fn a_hold_is_told_once_and_only_a_probe_ends_it() {
     let now = Instant::now();
     let mut gate = Gate::new(&Config::default(), now);
-    assert_eq!(gate.ended(&held(false), now, 1.0), Some(Change::Held("wrong key".to_string())));
+    assert_eq!(gate.ended(&held(false), now, 1.0), Some(Change::Held(Reason::word("wrong_key"))));
     assert_eq!(gate.ended(&held(false), now, 1.0), None);
     assert_eq!(gate.ended(&Ended { taken: 9, ..Ended::default() }, now, 1.0), None);
     assert!(!gate.is_open());
@@ -80,7 +80,7 @@ fn what_refuses_everything_is_held_and_a_few_persons_refused_events_hold_nothing
     assert!(gate.is_open() && gate.probe_events() == 1);
     assert_eq!(gate.ended(&refused(8, true), now, 1.0), None);
     let change = gate.ended(&refused(8, true), now, 1.0);
-    assert!(matches!(&change, Some(Change::Held(reason)) if reason.starts_with("refuses_everything: ")), "{change:?}");
+    assert!(matches!(&change, Some(Change::Held(reason)) if reason.code == "refuses_everything"), "{change:?}");
     assert_eq!(gate.permit(now + 2 * SECOND, false), Permit::Probe);
     assert_eq!(gate.probe_events(), 8);
     gate.probing(false, now);

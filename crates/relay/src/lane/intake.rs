@@ -4,11 +4,9 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use moehog_journal::ReadLimit;
 use moehog_proto::{
-    Sequence,
+    Blame, Reason, Sequence,
     journal::{Mapping, Progress},
-    transformer::{
-        self, Rejection, TransformRequest, TransformResponse, TransformedWebhook, mapped_event, transformed_webhook,
-    },
+    transformer::{self, TransformRequest, TransformResponse, TransformedWebhook, mapped_event, transformed_webhook},
 };
 
 use super::{
@@ -17,7 +15,7 @@ use super::{
 };
 use crate::{
     poison::{Failure, TransformQueue},
-    progress::{Carried, event_cost, rejection},
+    progress::{Carried, event_cost},
 };
 
 /// Most entries of one read.
@@ -94,7 +92,7 @@ impl Lane {
                 None => self.reader.cursor_at_ms = entry.received_at_ms,
             }
             if entry.webhook.is_some() && TransformQueue::crashed_too_often(&entry.trial, &self.config) {
-                entry.reject(transform_failed());
+                entry.reject(&transform_failed());
             }
             self.budget.received += entry.received_cost();
             self.budget.mapped += entry.mapped_cost();
@@ -210,7 +208,7 @@ impl Lane {
         for key in failed.dead {
             let Some(entry) = self.entries.get_mut(key) else { continue };
             self.budget.received -= entry.received_cost();
-            entry.reject(transform_failed());
+            entry.reject(&transform_failed());
             self.budget.mapped += entry.mapped_cost();
             self.note(key);
         }
@@ -245,6 +243,6 @@ fn answer_bytes(answer: &TransformedWebhook) -> usize {
     events.sum()
 }
 
-fn transform_failed() -> Rejection {
-    rejection("transform_failed", "the transformer died each time it was given this webhook alone")
+fn transform_failed() -> Reason {
+    Reason::new(Blame::Moehog, "transform_failed", "the transformer died each time it was given this webhook alone")
 }

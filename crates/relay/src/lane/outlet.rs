@@ -3,13 +3,13 @@
 use std::{collections::VecDeque, time::Duration};
 
 use moehog_proto::{
-    Sequence,
+    Blame, Reason, Sequence,
     event::Event,
     journal::{EventPlace, EventState},
 };
 use tokio::time::Instant;
 
-use super::{Lane, Now, Step, verdicts::GIVEN_BACK};
+use super::{Lane, Now, Step, fate::GIVEN_BACK};
 use crate::{
     backoff::{Backoff, Retry},
     barrier::Tried,
@@ -22,7 +22,7 @@ use crate::{
 /// Most parcels that are handed on at once.
 const MAX_PARCELS: usize = 256;
 
-/// How the reason begins of an event that was refused alone.
+/// Code of an event that was refused alone.
 const REFUSED: &str = "refused";
 
 /// See the module.
@@ -60,7 +60,7 @@ enum Way {
     Deliver,
     HandOn(String),
     /// Its rule names a destination that its webhook cannot go to.
-    Nowhere(String),
+    Nowhere(Reason),
 }
 
 impl Outlet {
@@ -107,10 +107,14 @@ impl Outlet {
         };
         match allowed {
             Some(name) => Way::HandOn(name.clone()),
-            None => Way::Nowhere(format!(
-                "rule_destination: a rule sends it to `{named}`, which is not in `routes` of its source: add it to sources.NAME.routes, or \
-                 post to /v1/in/NAME if this came by a capture path, where the body's key picks the project"
-            )),
+            None => {
+                let message = format!("a rule sends it to `{named}`, which is not in `routes` of its source");
+                let why = Reason::new(Blame::Mapping, "rule_destination", message).about("destination").remedied(
+                    "add it to sources.NAME.routes, or post to /v1/in/NAME if this came by a capture path, where the body's key \
+                     picks the project",
+                );
+                Way::Nowhere(why)
+            }
         }
     }
 
@@ -132,6 +136,11 @@ impl Outlet {
     }
 }
 
+fn unreadable() -> Reason {
+    let message = "its bytes in the journal are damaged, so that it cannot be handed on";
+    Reason::new(Blame::Moehog, "webhook_unreadable", message)
+}
+
 impl Lane {
     /// Lets mapped events of an entry out: into the barrier, or on to other lanes.
     pub(super) fn let_out(&mut self, key: Key, sequence: Sequence, events: Vec<(u32, Event)>) {
@@ -140,12 +149,12 @@ impl Lane {
             match self.outlet.way(entry, &event) {
                 Way::Deliver => {
                     let awaited = entry.awaited;
-                    let known = entry.outcome(index);
-                    let tried = known.map_or_else(Tried::default, |known| Tried {
+                    let known = entry.outcome(index).map(|known| (known, known.why().code));
+                    let tried = known.map_or_else(Tried::default, |(known, code)| Tried {
                         awaited,
                         attempts: known.attempts,
-                        suspect: known.reason.starts_with(REFUSED),
-                        given_back: known.reason.starts_with(GIVEN_BACK),
+                        suspect: code == REFUSED,
+                        given_back: code == GIVEN_BACK,
                         pause: self.pace.suspects.delay(known.attempts, Duration::ZERO, 1.0),
                     });
                     self.barrier.enter(key, index, (sequence, event), tried);
@@ -154,8 +163,8 @@ impl Lane {
                     let place = entry.place(index);
                     self.outlet.push((key, sequence), destination, (index, place), event_cost(&event));
                 }
-                Way::Nowhere(reason) => {
-                    entry.finish(index, EventState::Dead, &reason);
+                Way::Nowhere(why) => {
+                    entry.finish(index, EventState::Dead, why);
                     self.recorder.frees_bytes(event_cost(&event));
                 }
             }
@@ -201,11 +210,7 @@ impl Lane {
             for (index, _) in &parcel.events {
                 match handed {
                     Handed::As(receipt) => entry.hand_on(*index, receipt),
-                    Handed::Gone => entry.finish(
-                        *index,
-                        EventState::Dead,
-                        "webhook_unreadable: its bytes in the journal are damaged, so that it cannot be handed on",
-                    ),
+                    Handed::Gone => entry.finish(*index, EventState::Dead, unreadable()),
                     Handed::Later => {}
                 }
             }

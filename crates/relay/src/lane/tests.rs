@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use moehog_journal::{Crashed, Entry};
 use moehog_proto::{
-    JournalId, Receipt,
+    JournalId, Reason, Receipt,
     delivery::{DeliverResponse, Delivered, EventVerdict, Verdict},
     event::Event,
     journal::EntryHeader,
@@ -134,7 +134,7 @@ fn a_call_of_which_nothing_was_tried_needs_no_record_and_is_made_again_soon() {
     let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
     rig.answer(call, &request, 100);
     let Step::Deliver(call, _) = rig.step() else { panic!("not a deliver") };
-    rig.lane.delivered(&call, DeliverEnd::NeverLeft { reason: "connect".into() }, rig.now);
+    rig.lane.delivered(&call, DeliverEnd::NeverLeft { why: Reason::word("connect") }, rig.now);
     assert!(rig.steps().is_empty());
     let wake_at = rig.lane.wake_at(rig.now.instant).expect("it wakes by itself");
     assert!(wake_at <= rig.now.instant + Duration::from_millis(100));
@@ -256,7 +256,7 @@ fn every_call_that_begins_before_a_decision_is_noted_notes_it_itself() {
     let of_webhook = [crate::mappings::Decision { mapping, sequences: vec![1] }];
     assert_eq!((&first.decisions[..], &second.decisions[..]), (&of_webhook[..], &of_webhook[..]));
     // the first was not noted, and not made; the second was
-    let not_made = DeliverEnd::NeverLeft { reason: "not noted".into() };
+    let not_made = DeliverEnd::NeverLeft { why: Reason::word("not_noted") };
     rig.lane.delivered(&first, not_made, rig.now);
     rig.lane.was_noted(&second);
     rig.lane.delivered(&second, verdicts(2, Some(Verdict::Delivered(Delivered {}))), rig.now);

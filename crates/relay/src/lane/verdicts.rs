@@ -2,44 +2,20 @@
 
 use std::time::Duration;
 
-use moehog_proto::{
-    delivery::{Answer, DeliverResponse, EventVerdict, Verdict},
-    journal::EventState,
-};
+use moehog_proto::{Blame, Reason, delivery::Answer, journal::EventState};
 use tokio::time::Instant;
 
-use super::{DeliverCall, Lane, Now};
+use super::{
+    DeliverCall, DeliverEnd, Lane, Now,
+    fate::{Fate, GIVEN_BACK, NO_VERDICT, Why, judge_all, summarize},
+};
 use crate::{
     barrier::{TRIED_ALONE, TRIED_WHOLE, Waiting},
     evidence::Judgement,
-    gate::{Change, Ended},
+    gate::Change,
     progress::{Carried, event_cost, owned},
     slab::Key,
 };
-
-/// How a Deliver call ended.
-#[derive(Debug)]
-pub(crate) enum DeliverEnd {
-    /// Delivery answered.
-    Answered {
-        /// What it said.
-        response: DeliverResponse,
-        /// How long the call took.
-        took: Duration,
-    },
-    /// The call never reached delivery.
-    NeverLeft {
-        /// Why not.
-        reason: String,
-    },
-    /// The call failed on its way or while it was worked on: its events may have been sent.
-    Died {
-        /// How.
-        reason: String,
-        /// When it began, milliseconds since the epoch.
-        started_at_ms: i64,
-    },
-}
 
 /// So many events may wait for a destination that refuses all of them: they are retried, each for itself, and it is not held.
 const FEW: usize = 20;
@@ -47,94 +23,6 @@ const FEW: usize = 20;
 const REFUSED_ALONE: u32 = 20;
 /// Lone failures in this process of an event that is dead of them.
 const EXPIRED: u32 = 3;
-/// How the reason begins of an event that was given back: it is not tried in one call with what was not tried yet.
-pub(super) const GIVEN_BACK: &str = "given back";
-/// Of an event that an answer says nothing of.
-const NO_VERDICT: &str = "no verdict";
-
-/// What becomes of one event.
-#[derive(Debug, PartialEq)]
-enum Fate {
-    Final {
-        state: EventState,
-        reason: String,
-    },
-    /// PostHog refused it alone.
-    Refused {
-        reason: String,
-    },
-    Again {
-        reason: String,
-        why: Why,
-        least: Duration,
-        sent: bool,
-    },
-}
-
-/// Why an event is tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
-    /// It was refused alone, and nothing says yet whose fault that is.
-    Suspect,
-    /// It was tried alone and failed, and may be the reason: this counts as an attempt.
-    Failed,
-    /// It was tried and not taken, or nobody knows, for what the destination does: this counts as an attempt.
-    Away,
-    /// The same, and one of those that it was tried with may be the reason.
-    InDoubt,
-    /// Delivery had no room.
-    Overloaded,
-    /// The destination is held.
-    Held,
-    /// It was not tried.
-    Untried,
-    /// The call never left.
-    NeverLeft,
-}
-
-/// Reads a verdict.
-fn judge(verdict: EventVerdict) -> Fate {
-    let sent = verdict.sent;
-    let again = |reason, why, least_ms| Fate::Again { reason, why, least: Duration::from_millis(least_ms), sent };
-    match verdict.verdict {
-        Some(Verdict::Delivered(_)) => Fate::Final { state: EventState::Delivered, reason: String::new() },
-        Some(Verdict::Degraded(degraded)) => {
-            Fate::Final { state: EventState::DeliveredDegraded, reason: degraded.reason }
-        }
-        Some(Verdict::Rejected(rejected)) => Fate::Final { state: EventState::Dead, reason: rejected.reason },
-        Some(Verdict::Refused(refused)) => Fate::Refused { reason: refused.reason },
-        Some(Verdict::Retry(retry)) if retry.overloaded => again(retry.reason, Why::Overloaded, retry.after_ms),
-        Some(Verdict::Retry(retry)) if retry.by_event => again(retry.reason, Why::Failed, retry.after_ms),
-        Some(Verdict::Retry(retry)) if retry.in_doubt => again(retry.reason, Why::InDoubt, retry.after_ms),
-        Some(Verdict::Retry(retry)) => again(retry.reason, Why::Away, retry.after_ms),
-        Some(Verdict::Hold(hold)) => again(hold.reason, Why::Held, 0),
-        None if sent => again(NO_VERDICT.to_string(), Why::Away, 0),
-        None => again(String::new(), Why::Untried, 0),
-    }
-}
-
-/// A fate an event, and the requests that were made.
-fn judge_all(end: DeliverEnd, events: usize) -> (Vec<Fate>, Vec<(u32, bool)>, Vec<Answer>) {
-    let all = |reason: &str, why, sent| {
-        let fate = || Fate::Again { reason: reason.to_string(), why, least: Duration::ZERO, sent };
-        std::iter::repeat_with(fate).take(events).collect()
-    };
-    match end {
-        DeliverEnd::Answered { response, took: _ } => {
-            let mut verdicts = response.verdicts;
-            // an event that the answer says nothing of may have been sent
-            verdicts.resize_with(events, || EventVerdict { sent: true, ..EventVerdict::default() });
-            let requests = verdicts.iter().map(|verdict| (verdict.answer, verdict.sent)).collect();
-            (verdicts.into_iter().map(judge).collect(), requests, response.answers)
-        }
-        DeliverEnd::NeverLeft { reason } => (all(&reason, Why::NeverLeft, false), vec![(0, false); events], Vec::new()),
-        DeliverEnd::Died { reason, started_at_ms } => {
-            let body = format!("deliver call died: {reason}");
-            let answer = Answer { started_at_ms, body, events: events as u32, ..Answer::default() };
-            (all(&reason, Why::InDoubt, true), vec![(1, true); events], vec![answer])
-        }
-    }
-}
 
 impl Lane {
     /// Takes what came of a Deliver call.
@@ -156,7 +44,7 @@ impl Lane {
             self.recorder.frees(person);
             match self.expire(*key, fate, now) {
                 Fate::Final { state, reason } => {
-                    self.finish(*key, state, &reason);
+                    self.finish(*key, state, reason);
                 }
                 Fate::Refused { reason } => {
                     self.again(*key, (&reason, Why::Suspect, Duration::ZERO, true), call, (now, jitter));
@@ -199,8 +87,9 @@ impl Lane {
                     taken_in = request;
                     self.evidence.took(acquits, now.instant);
                 }
-                Fate::Again { why: Why::Away, reason, .. } if gives_back && reason == NO_VERDICT => {
-                    let reason = format!("{GIVEN_BACK}: others of its call were refused and none was taken");
+                Fate::Again { why: Why::Away, reason, .. } if gives_back && reason.code == NO_VERDICT => {
+                    let message = "others of its call were refused and none was taken";
+                    let reason = Reason::new(Blame::Destination, GIVEN_BACK, message);
                     fates[at] = Fate::Again { reason, why: Why::Untried, least: Duration::ZERO, sent: true };
                 }
                 Fate::Refused { reason } => {
@@ -233,13 +122,16 @@ impl Lane {
     }
 
     /// Where nothing else is sent that could decide, what was refused again and again for long enough is dead.
-    fn refused_alone(&self, entry: Key, tries: u32, said: &str, now: Now) -> Option<String> {
+    fn refused_alone(&self, entry: Key, tries: u32, said: &Reason, now: Now) -> Option<Reason> {
         let entry = self.entries.get(entry)?;
         let trying = entry.trying(self.gate.clock(now.instant));
         let is_ripe = trying >= self.config.refused_for && tries >= REFUSED_ALONE && self.waiting_events() <= FEW;
         is_ripe.then(|| {
             let hours = trying.as_secs() / 3600;
-            format!("refused_alone: refused {tries} times in {hours} hours, in which nothing else was taken; the last answer was {said}")
+            let message = format!(
+                "refused {tries} times in {hours} hours, in which nothing else was taken; the last answer was {said}"
+            );
+            Reason::new(Blame::Destination, "refused_alone", message)
         })
     }
 
@@ -254,11 +146,11 @@ impl Lane {
             return fate;
         }
         let hours = self.config.horizon.as_secs() / 3600;
-        let reason = format!("expired: not taken in {hours} hours of trying; the last answer was {reason}");
-        Fate::Final { state: EventState::Dead, reason }
+        let message = format!("not taken in {hours} hours of trying; the last answer was {reason}");
+        Fate::Final { state: EventState::Dead, reason: Reason::new(Blame::Destination, "expired", message) }
     }
 
-    fn finish(&mut self, key: Key, state: EventState, reason: &str) {
+    fn finish(&mut self, key: Key, state: EventState, reason: Reason) {
         let Some(waiting) = self.barrier.finish(key) else { return };
         self.recorder.frees_bytes(event_cost(&waiting.event));
         if let Some(entry) = self.entries.get_mut(waiting.entry) {
@@ -270,7 +162,7 @@ impl Lane {
     fn again(
         &mut self,
         key: Key,
-        (reason, why, least, sent): (&str, Why, Duration, bool),
+        (reason, why, least, sent): (&Reason, Why, Duration, bool),
         call: &DeliverCall,
         (now, jitter): (Now, f64),
     ) {
@@ -365,35 +257,4 @@ impl Lane {
             from = to;
         }
     }
-}
-
-/// What the call says of its destination.
-fn summarize(fates: &[Fate], probe: bool) -> Ended {
-    let says_nothing = fates.iter().all(|fate| matches!(fate, Fate::Final { state: EventState::Dead, .. }));
-    let mut ended = Ended { probe, says_nothing, overloaded: true, ..Ended::default() };
-    for fate in fates {
-        match fate {
-            Fate::Final { state, .. } => {
-                ended.taken += usize::from(*state != EventState::Dead);
-                ended.overloaded = false;
-            }
-            Fate::Refused { reason } => {
-                (ended.refused, ended.overloaded) = (ended.refused + 1, false);
-                ended.reason.clone_from(reason);
-            }
-            Fate::Again { reason, why, least, .. } => {
-                ended.overloaded &= matches!(why, Why::Overloaded | Why::Untried);
-                ended.is_by_event |= *why == Why::Failed;
-                ended.least = ended.least.max(*least);
-                if *why == Why::Held {
-                    ended.hold.get_or_insert_with(|| reason.clone());
-                }
-                if ended.reason.is_empty() {
-                    ended.reason.clone_from(reason);
-                }
-            }
-        }
-    }
-    ended.overloaded &= fates.iter().any(|fate| matches!(fate, Fate::Again { why: Why::Overloaded, .. }));
-    ended
 }

@@ -106,19 +106,12 @@ fn an_event_that_may_have_been_sent_outlives_a_rejection_of_its_webhook() {
     let lost = EventOutcome { position: 1, state: EventState::Pending.into(), ..EventOutcome::default() };
     let mut carried = carried(Some(Progress { events: vec![kept, lost], ..Progress::default() }));
     assert!(carried.webhook.is_some(), "one event has no bytes: it is mapped anew");
-    carried.reject(rejection("unreadable_json", "line 1"));
+    carried.reject(&Reason::new(Blame::Body, "unreadable_json", "line 1"));
     assert_eq!(carried.events, [(0, event("sent"))]);
     assert_eq!(carried.progress.events[1].state(), EventState::Dead);
     assert!(!carried.settled());
-    carried.finish(0, EventState::Delivered, "");
+    carried.finish(0, EventState::Delivered, Reason::default());
     assert!(carried.settled());
-}
-
-#[test]
-fn a_reason_is_a_word_and_a_sentence() {
-    assert_eq!(split_reason("refused: PostHog said: no"), Some(("refused", "PostHog said: no")));
-    assert_eq!(split_reason("Status 400: no"), None);
-    assert_eq!(split_reason("expired"), None);
 }
 
 #[test]
@@ -171,7 +164,7 @@ proptest! {
                     0 => mapped_event::Outcome::Event(event("new bytes")),
                     1 => mapped_event::Outcome::Filtered("rule".into()),
                     2 => mapped_event::Outcome::Duplicate(true),
-                    _ => mapped_event::Outcome::Dead(rejection("missing_event", "")),
+                    _ => mapped_event::Outcome::Dead(Reason::new(Blame::Body, "missing_event", "").into()),
                 };
                 mapped(*position, *ordinal, Some(outcome))
             });

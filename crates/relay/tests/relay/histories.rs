@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     rig::Rig,
-    sink::{At, Plan, at, delivered, failed, hold, in_doubt, refused, retry},
+    sink::{At, Plan, at, delivered, failed, given_back, hold, in_doubt, refused, retry},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -346,7 +346,7 @@ fn well(request: &DeliverRequest, mut is_refused: impl FnMut(&Event) -> bool) ->
     let (mut taken, mut lone_refusals) = (false, 0);
     let mut verdict = |event: &Event| -> EventVerdict {
         if !taken && lone_refusals >= MOST_REFUSED {
-            return EventVerdict { sent: true, answer: 1, verdict: None };
+            return given_back();
         }
         if event.distinct_id.starts_with("refused") || is_refused(event) {
             lone_refusals += 1;

@@ -33,7 +33,7 @@ async fn a_held_destination_waits_and_the_others_flow() {
     sleep(30 * MINUTE).await;
     let lanes = rig.status().lanes();
     let wrong = lanes.iter().find(|lane| lane.destination == "wrong").unwrap();
-    assert!(matches!(&wrong.state, GateState::Held { reason } if reason.contains("set destinations.default.api_key")));
+    assert!(matches!(&wrong.state, GateState::Held { reason } if reason.remedy == "set destinations.default.api_key"));
     assert_eq!(wrong.unsettled, 200);
     let probes: Vec<_> = rig.sink.state().calls.iter().filter(|call| call.0 == "wrong").skip(2).cloned().collect();
     assert!(probes.iter().all(|(_, events)| events.len() == 1), "{probes:?}");

@@ -7,10 +7,11 @@ use std::{sync::Arc, time::Duration};
 
 use moehog_journal::{Journal, memory::Memory};
 use moehog_proto::{
+    Blame, Reason,
     event::Event,
     transformer::{
-        self, Mapped, MappedEvent, Rejection, TransformRequest, TransformResponse, TransformedWebhook,
-        TransformerService, Webhook, mapped_event::Outcome, transformed_webhook::Result as Answer,
+        self, Mapped, MappedEvent, TransformRequest, TransformResponse, TransformedWebhook, TransformerService,
+        Webhook, mapped_event::Outcome, transformed_webhook::Result as Answer,
     },
 };
 use parking_lot::Mutex;
@@ -141,14 +142,14 @@ impl Mapper {
     fn map(&self, webhook: &Webhook, mapping: &Mapping) -> Answer {
         let body = text(webhook);
         if body.contains("@reject") {
-            return Answer::Rejection(Rejection { reason: "unreadable_json".into(), detail: "line 1".into() });
+            return Answer::Rejection(Reason::new(Blame::Body, "unreadable_json", "line 1").into());
         }
         let padding = if body.contains("@big") { "x".repeat(100_000) } else { String::new() };
         let lines = body.lines().filter(|line| !line.starts_with('@')).enumerate();
         let events = lines.filter(|(_, line)| !mapping.forget.iter().any(|forgotten| forgotten == line));
         let event = |(position, line): (usize, &str)| {
             let position = position as u32;
-            let rejection = || Rejection { reason: "missing_event".into(), detail: "no name".into() };
+            let rejection = || Reason::new(Blame::Body, "missing_event", "no name").into();
             let outcome = match line {
                 "!filter" => Outcome::Filtered("rule 1".into()),
                 "!duplicate" => Outcome::Duplicate(true),

@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use moehog_journal::{Journal, memory::Memory};
 use moehog_proto::{
+    Blame, Reason,
     delivery::{
         Answer, DeliverRequest, DeliverResponse, Delivered, DeliveryService, EventVerdict, Hold, Load, Refused,
         Rejected, Retry, Verdict,
@@ -72,47 +73,59 @@ pub(crate) struct State {
 }
 
 pub(crate) fn delivered() -> EventVerdict {
-    verdict(Verdict::Delivered(Delivered {}))
+    verdict(Verdict::Delivered(Delivered {}), &Reason::default())
 }
 
 pub(crate) fn rejected() -> EventVerdict {
-    verdict(Verdict::Rejected(Rejected { reason: "refused: PostHog said no".into() }))
+    verdict(Verdict::Rejected(Rejected::default()), &because("refused", "PostHog said no"))
 }
 
 /// PostHog refused it alone.
 pub(crate) fn refused() -> EventVerdict {
-    verdict(Verdict::Refused(Refused { reason: "refused: PostHog said no".into() }))
+    verdict(Verdict::Refused(Refused::default()), &because("refused", "PostHog said no"))
 }
 
 pub(crate) fn retry(after_ms: u64) -> EventVerdict {
-    verdict(Verdict::Retry(Retry { after_ms, reason: "status 503".into(), ..Retry::default() }))
+    verdict(Verdict::Retry(Retry { after_ms, ..Retry::default() }), &because("server_error", "status 503"))
 }
 
 /// PostHog answered 500 to it and others.
 pub(crate) fn in_doubt() -> EventVerdict {
-    verdict(Verdict::Retry(Retry { reason: "status 500".into(), in_doubt: true, ..Retry::default() }))
+    verdict(Verdict::Retry(Retry { in_doubt: true, ..Retry::default() }), &because("server_error", "status 500"))
 }
 
 /// PostHog answered 500 to it alone.
 pub(crate) fn failed() -> EventVerdict {
-    verdict(Verdict::Retry(Retry { reason: "status 500".into(), by_event: true, ..Retry::default() }))
+    verdict(Verdict::Retry(Retry { by_event: true, ..Retry::default() }), &because("server_error", "status 500"))
 }
 
 pub(crate) fn overloaded() -> EventVerdict {
-    let retry = Retry { reason: "overloaded".into(), overloaded: true, ..Retry::default() };
-    EventVerdict { sent: false, answer: 0, ..verdict(Verdict::Retry(retry)) }
+    let retry = Retry { overloaded: true, ..Retry::default() };
+    EventVerdict { sent: false, answer: 0, ..verdict(Verdict::Retry(retry), &Reason::word("overloaded")) }
 }
 
 pub(crate) fn hold() -> EventVerdict {
-    verdict(Verdict::Hold(Hold { reason: "wrong key: set destinations.default.api_key".into() }))
+    let why = because("wrong_key", "no project owns it").remedied("set destinations.default.api_key");
+    verdict(Verdict::Hold(Hold::default()), &why)
 }
 
 pub(crate) fn untried() -> EventVerdict {
     EventVerdict::default()
 }
 
-fn verdict(verdict: Verdict) -> EventVerdict {
-    EventVerdict { verdict: Some(verdict), sent: true, answer: 1 }
+/// PostHog took it, or not, and says no more of it.
+pub(crate) fn given_back() -> EventVerdict {
+    EventVerdict { sent: true, answer: 1, ..EventVerdict::default() }
+}
+
+fn because(code: &str, message: &str) -> Reason {
+    Reason::new(Blame::Destination, code, message)
+}
+
+fn verdict(verdict: Verdict, why: &Reason) -> EventVerdict {
+    let mut given = EventVerdict { sent: true, answer: 1, ..EventVerdict::default() };
+    given.give(verdict, why);
+    given
 }
 
 impl Plan {
@@ -123,8 +136,7 @@ impl Plan {
 
     /// Everything is refused: a few events alone, and the rest is given back, as delivery does.
     pub(crate) fn refusing(request: &DeliverRequest) -> Self {
-        let given_back = EventVerdict { sent: true, answer: 1, verdict: None };
-        let mut verdicts = vec![given_back; request.events.len()];
+        let mut verdicts = vec![given_back(); request.events.len()];
         verdicts.iter_mut().take(8).for_each(|verdict| *verdict = refused());
         Self { after: Duration::from_millis(20), verdicts, dies: false, load: None }
     }

@@ -3,6 +3,7 @@ use std::io::Write as _;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use moehog_proto::{
+    Reason,
     event::Event,
     transformer::{MappedEvent, mapped_event::Outcome},
 };
@@ -124,7 +125,7 @@ fn a_body_is_recognised_by_its_shape() {
 #[test]
 fn a_rejection_says_where_and_what_to_do_and_quotes_nothing() {
     let detail = |body: &'static str| match transformer().transform(&webhook(body)).result.unwrap() {
-        transformed_webhook::Result::Rejection(rejection) => rejection.detail,
+        transformed_webhook::Result::Rejection(rejection) => Reason::from(rejection).sentence(),
         transformed_webhook::Result::Mapped(_) => panic!("mapped"),
     };
     let broken = detail("{\"event\":\"a\",\n\"distinct_id\":\"Ada \\q \"secret\" L\"}");
