@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 
 use moehog_proto::{Blame, Reason, transformer::Rejection};
-use strum::IntoStaticStr;
+use strum::{IntoStaticStr, VariantNames};
 
 /// Why an event or a webhook is rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Fault {
     // of an event
@@ -37,6 +37,9 @@ pub(crate) enum Fault {
     TooManyEvents,
     TooLarge,
 }
+
+/// The codes of all reasons for which an event or a webhook is rejected.
+pub const REASONS: &[&str] = Fault::VARIANTS;
 
 /// What probably made a body unreadable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,6 +39,7 @@ mod transformer;
 pub use self::{
     body::unpacked,
     config::{Config, DEFAULTS, Mapping},
+    fault::REASONS,
     follow::{complaint, looks, open},
     mapping::types::Type,
     notes::{Healed, Note, Notes},
