@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::jinja;
+use crate::literal::literal;
 
 /// The objects that MoEngage documents for a Connector's body.
 ///
@@ -60,7 +60,7 @@ impl Attribute {
 
 impl fmt::Display for Attribute {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}[{}]", self.object.name(), jinja::literal(&self.name))
+        write!(formatter, "{}[{}]", self.object.name(), literal(&self.name))
     }
 }
 

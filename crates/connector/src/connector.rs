@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     attribute::{Attribute, AttributeError},
     jinja::{self, Kind},
+    literal::literal,
 };
 
 /// What a Connector shall send: one event in PostHog's form, filled from MoEngage's attributes.
@@ -219,7 +220,7 @@ fn split(properties: &[Property]) -> (Vec<String>, Vec<String>) {
             Source::Constant(_) => constants.push(property.always()),
             Source::Attribute(attribute, kind) => {
                 let kind = if *kind == Kind::AsIs { String::new() } else { format!(", '{}'", kind.name()) };
-                filled.push(format!("field({}, {attribute}|default(''){kind})", jinja::literal(&property.name)));
+                filled.push(format!("field({}, {attribute}|default(''){kind})", literal(&property.name)));
             }
         }
     }

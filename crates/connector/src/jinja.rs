@@ -68,21 +68,6 @@ pub(crate) fn not_send(missing: &Attribute) -> String {
     format!("{{% MOE_NOT_SEND(\"no {}\") %}}", missing.name.chars().filter(plain).collect::<String>())
 }
 
-/// A Jinja string of this text.
-pub(crate) fn literal(text: &str) -> String {
-    let mut quoted = String::from("'");
-    for character in text.chars() {
-        match character {
-            '\'' | '\\' => quoted.extend(['\\', character]),
-            character if character.is_control() && character.is_ascii() => {
-                quoted += &format!("\\u{:04x}", u32::from(character));
-            }
-            character => quoted.push(character),
-        }
-    }
-    quoted + "'"
-}
-
 /// A JSON value that Jinja prints as it stands, since nothing in it opens a tag.
 pub(crate) fn constant(value: &serde_json::Value) -> String {
     value.to_string().replace("{{", "{\\u007b").replace("{%", "{\\u0025").replace("{#", "{\\u0023")

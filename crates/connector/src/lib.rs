@@ -12,6 +12,7 @@ mod attribute;
 mod connector;
 mod jinja;
 mod lint;
+mod literal;
 mod names;
 mod request;
 mod sample;

@@ -6,6 +6,7 @@
 
 mod checks;
 mod event;
+mod filled;
 mod probe;
 mod shape;
 mod skeleton;

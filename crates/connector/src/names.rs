@@ -3,7 +3,7 @@
 use crate::attribute::{Attribute, Object};
 
 /// Those that the mapping makes numbers of.
-const QUANTITIES: &str = include_str!("../../transformer/src/mapping/quantities.txt");
+const QUANTITIES: &str = include_str!("../../transformer/src/value/quantities.txt");
 const RESERVED: &str = include_str!("names/reserved.txt");
 
 /// Attributes of a campaign that a Flow's Connector stage fills.

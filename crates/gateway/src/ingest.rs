@@ -3,6 +3,7 @@
 //! It knows the journal alone. Whether a webhook is taken never depends on what the bytes mean or on whether anybody can
 //! deliver them; what the answer says of a Connector's may, where the journal is told of it in time (`feedback`).
 
+mod answer;
 mod answers;
 mod auth;
 mod fault;
@@ -11,6 +12,7 @@ mod handler;
 mod limits;
 mod local;
 mod places;
+mod refusal;
 mod refused;
 mod route;
 mod scan;
@@ -24,18 +26,18 @@ use moehog_proto::Destination;
 use moehog_runtime::Failures;
 use parking_lot::Mutex;
 
-pub use self::answers::Answer;
-pub(crate) use self::{
-    answers::Refusal,
-    auth::{key_remedy, shows_one_of, without_key},
-    local::straight_from_here,
-};
+pub use self::answer::Answer;
 use self::{
     auth::Senders,
     feedback::Feedback,
     limits::BodyLimits,
     places::Bound,
     store::{Inspections, Outage},
+};
+pub(crate) use self::{
+    auth::{key_remedy, shows_one_of, without_key},
+    local::straight_from_here,
+    refusal::Refusal,
 };
 use crate::{Config, config::Http, metrics::Metrics};
 

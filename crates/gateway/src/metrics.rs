@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, histogram};
 
+use strum::{EnumCount, VariantArray};
+
 use crate::ingest::Refusal;
 
 /// Which of the two kinds of path a request came by.
@@ -94,7 +96,7 @@ pub(crate) struct Metrics {
 #[derive(Debug)]
 struct RouteMetrics {
     taken: Counter,
-    refused: [Counter; Refusal::ALL.len()],
+    refused: [Counter; Refusal::COUNT],
     unprocessable: Counter,
     hung_up: Counter,
     bytes: Counter,
@@ -141,7 +143,7 @@ impl RouteMetrics {
             |outcome: &'static str| counter!("moehog_gateway_requests_total", "route" => route, "outcome" => outcome);
         Self {
             taken: requests("taken"),
-            refused: Refusal::ALL.map(|refusal| requests(refusal.code())),
+            refused: std::array::from_fn(|index| requests(Refusal::VARIANTS[index].code())),
             unprocessable: requests("unprocessable"),
             hung_up: requests("hung_up"),
             bytes: counter!("moehog_gateway_body_bytes_total", "route" => route),

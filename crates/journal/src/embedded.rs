@@ -15,39 +15,30 @@
 
 mod accounts;
 mod age;
-mod append;
 mod bits;
 mod blocks;
+mod coding;
 mod commit;
 mod config;
 #[cfg(test)]
 mod conformance;
 mod decisions;
+mod files;
 mod format;
 mod frame;
 #[cfg(test)]
 mod fuzz;
-mod health;
 mod identity;
 mod index;
 mod log;
-mod maintain;
-mod marks;
-mod merge;
-mod open;
 mod opening;
 mod pending;
 mod plan;
-mod read;
-mod record;
 mod records;
-mod recount;
 mod recover;
 mod reserve;
-mod rewrite;
 mod run;
 mod runs;
-mod seal;
 mod segment;
 #[cfg(test)]
 mod simulation;

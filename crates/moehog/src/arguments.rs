@@ -1,38 +1,21 @@
 //! The command line as it was typed, or pasted.
 
-use std::ffi::OsString;
-
-use clap::{CommandFactory, Parser};
-use moehog_telemetry::terminal::{shown, shown_lines};
-
 use crate::cli::Cli;
 
 /// Reads the command line; says what is wrong with it and leaves.
 pub(crate) fn read() -> Cli {
-    Cli::try_parse().unwrap_or_else(|error| safe(error, std::env::args_os()).exit())
-}
-
-/// The same complaint, quoting arguments that a terminal only shows: clap quotes them as they came. So it is asked
-/// again, with the arguments as we would show them.
-fn safe(error: clap::Error, arguments: impl Iterator<Item = OsString>) -> clap::Error {
-    match Cli::try_parse_from(arguments.map(|argument| shown(&argument.to_string_lossy()).into_owned())) {
-        Err(safe) => safe,
-        // what is wrong was the very character that is escaped now
-        Ok(_) => {
-            let message = error.to_string();
-            let message = message.strip_prefix("error: ").unwrap_or(&message);
-            Cli::command().error(error.kind(), shown_lines(message, "  "))
-        }
-    }
+    moehog_runtime::arguments::read(|command| command)
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     fn complaint(arguments: &[&str]) -> String {
-        let arguments = || std::iter::once("moehog").chain(arguments.iter().copied()).map(OsString::from);
-        safe(Cli::try_parse_from(arguments()).unwrap_err(), arguments()).render().to_string()
+        let arguments: Vec<_> = std::iter::once("moehog").chain(arguments.iter().copied()).collect();
+        moehog_runtime::arguments::complaint::<Cli>(&arguments).unwrap()
     }
 
     #[test]

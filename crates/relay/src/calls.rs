@@ -1,10 +1,6 @@
 //! The calls to the transformer and to delivery: each with a deadline, each ends in a value.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashSet, sync::Arc};
 
 use moehog_journal::{Claim, RecordError};
 use moehog_proto::{
@@ -12,20 +8,21 @@ use moehog_proto::{
     delivery::{DeliverRequest, DeliverResponse, DeliveryServiceClient},
     transformer::{TransformRequest, TransformResponse, TransformerServiceClient},
 };
-use moehog_runtime::chain;
+use moehog_runtime::{chain, epoch_ms};
 use moehog_telemetry::trace;
 use moehog_transport::Replicas;
 use tokio::{runtime::Handle, sync::RwLock, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tonic::{Code, Request, Response, Status};
+use tonic::Status;
 use tracing::{Instrument, Span};
 
 use crate::{
     Config,
+    deadline::{bounded, with_deadline},
     lane::DeliverEnd,
     mappings::Mappings,
     metrics::{self, Outcome},
-    poison::Failure,
+    poison::{Alone, Failure},
     proof::Witness,
 };
 
@@ -176,15 +173,6 @@ impl Calls {
     }
 }
 
-/// What a Transform call is alone with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Alone {
-    /// Its one webhook is suspected.
-    pub(crate) suspect: bool,
-    /// No other call of any lane is to be under way.
-    pub(crate) exclusive: bool,
-}
-
 #[expect(dead_code, reason = "held while the call is under way")]
 enum Turn {
     Shared(tokio::sync::OwnedRwLockReadGuard<()>),
@@ -200,25 +188,6 @@ fn fits(response: &TransformResponse, webhooks: usize) -> bool {
     (1..=webhooks).contains(&response.webhooks.len())
 }
 
-pub(crate) fn with_deadline<T>(message: T, deadline: Duration, span: &Span) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(deadline);
-    trace::inject_metadata(span, request.metadata_mut());
-    request
-}
-
-pub(crate) async fn bounded<T>(
-    deadline: Duration,
-    cut: &CancellationToken,
-    call: impl Future<Output = Result<Response<T>, Status>>,
-) -> Result<T, Status> {
-    match cut.run_until_cancelled(tokio::time::timeout(deadline, call)).await {
-        Some(Ok(result)) => result.map(Response::into_inner),
-        Some(Err(_elapsed)) => Err(Status::new(Code::DeadlineExceeded, format!("no answer within {deadline:?}"))),
-        None => Err(Status::cancelled("the relay stops")),
-    }
-}
-
 /// Makes a call on `workers`, or here, so that nobody else is woken for it.
 async fn somewhere<T: Send + 'static>(
     workers: Option<Handle>,
@@ -231,9 +200,4 @@ async fn somewhere<T: Send + 'static>(
 
 fn told(status: &Status) -> String {
     format!("{:?}: {}", status.code(), status.message())
-}
-
-/// Milliseconds since the epoch.
-pub(crate) fn epoch_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

@@ -8,64 +8,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use moehog_journal::Crashed;
-use moehog_proto::{
-    Sequence,
-    journal::{Mapping, Progress},
-};
+use moehog_proto::{Sequence, journal::Mapping};
 use tokio::time::Instant;
 
 use crate::{
     Config,
     backoff::{Backoff, Retry},
-    calls::Alone,
     progress::Carried,
     slab::{Key, Slab},
+    trial::Trial,
 };
-
-/// How a webhook's Transform calls went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Trial {
-    /// Goes alone from now on.
-    suspect: bool,
-    /// Was in a call when a process died.
-    crashed: Crashed,
-    /// Proven deaths with this webhook alone.
-    deaths: u32,
-    /// Crashes that count no more.
-    void: u32,
-}
-
-impl Trial {
-    /// As the journal tells it, of the crashes and of what else is known.
-    pub(crate) fn new(crashed: Crashed, known: &Progress) -> Self {
-        let deaths = known.transform_deaths;
-        // the process that was to live without it did not
-        let is_void = crashed.alone > 0 && known.crashes_watched == crashed.alone;
-        let void = if is_void { crashed.alone } else { known.crashes_void };
-        Self { suspect: deaths > 0 || crashed != Crashed::default(), crashed, deaths, void }
-    }
-
-    /// What is to be known of crashes when the next process finds it, where that is not known already.
-    pub(crate) fn to_watch(self, known: &Progress) -> Option<(u32, u32)> {
-        let watched = if self.crashes() > 0 { self.crashed.alone } else { 0 };
-        Some((watched, self.void)).filter(|known_now| *known_now != (known.crashes_watched, known.crashes_void))
-    }
-
-    /// Crashes that count.
-    fn crashes(self) -> u32 {
-        self.crashed.alone.saturating_sub(self.void)
-    }
-
-    /// Deaths to record. Crashes are the journal's own count and are not part of it.
-    pub(crate) fn deaths(&self) -> u32 {
-        self.deaths
-    }
-
-    /// Deaths that count against the webhook.
-    fn counted(&self) -> u32 {
-        self.deaths + self.crashes()
-    }
-}
 
 /// A Transform call to make.
 #[derive(Debug, PartialEq)]
@@ -77,6 +29,15 @@ pub(crate) struct Taken {
     pub(crate) alone: Alone,
     /// They must be mapped by this.
     pub(crate) mapping: Option<Arc<Mapping>>,
+}
+
+/// What a Transform call is alone with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Alone {
+    /// Its one webhook is suspected.
+    pub(crate) suspect: bool,
+    /// No other call of any lane is to be under way.
+    pub(crate) exclusive: bool,
 }
 
 /// What is to be done with the entries of a call that failed.

@@ -19,7 +19,7 @@ use moehog_proto::{
 use moehog_telemetry::trace::Leaf;
 
 use self::usable::check;
-use crate::{Config, poison::Trial, spans::Traced};
+use crate::{Config, spans::Traced, trial::Trial};
 
 mod decided;
 mod usable;

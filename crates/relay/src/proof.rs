@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use crate::calls::{bounded, with_deadline};
+use crate::deadline::{bounded, with_deadline};
 
 /// Longest wait for the answer to a call without webhooks.
 const DEADLINE: Duration = Duration::from_secs(2);

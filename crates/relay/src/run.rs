@@ -7,7 +7,7 @@ use std::{
 };
 
 use moehog_journal::{Claim, ClaimError, Journal};
-use moehog_runtime::chain;
+use moehog_runtime::{chain, epoch_ms};
 use moehog_transport::Link;
 use tokio::{
     runtime::Handle,
@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     Config,
-    calls::{Calls, epoch_ms},
+    calls::Calls,
     limits::Bounds,
     metrics,
     status::{LaneName, Status, shown},

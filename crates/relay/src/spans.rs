@@ -12,7 +12,7 @@ use moehog_proto::{
 use moehog_telemetry::trace::{self, Leaf, Operation, Side};
 use tracing::Span;
 
-use crate::calls::epoch_ms;
+use moehog_runtime::epoch_ms;
 
 /// What is kept of an entry whose trace is recorded.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use futures::{FutureExt as _, future::BoxFuture};
 use moehog_journal::{Batch, Claim, Crashed, Entry, Journal, ReadError, RecordError};
 use moehog_proto::{Blame, Reason, Sequence, transformer::TransformResponse};
-use moehog_runtime::chain;
+use moehog_runtime::{chain, epoch_ms};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    calls::{Calls, TransformError, epoch_ms},
+    calls::{Calls, TransformError},
     gate::Change,
     lane::{DeliverCall, DeliverEnd, Lane, Now, RecordCall, RouteCall, Step, TransformCall},
     limits::{Room, Use},

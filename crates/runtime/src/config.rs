@@ -8,8 +8,6 @@ use std::{
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::health;
-
 /// Sections of the shared file. A service leaves out the ones it does not have; any other name is a mistake.
 const SECTIONS: [&str; 19] = [
     "admin",
@@ -194,38 +192,6 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
     env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| name.starts_with(PREFIX))
-}
-
-/// Reads a service's command line: `--config FILE`, else `MOEHOG_CONFIG`; `--help` and `--version` print and leave. The
-/// command `health` before them is the caller's.
-#[must_use]
-#[expect(clippy::print_stdout, reason = "a command line answers on stdout")]
-pub fn arguments(service: &str) -> Option<PathBuf> {
-    let mut arguments = env::args().skip(if health::asks_for_health() { 2 } else { 1 });
-    let mut config = env::var_os("MOEHOG_CONFIG").map(PathBuf::from);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--config" => config = arguments.next().map(PathBuf::from),
-            "--version" | "-V" => {
-                println!("{service} {}", env!("CARGO_PKG_VERSION"));
-                std::process::exit(0);
-            }
-            other => {
-                println!(
-                    "{service} {}\n\nusage: {service} [--config FILE]\n       {service} health [--config \
-                     FILE]   asks the one that runs whether it is ready: 0, else 1\n\nKeys of the file are set by \
-                     variables too, such as MOEHOG__ADMIN__LISTEN for listen in [admin].",
-                    env!("CARGO_PKG_VERSION")
-                );
-                std::process::exit(if matches!(other, "--help" | "-h") {
-                    0
-                } else {
-                    crate::Exit::Configuration.code()
-                });
-            }
-        }
-    }
-    config
 }
 
 #[cfg(test)]

@@ -15,15 +15,6 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// An answer is a line.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
-/// The command line begins with it.
-pub(crate) const COMMAND: &str = "health";
-
-/// Whether this process was started to ask another one.
-#[must_use]
-pub fn asks_for_health() -> bool {
-    std::env::args().nth(1).as_deref() == Some(COMMAND)
-}
-
 /// Asks `/readyz` of the admin port that is configured at `listen`, and says in a line what it says. 0 where the
 /// process is ready, else 1, within two seconds.
 #[must_use]

@@ -11,7 +11,13 @@ use opentelemetry_sdk::{
 use serde::Deserialize;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{export, lines::Lines, metrics, sampling::Sampling, trace};
+use crate::{
+    export,
+    lines::{Lines, LogFormat},
+    metrics,
+    sampling::Sampling,
+    trace,
+};
 
 /// Section `[telemetry]`. Traces are set up by the standard `OTEL_*` variables.
 #[derive(Debug, Clone, Deserialize)]
@@ -27,16 +33,6 @@ impl Default for Config {
     fn default() -> Self {
         Self { log: "info".to_string(), format: LogFormat::Json }
     }
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For a person at a terminal.
-    Text,
 }
 
 /// Flushes what is not exported yet when dropped.

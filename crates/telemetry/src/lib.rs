@@ -13,6 +13,7 @@ pub mod terminal;
 pub mod trace;
 
 pub use self::{
-    init::{Config, Guard, LogFormat, init},
+    init::{Config, Guard, init},
+    lines::LogFormat,
     metrics::metrics_text,
 };

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use opentelemetry::{Context, trace::TraceContextExt};
+use serde::Deserialize;
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -21,10 +22,17 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::{
-    LogFormat,
-    terminal::{shown, shown_json},
-};
+use crate::terminal::{shown, shown_json};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For a person at a terminal.
+    Text,
+}
 
 /// Writes events as lines, and says for the whole process what is enabled: events that `wanted` lets through, and the spans
 /// of moehog's own crates where `spans` are exported.

@@ -18,6 +18,7 @@ use moehog_transport::Worker;
 use tonic::service::Routes;
 
 mod body;
+mod builtin;
 mod config;
 mod costly;
 mod fault;
@@ -35,16 +36,18 @@ mod output;
 mod rules;
 mod service;
 mod transformer;
+mod value;
+mod webhook;
 
 pub use self::{
     body::unpacked,
     config::{Config, DEFAULTS, Mapping},
     fault::REASONS,
     follow::{complaint, looks, open},
-    mapping::types::Type,
     notes::{Healed, Note, Notes},
     rules::{Attributes, Named, Problem, Rules},
     transformer::Transformer,
+    value::types::Type,
 };
 
 /// Takes the ports of a transformer process. Call it inside the runtime.

@@ -3,39 +3,21 @@
 //! A plan holds slices of the body: values that no rule touches are copied as they stand, and only what a rule computes is
 //! made anew. Writing a plan down is `Output`'s.
 
-pub(crate) mod capture;
-pub(crate) mod identity;
-pub(crate) mod ids;
-pub(crate) mod members;
-pub(crate) mod placeholder;
 mod polish;
-pub(crate) mod privacy;
-mod properties;
-pub(crate) mod streams;
-pub(crate) mod time;
-pub(crate) mod types;
 
 use std::borrow::Cow;
 
 use uuid::Uuid;
 
-pub(crate) use self::properties::{MAX_NAME_BYTES, Properties, Rank};
-use self::{placeholder::Policy, time::Moment};
 use crate::{
+    builtin::{Context, Draft, Id, Person, capture, streams},
     fault::Fault,
     item::{Item, Kind},
     json,
-    moengage::EventCodes,
-    notes::{Note, Notes},
-    output,
-    rules::{Applied, Budget, Heal, Otherwise, Rules, Scope},
+    notes::Note,
+    rules::{Applied, Budget, Heal, Otherwise, Scope},
+    value::{Properties, identity, time::Moment},
 };
-use moehog_proto::transformer::Webhook;
-
-/// Deepest value that PostHog reads inside a batch.
-///
-/// Source: PostHog's capture reads with serde_json, limit 128 (probed 2026-08); a value stands four levels deep.
-pub(crate) const MAX_DEPTH: usize = 100;
 
 /// What one event becomes, beside its properties.
 #[derive(Debug)]
@@ -57,98 +39,6 @@ pub(crate) enum Planned<'a> {
     Event(Plan<'a>),
     /// A rule leaves it out.
     Filtered(&'a str),
-}
-
-/// An event as the built-in mapping has it, before rules; its properties stand beside it.
-#[derive(Debug)]
-pub(crate) struct Draft<'a> {
-    name: Result<Cow<'a, str>, Fault>,
-    person: Result<Person<'a>, Fault>,
-    /// MoEngage's own id of the person, as it stands in the body.
-    anonymous: Option<&'a str>,
-    id: Id<'a>,
-    moment: Moment<'a>,
-    /// A marketer's template made it, in which every value is a text.
-    is_connector: bool,
-}
-
-/// Who an event is about.
-#[derive(Debug)]
-pub(crate) struct Person<'a> {
-    id: Cow<'a, str>,
-    /// Whether PostHog shall have a profile of it.
-    is_known: bool,
-}
-
-impl<'a> Person<'a> {
-    fn known(id: Cow<'a, str>) -> Self {
-        Self { id, is_known: true }
-    }
-
-    fn unknown(id: Cow<'a, str>) -> Self {
-        Self { id, is_known: false }
-    }
-}
-
-/// By what an event is the same when it is received again.
-#[derive(Debug)]
-pub(crate) enum Id<'a> {
-    /// The UUID that its sender gave it.
-    Given(Uuid),
-    /// Its own id.
-    Own(Cow<'a, str>),
-    /// Nothing but its place in the webhook.
-    None,
-}
-
-/// What the mapping of an event may use beside the event.
-#[derive(Debug)]
-pub(crate) struct Context<'w> {
-    pub(crate) webhook: &'w Webhook,
-    pub(crate) codes: &'w EventCodes,
-    pub(crate) rules: &'w Rules,
-    /// The body holds something like a placeholder.
-    pub(crate) markers: bool,
-    pub(crate) notes: Notes,
-}
-
-impl Context<'_> {
-    fn uuid(&self, id: &Id<'_>, position: u32) -> Uuid {
-        match id {
-            Id::Given(uuid) => *uuid,
-            Id::Own(id) => ids::of_id(&self.webhook.source, id),
-            Id::None => ids::of_place(&self.webhook.source, output::origin_address(self.webhook), position),
-        }
-    }
-
-    fn event_name<'a>(&mut self, raw: &'a str, field: &'static str) -> Result<Option<Cow<'a, str>>, Fault> {
-        identity::event_name(raw, field, &self.rules.allow, &mut self.notes)
-    }
-
-    /// When it happened by `raw`, else when the webhook was received.
-    fn moment<'a>(&mut self, raw: Option<&'a str>) -> Moment<'a> {
-        let Some(raw) = raw.filter(|raw| !json::is_null(raw)) else { return self.received() };
-        match Moment::read(raw) {
-            Some(moment) => {
-                if !moment.is_verbatim() && !json::is_number(raw) {
-                    self.notes.count(Note::RewrittenTime);
-                }
-                moment
-            }
-            None => {
-                self.notes.count(Note::UnreadableTime);
-                self.received()
-            }
-        }
-    }
-
-    fn received(&self) -> Moment<'static> {
-        Moment::from_ms(self.webhook.received_at_ms)
-    }
-
-    fn policy(&self, nothings: bool) -> Policy {
-        Policy { markers: self.markers, nothings }
-    }
 }
 
 /// Maps one event of a body by what it looks like; `list` is the list it stands in.
@@ -242,14 +132,6 @@ pub(crate) enum List {
     Events,
     /// `batch` of a PostHog request, a bare array, or no list at all.
     Batch,
-}
-
-/// Refuses a value that PostHog could not read.
-fn checked(raw: &str) -> Result<&str, Fault> {
-    if json::nests_deeper(raw, MAX_DEPTH) {
-        return Err(Fault::NestedTooDeep);
-    }
-    if json::holds_endless_number(raw) { Err(Fault::EndlessNumber) } else { Ok(raw) }
 }
 
 /// Whether the event names a project other than `key`. Without a key of the request every event goes where its source says.

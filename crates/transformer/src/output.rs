@@ -17,8 +17,10 @@ use uuid::Uuid;
 use crate::{
     fault::Fault,
     json,
-    mapping::{Plan, Planned, Properties},
+    mapping::{Plan, Planned},
     notes::Repair,
+    value::Properties,
+    webhook,
 };
 
 const UUID_BYTES: usize = 16;
@@ -181,7 +183,7 @@ impl Output {
 fn origin(webhook: &Webhook, revision: &str, repairs: &[Repair]) -> Vec<u8> {
     let mut out = Vec::with_capacity(160 + webhook.source.len());
     out.extend_from_slice(b"\"moehog\":{\"receipt\":");
-    json::write_string(&mut out, receipt_shown(webhook));
+    json::write_string(&mut out, webhook::receipt_shown(webhook));
     if let Some(trace) = webhook.trace.as_ref().filter(|trace| trace.trace_id() != 0) {
         let written = write!(out, ",\"trace_id\":\"{:032x}\"", trace.trace_id());
         debug_assert!(written.is_ok(), "a vector takes all");
@@ -196,14 +198,4 @@ fn origin(webhook: &Webhook, revision: &str, repairs: &[Repair]) -> Vec<u8> {
     }
     out.push(b'}');
     out
-}
-
-/// The receipt that the sender's 200 held.
-pub(crate) fn receipt_shown(webhook: &Webhook) -> &str {
-    if webhook.origin_shown.is_empty() { origin_address(webhook) } else { &webhook.origin_shown }
-}
-
-/// What UUIDs are made from: where the webhook first taken is in its journal.
-pub(crate) fn origin_address(webhook: &Webhook) -> &str {
-    if webhook.origin_receipt.is_empty() { &webhook.receipt } else { &webhook.origin_receipt }
 }

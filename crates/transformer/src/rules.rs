@@ -10,6 +10,8 @@ mod condition;
 mod engine;
 mod expression;
 mod filters;
+mod json_text;
+mod like;
 mod names;
 mod path;
 mod problem;
@@ -18,6 +20,7 @@ mod rule;
 mod scope;
 mod size;
 mod source;
+mod unusable;
 
 use std::collections::BTreeSet;
 
@@ -30,8 +33,8 @@ use self::{expression::Expression, names::Secret, rule::Rule, scope::Root};
 use crate::{
     fault::Fault,
     hex,
-    mapping::{privacy::Privacy, types::Types},
     notes::{Note, Notes},
+    value::{privacy::Privacy, types::Types},
 };
 
 /// Names the built-in mapping; it changes with what the mapping makes of a body.

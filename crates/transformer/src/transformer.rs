@@ -12,16 +12,18 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess};
 
 use crate::{
     body::{self, DecodeError},
+    builtin::Context,
     config::Mapping,
     costly::Named,
     fault::{Fault, Unreadable},
     former::Former,
     item::{self, Item, Kind, Members, Walk},
-    mapping::{self, Context, List, Properties, placeholder::Detector},
+    mapping::{self, List},
     moengage::EventCodes,
     notes::{Note, Notes, Repair},
     output::Output,
     rules::Rules,
+    value::{Properties, placeholder::Detector},
 };
 
 /// Maps webhooks to PostHog events. Cheap to clone; the rules can be replaced while it is used.

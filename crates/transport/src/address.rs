@@ -1,8 +1,6 @@
 //! Where a service is.
 
-use std::{fmt, io, net::SocketAddr, str::FromStr};
-
-use crate::resolve::Resolver;
+use std::{fmt, net::SocketAddr, str::FromStr};
 
 /// Where a service is.
 ///
@@ -25,15 +23,6 @@ pub(crate) enum Kind {
 }
 
 impl Address {
-    /// The `host:port` of each replica at this moment.
-    ///
-    /// # Errors
-    ///
-    /// The name is not resolved.
-    pub async fn replicas(&self) -> io::Result<Vec<String>> {
-        Resolver::new(self).replicas().await
-    }
-
     /// The name that a certificate of the service is for, where there is only one.
     pub(crate) fn name(&self) -> Option<&str> {
         match &self.0 {

@@ -28,11 +28,7 @@ use tokio::{
 };
 use tonic::{body::Body, codegen::Service};
 
-use crate::{
-    ClientConfig, Replicas,
-    client::{Unreached, WINDOW_BYTES},
-    resolve::Resolver,
-};
+use crate::{ClientConfig, Replicas, client_config::WINDOW_BYTES, resolve::Resolver, unreached::Unreached};
 
 /// Time a replica is left out after it could not be connected to.
 const EJECTION: Duration = Duration::from_secs(10);

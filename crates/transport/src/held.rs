@@ -9,8 +9,8 @@ use tonic::Status;
 
 use crate::{
     ServerBounds,
-    client::refused_unread,
     refusals::{Reason, Refusals},
+    unreached::refused_unread,
 };
 
 /// What all calls of a server hold together.

@@ -14,6 +14,17 @@ use crate::{Address, address::Kind};
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
+impl Address {
+    /// The `host:port` of each replica at this moment.
+    ///
+    /// # Errors
+    ///
+    /// The name is not resolved.
+    pub async fn replicas(&self) -> io::Result<Vec<String>> {
+        Resolver::new(self).replicas().await
+    }
+}
+
 /// Tells the replicas of an address as `host:port`.
 pub(crate) enum Resolver {
     /// They do not change.

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::server::TcpIncoming};
 use tonic_health::ServingStatus;
 
-use crate::{Callers, ServerBounds, Tls, accept::Door, client::WINDOW_BYTES, guard::Guard, held::Room};
+use crate::{Callers, ServerBounds, Tls, accept::Door, client_config::WINDOW_BYTES, guard::Guard, held::Room};
 
 /// Most bytes of a call's metadata: ours is some hundred, and a trace's state.
 const METADATA_BYTES: u32 = 8 * 1024;

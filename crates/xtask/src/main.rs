@@ -18,6 +18,7 @@ mod chart;
 mod deploy;
 mod fuzz;
 mod images;
+mod imports;
 mod mutants;
 mod release;
 mod render;
@@ -54,6 +55,8 @@ enum Command {
     Soak(soak::Arguments),
     /// Looks for inputs that break what must hold of any bytes, guided by coverage.
     Fuzz(fuzz::Arguments),
+    /// Shows which file of a crate takes what from which, and the circles in that.
+    Imports(imports::Arguments),
     /// Breaks named lines one at a time in a copy of the tree; each must turn a test red.
     Mutants(mutants::Arguments),
     /// Makes anew from the Helm chart what is committed: the plain manifests in deploy/kubernetes and the table of values.
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run_chosen(&arguments),
+        Command::Imports(arguments) => imports::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Chart(arguments) => chart::run(&arguments),
         Command::Render => render::run(),

@@ -2,6 +2,7 @@
 
 use super::{
     Finding, Severity, event,
+    filled::Filled,
     probe::{Outcome, Probes},
     shape::Shape,
     skeleton, suggest,
@@ -9,29 +10,6 @@ use super::{
     text::{Says, Text},
     values::Fill,
 };
-
-/// What the checks of the event share.
-pub(super) struct Filled<'a> {
-    pub(super) text: &'a Text<'a>,
-    pub(super) template: &'a Template,
-    pub(super) probes: &'a Probes,
-    /// Look-ups that stand without quotes where JSON has a value; they are filled with numbers.
-    pub(super) unquoted: Vec<usize>,
-}
-
-impl Filled<'_> {
-    /// The body filled with `fill`, save for look-ups that nothing but a number suits.
-    pub(super) fn shape(&self, fill: impl Fn(usize) -> Fill) -> Option<Shape> {
-        let fill = |at: usize| match fill(at) {
-            Fill::Word | Fill::Nasty | Fill::Blank if self.unquoted.contains(&at) => Fill::Number,
-            fill => fill,
-        };
-        match self.probes.filled(fill) {
-            Outcome::Sent(filled) => Some(Shape::read(&filled)),
-            Outcome::NotSent | Outcome::Failed(_) => None,
-        }
-    }
-}
 
 /// Adds the findings of a body that is read as a template.
 pub(super) fn run(text: &Text<'_>, template: &Template, probes: &Probes, findings: &mut Vec<Finding>) {

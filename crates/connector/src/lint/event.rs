@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Finding, Severity,
-    checks::Filled,
+    filled::Filled,
     shape::Shape,
     suggest,
     template::Name,

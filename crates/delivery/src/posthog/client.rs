@@ -9,7 +9,7 @@ use moehog_runtime::root_cause;
 use reqwest::{Certificate, redirect};
 use serde::Serialize;
 
-use super::{Answer, Failure, Host, key::Finding, proxies};
+use super::{Answer, Failure, Host, proxies};
 use crate::config;
 
 /// How much of an answer's body is read; a longer one costs its connection.
@@ -18,6 +18,19 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle connections are closed before the usual load balancer (60 s) does it in the middle of a request.
 const IDLE: Duration = Duration::from_secs(50);
+
+/// What one host says of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// A project there owns it.
+    Known,
+    /// None does.
+    Unknown,
+    /// It did not say: an old server, a timeout, something in between.
+    Unclear(String),
+    /// It was not reached.
+    Unreachable(String),
+}
 
 /// Sends requests to PostHog. Connections are kept; redirects are not followed; the authorities of Mozilla's list are
 /// compiled in, so that an image without any files can speak TLS.

@@ -7,21 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 use moehog_proto::{Blame, Reason};
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{Client, Host};
+use super::{Client, Host, client::Finding};
 use crate::config;
-
-/// What one host says of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Finding {
-    /// A project there owns it.
-    Known,
-    /// None does.
-    Unknown,
-    /// It did not say: an old server, a timeout, something in between.
-    Unclear(String),
-    /// It was not reached.
-    Unreachable(String),
-}
 
 /// What is known of a destination's key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,7 +18,7 @@ pub(crate) use self::{
     credentials::shows_one_of,
     signature::SignatureWatch,
 };
-use super::{Refusal, answers::Help, local, places::Standing, sender};
+use super::{Refusal, local, places::Standing, refusal::Help, sender};
 use crate::{
     Config,
     addresses::{Addresses, Block},

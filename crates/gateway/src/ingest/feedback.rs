@@ -17,7 +17,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use http::{HeaderMap, HeaderName};
@@ -295,7 +295,7 @@ impl Lanes {
                 lanes.entry(destination.to_string()).or_insert_with(look)
             }
         };
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let now_ms = moehog_runtime::epoch_ms();
         let is_old = |since_ms| now_ms - since_ms >= OLDEST_WAITING.as_millis() as i64;
         let catches_up = lane.webhooks < MOST_WAITING && !(lane.webhooks > 0 && lane.since_ms.is_some_and(is_old));
         // the answers that begin to wait until the next look

@@ -5,7 +5,6 @@ use std::{
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -19,11 +18,11 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{Span, field::Empty, info_span, record_all};
 
 use super::{
-    Answer, Ingest, Refusal,
-    answers::{self, Help},
+    Answer, Ingest, Refusal, answers,
     auth::{KeyWatch, Origin, Source},
     feedback, limits,
     places::{Share, Standing},
+    refusal::Help,
     route::Route,
     store::{Received, Taken},
 };
@@ -232,7 +231,7 @@ impl Ingest {
             route: label.text().to_string(),
             content_type: kept(parts.headers.get(header::CONTENT_TYPE)),
             content_encoding: kept(parts.headers.get(header::CONTENT_ENCODING)),
-            received_at_ms: now_ms(),
+            received_at_ms: moehog_runtime::epoch_ms(),
             origin: None,
             destination: match source {
                 Some(source) => source.destination.clone(),
@@ -299,11 +298,6 @@ fn readable(headers: &HeaderMap) -> bool {
 fn kept(value: Option<&HeaderValue>) -> String {
     let text = value.map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default();
     text[..text.floor_char_boundary(MAX_KEPT_BYTES)].to_string()
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Counts a sender that hung up before its answer.

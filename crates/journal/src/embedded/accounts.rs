@@ -10,7 +10,7 @@ use moehog_proto::{Sequence, journal::Book};
 
 use super::{
     Log, OpenError,
-    open::{What, first_of},
+    files::{What, first_of},
     opening::{Segments, is_covered},
     records::{self, Replay},
     runs::Runs,

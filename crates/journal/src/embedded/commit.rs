@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use super::{Log, Pending, append::is_same_lane, record::warn_unsynced};
+use super::{Log, Pending, log::append::is_same_lane, log::record::warn_unsynced};
 use crate::{AppendError, NewEntry, growth::Growths};
 
 /// Most bytes that one group takes: a neighbour's large body costs others no more than this.

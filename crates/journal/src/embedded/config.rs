@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use serde::Deserialize;
@@ -150,11 +150,7 @@ impl Clock {
 impl Default for Clock {
     fn default() -> Self {
         let began = Instant::now();
-        let shows = || {
-            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        };
-        Self::set_by_hand(shows, move || began.elapsed())
+        Self::set_by_hand(moehog_runtime::epoch_ms, move || began.elapsed())
     }
 }
 

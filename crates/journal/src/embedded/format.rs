@@ -11,22 +11,10 @@ use prost::Message;
 
 use super::{
     blocks::{COPY_AT, HEAD_SEED, block, read_all, twice, unblock},
-    frame::Coding,
+    coding::{Coding, FRAMES_AT, VERSION, VERSION_1},
     runs::Runs,
 };
 use crate::disk::File;
-
-/// The version this binary writes; it reads those before too.
-pub(super) const VERSION: u32 = 2;
-
-/// The version whose files of frames this binary reads, and appends to where they hold records. What it knew less is told
-/// at each place.
-pub(super) const VERSION_1: u32 = 1;
-
-/// Where frames begin.
-pub(super) const FRAMES_AT: u64 = 8192;
-/// Where they began in version 1.
-pub(super) const FRAMES_AT_1: u64 = 1024;
 
 /// How far apart the copies of a head were in version 1.
 const COPY_AT_1: usize = 512;

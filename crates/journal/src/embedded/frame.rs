@@ -15,38 +15,9 @@ use bytes::Bytes;
 use moehog_proto::Sequence;
 
 use super::{
-    format::{FRAMES_AT, FRAMES_AT_1, VERSION_1},
+    coding::{Coding, VERSION_1},
     window::Window,
 };
-
-/// Bytes before the header.
-pub(super) const HEAD: usize = 32;
-/// Bytes before the header in version 1.
-const HEAD_1: usize = 28;
-
-/// How the frames of a file are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Coding {
-    /// Seeds the checksums.
-    pub(super) seed: u32,
-    pub(super) version: u32,
-}
-
-impl Coding {
-    /// Where the first frame is.
-    pub(super) fn frames_at(self) -> u64 {
-        if self.version == VERSION_1 { FRAMES_AT_1 } else { FRAMES_AT }
-    }
-
-    /// Bytes of a frame before its header.
-    fn head(self) -> usize {
-        if self.version == VERSION_1 { HEAD_1 } else { HEAD }
-    }
-
-    fn checksum(self, frame: &[u8]) -> u32 {
-        crc32c::crc32c_append(crc32c::crc32c_append(self.seed, &frame[..4]), &frame[8..])
-    }
-}
 
 /// A valid frame, read.
 #[derive(Debug, Clone)]
@@ -264,7 +235,7 @@ mod tests {
     use super::*;
     use crate::{
         disk::{Disk, simulated::SimulatedDisk},
-        embedded::{format::VERSION, test_disk::file_of},
+        embedded::{coding::VERSION, test_disk::file_of},
     };
 
     const CODING: Coding = Coding { seed: 0x5eed, version: VERSION };

@@ -9,7 +9,7 @@ mod records;
 
 use std::{io, sync::Arc};
 
-use super::{format::FRAMES_AT, window::Window};
+use super::{coding::FRAMES_AT, window::Window};
 use crate::disk::File;
 
 /// A file in memory that nobody may ask for more bytes than it has, or than a head is: what a damaged length says is no size of

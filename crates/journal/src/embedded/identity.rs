@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, io};
 use super::{
     OpenError,
     blocks::{read_small, write_small},
-    format::{Format, Identity, VERSION, VERSION_1},
-    open::What,
+    coding::{VERSION, VERSION_1},
+    files::What,
+    format::{Format, Identity},
 };
 use crate::disk::Disk;
 
@@ -41,7 +42,7 @@ pub(super) fn identify(
     format: Option<Format>,
     said: Option<Identity>,
 ) -> Result<Known, OpenError> {
-    let holds_something = names.iter().any(|name| name.contains('.') || name == super::open::CARRIED);
+    let holds_something = names.iter().any(|name| name.contains('.') || name == super::files::CARRIED);
     let is_of_this_version = |identity: Identity| Known { identity, is_version_1: false };
     match (format, said) {
         (Some(Format { version: VERSION_1, journal, .. }), _) => {

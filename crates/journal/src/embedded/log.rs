@@ -1,5 +1,18 @@
 //! The log itself: everything that touches the disk, callable from one thread or many.
 
+pub(super) mod append;
+mod decide;
+pub(super) mod health;
+mod maintain;
+pub(super) mod marks;
+mod merge;
+pub(super) mod open;
+mod read;
+pub(super) mod record;
+mod recount;
+mod rewrite;
+mod seal;
+
 use std::{io, sync::Arc, time::Duration};
 
 use moehog_proto::{Incarnation, JournalId, Mint, Receipt, Sequence};
@@ -10,8 +23,8 @@ use super::{
     Config,
     age::Age,
     format::{Carried, Identity},
-    health::Health,
-    marks::Marks,
+    log::health::Health,
+    log::marks::Marks,
     reserve::Reserve,
     slots::Slots,
     state::State,

@@ -11,12 +11,12 @@ use moehog_runtime::chain;
 
 use super::{
     Log, OpenError,
+    files::{CARRIED, What, copy_over, first_of},
     format::{Carried, Head, Identity, Life, Mark, incarnation_of},
     index::Index,
-    marks::MARKS,
-    open::{CARRIED, What, copy_over, first_of},
+    log::marks::MARKS,
     records::{self, Replay},
-    recover::Evidence,
+    recover::{self, Evidence},
     runs::Runs,
     segment::Segment,
     slots::Slots,
@@ -222,9 +222,9 @@ impl Segments {
         let synced = synced.max(replay.map_or(0, Replay::read_up_to)).min(most);
         let evidence = Evidence { synced, most, refused: &self.refused };
         let (mut webhooks, mut index, bad, unsynced_from) =
-            match webhooks::open(file, head, &evidence, &mut state.lanes)? {
-                webhooks::Found::Empty => return Ok(None),
-                webhooks::Found::Whole(webhooks, index) => {
+            match recover::open(file, head, &evidence, &mut state.lanes)? {
+                recover::Found::Empty => return Ok(None),
+                recover::Found::Whole(webhooks, index) => {
                     if index.tells_of_losses() {
                         // nothing else does, and the process that wrote its end may have died before that was synced
                         copy_over(&*webhooks.file, webhooks.end, webhooks.size)?;
@@ -232,7 +232,7 @@ impl Segments {
                     }
                     return Ok(Some((webhooks, index)));
                 }
-                webhooks::Found::Recovered { webhooks, index, bad, unsynced_from } => {
+                recover::Found::Recovered { webhooks, index, bad, unsynced_from } => {
                     (webhooks, index, bad, unsynced_from)
                 }
             };

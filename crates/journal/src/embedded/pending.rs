@@ -7,7 +7,7 @@ use std::sync::{
 
 use prost::Message;
 
-use super::frame::HEAD;
+use super::coding::HEAD;
 use crate::{NewEntry, Ticket};
 
 /// The one decision on an append: durable, or given up at its deadline. Whichever comes first counts.

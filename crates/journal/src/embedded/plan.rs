@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use moehog_proto::{Incarnation, Sequence, journal::Mapping};
 
 use super::{
-    frame::Coding,
+    coding::Coding,
     run::Extent,
     segment::Segment,
     webhooks::{self, Located},

@@ -18,9 +18,10 @@ use prost::{Message, encoding};
 
 use super::{
     blocks::create_over,
+    coding::Coding,
     decisions::Decisions,
     format::{self, Foot, Head, RecordsFoot},
-    frame::{self, Coding},
+    frame,
     webhooks::AHEAD,
     window::Window,
 };

@@ -1,18 +1,20 @@
 //! What a webhooks file holds that was not sealed, and what of it is lost.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use moehog_proto::{Sequence, journal::EntryHeader};
 use prost::Message;
 
 use super::{
-    format::{self, VERSION_1, WebhooksFoot},
+    coding::{HEAD, VERSION_1},
+    format::{self, Foot, Head, WebhooksFoot},
     frame::{self, Frame},
     index::{Index, LaneId, Lanes},
     runs::Runs,
-    webhooks::{AHEAD, Found, Webhooks, last_written},
+    webhooks::{AHEAD, Webhooks, last_written},
     window::Window,
 };
+use crate::disk::File;
 
 /// How far ahead of the last one a sequence may be to be believed when looking for frames behind a bad one.
 const PLAUSIBLE: u64 = 1 << 24;
@@ -50,6 +52,51 @@ struct Walk {
     gaps: Vec<Gap>,
     /// The offset below which all was synced.
     synced: u64,
+}
+
+/// A webhooks file as it was found.
+pub(super) enum Found {
+    /// It was being made when the process died, or its first append failed: it never held anything.
+    Empty,
+    /// As it was left.
+    Whole(Webhooks, Index),
+    /// It was not sealed, or its foot is damaged. It is to be sealed; `bad` are bytes that were synced and are no frames.
+    Recovered { webhooks: Webhooks, index: Index, bad: Vec<(u64, u64)>, unsynced_from: u64 },
+}
+
+/// Opens a file with this head.
+pub(super) fn open(file: Arc<dyn File>, head: Head, evidence: &Evidence<'_>, lanes: &mut Lanes) -> io::Result<Found> {
+    let (first, size) = (head.first, file.len()?);
+    let mut webhooks = Webhooks::of(file, head, size);
+    let synced = match format::read_foot::<WebhooksFoot>(&*webhooks.file, webhooks.coding.seed)? {
+        Foot::Whole { frames_end, foot } => {
+            (webhooks.end, webhooks.sealed) = (frames_end, true);
+            let index = Index::from_foot(first, foot, lanes);
+            let is_empty = index.is_empty() && webhooks.rewritten.is_none();
+            return Ok(if is_empty { Found::Empty } else { Found::Whole(webhooks, index) });
+        }
+        Foot::Damaged { frames_end } => {
+            webhooks.end = frames_end;
+            frames_end
+        }
+        Foot::None => 0,
+    };
+    recover(webhooks, first, synced, evidence, lanes)
+}
+
+/// Where the entries are, read from the file anew.
+pub(super) fn reread(webhooks: &Webhooks, index: &Index) -> io::Result<Index> {
+    let mut lanes = Lanes::default();
+    if webhooks.sealed
+        && let Foot::Whole { foot, .. } = format::read_foot::<WebhooksFoot>(&*webhooks.file, webhooks.coding.seed)?
+    {
+        return Ok(Index::from_foot(index.first, foot, &mut lanes));
+    }
+    let evidence = Evidence { synced: index.last, most: index.last, refused: &webhooks.skipped };
+    Ok(match recover(webhooks.clone(), index.first, webhooks.end, &evidence, &mut lanes)? {
+        Found::Recovered { index, .. } | Found::Whole(_, index) => index,
+        Found::Empty => Index::new(index.first),
+    })
 }
 
 /// Reads a file without a foot frame by frame; below `synced` all was synced. Every valid frame counts. One that is missing
@@ -157,7 +204,7 @@ fn torn_group(
     evidence: &Evidence<'_>,
 ) -> io::Result<Sequence> {
     let said = frame::peek_group(&mut webhooks.window(0), webhooks.coding, offset)?;
-    let most = next + (written - offset) / frame::HEAD as u64;
+    let most = next + (written - offset) / HEAD as u64;
     let (_, last) = said.filter(|(first, last)| *first == next && *last <= most).unwrap_or((next, next));
     Ok(if evidence.refused.contains(next) { next - 1 } else { last })
 }

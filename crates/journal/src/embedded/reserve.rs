@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::{blocks::create_over, format::FRAMES_AT};
+use super::{blocks::create_over, coding::FRAMES_AT};
 use crate::disk::{Disk, File};
 
 pub(super) const NAME: &str = "reserve";

@@ -7,8 +7,8 @@ use moehog_proto::{Sequence, journal::Book};
 use super::{
     Log,
     bits::Bits,
+    coding::Coding,
     format::{Head, RecordsFoot, Rewritten},
-    frame::Coding,
     index::{Index, LaneId},
     records::{Records, Replay},
     segment::{Members, Segment},

@@ -17,7 +17,7 @@ use moehog_proto::{
     journal::{EntryHeader, EventOutcome, EventState, Progress},
 };
 
-use super::{Clock, Config, Decision, Log, Pending, record::UNSYNCED};
+use super::{Clock, Config, Decision, Log, Pending, log::record::UNSYNCED};
 use crate::{
     AppendError, NewEntry, ReadLimit, Record,
     disk::{

@@ -6,10 +6,9 @@ use moehog_proto::Sequence;
 
 use super::{
     blocks::{COPY_AT, create_over, read_surely},
-    format::{self, Foot, Head, Life, Rewritten, VERSION_1, WebhooksFoot},
-    frame::{self, Coding, Frame},
-    index::{Index, Lanes},
-    recover::{Evidence, recover},
+    coding::{Coding, FRAMES_AT, FRAMES_AT_1, VERSION_1},
+    format::{self, Head, Life, Rewritten, WebhooksFoot},
+    frame::{self, Frame},
     runs::Runs,
     window::Window,
 };
@@ -101,55 +100,10 @@ impl Webhooks {
     }
 }
 
-/// A webhooks file as it was found.
-pub(super) enum Found {
-    /// It was being made when the process died, or its first append failed: it never held anything.
-    Empty,
-    /// As it was left.
-    Whole(Webhooks, Index),
-    /// It was not sealed, or its foot is damaged. It is to be sealed; `bad` are bytes that were synced and are no frames.
-    Recovered { webhooks: Webhooks, index: Index, bad: Vec<(u64, u64)>, unsynced_from: u64 },
-}
-
-/// Opens a file with this head.
-pub(super) fn open(file: Arc<dyn File>, head: Head, evidence: &Evidence<'_>, lanes: &mut Lanes) -> io::Result<Found> {
-    let (first, size) = (head.first, file.len()?);
-    let mut webhooks = Webhooks::of(file, head, size);
-    let synced = match format::read_foot::<WebhooksFoot>(&*webhooks.file, webhooks.coding.seed)? {
-        Foot::Whole { frames_end, foot } => {
-            (webhooks.end, webhooks.sealed) = (frames_end, true);
-            let index = Index::from_foot(first, foot, lanes);
-            let is_empty = index.is_empty() && webhooks.rewritten.is_none();
-            return Ok(if is_empty { Found::Empty } else { Found::Whole(webhooks, index) });
-        }
-        Foot::Damaged { frames_end } => {
-            webhooks.end = frames_end;
-            frames_end
-        }
-        Foot::None => 0,
-    };
-    recover(webhooks, first, synced, evidence, lanes)
-}
-
-/// Where the entries are, read from the file anew.
-pub(super) fn reread(webhooks: &Webhooks, index: &Index) -> io::Result<Index> {
-    let mut lanes = Lanes::default();
-    if webhooks.sealed
-        && let Foot::Whole { foot, .. } = format::read_foot::<WebhooksFoot>(&*webhooks.file, webhooks.coding.seed)?
-    {
-        return Ok(Index::from_foot(index.first, foot, &mut lanes));
-    }
-    let evidence = Evidence { synced: index.last, most: index.last, refused: &webhooks.skipped };
-    Ok(match recover(webhooks.clone(), index.first, webhooks.end, &evidence, &mut lanes)? {
-        Found::Recovered { index, .. } | Found::Whole(_, index) => index,
-        Found::Empty => Index::new(index.first),
-    })
-}
-
 /// Whether nothing but zeros was ever written behind the head, of either version.
 pub(super) fn is_blank(file: &dyn File, size: u64) -> io::Result<bool> {
-    let before_copy = last_written(file, format::FRAMES_AT_1, (COPY_AT as u64).min(size))?;
-    Ok(before_copy.is_none() && last_written(file, format::FRAMES_AT, size)?.is_none())
+    let before_copy = last_written(file, FRAMES_AT_1, (COPY_AT as u64).min(size))?;
+    Ok(before_copy.is_none() && last_written(file, FRAMES_AT, size)?.is_none())
 }
 
 /// Where the last byte between two offsets that is not zero ends.

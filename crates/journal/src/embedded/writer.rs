@@ -10,7 +10,8 @@ use prost::Message;
 
 use super::{
     Log,
-    frame::{self, Coding, Frame},
+    coding::Coding,
+    frame::{self, Frame},
     records::{self, Records, Replay},
     webhooks::AHEAD,
 };

@@ -1,6 +1,9 @@
 use bytes::Bytes;
 use moehog_journal::Entry;
-use moehog_proto::{JournalId, Receipt, journal::EntryHeader};
+use moehog_proto::{
+    JournalId, Receipt,
+    journal::{EntryHeader, Progress},
+};
 use proptest::prelude::*;
 
 use super::*;

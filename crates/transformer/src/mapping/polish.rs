@@ -2,17 +2,16 @@
 
 use std::borrow::Cow;
 
-use super::{
-    members,
-    privacy::{self, Fate},
-    properties::{Properties, Property},
-    types::Type,
-};
 use crate::{
     item::{Kind, Object, Pair},
     json,
     notes::{Note, Notes},
     rules::Rules,
+    value::{
+        Properties, Property, members,
+        privacy::{self, Fate},
+        types::Type,
+    },
 };
 
 /// Objects of person properties.

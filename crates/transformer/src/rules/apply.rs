@@ -4,17 +4,17 @@ use std::borrow::Cow;
 
 use super::{
     Rules,
-    engine::Unusable,
     expression::Node,
     rule::{Rule, Target},
     scope::Scope,
+    unusable::Unusable,
 };
 use crate::{
     fault::Fault,
     item::Pair,
     json,
-    mapping::{MAX_DEPTH, Properties, identity, members, placeholder, time::Moment},
     notes::{Note, Notes},
+    value::{MAX_DEPTH, Properties, identity, members, placeholder, time::Moment},
 };
 
 /// What a rule says of an event beside its properties; none where it says nothing.

@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 
-use super::engine::Unusable;
+use super::unusable::Unusable;
 
 /// Steps that the expressions of one event may take, all together: an operation of the engine is one, and so are 64 bytes that it
 /// reads, makes or visits.

@@ -3,15 +3,16 @@
 use minijinja::machinery::ast::{BinOpKind, CompareOpKind, Expr, UnaryOpKind};
 
 use super::{
-    engine::{self, Engine, Unusable},
+    engine::{self, Engine},
     expression,
     names::Secret,
     path,
     scope::{Path, Root, Scope},
     size::Effort,
     source,
+    unusable::Unusable,
 };
-use crate::{json, mapping::types::Type};
+use crate::{json, value::types::Type};
 
 /// A condition. What most rules ask is asked without the engine.
 #[derive(Debug)]

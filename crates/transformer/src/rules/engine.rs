@@ -17,6 +17,7 @@ use super::{
     path::{self, Read},
     scope::{Root, Scope},
     size, source,
+    unusable::Unusable,
 };
 
 /// One for the process: expressions borrow it for as long as they live.
@@ -44,17 +45,6 @@ impl fmt::Debug for Engine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_tuple("Engine").field(&self.source).finish()
     }
-}
-
-/// Why an expression gave no value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unusable {
-    /// It names something that the event does not have.
-    Missing,
-    /// It could not be computed.
-    Failed,
-    /// It costs more than is left to the event.
-    Costly,
 }
 
 impl Engine {

@@ -1,20 +1,19 @@
 //! A value of a mapping file: a constant, a move, a cast, or what the engine computes.
 
-use std::{
-    borrow::Cow,
-    io::{self, Write},
-};
+use std::borrow::Cow;
 
-use minijinja::{Value, machinery::ast::Expr};
+use minijinja::machinery::ast::Expr;
 
 use super::{
     budget::MAX_OUTPUT_BYTES,
-    engine::{self, Engine, Unusable},
+    engine::{self, Engine},
+    json_text::json,
     names::Secret,
     path,
     scope::{Path, Root, Scope, text},
+    unusable::Unusable,
 };
-use crate::{json, mapping::types::Type};
+use crate::{json, value::types::Type};
 
 /// Most expressions, and words between them, of one text.
 const MAX_PARTS: usize = 500;
@@ -121,51 +120,6 @@ fn cast(tree: &Expr<'_>) -> Option<(Path, Type)> {
     };
     let path = path::of(filter.expr.as_ref()?)?;
     (filter.args.is_empty() && path.is_of_one_value()).then_some((path, to))
-}
-
-/// A value of the engine as JSON, up to `most` bytes.
-///
-/// # Errors
-///
-/// It is missing, it is no JSON, or it is larger.
-pub(crate) fn json(value: &Value, most: usize) -> Result<String, Unusable> {
-    if value.is_undefined() {
-        return Err(Unusable::Missing);
-    }
-    if let Some(string) = value.as_str() {
-        return if string.len() > most { Err(Unusable::Costly) } else { Ok(text(string)) };
-    }
-    let is_finite =
-        !value.is_number() || value.as_i64().is_some() || f64::try_from(value.clone()).is_ok_and(f64::is_finite);
-    if !is_finite {
-        return Err(Unusable::Failed);
-    }
-    let mut json = Bounded { bytes: Vec::new(), most };
-    match serde_json::to_writer(&mut json, value) {
-        Ok(()) => String::from_utf8(json.bytes).map_err(|_| Unusable::Failed),
-        Err(error) if error.is_io() => Err(Unusable::Costly),
-        Err(_) => Err(Unusable::Failed),
-    }
-}
-
-/// Bytes up to a number: an array of the engine may be longer than the memory.
-struct Bounded {
-    bytes: Vec<u8>,
-    most: usize,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + bytes.len() > self.most {
-            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// A value of a mapping file.

@@ -9,14 +9,13 @@ use sha2::{Digest, Sha256};
 
 use super::{
     budget::{BYTES_A_STEP, MAX_STEPS},
-    engine::Unusable,
-    expression,
+    json_text, like,
     names::{Meter, Secret},
-    read,
+    unusable::Unusable,
 };
 use crate::{
     hex,
-    mapping::{ids, privacy, time::Moment, types::Type},
+    value::{ids, privacy, time::Moment, types::Type},
 };
 
 /// Every filter there is.
@@ -116,7 +115,7 @@ pub(crate) fn like(name: &str) -> String {
             ": the day must not change when an event is sent again; use `webhook.received_at | dateTimeFormatter(…)`"
                 .into()
         }
-        _ => read::like(name, &NAMES)
+        _ => like::like(name, &NAMES)
             .map_or_else(|| format!(": there are {}", NAMES.join(", ")), |known| format!(": did you mean `{known}`?")),
     }
 }
@@ -160,7 +159,7 @@ fn charge(state: &State<'_, '_>, bytes: usize) -> Result<(), Error> {
 /// A value as JSON, as far as there are steps for it.
 fn json(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
     let left = state.fuel_levels().map_or(0, |(_, left)| usize::try_from(left).unwrap_or(usize::MAX));
-    let json = expression::json(value, left.saturating_mul(BYTES_A_STEP)).map_err(|error| match error {
+    let json = json_text::json(value, left.saturating_mul(BYTES_A_STEP)).map_err(|error| match error {
         Unusable::Costly => Error::from(ErrorKind::OutOfFuel),
         Unusable::Missing | Unusable::Failed => Error::from(ErrorKind::UndefinedError),
     })?;

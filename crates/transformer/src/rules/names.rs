@@ -13,7 +13,7 @@ use minijinja::{
     value::{Enumerator, Object},
 };
 
-use super::{engine::Unusable, path::Read, scope::Scope};
+use super::{path::Read, scope::Scope, unusable::Unusable};
 use crate::json;
 
 /// The name by which the filter `hash` finds its key; nothing else can say it.

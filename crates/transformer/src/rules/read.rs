@@ -14,11 +14,12 @@ use toml::{
 use super::{
     Heal, Identity, Otherwise, Rules,
     expression::{self, Expression, Node},
+    like::like,
     problem::Problem,
     rule::{self, Rule, Target},
     scope, size,
 };
-use crate::mapping::{
+use crate::value::{
     MAX_DEPTH, MAX_NAME_BYTES,
     privacy::Privacy,
     types::{Type, Types},
@@ -375,17 +376,6 @@ impl Reader {
             }
         }
     }
-}
-
-/// The name that was probably meant.
-pub(super) fn like<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    if name.len() > MAX_NAME_BYTES {
-        return None;
-    }
-    let name = name.to_lowercase();
-    let likeness = |known: &&str| strsim::jaro_winkler(&name, &known.to_lowercase());
-    let best = known.iter().copied().max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;
-    (likeness(&best) > 0.84).then_some(best)
 }
 
 const NO_KEY: &str = "there is no key to hash with: set `mapping.hash_key` of the transformer, as in { file = \"/run/secrets/hash-key\" }";

@@ -8,12 +8,12 @@ use std::{
 use super::{
     Rules,
     condition::Condition,
-    engine::Unusable,
     expression::Node,
     scope::{Root, Scope},
     size::Effort,
+    unusable::Unusable,
 };
-use crate::{mapping::types::Type, notes::Notes};
+use crate::{notes::Notes, value::types::Type};
 
 /// Every key of a rule.
 pub(crate) const KEYS: [&str; 13] = [

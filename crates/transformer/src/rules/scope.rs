@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use moehog_proto::transformer::Webhook;
 use serde_json::value::RawValue;
 
-use super::{budget::Budget, engine::Unusable};
+use super::{budget::Budget, unusable::Unusable};
 use crate::{
     item::{Item, Kind, Object},
     json,
-    mapping::time::Moment,
-    output,
+    value::time::Moment,
+    webhook::receipt_shown,
 };
 
 /// The event that expressions are asked of.
@@ -178,7 +178,7 @@ fn member<'a>(raw: &'a str, key: &str) -> Option<&'a str> {
 fn of_webhook(webhook: &Webhook, key: &str) -> Option<String> {
     match key {
         "source" => Some(webhook.source.clone()),
-        "receipt" => Some(output::receipt_shown(webhook).to_string()),
+        "receipt" => Some(receipt_shown(webhook).to_string()),
         "received_at" => {
             let mut text = Vec::new();
             Moment::from_ms(webhook.received_at_ms).write(&mut text);

@@ -90,7 +90,7 @@ fn arguments(arguments: &[CallArg<'_>], is_guarded: bool) -> Option<String> {
 
 /// A constant as JSON, which the engine reads.
 fn constant_of(value: &Value) -> Option<String> {
-    if value.is_none() { Some("none".to_string()) } else { super::expression::json(value, size::MAX_FILE_BYTES).ok() }
+    if value.is_none() { Some("none".to_string()) } else { super::json_text::json(value, size::MAX_FILE_BYTES).ok() }
 }
 
 fn operator(operator: BinOpKind) -> &'static str {

@@ -1,24 +1,11 @@
 //! The budget, and what of it is met.
 
-use serde::Serialize;
-
 use super::{
     load::Workload,
-    report::Report,
+    report::{Report, Row},
     subject::Kind,
     throughput::{Round, Throughput},
 };
-
-/// One line of the budget.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Row {
-    pub(crate) what: String,
-    pub(crate) unit: &'static str,
-    pub(crate) must: f64,
-    pub(crate) aim: f64,
-    pub(crate) measured: f64,
-    pub(crate) met: bool,
-}
 
 /// At most `must`, better at most `aim`.
 fn most(what: impl Into<String>, unit: &'static str, measured: f64, must: f64, aim: f64) -> Row {

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::{
     backlog::Backlog,
-    budget::Row,
     campaign::Campaign,
     feedback::Feedback,
     lanes::Lanes,
@@ -19,6 +18,17 @@ use super::{
     throughput::Throughput,
     trace::Trace,
 };
+
+/// One line of the budget.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Row {
+    pub(crate) what: String,
+    pub(crate) unit: &'static str,
+    pub(crate) must: f64,
+    pub(crate) aim: f64,
+    pub(crate) measured: f64,
+    pub(crate) met: bool,
+}
 
 /// Everything a run measured.
 #[derive(Debug, Clone, Serialize)]

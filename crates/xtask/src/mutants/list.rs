@@ -5,7 +5,7 @@ use super::Mutant;
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "commit: a group is synced before its 200",
-        file: "crates/journal/src/embedded/append.rs",
+        file: "crates/journal/src/embedded/log/append.rs",
         old: "webhooks.file.write_at(&run.buffer, webhooks.end).and_then(|()| webhooks.file.sync_data());",
         new: "webhooks.file.write_at(&run.buffer, webhooks.end);",
         package: "moehog-journal",
@@ -21,7 +21,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "commit: a failed sync takes no 200 back",
-        file: "crates/journal/src/embedded/append.rs",
+        file: "crates/journal/src/embedded/log/append.rs",
         old: "        match written {\n            Ok(()) => {",
         new: "        match written.or_else(|_| std::io::Result::Ok(())) {\n            Ok(()) => {",
         package: "moehog-journal",
@@ -29,7 +29,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "cancellation: what was given up is not read",
-        file: "crates/journal/src/embedded/append.rs",
+        file: "crates/journal/src/embedded/log/append.rs",
         old: "Some(if !is_behind && decision.durable() {",
         new: "Some(if !is_behind && decision.durable() || decision.is_given_up() {",
         package: "moehog-journal",
@@ -37,7 +37,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "cancellation: it is written, so that a restart keeps it",
-        file: "crates/journal/src/embedded/append.rs",
+        file: "crates/journal/src/embedded/log/append.rs",
         old: "        state.uncancelled.append(&mut cancelled);\n",
         new: "        cancelled.clear();\n",
         package: "moehog-journal",
@@ -69,7 +69,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "recovery: what is synced is marked",
-        file: "crates/journal/src/embedded/record.rs",
+        file: "crates/journal/src/embedded/log/record.rs",
         old: "        failed = self.mark().err().or(failed);\n",
         new: "",
         package: "moehog-journal",
@@ -77,7 +77,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "recovery: a refused append is not found behind the next segment",
-        file: "crates/journal/src/embedded/append.rs",
+        file: "crates/journal/src/embedded/log/append.rs",
         old: "        skipped.insert(state.accounted + 1, first - 1);\n",
         new: "        skipped.insert(first, first - 1);\n",
         package: "moehog-journal",
@@ -157,18 +157,26 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "end to end: a retry is not taken for delivered",
-        file: "crates/relay/src/lane/verdicts.rs",
-        old: "Some(Verdict::Retry(retry)) => again(retry.reason, Why::Away, retry.after_ms),",
-        new: "Some(Verdict::Retry(retry)) => Fate::Final { state: EventState::Delivered, reason: retry.reason },",
+        file: "crates/relay/src/lane/fate.rs",
+        old: "Some(Verdict::Retry(retry)) => again(reason, Why::Away, retry.after_ms),",
+        new: "Some(Verdict::Retry(_)) => Fate::Final { state: EventState::Delivered, reason },",
         package: "moehog-tests",
         test: &["--test", "end_to_end", "a_persons_last_set_wins"],
     },
     Mutant {
         name: "end to end: a key that nobody owns is held",
         file: "crates/delivery/src/posthog/key.rs",
-        old: "(Finding::Unknown, _) => (KeyState::Wrong(self.remedy(client, host, checks).await), checks.retry),",
-        new: "(Finding::Unknown, _) if checks.regions.len() > 1_000 => (KeyState::Wrong(self.remedy(client, host, checks).await), checks.retry),\n            (Finding::Unknown, _) => (KeyState::Good, checks.every),",
+        old: "(Finding::Unknown, _) => (KeyState::Wrong(self.unknown(client, host, checks).await), checks.retry),",
+        new: "(Finding::Unknown, _) if checks.regions.len() > 1_000 => (KeyState::Wrong(self.unknown(client, host, checks).await), checks.retry),\n            (Finding::Unknown, _) => (KeyState::Good, checks.every),",
         package: "moehog-tests",
         test: &["--test", "end_to_end", "a_wrong_key_holds"],
+    },
+    Mutant {
+        name: "end to end: a reason is passed on whole",
+        file: "crates/relay/src/progress.rs",
+        old: "Some(transformed_webhook::Result::Rejection(rejection)) => rejection.into(),",
+        new: "Some(transformed_webhook::Result::Rejection(rejection)) => Reason { remedy: String::new(), ..rejection.into() },",
+        package: "moehog-tests",
+        test: &["--test", "end_to_end", "every_reason"],
     },
 ];

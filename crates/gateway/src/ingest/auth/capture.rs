@@ -20,10 +20,10 @@ use crate::{
     config,
     ingest::{
         Refusal,
-        answers::Help,
         limits::{GZIP, is_gzip},
         local,
         places::Standing,
+        refusal::Help,
         scan::Finder,
     },
 };

@@ -8,7 +8,7 @@ fn feedback() -> Feedback {
 }
 
 fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+    moehog_runtime::epoch_ms()
 }
 
 fn header(destination: &str, received_at_ms: i64) -> EntryHeader {

@@ -4,8 +4,9 @@ use moehog_proto::Sequence;
 
 use super::{Flips, pieces, take, window};
 use crate::embedded::{
-    format::{VERSION, VERSION_1},
-    frame::{self, Coding, Frame},
+    coding::Coding,
+    coding::{VERSION, VERSION_1},
+    frame::{self, Frame},
 };
 
 /// What the test wrote, and where.

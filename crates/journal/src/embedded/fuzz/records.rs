@@ -16,8 +16,9 @@ use super::{Flips, held, pieces, take, window};
 use crate::{
     Record,
     embedded::{
-        format::VERSION,
-        frame::{self, Coding},
+        coding::Coding,
+        coding::VERSION,
+        frame,
         records::{self, Content, Records, Replay},
     },
 };

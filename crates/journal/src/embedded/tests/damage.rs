@@ -3,7 +3,8 @@
 use super::{super::OpenError, *};
 use crate::embedded::{
     blocks::write_small,
-    format::{FRAMES_AT, Format, VERSION},
+    coding::{FRAMES_AT, VERSION},
+    format::Format,
 };
 
 const ACTIVE: &str = "0000000000000001.webhooks";

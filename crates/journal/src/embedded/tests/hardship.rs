@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use moehog_proto::journal::EventPlace;
 
 use super::{super::Chain, *};
-use crate::{DeadLetterQuery, embedded::open::OPEN_FILES};
+use crate::{DeadLetterQuery, embedded::log::open::OPEN_FILES};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use moehog_proto::journal::EventPlace;
 
 use super::*;
-use crate::{DeadLetterQuery, disk::simulated::Call, embedded::format::FRAMES_AT};
+use crate::{DeadLetterQuery, disk::simulated::Call, embedded::coding::FRAMES_AT};
 
 /// Fills some segments: of every ten entries one waits, one has a dead letter, the others are delivered.
 fn mixed(log: &Log) -> Vec<Sequence> {

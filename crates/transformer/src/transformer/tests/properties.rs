@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::mapping::{identity, placeholder};
+use crate::value::{identity, placeholder};
 
 /// What holds of every answer, whatever was asked.
 fn is_sound(webhook: &Webhook) -> Result<(), TestCaseError> {

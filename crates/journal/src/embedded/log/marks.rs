@@ -2,21 +2,21 @@
 
 use std::io;
 
-use super::{Log, format::Mark, index::UNKNOWN, slots::Slots};
+use crate::embedded::{Log, format::Mark, index::UNKNOWN, slots::Slots};
 
 /// The name of the file.
-pub(super) const MARKS: &str = "marks";
+pub(in crate::embedded) const MARKS: &str = "marks";
 
 /// The file, and what it says.
 #[derive(Debug)]
-pub(super) struct Marks {
-    pub(super) file: Slots<Mark>,
-    pub(super) last: Mark,
+pub(in crate::embedded) struct Marks {
+    pub(in crate::embedded) file: Slots<Mark>,
+    pub(in crate::embedded) last: Mark,
 }
 
 impl Log {
     /// Says what was synced since the last time; nothing where nothing was.
-    pub(super) fn mark(&self) -> io::Result<()> {
+    pub(in crate::embedded) fn mark(&self) -> io::Result<()> {
         let mut marks = self.marks.lock();
         let carried_turn = self.carried.lock().turn();
         let mark = {

@@ -3,11 +3,11 @@
 use moehog_proto::Sequence;
 use moehog_runtime::chain;
 
-use super::{Log, blocks::remove_if_there, webhooks};
+use crate::embedded::{Log, blocks::remove_if_there, webhooks};
 
 impl Log {
     /// Seals the segment that is appended to. False where the disk failed: maintenance tries again.
-    pub(super) fn finish_active(&self) -> bool {
+    pub(in crate::embedded) fn finish_active(&self) -> bool {
         let mut state = self.state.lock();
         let Some(first) = state.active.take() else { return true };
         let empty = state.segments.get(&first).is_some_and(|segment| segment.index.frames() == 0);
@@ -33,7 +33,7 @@ impl Log {
     }
 
     /// Seals a webhooks file that is no longer appended to.
-    pub(super) fn seal_webhooks(&self, first: Sequence) -> bool {
+    pub(in crate::embedded) fn seal_webhooks(&self, first: Sequence) -> bool {
         let state = self.state.lock();
         let Some(segment) = state.segments.get(&first) else { return true };
         let (webhooks, foot) = (segment.webhooks.clone(), segment.index.to_foot(&state.lanes));

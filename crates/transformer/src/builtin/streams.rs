@@ -5,12 +5,13 @@
 
 use std::borrow::Cow;
 
-use super::{Context, Draft, Id, Person, Properties, Rank, checked, identity};
+use super::{Context, Draft, Id, Person};
 use crate::{
     fault::Fault,
     item::{Item, Kind, Object, Pair},
     json,
     notes::Note,
+    value::{Properties, Rank, checked, identity},
 };
 
 /// What a file export and the flat form have around the event; it says nothing of the event.

@@ -8,8 +8,8 @@ use std::{
 use moehog_runtime::chain;
 use parking_lot::Mutex;
 
-use super::{Log, blocks::create_over};
 use crate::disk::File;
+use crate::embedded::{Log, blocks::create_over};
 
 /// A group of appends that the disk has been at for this long: all of its webhooks were given up before.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ const LEAST_TRIED: u64 = 4096;
 
 /// What the last appends came to.
 #[derive(Debug, Default)]
-pub(super) struct Health(Mutex<Last>);
+pub(in crate::embedded) struct Health(Mutex<Last>);
 
 #[derive(Debug, Default)]
 struct Last {
@@ -34,19 +34,19 @@ struct Last {
 }
 
 impl Health {
-    pub(super) fn group_begins(&self) {
+    pub(in crate::embedded) fn group_begins(&self) {
         self.0.lock().group_since = Some(Instant::now());
     }
 
-    pub(super) fn group_ends(&self) {
+    pub(in crate::embedded) fn group_ends(&self) {
         self.0.lock().group_since = None;
     }
 
-    pub(super) fn works(&self) {
+    pub(in crate::embedded) fn works(&self) {
         self.0.lock().refused = None;
     }
 
-    pub(super) fn fails(&self, bytes: u64) {
+    pub(in crate::embedded) fn fails(&self, bytes: u64) {
         self.0.lock().refused = Some(bytes);
     }
 
@@ -66,7 +66,7 @@ impl Log {
     }
 
     /// Fails where what is synced would be gone with this process: somebody removed or replaced the directory or the file.
-    pub(super) fn is_there(&self, file: &dyn File) -> io::Result<()> {
+    pub(in crate::embedded) fn is_there(&self, file: &dyn File) -> io::Result<()> {
         match self.disk.is_there()? && file.is_there()? {
             true => Ok(()),
             false => Err(io::Error::new(
@@ -78,7 +78,7 @@ impl Log {
 
     /// Tries what the last append needed, where it failed: whoever asks for readiness sends nothing until the disk
     /// works again.
-    pub(super) fn try_failed_disk(&self) {
+    pub(in crate::embedded) fn try_failed_disk(&self) {
         let Some(bytes) = self.health.0.lock().refused else { return };
         let tried = || -> io::Result<()> {
             let file = create_over(&*self.disk, TRIED)?;

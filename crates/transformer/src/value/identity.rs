@@ -2,10 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeSet};
 
+use super::placeholder;
 use crate::{
     fault::Fault,
     json,
-    mapping::placeholder,
     notes::{Note, Notes},
 };
 

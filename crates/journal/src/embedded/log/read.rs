@@ -8,7 +8,7 @@ use moehog_proto::{
 };
 use prost::Message;
 
-use super::{
+use crate::embedded::{
     Log,
     frame::Frame,
     plan::{Plan, Planned, Target},
@@ -35,7 +35,7 @@ impl Log {
         self.read_planned(self.plan(source, destination, from, limit)?, limit)
     }
 
-    pub(super) fn read_planned(&self, planned: Planned, limit: ReadLimit) -> Result<Batch, ReadError> {
+    pub(in crate::embedded) fn read_planned(&self, planned: Planned, limit: ReadLimit) -> Result<Batch, ReadError> {
         let Planned { plans, mut next, .. } = planned;
         let mut entries = Vec::with_capacity(plans.iter().map(|plan| plan.targets.len()).sum());
         let (mut bytes, mut too_large) = (0, None);
@@ -76,7 +76,7 @@ impl Log {
     }
 
     /// What a read is to read.
-    pub(super) fn plan(
+    pub(in crate::embedded) fn plan(
         &self,
         source: &str,
         destination: &str,
@@ -124,7 +124,7 @@ impl Log {
     }
 
     /// An entry cannot be read any more: it is counted, its block kept aside, and it is passed over from now on.
-    pub(super) fn damage(&self, file: &dyn File, first: Sequence, sequence: Sequence, block: (u64, u64)) {
+    pub(in crate::embedded) fn damage(&self, file: &dyn File, first: Sequence, sequence: Sequence, block: (u64, u64)) {
         let mut state = self.state.lock();
         let Some(segment) = state.segments.get_mut(&first) else { return };
         if !segment.stop_waiting(sequence) {

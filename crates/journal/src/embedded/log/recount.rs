@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::{Log, records::Records, records::Replay, segment::Members, state::add, webhooks};
+use crate::embedded::{Log, records::Records, records::Replay, recover, segment::Members, state::add};
 use crate::{Ledger, ReadError};
 
 impl Log {
@@ -35,7 +35,7 @@ impl Log {
                 ledger.in_flight += foot.in_flight;
                 continue;
             }
-            let index = webhooks::reread(&webhooks, &index).map_err(failed)?;
+            let index = recover::reread(&webhooks, &index).map_err(failed)?;
             let mut replay = records.as_ref().map_or(Ok(Replay::default()), Records::replay).map_err(failed)?;
             replay.cancelled.extend(&cancelled);
             replay.damaged.extend(&damaged);

@@ -8,7 +8,7 @@ use moehog_proto::{
 };
 use moehog_runtime::chain;
 
-use super::{
+use crate::embedded::{
     Log,
     format::Head,
     records::{self, Content, Counts, ENDED, Recorded, Records, end_transform},
@@ -17,27 +17,27 @@ use super::{
 use crate::{Record, RecordError, watch::Known};
 
 /// Most bytes of records that wait for their sync: they are kept in memory until then.
-pub(super) const UNSYNCED: usize = 4 * 1024 * 1024;
+pub(in crate::embedded) const UNSYNCED: usize = 4 * 1024 * 1024;
 
 /// Most files of records that wait for their sync: they are held open until then.
 const UNSYNCED_FILES: usize = 48;
 
 /// Frames for the records file of one segment.
-pub(super) struct Write {
-    pub(super) sequence: Sequence,
-    pub(super) content: Content,
-    pub(super) then: Then,
+pub(in crate::embedded) struct Write {
+    pub(in crate::embedded) sequence: Sequence,
+    pub(in crate::embedded) content: Content,
+    pub(in crate::embedded) then: Then,
 }
 
 /// What is known in memory once a frame is written.
-pub(super) enum Then {
+pub(in crate::embedded) enum Then {
     Recorded { settled: bool, counts: Counts },
     Decided { sequences: Vec<Sequence> },
     Nothing,
 }
 
 /// By segment.
-pub(super) type Writes = BTreeMap<Sequence, Vec<Write>>;
+pub(in crate::embedded) type Writes = BTreeMap<Sequence, Vec<Write>>;
 
 /// A segment, its records file, where that ends now, and offset and length of each frame.
 struct Written {
@@ -87,7 +87,7 @@ impl Log {
     }
 
     /// Syncs before the second is over where much waits for it.
-    pub(super) fn bound_unsynced(&self) {
+    pub(in crate::embedded) fn bound_unsynced(&self) {
         let state = self.state.lock();
         let unsynced = state.segments.values().map(|segment| segment.unsynced.len()).filter(|bytes| *bytes > 0);
         let (files, bytes) = unsynced.fold((0, 0), |(files, sum), bytes| (files + 1, sum + bytes));
@@ -151,7 +151,7 @@ impl Log {
     }
 
     /// Writes down which entries were cancelled or found damaged since the last time. What cannot be written now is kept.
-    pub(super) fn note_losses(&self) {
+    pub(in crate::embedded) fn note_losses(&self) {
         let mut buffer = self.recorder.lock();
         let mut writes = Writes::new();
         let (cancelled, damaged) = {
@@ -179,7 +179,7 @@ impl Log {
     }
 
     /// Writes frames to the records files of some segments: all, or nothing counts.
-    pub(super) fn write(
+    pub(in crate::embedded) fn write(
         &self,
         buffer: &mut Vec<u8>,
         writes: Writes,
@@ -259,7 +259,7 @@ impl Log {
     }
 
     /// Head of a new records file of the segment.
-    pub(super) fn head_of_records(&self, first: Sequence) -> Head {
+    pub(in crate::embedded) fn head_of_records(&self, first: Sequence) -> Head {
         let state = self.state.lock();
         let segment = state.segments.get(&first);
         let lives = segment.map(|segment| segment.webhooks.lives.clone()).unwrap_or_default();
@@ -269,7 +269,7 @@ impl Log {
     }
 
     /// Puts back what a failed sync may have dropped from the file, so that a kill takes nothing.
-    pub(super) fn restore(&self, first: Sequence) {
+    pub(in crate::embedded) fn restore(&self, first: Sequence) {
         let _recorder = self.recorder.lock();
         let state = self.state.lock();
         let Some(segment) = state.segments.get(&first) else { return };
@@ -335,7 +335,7 @@ impl Log {
 }
 
 /// Records that were written could not be synced.
-pub(super) fn warn_unsynced(error: &io::Error) {
+pub(in crate::embedded) fn warn_unsynced(error: &io::Error) {
     tracing::warn!(error = %chain(error), "records are synced later");
 }
 
@@ -351,7 +351,7 @@ fn write_of(epoch: u64, mut record: Record) -> Write {
 }
 
 /// A frame that is known by being in the file and nothing else.
-pub(super) fn note(sequence: Sequence, kind: Kind) -> Write {
+pub(in crate::embedded) fn note(sequence: Sequence, kind: Kind) -> Write {
     Write { sequence, content: kind.into(), then: Then::Nothing }
 }
 

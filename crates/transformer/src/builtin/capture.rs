@@ -8,16 +8,17 @@ use std::{
     collections::{HashMap, hash_map::Entry},
 };
 
-use super::{
-    Context, Draft, Id, Person, Properties, Rank, checked, identity, ids,
-    members::{merged, object},
-    time::Moment,
-};
+use super::{Context, Draft, Id, Person};
 use crate::{
     fault::Fault,
     item::{Item, Kind, Object, Pair},
     json,
     notes::Note,
+    value::{
+        Properties, Rank, checked, identity, ids,
+        members::{merged, object},
+        time::Moment,
+    },
 };
 
 /// Members whose objects PostHog merges key by key: name, and name as JSON.

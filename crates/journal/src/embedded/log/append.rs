@@ -6,12 +6,13 @@ use moehog_proto::{Incarnation, Receipt, Sequence, journal::EntryHeader};
 use moehog_runtime::chain;
 use prost::Message;
 
-use super::{
+use crate::embedded::{
     Log, Pending,
-    format::{FRAMES_AT, Head, Life},
+    coding::FRAMES_AT,
+    format::{Head, Life},
     frame,
     index::{Index, LaneId, UNKNOWN},
-    maintain::Freeing,
+    log::maintain::Freeing,
     reserve::is_full,
     runs::Runs,
     segment::{Place, Segment},
@@ -166,7 +167,7 @@ impl Log {
     }
 
     /// Head of a file that is begun now.
-    pub(super) fn head(&self, first: Sequence, lives: Vec<Life>) -> Head {
+    pub(in crate::embedded) fn head(&self, first: Sequence, lives: Vec<Life>) -> Head {
         Head { carried_turn: self.carried.lock().turn(), ..Head::new(first, &self.identity, lives) }
     }
 
@@ -243,7 +244,7 @@ impl Log {
     fn check_source(&self, source: &str, bytes: u64) -> Result<(), AppendError> {
         let limit = self.config.limit() / 2;
         let mut state = self.state.lock();
-        let used = |state: &super::state::State| state.unsettled.get(source).copied().unwrap_or(0);
+        let used = |state: &crate::embedded::state::State| state.unsettled.get(source).copied().unwrap_or(0);
         if used(&state) + bytes <= limit || state.lanes.sources(&self.config.sources) < 2 {
             return Ok(());
         }
@@ -377,7 +378,7 @@ fn is_for_want_of_room(error: &AppendError) -> bool {
     }
 }
 
-pub(super) fn is_same_lane(one: &EntryHeader, other: &EntryHeader) -> bool {
+pub(in crate::embedded) fn is_same_lane(one: &EntryHeader, other: &EntryHeader) -> bool {
     one.source == other.source && one.destination == other.destination
 }
 

@@ -6,37 +6,26 @@ use moehog_proto::{JournalId, Mint, Sequence};
 use moehog_runtime::chain;
 use parking_lot::Mutex;
 
-use super::{
+use crate::disk::{Disk, File, PooledDisk};
+use crate::embedded::{
     Config, Log, OpenError,
     age::Age,
-    blocks::{create_over, read_small, read_surely, write_small},
+    blocks::{create_over, read_small, write_small},
     config::MIN_SEGMENTS,
+    files::What,
     format::Opened,
-    health::Health,
     identity::{identify, key_of, read_format, write_format},
-    marks::Marks,
+    log::health::Health,
+    log::marks::Marks,
     opening::{Books, Heads, Segments},
     reserve::{self, Reserve},
     state::State,
-    webhooks::{self, AHEAD},
+    webhooks,
 };
-use crate::disk::{Disk, File, PooledDisk};
 
 const OPENED: &str = "opened";
-pub(super) const CARRIED: &str = "carried";
-
 /// Files that are open at a time beside those being written: of 64 segments, which is a full budget.
-pub(super) const OPEN_FILES: usize = 128;
-
-pub(super) trait What<T> {
-    fn what(self, what: impl Into<String>) -> Result<T, OpenError>;
-}
-
-impl<T> What<T> for io::Result<T> {
-    fn what(self, what: impl Into<String>) -> Result<T, OpenError> {
-        self.map_err(|source| OpenError::Disk { what: what.into(), source })
-    }
-}
+pub(in crate::embedded) const OPEN_FILES: usize = 128;
 
 impl Log {
     /// Opens the journal on `disk`, making it where there is none.
@@ -111,7 +100,7 @@ impl Log {
     }
 
     /// Gives a file that cannot be used another name, for a person to look at.
-    pub(super) fn keep_aside(&self, name: &str, state: &mut State) -> io::Result<()> {
+    pub(in crate::embedded) fn keep_aside(&self, name: &str, state: &mut State) -> io::Result<()> {
         let kept = name.strip_suffix(".webhooks").map_or_else(|| name.replace('.', "-"), str::to_owned) + ".unreadable";
         tracing::error!(file = %name, %kept, "what is left of it is kept aside");
         state.quarantined_bytes += self.disk.open(name)?.len()?;
@@ -119,7 +108,7 @@ impl Log {
     }
 
     /// Copies bytes that are not a frame where one was, for a person to look at.
-    pub(super) fn quarantine(&self, file: &dyn File, first: Sequence, from: u64, until: u64) -> u64 {
+    pub(in crate::embedded) fn quarantine(&self, file: &dyn File, first: Sequence, from: u64, until: u64) -> u64 {
         /// No more than this is kept aside of one damage.
         const MOST: u64 = 64 * 1024 * 1024;
         let name = format!("{first:016x}-{from:x}.quarantine");
@@ -161,21 +150,6 @@ fn fit(config: Config, disk: &dyn Disk) -> Result<Config, OpenError> {
     Ok(config)
 }
 
-/// Writes the bytes of a file anew, so that the next sync carries them. What one read got wrong would be written: they are
-/// read surely.
-pub(super) fn copy_over(file: &dyn File, from: u64, until: u64) -> io::Result<()> {
-    let mut offset = from;
-    while offset < until {
-        let bytes = read_surely(file, offset, until.min(offset + AHEAD as u64))?;
-        if bytes.is_empty() {
-            break;
-        }
-        file.write_at(&bytes, offset)?;
-        offset += bytes.len() as u64;
-    }
-    Ok(())
-}
-
 /// The names in the directory, without what a crash left half made.
 fn clean(disk: &dyn Disk) -> Result<BTreeSet<String>, OpenError> {
     let mut names: BTreeSet<_> = disk.list().what("list the directory")?.into_iter().collect();
@@ -204,9 +178,4 @@ fn first_epoch(disk: &dyn Disk, names: &BTreeSet<String>) -> u64 {
         tracing::warn!(error = %chain(&error), "the number of this start is not stored");
     }
     u64::from(opened.times) << 32
-}
-
-pub(super) fn first_of(name: &str, suffix: &str) -> Option<Sequence> {
-    let digits = name.strip_suffix(suffix).filter(|digits| digits.len() == 16)?;
-    u64::from_str_radix(digits, 16).ok().filter(|first| *first > 0)
 }

@@ -5,7 +5,7 @@ use std::io;
 use moehog_proto::{Sequence, journal::Book};
 use moehog_runtime::chain;
 
-use super::{
+use crate::embedded::{
     Log,
     bits::Bits,
     blocks::{create_over, remove_if_there},
@@ -24,13 +24,17 @@ impl Log {
     /// `goes`. False where something in the way changed and it is to be tried later.
     ///
     /// Called with `maintainer` held.
-    pub(super) fn rewrite_webhooks(&self, first: Sequence, goes: impl Fn(LaneId) -> bool) -> io::Result<bool> {
+    pub(in crate::embedded) fn rewrite_webhooks(
+        &self,
+        first: Sequence,
+        goes: impl Fn(LaneId) -> bool,
+    ) -> io::Result<bool> {
         let new = format!("{}.new", webhooks::name(first));
         self.write_webhooks_anew(first, &new, goes).inspect_err(|_| self.clear_away(&new))
     }
 
     /// Removes a file that was begun and is not finished: it takes room that others want. What stays the next start removes.
-    pub(super) fn clear_away(&self, new: &str) {
+    pub(in crate::embedded) fn clear_away(&self, new: &str) {
         if let Err(error) = remove_if_there(&*self.disk, new) {
             tracing::debug!(error = %chain(&error), new, "remove a file that could not be finished");
         }
@@ -120,7 +124,7 @@ impl Log {
 
     /// Writes a records file anew, sealed again where it was. Of one that is sealed and damaged the foot knows more than what is
     /// left: it stays. Called with `maintainer` held.
-    pub(super) fn compact_records(&self, first: Sequence) -> io::Result<()> {
+    pub(in crate::embedded) fn compact_records(&self, first: Sequence) -> io::Result<()> {
         let recorder = self.recorder.lock();
         if let Some(sealed) = self.snapshot(first).filter(|it| it.foot.is_some())
             && !sealed.agrees_with(&self.replay_of(sealed.records.as_ref())?)
@@ -138,7 +142,7 @@ impl Log {
 
     /// Writes a records file with only what counts: the last record of each entry that the webhooks file holds. Called
     /// with `recorder` held.
-    pub(super) fn rewrite_records(&self, first: Sequence) -> io::Result<Records> {
+    pub(in crate::embedded) fn rewrite_records(&self, first: Sequence) -> io::Result<Records> {
         let new = format!("{}.new", records::name(first));
         self.write_records_anew(first, &new).inspect_err(|_| self.clear_away(&new))
     }
@@ -195,7 +199,7 @@ impl Log {
     }
 
     /// Seals the records file of a segment whose entries are all settled. Called with `maintainer` held.
-    pub(super) fn seal_records(&self, first: Sequence) -> io::Result<()> {
+    pub(in crate::embedded) fn seal_records(&self, first: Sequence) -> io::Result<()> {
         let Some(snapshot) = self.snapshot(first).filter(|it| it.foot.is_none()) else { return Ok(()) };
         let Some(records) = snapshot.records.clone() else { return Ok(()) };
         let replay = self.replay_of(Some(&records))?;

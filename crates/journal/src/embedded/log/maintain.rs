@@ -6,7 +6,7 @@ use moehog_proto::Sequence;
 use moehog_runtime::chain;
 use tokio::time::Instant;
 
-use super::{
+use crate::embedded::{
     Log, blocks::remove_if_there, format::Carried, index::LaneId, records, segment::Segment, state::add, webhooks,
 };
 use crate::metrics;
@@ -75,7 +75,7 @@ impl Log {
     }
 
     /// Lets settled entries go until `bytes` more fit within `limit`. Called with `appender` held.
-    pub(super) fn make_room(&self, bytes: u64, limit: u64) -> bool {
+    pub(in crate::embedded) fn make_room(&self, bytes: u64, limit: u64) -> bool {
         let _maintainer = self.maintainer.lock();
         self.free(bytes, limit, Freeing::down_to_all(self))
     }
@@ -207,7 +207,7 @@ impl Log {
     }
 
     /// Writes the book of what was let go; returns it, and what its file takes.
-    pub(super) fn store_carried(&self, mut carried: Carried) -> io::Result<(Carried, u64)> {
+    pub(in crate::embedded) fn store_carried(&self, mut carried: Carried) -> io::Result<(Carried, u64)> {
         carried.identity = Some(self.identity.clone());
         let mut file = self.carried.lock();
         self.reserve.with_last_room(|| file.write(&*self.disk, &carried))?;
@@ -216,12 +216,15 @@ impl Log {
 
     /// Segments of which nothing is waited for or kept.
     #[cfg(test)]
-    pub(super) fn segments_to_drop(&self) -> usize {
+    pub(in crate::embedded) fn segments_to_drop(&self) -> usize {
         self.those(|_, segment, _| matches!(step(segment, u64::MAX), Some(Step::Drop))).len()
     }
 
     /// First sequences of the segments that `which` takes.
-    pub(super) fn those(&self, which: impl Fn(Sequence, &Segment, Option<Sequence>) -> bool) -> Vec<Sequence> {
+    pub(in crate::embedded) fn those(
+        &self,
+        which: impl Fn(Sequence, &Segment, Option<Sequence>) -> bool,
+    ) -> Vec<Sequence> {
         let state = self.state.lock();
         let segments = state.segments.iter();
         segments.filter(|(first, segment)| which(**first, segment, state.active)).map(|(first, _)| *first).collect()
@@ -240,7 +243,7 @@ impl Log {
 }
 
 /// Lets settled entries go a step at a time, the oldest first. Used with `maintainer` held.
-pub(super) struct Freeing<'a> {
+pub(in crate::embedded) struct Freeing<'a> {
     log: &'a Log,
     /// They take at least one part in this many of a file that is written anew without them; a share after the other.
     shares: &'static [u64],
@@ -256,12 +259,12 @@ impl<'a> Freeing<'a> {
     }
 
     /// From these first, and then from any.
-    pub(super) fn down_to_all(log: &'a Log) -> Self {
+    pub(in crate::embedded) fn down_to_all(log: &'a Log) -> Self {
         Self { log, shares: &[8, u64::MAX], tried: Vec::new(), is_told: true }
     }
 
     /// Frees something; false where nothing is left that could give way.
-    pub(super) fn frees(&mut self) -> bool {
+    pub(in crate::embedded) fn frees(&mut self) -> bool {
         while let Some((first, step)) = self.next() {
             self.tried.push((first, step));
             let freed = match step {

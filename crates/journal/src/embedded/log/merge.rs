@@ -8,11 +8,12 @@ use std::{collections::BTreeSet, io};
 use moehog_proto::Sequence;
 use moehog_runtime::chain;
 
-use super::{
+use crate::embedded::{
     Log,
     bits::Bits,
     blocks::{create_over, remove_if_there},
-    format::{FRAMES_AT, Head, Life, Rewritten},
+    coding::FRAMES_AT,
+    format::{Head, Life, Rewritten},
     index::{Index, UNKNOWN},
     records::{self, Records, Replay},
     runs::Runs,
@@ -67,7 +68,7 @@ impl Log {
     /// # Errors
     ///
     /// The disk failed when names were changed.
-    pub(super) fn merge_small(&self, state: &mut State) -> io::Result<()> {
+    pub(in crate::embedded) fn merge_small(&self, state: &mut State) -> io::Result<()> {
         let small = (self.config.segment() / 16).clamp(SMALL[0], SMALL[1]);
         let most = self.config.segment();
         let apart_ms = i64::try_from(self.config.retention.as_millis() / 8).unwrap_or(i64::MAX);
@@ -118,7 +119,7 @@ impl Log {
 
     /// Whether some segment holds what several openings took.
     #[cfg(test)]
-    pub(super) fn holds_merged(&self) -> bool {
+    pub(in crate::embedded) fn holds_merged(&self) -> bool {
         self.state.lock().segments.values().any(|segment| segment.webhooks.lives.len() > 1)
     }
 

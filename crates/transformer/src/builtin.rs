@@ -1,0 +1,111 @@
+//! The mapping without rules: from an event as it was sent to a draft of it.
+
+pub(crate) mod capture;
+pub(crate) mod streams;
+
+use std::borrow::Cow;
+
+use moehog_proto::transformer::Webhook;
+use uuid::Uuid;
+
+use crate::{
+    fault::Fault,
+    json,
+    moengage::EventCodes,
+    notes::{Note, Notes},
+    rules::Rules,
+    value::{identity, ids, placeholder::Policy, time::Moment},
+    webhook,
+};
+
+/// An event as the built-in mapping has it, before rules; its properties stand beside it.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    pub(crate) name: Result<Cow<'a, str>, Fault>,
+    pub(crate) person: Result<Person<'a>, Fault>,
+    /// MoEngage's own id of the person, as it stands in the body.
+    pub(crate) anonymous: Option<&'a str>,
+    pub(crate) id: Id<'a>,
+    pub(crate) moment: Moment<'a>,
+    /// A marketer's template made it, in which every value is a text.
+    pub(crate) is_connector: bool,
+}
+
+/// Who an event is about.
+#[derive(Debug)]
+pub(crate) struct Person<'a> {
+    pub(crate) id: Cow<'a, str>,
+    /// Whether PostHog shall have a profile of it.
+    pub(crate) is_known: bool,
+}
+
+impl<'a> Person<'a> {
+    pub(crate) fn known(id: Cow<'a, str>) -> Self {
+        Self { id, is_known: true }
+    }
+
+    pub(crate) fn unknown(id: Cow<'a, str>) -> Self {
+        Self { id, is_known: false }
+    }
+}
+
+/// By what an event is the same when it is received again.
+#[derive(Debug)]
+pub(crate) enum Id<'a> {
+    /// The UUID that its sender gave it.
+    Given(Uuid),
+    /// Its own id.
+    Own(Cow<'a, str>),
+    /// Nothing but its place in the webhook.
+    None,
+}
+
+/// What the mapping of an event may use beside the event.
+#[derive(Debug)]
+pub(crate) struct Context<'w> {
+    pub(crate) webhook: &'w Webhook,
+    pub(crate) codes: &'w EventCodes,
+    pub(crate) rules: &'w Rules,
+    /// The body holds something like a placeholder.
+    pub(crate) markers: bool,
+    pub(crate) notes: Notes,
+}
+
+impl Context<'_> {
+    pub(crate) fn uuid(&self, id: &Id<'_>, position: u32) -> Uuid {
+        match id {
+            Id::Given(uuid) => *uuid,
+            Id::Own(id) => ids::of_id(&self.webhook.source, id),
+            Id::None => ids::of_place(&self.webhook.source, webhook::origin_address(self.webhook), position),
+        }
+    }
+
+    pub(crate) fn event_name<'a>(&mut self, raw: &'a str, field: &'static str) -> Result<Option<Cow<'a, str>>, Fault> {
+        identity::event_name(raw, field, &self.rules.allow, &mut self.notes)
+    }
+
+    /// When it happened by `raw`, else when the webhook was received.
+    pub(crate) fn moment<'a>(&mut self, raw: Option<&'a str>) -> Moment<'a> {
+        let Some(raw) = raw.filter(|raw| !json::is_null(raw)) else { return self.received() };
+        match Moment::read(raw) {
+            Some(moment) => {
+                if !moment.is_verbatim() && !json::is_number(raw) {
+                    self.notes.count(Note::RewrittenTime);
+                }
+                moment
+            }
+            None => {
+                self.notes.count(Note::UnreadableTime);
+                self.received()
+            }
+        }
+    }
+
+    pub(crate) fn received(&self) -> Moment<'static> {
+        Moment::from_ms(self.webhook.received_at_ms)
+    }
+
+    pub(crate) fn policy(&self, nothings: bool) -> Policy {
+        Policy { markers: self.markers, nothings }
+    }
+}
