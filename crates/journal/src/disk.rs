@@ -9,6 +9,7 @@ mod access;
 mod check;
 mod pool;
 mod real;
+#[cfg(any(test, feature = "test-util"))]
 pub mod simulated;
 
 pub use pool::PooledDisk;

@@ -10,6 +10,7 @@ pub mod embedded;
 mod entry;
 mod growth;
 mod journal;
+#[cfg(any(test, feature = "test-util"))]
 pub mod memory;
 mod metrics;
 mod watch;

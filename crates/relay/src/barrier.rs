@@ -12,11 +12,12 @@ use std::{
 };
 
 use moehog_proto::{Sequence, event::Event};
+use slab::Slab;
 use tokio::time::Instant;
 
 use crate::{
     evidence::Refusal,
-    slab::{Key, Slab},
+    slab::{Key, take},
 };
 
 mod aside;
@@ -313,7 +314,7 @@ impl Barrier {
 
     /// An event is final: it leaves. Its person stays blocked until [`Barrier::release`].
     pub(crate) fn finish(&mut self, key: Key) -> Option<Waiting> {
-        let waiting = self.events.remove(key)?;
+        let waiting = take(&mut self.events, key)?;
         self.suspects -= usize::from(waiting.suspect);
         self.awaited -= usize::from(waiting.awaited);
         Some(waiting)

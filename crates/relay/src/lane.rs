@@ -21,6 +21,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use moehog_journal::{ReadLimit, Record};
 use moehog_proto::{Sequence, delivery::DeliverRequest, transformer::TransformRequest};
+use slab::Slab;
 use tokio::time::Instant;
 
 use crate::{
@@ -34,7 +35,7 @@ use crate::{
     poison::{Taken, TransformQueue},
     progress::Carried,
     route::Parcel,
-    slab::{Key, Slab},
+    slab::Key,
 };
 
 mod aside;

@@ -9,13 +9,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use moehog_journal::Crashed;
 use moehog_proto::{Sequence, journal::Mapping};
+use slab::Slab;
 use tokio::time::Instant;
 
 use crate::{
     Config,
     backoff::{Backoff, Retry},
     progress::Carried,
-    slab::{Key, Slab},
+    slab::Key,
     trial::Trial,
 };
 

@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use slab::Slab;
 
-use crate::slab::{Key, Slab};
+use crate::slab::{Key, take};
 
 /// Part of an equal part that stays free for its owner.
 const KEPT: usize = 4;
@@ -68,7 +69,7 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.pool.0.lock().remove(self.key);
+        take(&mut self.pool.0.lock(), self.key);
     }
 }
 

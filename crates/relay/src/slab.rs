@@ -1,63 +1,20 @@
 //! A place for many values that come and go, each found by a small number.
 
-/// The number of a value in a [`Slab`]; it is used again once the value is gone.
-pub(crate) type Key = u32;
+use slab::Slab;
 
-#[derive(Debug)]
-pub(crate) struct Slab<T> {
-    places: Vec<Option<T>>,
-    free: Vec<Key>,
-}
+/// The number of a value; it is used again once the value is gone.
+pub(crate) type Key = usize;
 
-impl<T> Slab<T> {
-    pub(crate) fn new() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
+/// So many places are kept by a slab that is empty.
+const KEPT: usize = 4096;
+
+/// Takes a value out. An emptied slab gives back what a peak took.
+pub(crate) fn take<T>(slab: &mut Slab<T>, key: Key) -> Option<T> {
+    let value = slab.try_remove(key)?;
+    if slab.is_empty() && slab.capacity() > KEPT {
+        *slab = Slab::new();
     }
-
-    pub(crate) fn insert(&mut self, value: T) -> Key {
-        match self.free.pop() {
-            Some(key) => {
-                self.places[key as usize] = Some(value);
-                key
-            }
-            None => {
-                self.places.push(Some(value));
-                (self.places.len() - 1) as Key
-            }
-        }
-    }
-
-    pub(crate) fn get(&self, key: Key) -> Option<&T> {
-        self.places.get(key as usize)?.as_ref()
-    }
-
-    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        self.places.get_mut(key as usize)?.as_mut()
-    }
-
-    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        let value = self.places.get_mut(key as usize)?.take()?;
-        self.free.push(key);
-        if self.free.len() == self.places.len() && self.places.len() > 4096 {
-            // an emptied slab gives back what a peak took
-            *self = Self::new();
-        }
-        Some(value)
-    }
-
-    /// All values with their numbers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        let places = self.places.iter().enumerate();
-        places.filter_map(|(key, value)| Some((key as Key, value.as_ref()?)))
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+    Some(value)
 }
 
 #[cfg(test)]
@@ -65,12 +22,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_used_again_only_when_its_value_is_gone() {
+    fn an_emptied_slab_gives_back_what_a_peak_took() {
         let mut slab = Slab::new();
-        let (a, b) = (slab.insert("a"), slab.insert("b"));
-        assert_eq!(slab.remove(a), Some("a"));
-        assert_eq!(slab.remove(a), None);
-        let c = slab.insert("c");
-        assert_eq!((c, slab.get(b), slab.get(c), slab.len()), (a, Some(&"b"), Some(&"c"), 2));
+        let keys: Vec<_> = (0..2 * KEPT).map(|number| slab.insert(number)).collect();
+        for key in &keys {
+            assert!(slab.capacity() >= 2 * KEPT);
+            assert!(take(&mut slab, *key).is_some() && take(&mut slab, *key).is_none());
+        }
+        assert_eq!(slab.capacity(), 0);
     }
 }

@@ -13,10 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tokio::time::Instant;
 
-use crate::{
-    hex,
-    rules::{MAX_FILE_BYTES, Rules},
-};
+use crate::rules::{MAX_FILE_BYTES, Rules};
 
 /// Mappings of before that are kept ready.
 const MOST: usize = 4;
@@ -120,7 +117,7 @@ fn read(wanted: &Mapping, now: &Rules) -> Result<Arc<Rules>, String> {
 
 fn fingerprint(key: &[u8]) -> String {
     let Ok(mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
-    hex(&mac.chain_update("which key this is").finalize().into_bytes()[..4])
+    hex::encode(&mac.chain_update("which key this is").finalize().into_bytes()[..4])
 }
 
 #[cfg(test)]

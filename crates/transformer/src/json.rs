@@ -28,31 +28,8 @@ pub(crate) fn is_number(raw: &str) -> bool {
 
 /// Appends `text` as a JSON string.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    let mut from = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let escape: &[u8] = match byte {
-            b'"' => b"\\\"",
-            b'\\' => b"\\\\",
-            b'\n' => b"\\n",
-            b'\r' => b"\\r",
-            b'\t' => b"\\t",
-            0..=0x1f => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                out.extend_from_slice(&text.as_bytes()[from..at]);
-                let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
-                from = at + 1;
-                continue;
-            }
-            _ => continue,
-        };
-        out.extend_from_slice(&text.as_bytes()[from..at]);
-        out.extend_from_slice(escape);
-        from = at + 1;
-    }
-    out.extend_from_slice(&text.as_bytes()[from..]);
-    out.push(b'"');
+    let written = serde_json::to_writer(out, text);
+    debug_assert!(written.is_ok(), "a vector takes all");
 }
 
 /// Whether a value is or holds a number that no double can be, which PostHog refuses with its whole batch.

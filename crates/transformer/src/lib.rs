@@ -64,8 +64,3 @@ pub fn bind(config: &Config, transformer: Transformer) -> anyhow::Result<Worker>
         (&config.tls, &config.transformer.callers),
     )
 }
-
-/// Bytes as hexadecimal digits.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use strum::{EnumCount, IntoStaticStr, VariantArray};
+
 /// One thing worth counting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Note {
     /// Runs of bytes that were not UTF-8, replaced by U+FFFD.
     RepairedUtf8,
@@ -51,56 +54,16 @@ pub enum Note {
 
 impl Note {
     /// Every note, in the order of their counts.
-    pub const ALL: [Self; 21] = [
-        Self::RepairedUtf8,
-        Self::RepairedSurrogate,
-        Self::DroppedPlaceholder,
-        Self::Clash,
-        Self::DuplicateKey,
-        Self::DroppedPushToken,
-        Self::Personless,
-        Self::UnreadableTime,
-        Self::RewrittenTime,
-        Self::UnusableId,
-        Self::IgnoredField,
-        Self::WrongKind,
-        Self::Cut,
-        Self::LongName,
-        Self::RenamedReserved,
-        Self::DroppedPrivate,
-        Self::Hashed,
-        Self::RuleFailed,
-        Self::RuleCostly,
-        Self::RepairedJson,
-        Self::Form,
-    ];
+    pub const ALL: [Self; Self::COUNT] = {
+        let mut all = [Self::RepairedUtf8; Self::COUNT];
+        all.copy_from_slice(Self::VARIANTS);
+        all
+    };
 
-    /// The word that metrics use.
+    /// The word that metrics use: the variant's name in snake_case.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::RepairedUtf8 => "repaired_utf8",
-            Self::RepairedSurrogate => "repaired_surrogate",
-            Self::DroppedPlaceholder => "dropped_placeholder",
-            Self::Clash => "clash",
-            Self::DuplicateKey => "duplicate_key",
-            Self::DroppedPushToken => "dropped_push_token",
-            Self::Personless => "personless",
-            Self::UnreadableTime => "unreadable_time",
-            Self::RewrittenTime => "rewritten_time",
-            Self::UnusableId => "unusable_id",
-            Self::IgnoredField => "ignored_field",
-            Self::WrongKind => "wrong_kind",
-            Self::Cut => "cut",
-            Self::LongName => "long_name",
-            Self::RenamedReserved => "renamed_reserved",
-            Self::DroppedPrivate => "dropped_private",
-            Self::Hashed => "hashed",
-            Self::RuleFailed => "rule_failed",
-            Self::RuleCostly => "rule_costly",
-            Self::RepairedJson => "repaired_json",
-            Self::Form => "form",
-        }
+        self.into()
     }
 }
 

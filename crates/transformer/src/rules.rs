@@ -32,7 +32,6 @@ pub(crate) use self::{apply::Applied, budget::Budget, scope::Scope};
 use self::{expression::Expression, names::Secret, rule::Rule, scope::Root};
 use crate::{
     fault::Fault,
-    hex,
     notes::{Note, Notes},
     value::{privacy::Privacy, types::Types},
 };
@@ -105,7 +104,7 @@ impl Rules {
     /// All that is wrong with it, in the order of its lines.
     pub fn read(text: &str, hash_key: Option<&[u8]>) -> Result<Self, Vec<Problem>> {
         let read = read::read(text, hash_key.is_some())?;
-        let digest = hex(&Sha256::digest(text));
+        let digest = hex::encode(Sha256::digest(text));
         let revision = format!("{BUILT_IN}+{}", &digest[..12]);
         let secret = hash_key.map(Secret::new);
         Ok(Self { revision, text: text.to_string(), secret, ..read })

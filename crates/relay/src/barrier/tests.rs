@@ -252,8 +252,8 @@ fn what_stands_behind_a_suspect_is_not_delayed_and_says_behind_what() {
     let now = Instant::now();
     let mut barrier = Barrier::new();
     for (entry, person) in [(0, "anna"), (1, "anna"), (2, "bob")] {
-        let event = event(person, u128::from(entry), 10);
-        barrier.enter(entry, 0, (10 + u64::from(entry), event), Tried::default());
+        let event = event(person, entry as u128, 10);
+        barrier.enter(entry, 0, (10 + entry as u64, event), Tried::default());
     }
     let delayed = |barrier: &Barrier| {
         let mut entries: Vec<_> = barrier.delayed().collect();

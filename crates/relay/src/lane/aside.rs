@@ -9,10 +9,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use moehog_journal::ReadLimit;
 use moehog_proto::Sequence;
+use slab::Slab;
 use tokio::time::Instant;
 
 use super::Lane;
-use crate::{poison::TransformQueue, slab::Slab};
+use crate::poison::TransformQueue;
 
 /// How long what came back stays before it steps aside for the next part.
 const STAYS: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Lane, Now, Step};
 use crate::{
     backoff::{Backoff, Retry},
-    slab::Key,
+    slab::{Key, take},
     spans,
 };
 
@@ -115,7 +115,7 @@ impl Lane {
         for key in call.entries {
             // one that changed since is in the next record
             if self.entries.get(key).is_some_and(|entry| entry.settled() && !entry.dirty)
-                && let Some(entry) = self.entries.remove(key)
+                && let Some(entry) = take(&mut self.entries, key)
             {
                 self.order.remove(&entry.sequence);
                 add(&mut self.recorder.settled, &moehog_journal::count(&entry.progress).0);

@@ -13,10 +13,7 @@ use super::{
     names::{Meter, Secret},
     unusable::Unusable,
 };
-use crate::{
-    hex,
-    value::{ids, privacy, time::Moment, types::Type},
-};
+use crate::value::{ids, privacy, time::Moment, types::Type};
 
 /// Every filter there is.
 pub(crate) const NAMES: [&str; 37] = [
@@ -192,7 +189,7 @@ fn base64(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
 }
 
 fn sha256(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
-    Ok(hex(&Sha256::digest(text(state, &value)?)))
+    Ok(hex::encode(Sha256::digest(text(state, &value)?)))
 }
 
 /// The keyed hash of a text, as `[privacy] hash` makes it.

@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::hex;
-
 /// Properties that are left out or hashed, by their names. The names are those that PostHog would see; a user's attribute is
 /// known by its name without `user_` too.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +42,7 @@ pub(crate) fn keyed_hash(key: &[u8], text: &str) -> String {
     // a key of any length is taken
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
     mac.update(text.as_bytes());
-    hex(&mac.finalize().into_bytes())
+    hex::encode(mac.finalize().into_bytes())
 }
 
 #[cfg(test)]

@@ -103,10 +103,6 @@ mod tests {
         hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), text).as_ref().to_vec()
     }
 
-    fn hexadecimal(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     fn judge(
         config: &config::Signature,
         headers: &[(&'static str, String)],
@@ -124,7 +120,7 @@ mod tests {
     #[test]
     fn it_is_the_known_one_of_known_bytes() {
         let known = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
-        assert_eq!(hexadecimal(&sign("Jefe", b"what do ya want for nothing?")), known);
+        assert_eq!(hex::encode(sign("Jefe", b"what do ya want for nothing?")), known);
     }
 
     #[test]
@@ -133,19 +129,19 @@ mod tests {
         let (old, new) = (sign("the secret of old", b"{body}"), sign("the secret of today", b"{body}"));
         let shown = |value: String| [("x-signature", value)];
         for right in [
-            format!("sha256={}", hexadecimal(&old)),
-            format!("sha256={}", hexadecimal(&new).to_uppercase()),
+            format!("sha256={}", hex::encode(&old)),
+            format!("sha256={}", hex::encode(&new).to_uppercase()),
             format!("sha256={}", STANDARD.encode(&new)),
-            format!("sha1=abc, sha256={},sha256={}", hexadecimal(&[7; 32]), hexadecimal(&new)),
+            format!("sha1=abc, sha256={},sha256={}", hex::encode([7; 32]), hex::encode(&new)),
         ] {
             assert_eq!(judge(&config, &shown(right.clone()), &[b"{bo", b"dy}"]), Ok(Some(true)), "{right}");
             assert_eq!(judge(&config, &shown(right.clone()), &[b"{body} "]), Ok(Some(false)), "{right}");
         }
-        for none in ["".to_string(), hexadecimal(&new), "sha256=".into(), format!("sha256={}", &hexadecimal(&new)[2..])]
+        for none in ["".to_string(), hex::encode(&new), "sha256=".into(), format!("sha256={}", &hex::encode(&new)[2..])]
         {
             assert_eq!(judge(&config, &shown(none.clone()), &[b"{body}"]), Ok(None), "{none}");
         }
-        let wrong = format!("sha256={}", hexadecimal(&sign("another secret", b"{body}")));
+        let wrong = format!("sha256={}", hex::encode(sign("another secret", b"{body}")));
         assert_eq!(judge(&config, &shown(wrong), &[b"{body}"]), Ok(Some(false)));
     }
 
@@ -154,7 +150,7 @@ mod tests {
         let config = config("", true);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let judged = |at: String, signed: String| {
-            let signature = hexadecimal(&sign("the secret of old", format!("{signed}.body").as_bytes()));
+            let signature = hex::encode(sign("the secret of old", format!("{signed}.body").as_bytes()));
             judge(&config, &[("x-signature", signature), ("x-signed-at", at)], &[b"body"])
         };
         for at in [now - 290, now, now + 290] {
@@ -164,7 +160,7 @@ mod tests {
         for at in [(now - 310).to_string(), (now + 310).to_string(), "soon".into(), "-1".into()] {
             assert_eq!(judged(at.clone(), at.clone()), Err(Refusal::SignatureStale), "{at}");
         }
-        let signature = hexadecimal(&sign("the secret of old", b"body"));
+        let signature = hex::encode(sign("the secret of old", b"body"));
         assert_eq!(judge(&config, &[("x-signature", signature)], &[b"body"]), Err(Refusal::SignatureStale));
     }
 }
