@@ -227,7 +227,12 @@ impl Gate {
         if refuses_everything && matches!(self.state, GateState::CircuitOpen { .. }) {
             return self.held_for_all(call, now, jitter);
         }
-        if matches!(self.state, GateState::CircuitOpen { .. }) && !call.overloaded && !call.says_nothing {
+        if let GateState::CircuitOpen { reason } = &mut self.state
+            && !call.overloaded
+            && !call.says_nothing
+        {
+            // what it fails by now
+            reason.clone_from(&call.reason);
             self.run_clock(call.is_by_event, now);
         }
         self.refused += call.refused;

@@ -190,3 +190,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_open_circuit_says_how_the_destination_fails_now() {
+    let now = Instant::now();
+    let mut gate = Gate::new(&Config { circuit_after: 1, ..Config::default() }, now);
+    let failed_by = |code: &str| Ended { probe: true, reason: Reason::word(code), ..Ended::default() };
+    let says = |gate: &Gate| match gate.state() {
+        GateState::CircuitOpen { reason } => reason.code.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert!(gate.ended(&failed_by("no_connection"), now, 1.0).is_some());
+    assert_eq!(says(&gate), "no_connection");
+    gate.probing(false, now);
+    assert_eq!(gate.ended(&failed_by("busy"), now, 1.0), None, "no second line in the log");
+    assert_eq!(says(&gate), "busy");
+    let overloaded = Ended { overloaded: true, ..failed_by("overloaded") };
+    assert_eq!(gate.ended(&overloaded, now, 1.0), None);
+    assert_eq!(says(&gate), "busy", "it is no doing of the destination");
+}

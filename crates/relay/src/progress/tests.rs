@@ -80,6 +80,27 @@ fn the_first_mapping_lists_all_events() {
 }
 
 #[test]
+fn a_bound_that_was_lowered_kills_nothing_that_was_mapped_before() {
+    let two = || answer(vec![made(0, 0, "a"), made(1, 0, "b")]);
+    let config = Config { max_events_per_webhook: 1, max_mapped_bytes_per_webhook: 1, ..Config::default() };
+    let mut new = carried(None);
+    new.map(two(), "r1", &config);
+    assert!(new.settled() && new.progress.events[0].reason == "too_many_events");
+    let one_is_delivered = Progress {
+        events: vec![
+            EventOutcome { state: EventState::Delivered.into(), ..EventOutcome::default() },
+            EventOutcome { position: 1, state: EventState::Pending.into(), ..EventOutcome::default() },
+        ],
+        ..Progress::default()
+    };
+    let decided = Entry { decided: Some(Mapping { revision: "r1".into(), ..Mapping::default() }), ..entry(None) };
+    for mut known in [carried(Some(one_is_delivered)), Carried::new(decided, None)] {
+        known.map(two(), "r1", &config);
+        assert!(!known.settled(), "{:?}", known.progress);
+    }
+}
+
+#[test]
 fn an_answer_that_breaks_its_contract_is_one_dead_event() {
     let short = Event { uuid: Bytes::from_static(&[1; 3]), ..event("x") };
     for events in [
