@@ -17,7 +17,7 @@ pub(crate) use self::{
     key::{Checks, Key, KeyState},
     object::object_faults,
     request::encode,
-    size::too_large,
+    size::{MAX_EVENT_BYTES, too_large},
 };
 pub use self::{
     client::ClientError,

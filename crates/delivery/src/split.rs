@@ -71,8 +71,10 @@ impl<'a> Split<'a> {
         let (mut part, mut bytes, mut uuids) = (Vec::new(), 0, HashSet::new());
         for (index, event) in events.iter().enumerate() {
             if let Some(size) = posthog::too_large(&event.json) {
-                let message =
-                    format!("PostHog stores the event as {size} bytes and takes 1000000, enrichment included");
+                let most = posthog::MAX_EVENT_BYTES;
+                let message = format!(
+                    "PostHog would store the event as {size} bytes; {most} are sent at most, since it takes 1000000 with what it adds"
+                );
                 let why = Reason::new(Blame::Body, "too_large", message).remedied("make it smaller");
                 split.give(&[index], &Verdict::Rejected(Rejected::default()), &why);
                 continue;

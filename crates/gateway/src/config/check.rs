@@ -69,6 +69,12 @@ impl Config {
         if http.append_deadline > Duration::from_millis(1900) {
             found.push("http.append_deadline: more than 1900ms leaves no time to answer within 2 s".to_string());
         }
+        if http.max_held_bytes < http.max_body_bytes {
+            found.push(format!(
+                "http.max_held_bytes = {} is less than one body may have: raise it to http.max_body_bytes = {}, or lower that",
+                http.max_held_bytes, http.max_body_bytes
+            ));
+        }
         found
     }
 }
@@ -128,6 +134,7 @@ mod tests {
             ("DESTINATIONS__US__API_KEY", "phc_ones_key"),
             ("DESTINATIONS__XX__API_KEY", ""),
             ("HTTP__APPEND_DEADLINE", "3s"),
+            ("HTTP__MAX_HELD_BYTES", "1000000"),
         ];
         let variables = variables.map(|(name, value)| (format!("MOEHOG__{name}"), value.to_string()));
         let config: Config = moehog_runtime::load(Config::DEFAULTS, None, variables).unwrap();
@@ -145,10 +152,11 @@ mod tests {
             "destinations.us.api_key is another destination's too",
             "destinations.xx.api_key is empty",
             "http.append_deadline",
+            "http.max_held_bytes = 1000000 is less than one body may have",
         ] {
             assert!(told.iter().any(|told| told.starts_with(says)), "{says}: {told:#?}");
         }
-        assert_eq!(told.len(), 12, "{told:#?}");
+        assert_eq!(told.len(), 13, "{told:#?}");
         assert!(check(&config).unwrap_err().root_cause().to_string().contains("; "));
     }
 }
