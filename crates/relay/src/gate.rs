@@ -231,8 +231,10 @@ impl Gate {
             && !call.overloaded
             && !call.says_nothing
         {
-            // what it fails by now
-            reason.clone_from(&call.reason);
+            // what it fails by now; a call of which nothing was tried does not know
+            if call.reason != Reason::default() {
+                reason.clone_from(&call.reason);
+            }
             self.run_clock(call.is_by_event, now);
         }
         self.refused += call.refused;

@@ -208,4 +208,6 @@ fn an_open_circuit_says_how_the_destination_fails_now() {
     let overloaded = Ended { overloaded: true, ..failed_by("overloaded") };
     assert_eq!(gate.ended(&overloaded, now, 1.0), None);
     assert_eq!(says(&gate), "busy", "it is no doing of the destination");
+    assert_eq!(gate.ended(&Ended { probe: true, ..Ended::default() }, now, 1.0), None);
+    assert_eq!(says(&gate), "busy", "nothing was tried");
 }
