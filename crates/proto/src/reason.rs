@@ -114,14 +114,16 @@ impl EventVerdict {
             Verdict::Hold(hold) => hold.reason = why.to_string(),
             Verdict::Refused(refused) => refused.reason = why.to_string(),
         }
-        self.why = (*why != Reason::default()).then(|| why.clone());
+        self.why = (*why != Reason::default()).then(|| Box::new(why.clone()));
         self.verdict = Some(verdict);
     }
 
     /// Takes out why the verdict is given.
     pub fn take_why(&mut self) -> Reason {
+        if let Some(why) = self.why.take() {
+            return *why;
+        }
         let text = match &self.verdict {
-            _ if self.why.is_some() => return self.why.take().unwrap_or_default(),
             None | Some(Verdict::Delivered(_)) => return Reason::default(),
             Some(Verdict::Degraded(degraded)) => &degraded.reason,
             Some(Verdict::Rejected(rejected)) => &rejected.reason,

@@ -111,7 +111,7 @@ fn a_refused_event_has_posthogs_words_and_its_last_request() {
     run(&mut split, &BTreeSet::from([1]));
     let verdicts = split.into_verdicts();
     assert_eq!(verdicts[1].verdict, Some(Verdict::Refused(Refused { reason: "refused: words".to_string() })));
-    assert_eq!(verdicts[1].why, Some(because("refused")));
+    assert_eq!(verdicts[1].why.as_deref(), Some(&because("refused")));
     assert_eq!((verdicts[0].answer, verdicts[1].answer), (2, 3));
 }
 
