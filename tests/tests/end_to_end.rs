@@ -41,5 +41,6 @@ mod end_to_end {
     mod the_tutorials_bodies_arrive;
     mod versions_work_together;
     mod webhooks_are_answered_in_time;
+    mod what_was_changed_is_said;
     mod world;
 }

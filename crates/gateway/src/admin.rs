@@ -18,12 +18,12 @@ use axum::{
 };
 use http::{StatusCode, header};
 use moehog_journal::{Journal, ReadError};
-use moehog_proto::{Channel, transformer::TransformerServiceClient};
 use serde::Serialize;
 
 use crate::{
     config::Api,
     ingest::{shows_one_of, straight_from_here},
+    looks::Looks,
 };
 
 /// What the admin API reads.
@@ -31,7 +31,7 @@ use crate::{
 pub(crate) struct Admin {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) relay: moehog_relay::Status,
-    pub(crate) transformer: TransformerServiceClient<Channel>,
+    pub(crate) looks: Looks,
 }
 
 /// The routes under `/api`. With tokens, a request must show one. Without, they answer where `api.allow_local` says so: on a

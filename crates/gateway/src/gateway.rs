@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use moehog_journal::{Journal, disk::RealDisk, embedded::Embedded};
-use moehog_proto::{Channel, Destination, transformer::TransformerServiceClient};
+use moehog_proto::Destination;
 use moehog_relay::Relay;
 use moehog_runtime::{Exit, spawn_apart, ways_to_set, within_grace};
 use moehog_transport::{Address, ClientConfig, Link, connect};
@@ -16,6 +16,7 @@ use crate::{
     config::{self, Api, Source, Worker},
     ingest::{key_remedy, without_key},
     listener::{Listener, Port},
+    looks::Looks,
 };
 
 /// The gateway with its ports, its journal and its relay.
@@ -28,7 +29,7 @@ pub struct Gateway {
     ingest: Arc<Ingest>,
     journal: Arc<dyn Journal>,
     relay: Relay,
-    transformer: TransformerServiceClient<Channel>,
+    looks: Looks,
     grace: Duration,
 }
 
@@ -83,9 +84,9 @@ impl Gateway {
             Some(journal) => journal,
             None => open_journal(&config).await.context(Exit::Journal)?,
         };
-        let client = moehog_proto::transformer::client(transformer.channel.clone());
+        let looks = Looks::new(moehog_proto::transformer::client(transformer.channel.clone()));
         let relay = Relay::new(journal.clone(), transformer, delivery, config.relay());
-        let ingest = Ingest::new((journal.clone(), Some(relay.status())), &config);
+        let ingest = Ingest::new((journal.clone(), Some(relay.status())), &config).with_looks(looks.clone());
         say_who_may_send(&config, &ingest);
         let readiness = admin.readiness();
         let needed = journal.clone();
@@ -105,7 +106,7 @@ impl Gateway {
             ingest: Arc::new(ingest),
             journal,
             relay,
-            transformer: client,
+            looks,
             grace: config.shutdown.grace,
         })
     }
@@ -136,8 +137,7 @@ impl Gateway {
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let readiness = self.admin.readiness();
         let (relay_stops, admin_stops) = (CancellationToken::new(), CancellationToken::new());
-        let admin =
-            admin::Admin { journal: self.journal.clone(), relay: self.relay.status(), transformer: self.transformer };
+        let admin = admin::Admin { journal: self.journal.clone(), relay: self.relay.status(), looks: self.looks };
         let routes = admin::routes(admin, self.admin_addr.ip(), self.api);
         let mut admin = tokio::spawn(self.admin.serve(routes, admin_stops.clone()));
         let mut relay = spawn_apart("relay", relay_threads(), self.relay.run(relay_stops.clone()))

@@ -39,7 +39,7 @@ pub(crate) use self::{
     local::straight_from_here,
     refusal::Refusal,
 };
-use crate::{Config, config::Http, metrics::Metrics};
+use crate::{Config, config::Http, looks::Looks, metrics::Metrics};
 
 /// Takes webhooks into a journal.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ pub struct Ingest {
     inspections: Inspections,
     outage: Outage,
     feedback: Feedback,
+    looks: Option<Looks>,
     metrics: Metrics,
 }
 
@@ -75,10 +76,17 @@ impl Ingest {
             inspections: Inspections::new(),
             outage: Outage::default(),
             feedback: Feedback::new(&config.feedback, relay),
+            looks: None,
             metrics: Metrics::new(),
             http: http.clone(),
             journal,
         }
+    }
+
+    /// The same, which says in an answer that waited what events say of themselves.
+    #[must_use]
+    pub(crate) fn with_looks(self, looks: Looks) -> Self {
+        Self { looks: Some(looks), ..self }
     }
 
     /// Names of the sources of `/v1/in/{name}`.

@@ -11,6 +11,7 @@ mod config;
 mod gateway;
 mod ingest;
 mod listener;
+mod looks;
 mod metrics;
 mod probes;
 

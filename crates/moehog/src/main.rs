@@ -8,6 +8,7 @@ mod dead_letters;
 mod gateway;
 mod input;
 mod lint;
+mod notes;
 mod preview;
 mod receipt;
 mod send_test;

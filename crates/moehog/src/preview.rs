@@ -11,10 +11,10 @@ use moehog_proto::{
     transformer::{Rejection, Webhook, mapped_event::Outcome, transformed_webhook},
 };
 use moehog_telemetry::terminal;
-use moehog_transformer::{Note, Rules, Transformer, Type, unpacked};
+use moehog_transformer::{Note, Notes, Rules, Transformer, Type, unpacked};
 use serde_json::{Value, json, value::RawValue};
 
-use crate::{check, cli::Preview, input};
+use crate::{check, cli::Preview, input, notes};
 
 /// Columns of the body beside its event.
 const LEFT: usize = 64;
@@ -60,12 +60,8 @@ pub(crate) fn run(preview: &Preview) -> anyhow::Result<()> {
     for (number, shown) in (1..).zip(&shown) {
         print!("{}", page(number, shown, colours));
     }
-    for note in Note::ALL.into_iter().filter(|note| notes.get(*note) > 0) {
-        println!("note: {} {}", notes.get(note), note.name());
-    }
-    for (property, count) in notes.types().iter().filter(|(_, count)| count.kept > 0) {
-        let property = terminal::shown(property);
-        println!("note: {} of `{property}` stayed text: not a number as JSON writes it", count.kept);
+    for (note, times) in unsaid(&notes) {
+        println!("note: {times} {}", note.name());
     }
     for (place, times) in notes.too_costly() {
         println!("note: {times} of {place}: would take more steps or bytes than the mapping of one event may");
@@ -75,6 +71,13 @@ pub(crate) fn run(preview: &Preview) -> anyhow::Result<()> {
         pins.iter().for_each(|(name, pin)| println!("{}", pin_line(name, *pin)));
     }
     Ok(())
+}
+
+/// How often each note was counted that no event says of itself.
+fn unsaid(notes: &Notes) -> impl Iterator<Item = (Note, u64)> {
+    let said = |note: Note| notes.said().iter().filter(|((said, _), _)| *said == note).map(|(_, times)| times).sum();
+    let unsaid = Note::ALL.iter().map(move |note| (*note, notes.get(*note).saturating_sub(said(*note))));
+    unsaid.filter(|(_, times)| *times > 0)
 }
 
 fn webhook(preview: &Preview, body: &[u8]) -> Webhook {
@@ -203,6 +206,11 @@ fn page(number: usize, shown: &Shown, colours: bool) -> String {
         let padding = " ".repeat(LEFT - begin.chars().count());
         page += format!("{}{padding} │ {end}", paint("2", &begin)).trim_end();
         page.push('\n');
+    }
+    if let Ok(event) = shown.mapped.as_deref() {
+        for note in notes::of(&serde_json::from_str(event).unwrap_or_default()) {
+            page += &format!("{}\n", terminal::shown(&format!("note: {note}")));
+        }
     }
     page + "\n"
 }

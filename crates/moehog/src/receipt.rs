@@ -3,7 +3,7 @@
 use moehog_telemetry::terminal::{shown, shown_json, shown_lines};
 use serde_json::Value;
 
-use crate::{cli::Receipt, gateway::Gateways};
+use crate::{cli::Receipt, gateway::Gateways, notes};
 
 /// What stands before each line of a body, so that none can be taken for a line of ours.
 const BODY_INDENT: &str = "    ";
@@ -62,6 +62,7 @@ pub(crate) fn page(entry: &Value) -> String {
             "maps to #{position}  {}",
             made.map_or_else(|| text(&event, "reason").to_string(), Value::to_string)
         ));
+        lines.extend(made.iter().flat_map(|made| notes::of(made)).map(|note| format!("note #{position}  {note}")));
     }
     for attempt in list("attempts") {
         let status =
@@ -104,11 +105,13 @@ mod tests {
         let entry = json!({
             "receipt": "r", "header": {"source": "default"}, "body": {"text": "{}"}, "decompressed": null,
             "events": [{"position": 0, "state": "dead", "reason": "unreadable_json", "detail": ""}], "attempts": [],
+            "mapped": [{"position": 0, "event": {"properties": {"moehog": {"notes": [{"code": "cut", "property": "event"}]}}}}],
             "waits": [{"position": 1, "waits_for": "person", "meaning": "an earlier event", "behind": "r0"}],
         });
         let page = page(&entry);
         assert!(page.contains("event #0  dead  unreadable_json"), "{page}");
         assert!(page.contains("waits #1  for person: an earlier event (r0)\n"), "{page}");
+        assert!(page.contains("note #0  cut: event\n"), "{page}");
         assert!(page.ends_with("{}\n"), "{page}");
     }
 }

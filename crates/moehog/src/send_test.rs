@@ -15,6 +15,7 @@ use self::{post::Post, progress::Progress};
 use crate::{
     cli::SendTest,
     gateway::{AskError, Gateways},
+    notes,
     receipt::routed_to,
 };
 
@@ -155,6 +156,9 @@ impl Report {
         let event = entry.pointer("/mapped/0/event").filter(|event| !event.is_null());
         if let (Some(event), None) = (event, &self.told.event) {
             self.step("mapped", event);
+            for note in notes::of(event) {
+                self.step("note", note);
+            }
             self.told.event = Some(event.clone());
         }
     }

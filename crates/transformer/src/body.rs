@@ -4,6 +4,7 @@
 
 pub(crate) mod form;
 mod repair;
+mod unreadable;
 
 use std::{
     borrow::Cow,
@@ -15,7 +16,10 @@ use moehog_proto::limits::MAX_BODY_BYTES;
 
 use crate::notes::{Note, Notes};
 
-pub(crate) use self::repair::repair;
+pub(crate) use self::{
+    repair::repair,
+    unreadable::{unreadable, unreadable_event},
+};
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const BOM: &[u8] = b"\xef\xbb\xbf";

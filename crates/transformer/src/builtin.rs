@@ -84,21 +84,18 @@ impl Context<'_> {
         identity::event_name(raw, field, &self.rules.allow, &mut self.notes)
     }
 
-    /// When it happened by `raw`, else when the webhook was received.
-    pub(crate) fn moment<'a>(&mut self, raw: Option<&'a str>) -> Moment<'a> {
+    /// When it happened by the value of `field`, else when the webhook was received.
+    pub(crate) fn moment<'a>(&mut self, field: &str, raw: Option<&'a str>) -> Moment<'a> {
         let Some(raw) = raw.filter(|raw| !json::is_null(raw)) else { return self.received() };
-        match Moment::read(raw) {
-            Some(moment) => {
-                if !moment.is_verbatim() && !json::is_number(raw) {
-                    self.notes.count(Note::RewrittenTime);
-                }
-                moment
+        if let Some(moment) =
+            self.notes.moment(raw, field, self.rules.clock(&self.webhook.source), self.webhook.received_at_ms)
+        {
+            if !moment.is_verbatim() && !json::is_number(raw) {
+                self.notes.count(Note::RewrittenTime);
             }
-            None => {
-                self.notes.count(Note::UnreadableTime);
-                self.received()
-            }
+            return moment;
         }
+        Moment::in_place(self.webhook.received_at_ms)
     }
 
     pub(crate) fn received(&self) -> Moment<'static> {

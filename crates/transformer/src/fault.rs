@@ -24,6 +24,7 @@ pub(crate) enum Fault {
     EndlessNumber,
     TooManyProperties,
     UnreadableLine,
+    UnreadableEvent { line: usize, column: usize, cause: Unreadable },
     // of a rule
     RuleMissingValue { line: u32, field: &'static str },
     RuleFailed { line: u32, field: &'static str },
@@ -48,6 +49,12 @@ pub(crate) enum Unreadable {
     Trailing,
     Unquoted,
     Placeholder,
+    Comma,
+    Quote,
+    Bracket,
+    CurlyQuote,
+    Escaped,
+    Markup,
     Syntax,
 }
 
@@ -147,6 +154,15 @@ impl Fault {
             Self::UnreadableLine => {
                 ("this line of the body is not valid JSON, while others are", "send one event a line")
             }
+            Self::UnreadableEvent { line, column, cause } => {
+                return (
+                    format!(
+                        "this event of the list is not valid JSON at line {line} column {column} of the body, while others are"
+                    )
+                    .into(),
+                    cause.remedy(),
+                );
+            }
             Self::EmptyBody => ("the body is empty", "set the connector's body to JSON with `event` and `distinct_id`"),
             Self::UnreadableGzip => {
                 ("the body begins like gzip and cannot be unpacked", "send it plain or repair the sender")
@@ -183,6 +199,15 @@ impl Unreadable {
                 "a placeholder there was not filled, and stands without quotes: MoEngage fills \
                  {{EventAttribute['Name']}}, with the attribute's display name"
             }
+            Self::Comma => "a comma is missing there, or one stands there too many",
+            Self::Quote => {
+                "a quote is missing or one too many, at that place or before it; a value that MoEngage filled in may hold one, \
+                 which its template does not escape: remove it with the filter `replace`"
+            }
+            Self::Bracket => "a bracket is missing or one too many, at that place or before it",
+            Self::CurlyQuote => "the quotes there are curly, as text programs print them: type straight ones, \"",
+            Self::Escaped => "the body is escaped as for a web page (`&quot;`): send it as it is",
+            Self::Markup => "the body is a page or XML, and not JSON: set the connector's body to JSON",
             Self::Syntax => {
                 "a value that MoEngage filled in often holds a quote or a line break, which its template does not escape: \
                  leave that value out, or remove them with the filter `replace`"

@@ -34,7 +34,7 @@ pub fn looks(config: &Mapping, cores: Cores) -> impl FnMut() -> Result<Transform
     move || {
         let rules = match file.as_mut().map(File::look) {
             None => Rules::default(),
-            Some(Look::Rules(rules)) => rules,
+            Some(Look::Rules(rules)) => *rules,
             Some(Look::Same) => return Err(fault.clone()),
             Some(Look::Gone(error)) => {
                 metrics::outdated(true);
@@ -84,7 +84,7 @@ pub fn complaint(path: &Path, problems: &[Problem]) -> String {
 /// What a look at the file gave.
 enum Look {
     Same,
-    Rules(Rules),
+    Rules(Box<Rules>),
     Wrong(Vec<Problem>),
     /// Why nothing is there to be used.
     Gone(String),
@@ -126,7 +126,7 @@ impl File {
         self.seen = now;
         let Some((text, key)) = &self.seen else { return Look::Same };
         match Rules::read(text, key.as_ref().map(String::as_bytes)) {
-            Ok(rules) => Look::Rules(rules),
+            Ok(rules) => Look::Rules(Box::new(rules)),
             Err(problems) => Look::Wrong(problems),
         }
     }
@@ -151,7 +151,7 @@ impl File {
                 tracing::info!(revision = rules.revision(), %file, "mapping has changed");
                 metrics::mapping(rules.revision());
                 metrics::reload("taken");
-                transformer.replace(rules);
+                transformer.replace(*rules);
             }
             Look::Wrong(problems) => {
                 let revision = transformer.rules().revision().to_string();

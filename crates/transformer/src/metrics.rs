@@ -1,12 +1,15 @@
 //! The transformer's metrics; counters move once a call.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Label, counter, gauge, histogram};
 use moehog_proto::transformer::{TransformedWebhook, mapped_event::Outcome, transformed_webhook};
 use parking_lot::Mutex;
 
-use crate::{Note, Notes};
+use crate::{Note, Notes, notes::OTHER};
 
 /// What became of webhooks and events, counted.
 #[derive(Debug, Default)]
@@ -59,13 +62,7 @@ pub(crate) fn transformed(tally: &Tally, took: Duration) {
         }
     }
     for (source, notes) in &tally.notes {
-        for note in Note::ALL {
-            let count = notes.get(note);
-            if count > 0 {
-                let labels = [("source", source.clone()), ("note", note.name().to_string())];
-                counter!("moehog_transformer_notes_total", &labels).increment(count);
-            }
-        }
+        noted(source, notes);
         for (property, count) in notes.types() {
             for (outcome, count) in [("healed", count.healed), ("kept", count.kept)] {
                 if count > 0 {
@@ -77,6 +74,36 @@ pub(crate) fn transformed(tally: &Tally, took: Duration) {
         }
     }
     histogram!("moehog_transformer_call_seconds").record(took.as_secs_f64());
+}
+
+/// Most pairs of a note and a property that a source has in the metrics; the properties of all others are [`OTHER`].
+const MAX_NOTED: usize = 200;
+
+/// `moehog_transformer_notes_total{source,note}` and `moehog_transformer_noted_properties_total{source,note,property}`.
+fn noted(source: &str, notes: &Notes) {
+    static KNOWN: Mutex<BTreeMap<String, BTreeSet<(Note, String)>>> = Mutex::new(BTreeMap::new());
+    let labels = |note: Note| vec![Label::new("source", source.to_string()), Label::new("note", note.name())];
+    let mut known = KNOWN.lock();
+    let is_new = !known.contains_key(source);
+    for note in Note::ALL.iter().filter(|note| is_new || notes.get(**note) > 0) {
+        // they are there before the first, so that their growth can be asked for
+        counter!("moehog_transformer_notes_total", labels(*note)).increment(notes.get(*note));
+    }
+    if !is_new && notes.said().is_empty() {
+        return;
+    }
+    let known = known.entry(source.to_string()).or_default();
+    for (pair, times) in notes.said() {
+        let mut labels = labels(pair.0);
+        labels.push(Label::new("property", label(known, pair).to_string()));
+        counter!("moehog_transformer_noted_properties_total", labels).increment(*times);
+    }
+}
+
+/// The property of a note as a label; [`OTHER`] where a source has too many.
+fn label<'p>(known: &mut BTreeSet<(Note, String)>, pair: &'p (Note, String)) -> &'p str {
+    let is_known = known.contains(pair) || (known.len() < MAX_NOTED && known.insert(pair.clone()));
+    if is_known { &pair.1 } else { OTHER }
 }
 
 /// `moehog_transformer_mapping_info{revision}`: 1 for the mapping in use, 0 for those before it.
@@ -108,4 +135,24 @@ fn reloads(outcome: &'static str, times: u64) {
 /// or gone.
 pub(crate) fn outdated(is_outdated: bool) {
     gauge!("moehog_transformer_mapping_outdated").set(f64::from(u8::from(is_outdated)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_properties_of_a_source_are_bounded() {
+        let (mut known, mut labels) = (BTreeSet::new(), BTreeSet::new());
+        for event in 0..10 {
+            let mut notes = Notes::default();
+            for property in 0..100 {
+                notes.say(Note::KeptText, &format!("property {event} {property}"), "");
+            }
+            assert_eq!((notes.get(Note::KeptText), notes.take_told().len()), (100, 20));
+            labels.extend(notes.said().keys().map(|pair| label(&mut known, pair).to_string()));
+        }
+        assert_eq!((known.len(), labels.len()), (MAX_NOTED, MAX_NOTED + 1));
+        assert!(labels.contains(OTHER));
+    }
 }

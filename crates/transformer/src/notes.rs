@@ -1,11 +1,16 @@
 //! What the mapping did beyond copying, counted: repairs, drops and fallbacks that a person may want to hear of.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
+use crate::{
+    json,
+    value::time::{Clock, Doubt, Moment, Unread},
+};
+
 /// One thing worth counting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, EnumCount, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Note {
     /// Runs of bytes that were not UTF-8, replaced by U+FFFD.
@@ -24,7 +29,15 @@ pub enum Note {
     Personless,
     /// Points in time that were there and not readable, replaced by the time of arrival.
     UnreadableTime,
-    /// Points in time that were readable and rewritten as RFC 3339.
+    /// Dates whose day and month could be exchanged, while no `date_order` is configured: replaced by the time of arrival.
+    AmbiguousDate,
+    /// Numbers, and times without a zone, before 2010 or more than a day ahead: replaced by the time of arrival.
+    ImplausibleTime,
+    /// Times before 2010 or more than a day ahead, with their zone: sent as they are.
+    FarOffTime,
+    /// Times without a zone, read as UTC since no `timezone` is configured.
+    AssumedUtc,
+    /// Points in time that were readable and rewritten as RFC 3339 in UTC.
     RewrittenTime,
     /// Ids of an event that were not usable as such.
     UnusableId,
@@ -46,6 +59,8 @@ pub enum Note {
     RuleFailed,
     /// Values and conditions of a rule that cost more than the mapping of one event may.
     RuleCostly,
+    /// Texts of a quantity that are no number as JSON writes one, such as `12 €`.
+    KeptText,
     /// Bodies whose JSON was repaired.
     RepairedJson,
     /// Bodies that were form-encoded.
@@ -54,11 +69,7 @@ pub enum Note {
 
 impl Note {
     /// Every note, in the order of their counts.
-    pub const ALL: [Self; Self::COUNT] = {
-        let mut all = [Self::RepairedUtf8; Self::COUNT];
-        all.copy_from_slice(Self::VARIANTS);
-        all
-    };
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The word that metrics use: the variant's name in snake_case.
     #[must_use]
@@ -68,7 +79,8 @@ impl Note {
 }
 
 /// What was mended in a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum Repair {
     /// Bytes that are no UTF-8, replaced by U+FFFD.
     Utf8,
@@ -84,20 +96,20 @@ pub(crate) enum Repair {
     ControlCharacter,
     /// No value at all.
     EmptyValue,
+    /// `NaN` or an infinity, which became `null`.
+    NotANumber,
+    /// No comma between two members, or two objects of a list.
+    MissingComma,
+    /// Two commas between two members.
+    DoubledComma,
+    /// A blank that JSON does not know, such as U+00A0, between two values.
+    Blank,
 }
 
 impl Repair {
     /// The word that stands on the event.
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Utf8 => "utf8",
-            Self::Surrogate => "surrogate",
-            Self::PythonValue => "python_value",
-            Self::TrailingComma => "trailing_comma",
-            Self::UnescapedQuote => "unescaped_quote",
-            Self::ControlCharacter => "control_character",
-            Self::EmptyValue => "empty_value",
-        }
+        self.into()
     }
 }
 
@@ -112,18 +124,101 @@ pub struct Healed {
 
 /// Most places that are named of what costs too much.
 const MAX_PLACES: usize = 16;
+/// Most pairs of a note and a property that are counted apart.
+const MAX_PROPERTIES: usize = 200;
+/// The property of all others.
+pub(crate) const OTHER: &str = "(other)";
+/// Most notes that stand on one event.
+const MAX_TOLD: usize = 20;
+/// Most characters of a name or a value that a note shows.
+const MAX_SHOWN: usize = 100;
+
+/// What an event says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) note: Note,
+    /// The property, the member or the rule that it is about.
+    pub(crate) property: String,
+    /// What stood there, in short; empty where that is nothing, or private.
+    pub(crate) original: String,
+}
 
 /// Counts of notes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notes {
-    counts: [u64; Note::ALL.len()],
+    counts: [u64; Note::COUNT],
     /// By property, in small letters: names are those of the mapping file and of the list of quantities.
     healed: BTreeMap<String, Healed>,
     /// By place in the mapping file, the first of them.
     costly: BTreeMap<String, u64>,
+    /// By note and property.
+    said: BTreeMap<(Note, String), u64>,
+    /// Of the event under way.
+    told: Vec<Told>,
 }
 
 impl Notes {
+    /// Counts `note`, and has the event say it: of a property, in which `raw`, a JSON value or nothing, stood.
+    pub(crate) fn say(&mut self, note: Note, property: &str, raw: &str) {
+        self.count(note);
+        let property = short(property);
+        if self.told.len() < MAX_TOLD {
+            let original = json::string(raw).unwrap_or(Cow::Borrowed(raw));
+            self.told.push(Told { note, property: property.clone(), original: short(&original) });
+        }
+        self.said_of(note, property, 1);
+    }
+
+    /// Reads a time, and says what is not certain of it; none where it is none.
+    pub(crate) fn moment<'a>(
+        &mut self,
+        raw: &'a str,
+        field: &str,
+        clock: &Clock,
+        received_at_ms: i64,
+    ) -> Option<Moment<'a>> {
+        let (moment, note) = match Moment::read(raw, clock, received_at_ms) {
+            Ok((moment, doubt)) => {
+                let note = doubt.map(|doubt| match doubt {
+                    Doubt::AssumedUtc => Note::AssumedUtc,
+                    Doubt::FarOff => Note::FarOffTime,
+                });
+                (Some(moment), note)
+            }
+            Err(Unread::Form) => (None, Some(Note::UnreadableTime)),
+            Err(Unread::Ambiguous) => (None, Some(Note::AmbiguousDate)),
+            Err(Unread::FarOff) => (None, Some(Note::ImplausibleTime)),
+        };
+        if let Some(note) = note {
+            self.say(note, field, raw);
+        }
+        moment
+    }
+
+    fn said_of(&mut self, note: Note, property: String, times: u64) {
+        if self.said.len() < MAX_PROPERTIES || self.said.contains_key(&(note, property.clone())) {
+            *self.said.entry((note, property)).or_default() += times;
+        } else {
+            *self.said.entry((note, OTHER.to_string())).or_default() += times;
+        }
+    }
+
+    /// What the event under way says; the next begins with nothing.
+    pub(crate) fn take_told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Hides what stood in properties that are private.
+    pub(crate) fn hide(&mut self, is_private: impl Fn(&str) -> bool) {
+        self.told.iter_mut().filter(|told| is_private(&told.property)).for_each(|told| told.original.clear());
+    }
+
+    /// How often each note was said of each property: the first of them, the rest as [`OTHER`].
+    #[must_use]
+    pub fn said(&self) -> &BTreeMap<(Note, String), u64> {
+        &self.said
+    }
+
     /// Counts `note` once.
     pub(crate) fn count(&mut self, note: Note) {
         self.add(note, 1);
@@ -145,7 +240,7 @@ impl Notes {
 
     /// Counts what costs more than the mapping of one event may, at a place of the mapping file.
     pub(crate) fn costly(&mut self, place: String) {
-        self.count(Note::RuleCostly);
+        self.say(Note::RuleCostly, &place, "");
         self.costly_at(place, 1);
     }
 
@@ -168,6 +263,9 @@ impl Notes {
         for (place, times) in &other.costly {
             self.costly_at(place.clone(), *times);
         }
+        for ((note, property), times) in &other.said {
+            self.said_of(*note, property.clone(), *times);
+        }
     }
 
     /// How often `note` was counted.
@@ -186,5 +284,13 @@ impl Notes {
     #[must_use]
     pub fn types(&self) -> &BTreeMap<String, Healed> {
         &self.healed
+    }
+}
+
+/// The first characters of a text.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        None => text.to_string(),
+        Some((end, _)) => [&text[..end], "…"].concat(),
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     fault::Fault,
     json,
     mapping::{Plan, Planned},
-    notes::Repair,
+    notes::{Repair, Told},
     value::Properties,
     webhook,
 };
@@ -43,7 +43,7 @@ struct Finished {
 pub(crate) struct Output {
     receipt: String,
     trace: Option<TraceContext>,
-    /// The property `moehog` of each event, with its key.
+    /// The property `moehog` of each event, with its key and without what closes it.
     origin: Vec<u8>,
     events: Vec<MappedEvent>,
     json: Vec<u8>,
@@ -76,6 +76,7 @@ impl Output {
         position: u32,
         planned: Result<Planned<'_>, Fault>,
         properties: &Properties<'_>,
+        told: &[Told],
     ) -> Result<(), Fault> {
         if self.events.len() >= MAX_EVENTS {
             return Err(Fault::TooManyEvents);
@@ -84,7 +85,7 @@ impl Output {
             Err(fault) => Outcome::Dead(fault.into()),
             Ok(Planned::Filtered(reason)) => Outcome::Filtered(reason.to_string()),
             Ok(Planned::Event(plan)) if self.repeats(&plan) => Outcome::Duplicate(true),
-            Ok(Planned::Event(plan)) => Outcome::Event(self.write(position, plan, properties)),
+            Ok(Planned::Event(plan)) => Outcome::Event(self.write(position, plan, properties, told)),
         };
         self.events.push(MappedEvent { position, ordinal: 0, outcome: Some(outcome) });
         if self.json.len() > MAX_MAPPED_BYTES { Err(Fault::TooLarge) } else { Ok(()) }
@@ -139,7 +140,7 @@ impl Output {
 
     /// Writes one finished event: `uuid`, `event`, `distinct_id`, `timestamp`, `properties`, in this order. Neither
     /// `api_key` nor `sent_at`: PostHog would shift the time by the latter, differently on each try.
-    fn write(&mut self, position: u32, plan: Plan<'_>, properties: &Properties<'_>) -> Event {
+    fn write(&mut self, position: u32, plan: Plan<'_>, properties: &Properties<'_>, told: &[Told]) -> Event {
         let out = &mut self.json;
         out.extend_from_slice(b"{\"uuid\":\"");
         out.extend_from_slice(plan.uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
@@ -162,7 +163,8 @@ impl Output {
             out.extend_from_slice(b"\"$process_person_profile\":false,");
         }
         out.extend_from_slice(&self.origin);
-        out.extend_from_slice(b"}}");
+        say(out, plan.moment.is_stand_in(), told);
+        out.extend_from_slice(b"}}}");
         self.uuids.extend_from_slice(plan.uuid.as_bytes());
         self.finished.push(Finished { end: self.json.len(), index: self.events.len(), day: plan.moment.day() });
         Event {
@@ -196,6 +198,27 @@ fn origin(webhook: &Webhook, revision: &str, repairs: &[Repair]) -> Vec<u8> {
         let names: Vec<_> = repairs.iter().map(|repair| ["\"", repair.name(), "\""].concat()).collect();
         out.extend_from_slice(format!(",\"repaired\":[{}]", names.join(",")).as_bytes());
     }
-    out.push(b'}');
     out
+}
+
+/// Appends what an event says of itself to its property `moehog`: `"time":"received"` where its own time could not be read, and
+/// `"notes":[{"code":…,"property":…,"original":…}]`.
+fn say(out: &mut Vec<u8>, is_stand_in: bool, told: &[Told]) {
+    if is_stand_in {
+        out.extend_from_slice(b",\"time\":\"received\"");
+    }
+    for (nth, Told { note, property, original }) in told.iter().enumerate() {
+        out.extend_from_slice(if nth == 0 { b",\"notes\":[{\"code\":" } else { b",{\"code\":" });
+        json::write_string(out, note.name());
+        out.extend_from_slice(b",\"property\":");
+        json::write_string(out, property);
+        if !original.is_empty() {
+            out.extend_from_slice(b",\"original\":");
+            json::write_string(out, original);
+        }
+        out.push(b'}');
+    }
+    if !told.is_empty() {
+        out.push(b']');
+    }
 }

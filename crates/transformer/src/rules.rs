@@ -22,7 +22,7 @@ mod size;
 mod source;
 mod unusable;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
@@ -33,11 +33,11 @@ use self::{expression::Expression, names::Secret, rule::Rule, scope::Root};
 use crate::{
     fault::Fault,
     notes::{Note, Notes},
-    value::{privacy::Privacy, types::Types},
+    value::{privacy::Privacy, time::Clock, types::Types},
 };
 
 /// Names the built-in mapping; it changes with what the mapping makes of a body.
-pub(crate) const BUILT_IN: &str = "builtin-2";
+pub(crate) const BUILT_IN: &str = "builtin-3";
 
 /// Rules as they are applied.
 #[derive(Debug)]
@@ -51,6 +51,7 @@ pub struct Rules {
     pub(crate) types: Types,
     pub(crate) privacy: Privacy,
     pub(crate) identity: Identity,
+    clocks: Clocks,
     /// Names of PostHog's own that may be used.
     pub(crate) allow: BTreeSet<String>,
     secret: Option<Secret>,
@@ -89,6 +90,7 @@ impl Default for Rules {
             types: Types::default(),
             privacy: Privacy::default(),
             identity: Identity::default(),
+            clocks: Clocks::default(),
             allow: BTreeSet::new(),
             secret: None,
             list: Vec::new(),
@@ -164,6 +166,11 @@ impl Rules {
         self.list.iter().any(|rule| rule.event.is_some() || rule.filter)
     }
 
+    /// How times of a source are read.
+    pub(crate) fn clock(&self, source: &str) -> &Clock {
+        self.clocks.of_sources.get(source).unwrap_or(&self.clocks.of_all)
+    }
+
     /// The key that values are hashed with.
     pub(crate) fn secret(&self) -> Option<&[u8]> {
         self.secret.as_ref().map(Secret::bytes)
@@ -171,13 +178,20 @@ impl Rules {
 
     /// The rule for an event.
     pub(crate) fn find(&self, scope: &Scope<'_, '_>, notes: &mut Notes) -> Option<&Rule> {
-        let mut failed = false;
+        let mut failed = None;
         let found = self.list.iter().find(|rule| rule.is_for(scope, self, notes, &mut failed));
-        if failed {
-            notes.count(Note::RuleFailed);
+        if let Some(place) = failed {
+            notes.say(Note::RuleFailed, &format!("{place}, when"), "");
         }
         found
     }
+}
+
+/// How times are read that do not say all.
+#[derive(Debug, Default)]
+pub(crate) struct Clocks {
+    pub(crate) of_all: Clock,
+    pub(crate) of_sources: BTreeMap<String, Clock>,
 }
 
 /// Whose texts become numbers where a property's name says that it is a quantity.

@@ -82,11 +82,15 @@ impl Transformer {
             if used > room && !webhooks.is_empty() {
                 break;
             }
-            self.costly().tell(&rules, &webhook.source, &notes);
-            tally.add(&webhook.source, &transformed, &notes);
+            if !request.only_looks {
+                self.costly().tell(&rules, &webhook.source, &notes);
+                tally.add(&webhook.source, &transformed, &notes);
+            }
             webhooks.push(transformed);
         }
-        metrics::transformed(&tally, began.elapsed());
+        if !request.only_looks {
+            metrics::transformed(&tally, began.elapsed());
+        }
         TransformResponse {
             webhooks,
             mapping_revision: rules.revision().to_string(),

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     sync::{Arc, Weak},
 };
 
@@ -15,7 +16,7 @@ use crate::{
     builtin::Context,
     config::Mapping,
     costly::Named,
-    fault::{Fault, Unreadable},
+    fault::Fault,
     former::Former,
     item::{self, Item, Kind, Members, Walk},
     mapping::{self, List},
@@ -147,15 +148,14 @@ impl Transformer {
             notes.merge(&noted);
             return read;
         };
-        if are_lines(&text) {
-            let mut body = self.body(webhook, rules, text.len(), &repairs);
-            body.read_lines(&text)?;
-            return Ok(body.end(notes));
+        let mended = body::repair(&text).ok_or(fault)?;
+        if !mended.repairs.is_empty() {
+            notes.count(Note::RepairedJson);
         }
-        let (mended, of_json) = body::repair(&text).ok_or(fault)?;
-        repairs.extend(of_json);
-        notes.count(Note::RepairedJson);
-        self.read(webhook, rules, &mended, &repairs, notes)
+        repairs.extend(&mended.repairs);
+        let broken =
+            mended.broken.iter().map(|broken| (broken.position, body::unreadable_event(&text, &mended, broken)));
+        self.read_with(webhook, rules, &mended.text, &repairs, broken.collect(), notes)
     }
 
     /// Reads a body that is JSON.
@@ -167,7 +167,21 @@ impl Transformer {
         repairs: &[Repair],
         notes: &mut Notes,
     ) -> Result<Output, Fault> {
+        self.read_with(webhook, rules, text, repairs, BTreeMap::new(), notes)
+    }
+
+    /// Reads a body of which some events cannot be read, by their place.
+    fn read_with(
+        &self,
+        webhook: &Webhook,
+        rules: &Rules,
+        text: &str,
+        repairs: &[Repair],
+        broken: BTreeMap<u32, Fault>,
+        notes: &mut Notes,
+    ) -> Result<Output, Fault> {
         let mut body = self.body(webhook, rules, text.len(), repairs);
+        body.broken = broken;
         body.context.markers = self.0.placeholders.may_hold_marker(text);
         let read = body.read(text);
         let output = body.end(notes);
@@ -182,6 +196,7 @@ impl Transformer {
             properties: Properties::new(),
             own: Item::default(),
             lists: 0,
+            broken: BTreeMap::new(),
             stopped: None,
         }
     }
@@ -209,6 +224,8 @@ struct Body<'a> {
     own: Item<'a>,
     /// Lists of events that were met.
     lists: u32,
+    /// Events of a list that cannot be read.
+    broken: BTreeMap<u32, Fault>,
     /// Why reading was stopped before the end.
     stopped: Option<Fault>,
 }
@@ -219,34 +236,12 @@ impl<'a> Body<'a> {
         self.output
     }
 
-    /// Reads a body of one event a line.
-    fn read_lines(&mut self, text: &'a str) -> Result<(), Fault> {
-        let lines = text.lines().filter(|line| !line.trim_ascii().is_empty());
-        for (position, line) in (0..).zip(lines) {
-            let line = line.trim_ascii();
-            if serde_json::from_str::<IgnoredAny>(line).is_err() {
-                self.output.take(position, Err(Fault::UnreadableLine), &self.properties)?;
-                continue;
-            }
-            self.item.read(line);
-            let list = match self.item.field("event").filter(|raw| raw.starts_with('{')) {
-                Some(raw) => {
-                    self.item.read(raw);
-                    List::Events
-                }
-                None => List::Batch,
-            };
-            self.take(position, list)?;
-        }
-        Ok(())
-    }
-
     fn read(&mut self, text: &'a str) -> Result<(), Fault> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let read = Walk(&mut *self).deserialize(&mut deserializer).and_then(|()| deserializer.end());
         match (self.stopped, read) {
             (Some(fault), _) => return Err(fault),
-            (None, Err(error)) => return Err(unreadable(&error, text)),
+            (None, Err(error)) => return Err(body::unreadable(&error, text)),
             (None, Ok(())) => {}
         }
         match self.lists {
@@ -265,30 +260,35 @@ impl<'a> Body<'a> {
 
     /// Maps a body that is one event.
     fn map_own(&mut self) -> Result<(), Fault> {
-        // the line of a file export holds the event as an object
-        let nested = self.own.field("event").filter(|raw| raw.starts_with('{'));
-        let list = if let Some(raw) = nested {
-            self.item.read(raw);
-            if mapping::is_of_another_project(&self.own, &self.context.webhook.api_key) {
-                return self.output.take(0, Err(Fault::KeyMismatch), &self.properties);
-            }
-            List::Events
-        } else {
-            std::mem::swap(&mut self.item, &mut self.own);
-            let is_event = ["event", "event_name", "event_code"].iter().any(|name| self.item.field(name).is_some());
-            let may_be_event =
-                is_event || (self.context.rules.names_events() && self.context.webhook.api_key.is_empty());
-            if !may_be_event || self.item.kind != Kind::Object {
-                return Err(Fault::UnknownShape);
-            }
-            List::Batch
-        };
-        self.take(0, list)
+        std::mem::swap(&mut self.item, &mut self.own);
+        let is_event = ["event", "event_name", "event_code"].iter().any(|name| self.item.field(name).is_some());
+        let may_be_event = is_event || (self.context.rules.names_events() && self.context.webhook.api_key.is_empty());
+        if !may_be_event || self.item.kind != Kind::Object {
+            return Err(Fault::UnknownShape);
+        }
+        self.take(0, List::Batch)
     }
 
+    /// Maps the event that was read.
     fn take(&mut self, position: u32, list: List) -> Result<(), Fault> {
+        if let Some(fault) = self.broken.get(&position) {
+            return self.output.take(position, Err(*fault), &self.properties, &[]);
+        }
+        // the line of a file export holds the event as an object
+        let nested = self.item.field("event").filter(|raw| list == List::Batch && raw.starts_with('{'));
+        let list = match nested {
+            Some(_) if mapping::is_of_another_project(&self.item, &self.context.webhook.api_key) => {
+                return self.output.take(position, Err(Fault::KeyMismatch), &self.properties, &[]);
+            }
+            Some(raw) => {
+                self.item.read(raw);
+                List::Events
+            }
+            None => list,
+        };
         let plan = mapping::map(&self.item, position, list, &mut self.context, &mut self.properties);
-        self.output.take(position, plan, &self.properties)
+        let told = self.context.notes.take_told();
+        self.output.take(position, plan, &self.properties, &told)
     }
 }
 
@@ -338,41 +338,6 @@ impl<'a> Members<'a> for Elements<'_, 'a> {
         }
         Ok(())
     }
-}
-
-/// Whether a body is one object a line, at least one of which can be read.
-fn are_lines(text: &str) -> bool {
-    let mut lines = text.lines().map(str::trim_ascii).filter(|line| !line.is_empty());
-    let are_objects = lines.clone().nth(1).is_some() && lines.clone().all(|line| line.starts_with('{'));
-    are_objects && lines.any(|line| serde_json::from_str::<IgnoredAny>(line).is_ok())
-}
-
-fn unreadable(error: &serde_json::Error, text: &str) -> Fault {
-    let begin = text.trim_ascii_start();
-    let cause = match begin.as_bytes().first() {
-        Some(b'{' | b'[') if error.is_eof() => Unreadable::Truncated,
-        Some(b'{' | b'[') if is_whole(begin) => Unreadable::Trailing,
-        Some(b'{' | b'[') => bare(text, error.line(), error.column()),
-        _ => Unreadable::Syntax,
-    };
-    Fault::UnreadableJson { line: error.line(), column: error.column(), cause }
-}
-
-/// What stands without quotes where a value should begin, if that is the matter.
-fn bare(text: &str, line: usize, column: usize) -> Unreadable {
-    let Some(line) = text.lines().nth(line.saturating_sub(1)) else { return Unreadable::Syntax };
-    let at = column.saturating_sub(1).min(line.len());
-    let before = line.as_bytes()[..at].trim_ascii_end();
-    match line.as_bytes().get(at..) {
-        Some([b'{', ..]) if before.ends_with(b"{") => Unreadable::Placeholder,
-        Some([byte, ..]) if before.ends_with(b":") && !b"\"'{[".contains(byte) => Unreadable::Unquoted,
-        _ => Unreadable::Syntax,
-    }
-}
-
-/// Whether a valid value stands at the beginning.
-fn is_whole(text: &str) -> bool {
-    serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>().next().is_some_and(|value| value.is_ok())
 }
 
 #[cfg(test)]

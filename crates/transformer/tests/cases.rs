@@ -86,8 +86,8 @@ impl Case {
         };
         let rules = rules.unwrap_or_else(|problems| panic!("{}: {problems:?}", self.what));
         let (transformed, notes) = Transformer::new(&Mapping::default(), rules).transform_counted(&self.webhook());
-        let counted = Note::ALL.into_iter().filter(|note| notes.get(*note) > 0);
-        let mut noted: Map<_, _> = counted.map(|note| (note.name().to_string(), notes.get(note).into())).collect();
+        let counted = Note::ALL.iter().filter(|note| notes.get(**note) > 0);
+        let mut noted: Map<_, _> = counted.map(|note| (note.name().to_string(), notes.get(*note).into())).collect();
         for (property, count) in notes.types() {
             noted.insert(format!("type of {property}"), json!({"healed": count.healed, "kept": count.kept}));
         }

@@ -15,7 +15,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Rounds of each kind, instead of 10,000 histories, 10,000 of the relay, 20 kills, 50 rolls, 20 upgrades, 60 seconds
-    /// of refusals, 300 disks, 60 seconds of each thing that strangers do, 500,000 mutated requests and 1,000,000 bodies.
+    /// of refusals, 300 disks, 60 seconds of each thing that strangers do, 500,000 mutated requests,
+    /// 1,000,000 bodies and 1,000,000 documents.
     #[arg(long)]
     rounds: Option<u64>,
 }
@@ -47,10 +48,12 @@ enum Kind {
     Fuzz,
     /// Damaged bodies through the mapping.
     Bodies,
+    /// Documents damaged in ways that are known, mended.
+    Damages,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Histories,
         Self::Relay,
         Self::Kills,
@@ -61,6 +64,7 @@ impl Kind {
         Self::Strangers,
         Self::Fuzz,
         Self::Bodies,
+        Self::Damages,
     ];
 
     fn words(self) -> &'static str {
@@ -75,6 +79,7 @@ impl Kind {
             Self::Strangers => "seconds of each thing that strangers do",
             Self::Fuzz => "mutated requests, and gRPC messages",
             Self::Bodies => "damaged bodies",
+            Self::Damages => "damaged documents",
         }
     }
 
@@ -87,7 +92,7 @@ impl Kind {
             Self::Refusals | Self::Strangers => 60,
             Self::Disks => 300,
             Self::Fuzz => 500_000,
-            Self::Bodies => 1_000_000,
+            Self::Bodies | Self::Damages => 1_000_000,
         }
     }
 
@@ -120,6 +125,10 @@ impl Kind {
             Self::Bodies => (
                 &["--package", "moehog-transformer", "--test", "mutated_bodies"],
                 ["MOEHOG_BODIES_FIRST", "MOEHOG_BODIES"],
+            ),
+            Self::Damages => (
+                &["--profile", "soak", "--package", "moehog-transformer", "--lib", "a_damaged_document"],
+                ["MOEHOG_DAMAGES_FIRST", "MOEHOG_DAMAGES"],
             ),
             Self::Upgrades => (&["--package", "moehog-tests", "--test", "deploy", "a_rolling_restart"], END_TO_END),
         }

@@ -67,6 +67,11 @@ fn bodies() -> Vec<(&'static str, Told, Vec<u8>)> {
             Nobody,
             "{\"event\":\"a\",\n{\"event\":\"a\",\"distinct_id\":\"b\"}\n{\"event\":\"a\",\"distinct_id\":\"c\"}",
         ),
+        text(
+            "unreadable_event",
+            Nobody,
+            r#"[{"event":"a","distinct_id":"b","n":five},{"event":"a","distinct_id":"c"}]"#,
+        ),
         text("rule_missing_value", Nobody, r#"{"event":"none","distinct_id":"b"}"#),
         text("rule_failed", Nobody, r#"{"event":"text","distinct_id":"b"}"#),
         text("rule_costly", Nobody, r#"{"event":"long","distinct_id":"b"}"#),

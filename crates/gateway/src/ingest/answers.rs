@@ -12,6 +12,7 @@ use super::{
     feedback::Said,
     refused::Refused,
 };
+use crate::looks::Note;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -19,10 +20,13 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 pub(super) fn of_stored(receipt: Receipt, trace: &TraceContext, said: &Said) -> Answer {
     match said {
         Said::Taken => ok(receipt, trace, format_args!("")),
-        Said::Waited { seconds, settled } => {
+        Said::Waited { seconds, settled, notes } => {
             let mut answer = match settled {
                 None => ok(receipt, trace, format_args!(r#","state":"taken""#)),
-                Some(book) => ok(receipt, trace, format_args!(r#","state":"settled","events":{}"#, events(book))),
+                Some(book) => {
+                    let (events, notes) = (events(book), shown(notes));
+                    ok(receipt, trace, format_args!(r#","state":"settled","events":{events}{notes}"#))
+                }
             };
             answer
                 .headers_mut()
@@ -41,6 +45,14 @@ fn ok(receipt: Receipt, trace: &TraceContext, more: fmt::Arguments<'_>) -> Answe
     let written = write!(body, r#"{{"status":"Ok","receipt":"{receipt}","trace_id":"{trace:032x}"{more}}}"#);
     debug_assert!(written.is_ok(), "a vector takes all");
     with_body(StatusCode::OK, body.into())
+}
+
+/// What events say of themselves, as a further member; nothing where they say nothing.
+fn shown(notes: &[Note]) -> String {
+    match (notes, serde_json::to_string(notes)) {
+        ([], _) | (_, Err(_)) => String::new(),
+        (_, Ok(list)) => [",\"notes\":", &list].concat(),
+    }
 }
 
 fn events(book: &Book) -> String {

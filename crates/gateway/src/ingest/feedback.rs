@@ -40,6 +40,7 @@ use super::{
 };
 use crate::{
     config,
+    looks::Note,
     metrics::{FeedbackMetrics, FeedbackOutcome as Outcome},
 };
 
@@ -52,7 +53,7 @@ const OLDEST_WAITING: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// An answer is under way this long after the last byte, so that it is there within 2 s, or 3.5 s where the sender asks for it.
 const IN_TIME: Duration = Duration::from_millis(1900);
-const IN_TIME_PREFERRED: Duration = Duration::from_millis(3400);
+pub(super) const IN_TIME_PREFERRED: Duration = Duration::from_millis(3400);
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// Longest wait that a sender may ask for, in seconds.
@@ -63,8 +64,9 @@ const MOST_PREFERRED: u64 = 3;
 pub(super) enum Said {
     /// It is durable; nothing else was waited for, or nothing spoke against it.
     Taken,
-    /// The sender asked to wait so many seconds until it is settled: what it came to, or none where that takes longer.
-    Waited { seconds: u64, settled: Option<Book> },
+    /// The sender asked to wait so many seconds until it is settled: what it came to, or none where that takes longer; and what
+    /// its events say of themselves.
+    Waited { seconds: u64, settled: Option<Book>, notes: Vec<Note> },
     /// Nothing can be made of the body: it is a dead letter.
     Refused(Refused),
 }
@@ -234,7 +236,7 @@ impl Feedback {
             Wanted::Settled { seconds } => {
                 let settled = timeout_at(until, followed(journal, &known.progress)).await.ok().flatten();
                 self.metrics.count(if settled.is_some() { Outcome::Settled } else { Outcome::Late });
-                Said::Waited { seconds, settled }
+                Said::Waited { seconds, settled, notes: Vec::new() }
             }
         }
     }
@@ -329,7 +331,7 @@ async fn followed(journal: &dyn Journal, settled: &Progress) -> Option<Book> {
 fn unsaid(wanted: Wanted) -> Said {
     match wanted {
         Wanted::Mapped => Said::Taken,
-        Wanted::Settled { seconds } => Said::Waited { seconds, settled: None },
+        Wanted::Settled { seconds } => Said::Waited { seconds, settled: None, notes: Vec::new() },
     }
 }
 

@@ -14,12 +14,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Ingest, Refusal,
-    feedback::{Listening, Plan, Said},
+    feedback::{IN_TIME_PREFERRED, Listening, Plan, Said},
     limits,
     places::{Bound, Share, Standing},
     refused::Refused,
 };
-use crate::{config::CAPTURE, metrics::RouteLabel};
+use crate::{config::CAPTURE, looks::Note, metrics::RouteLabel};
 
 /// A compressed body up to this size is decompressed at once: gzip makes at most a thousand times as much of it.
 const MAX_INFLATED_AT_ONCE: usize = 4 * 1024;
@@ -101,12 +101,24 @@ impl Ingest {
             Err(refusal) => Err(refusal),
         };
         self.metrics.answered(label, at.elapsed());
-        let (receipt, said) = outcome?;
+        let (receipt, mut said) = outcome?;
+        if let Said::Waited { settled: Some(_), notes, .. } = &mut said {
+            *notes = timeout_at(at + IN_TIME_PREFERRED, self.notes(receipt)).await.unwrap_or_default();
+        }
         match said {
             Said::Refused(_) => self.metrics.unprocessable(label),
             Said::Taken | Said::Waited { .. } => self.metrics.taken(label, bytes),
         }
         Ok(Taken { receipt, trace, said })
+    }
+
+    /// What the events of a webhook say of themselves.
+    async fn notes(&self, receipt: Receipt) -> Vec<Note> {
+        let Some(looks) = &self.looks else { return Vec::new() };
+        match self.journal.get(receipt).await {
+            Ok(Some(entry)) => looks.notes(&entry).await,
+            Ok(None) | Err(_) => Vec::new(),
+        }
     }
 
     /// Inspects a large compressed body on a thread of its own, then appends it. On a task of its own, so that it ends whether or

@@ -158,7 +158,7 @@ impl Lane {
             .as_deref()
             .map(|mapping| transformer::Mapping { revision: mapping.revision.clone(), text: mapping.text.clone() });
         let max_response_bytes = reserved as u64;
-        let request = TransformRequest { webhooks, max_response_bytes, mapping, known_revisions: Vec::new() };
+        let request = TransformRequest { webhooks, max_response_bytes, mapping, ..TransformRequest::default() };
         Some(Step::Transform(TransformCall { taken, sequences, reserved }, request))
     }
 

@@ -96,7 +96,7 @@ fn id<'a>(item: &Item<'a>, context: &mut Context<'a>) -> Id<'a> {
     let own = ID_FIELDS.iter().filter_map(|name| item.field(name)).chain(inner.map(|pair| pair.value));
     for raw in own.filter(|raw| !json::is_null(raw)) {
         let Some(id) = identity::event_id(raw) else {
-            context.notes.count(Note::UnusableId);
+            context.notes.say(Note::UnusableId, "uuid", raw);
             continue;
         };
         let given = item.field("uuid").filter(|uuid| std::ptr::eq(*uuid, raw)).and_then(|_| ids::given(&id));
@@ -111,10 +111,10 @@ fn moment<'a>(item: &Item<'a>, context: &mut Context<'_>) -> Moment<'a> {
         let offset = raw.parse::<i64>().ok();
         match offset.and_then(|offset| Moment::before(context.webhook.received_at_ms, offset)) {
             Some(moment) => return moment,
-            None => context.notes.count(Note::UnreadableTime),
+            None => context.notes.say(Note::UnreadableTime, "offset", raw),
         }
     }
-    context.moment(item.field("timestamp"))
+    context.moment("timestamp", item.field("timestamp"))
 }
 
 /// A member beside `properties`: PostHog's own go into them, where the newer API reads them too.
@@ -132,21 +132,23 @@ fn beside<'a>(
         if is_free {
             return add(pair, context, properties);
         }
-        context.notes.count(Note::IgnoredField);
+        context.notes.say(Note::IgnoredField, name, pair.value);
         return Ok(());
     }
     if json::is_null(pair.value) {
         return Ok(());
     }
     let Some((name, key)) = MERGED.iter().find(|merged| merged.0 == name) else {
-        if properties.contains(name) {
-            context.notes.count(Note::Clash);
+        if let Some(kept) = properties.get(name) {
+            if kept != pair.value {
+                context.notes.say(Note::Clash, name, pair.value);
+            }
             return Ok(());
         }
         return add(pair, context, properties);
     };
-    let Some(members) = members(checked(pair.value)?, context) else {
-        context.notes.count(Note::WrongKind);
+    let Some(members) = members(name, checked(pair.value)?, context) else {
+        context.notes.say(Note::WrongKind, name, pair.value);
         return Ok(());
     };
     let value = match properties.get(name).filter(|inner| json::is_object(inner)) {
@@ -161,16 +163,16 @@ fn beside<'a>(
 
 fn add<'a>(pair: &Pair<'a>, context: &mut Context<'_>, properties: &mut Properties<'a>) -> Result<(), Fault> {
     if pair.name == "moehog" {
-        context.notes.count(Note::Clash);
+        context.notes.say(Note::Clash, "moehog", "");
         return Ok(());
     }
     if context.policy(true).drops(pair.value) {
-        context.notes.count(Note::DroppedPlaceholder);
+        context.notes.say(Note::DroppedPlaceholder, &pair.name, pair.value);
         return Ok(());
     }
     let mut value = Cow::Borrowed(checked(pair.value)?);
     if is_merged(&pair.name)
-        && let Some(members) = members(pair.value, context)
+        && let Some(members) = members(&pair.name, pair.value, context)
         && members.dropped > 0
     {
         if members.pairs.is_empty() {
@@ -193,7 +195,7 @@ struct Filled<'a> {
 }
 
 /// The members of an object without unfilled placeholders; of two of one name the last. None for any other value.
-fn members<'a>(raw: &'a str, context: &mut Context<'_>) -> Option<Filled<'a>> {
+fn members<'a>(name: &str, raw: &'a str, context: &mut Context<'_>) -> Option<Filled<'a>> {
     let object = Object::read(raw);
     if object.kind != Kind::Object {
         return None;
@@ -204,13 +206,14 @@ fn members<'a>(raw: &'a str, context: &mut Context<'_>) -> Option<Filled<'a>> {
     let mut pairs: Vec<Pair<'_>> = Vec::with_capacity(all);
     for pair in object.pairs {
         if policy.drops(pair.value) {
-            context.notes.count(Note::DroppedPlaceholder);
+            context.notes.say(Note::DroppedPlaceholder, &[name, ".", &pair.name].concat(), pair.value);
             continue;
         }
         match places.entry(pair.name.clone()) {
             Entry::Occupied(place) => {
-                context.notes.count(Note::DuplicateKey);
                 let place: &usize = place.get();
+                let lost = pairs[*place].value;
+                context.notes.say(Note::DuplicateKey, &[name, ".", &pair.name].concat(), lost);
                 pairs[*place].value = pair.value;
             }
             Entry::Vacant(place) => {

@@ -55,11 +55,10 @@ pub(crate) fn draft<'a>(
     properties: &mut Properties<'a>,
 ) -> Result<Draft<'a>, Fault> {
     let mut fields = Fields::default();
-    for object in [&item.event_attributes, &item.properties] {
-        flatten(object, Rank::Event, context, properties)?;
-    }
+    flatten("event_attributes", &item.event_attributes, Rank::Event, context, properties)?;
+    flatten("properties", &item.properties, Rank::Event, context, properties)?;
     let identities = beside(item, &mut fields, context, properties)?;
-    flatten(&item.device_attributes, Rank::Device, context, properties)?;
+    flatten("device_attributes", &item.device_attributes, Rank::Device, context, properties)?;
     user(&item.user_attributes, &mut fields, context, properties)?;
     if let Some(identities) = identities {
         fields.uid = fields.uid.or(identities.uid);
@@ -71,11 +70,11 @@ pub(crate) fn draft<'a>(
     let id = fields.uuid.filter(|raw| !json::is_null(raw)).and_then(|raw| {
         let id = identity::event_id(raw);
         if id.is_none() {
-            context.notes.count(Note::UnusableId);
+            context.notes.say(Note::UnusableId, "event_uuid", raw);
         }
         id
     });
-    let moment = context.moment(fields.time.or(fields.flat_time));
+    let moment = context.moment("event_time", fields.time.or(fields.flat_time));
     let anonymous = fields.moengage_user_id;
     Ok(Draft { name, person, anonymous, id: id.map_or(Id::None, Id::Own), moment, is_connector: false })
 }
@@ -108,13 +107,14 @@ fn person<'a>(fields: &Fields<'a>, context: &mut Context<'a>) -> Result<Person<'
 
 /// The attributes of an event or device, as they are named.
 fn flatten<'a>(
+    name: &str,
     object: &Object<'a>,
     rank: Rank,
     context: &mut Context<'_>,
     properties: &mut Properties<'a>,
 ) -> Result<(), Fault> {
     if object.kind == Kind::Other {
-        context.notes.count(Note::WrongKind);
+        context.notes.say(Note::WrongKind, name, "");
     }
     for pair in &object.pairs {
         add(pair, rank, "", context, properties)?;
@@ -130,7 +130,7 @@ fn user<'a>(
     properties: &mut Properties<'a>,
 ) -> Result<(), Fault> {
     if object.kind == Kind::Other {
-        context.notes.count(Note::WrongKind);
+        context.notes.say(Note::WrongKind, "user_attributes", "");
     }
     for pair in &object.pairs {
         let prefix = if pair.name == "moengage_user_id" {
@@ -173,7 +173,7 @@ fn beside<'a>(
                         }
                         "email" => named(&pair, "moe_email_id", "\"moe_email_id\"", context, properties)?,
                         "phone" => named(&pair, "moe_mobile_number", "\"moe_mobile_number\"", context, properties)?,
-                        _ => context.notes.count(Note::IgnoredField),
+                        other => context.notes.say(Note::IgnoredField, &["identities.", other].concat(), pair.value),
                     }
                 }
                 identities = Some(ids);
@@ -214,10 +214,10 @@ fn add<'a>(
     let mut prefix = prefix;
     if prefix.is_empty() {
         if pair.name.starts_with('$') && RESERVED.contains(&&*pair.name) {
-            context.notes.count(Note::RenamedReserved);
+            context.notes.say(Note::RenamedReserved, &pair.name, "");
             prefix = "moe_";
         } else if pair.name == "moehog" {
-            context.notes.count(Note::Clash);
+            context.notes.say(Note::Clash, "moehog", "");
             return Ok(());
         }
     }
@@ -227,7 +227,7 @@ fn add<'a>(
     }
     // attributes are data and no template made them: `None` and blanks are what they are
     if context.policy(false).drops(pair.value) {
-        context.notes.count(Note::DroppedPlaceholder);
+        context.notes.say(Note::DroppedPlaceholder, &[prefix, &pair.name].concat(), pair.value);
         return Ok(());
     }
     properties.insert(rank, prefix, pair.name.clone(), pair.key, checked(pair.value)?, &mut context.notes);

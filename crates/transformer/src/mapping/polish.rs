@@ -9,7 +9,7 @@ use crate::{
     rules::Rules,
     value::{
         Properties, Property, members,
-        privacy::{self, Fate},
+        privacy::{self, Fate, Privacy},
         types::Type,
     },
 };
@@ -21,6 +21,9 @@ const PERSON: [&str; 2] = ["$set", "$set_once"];
 pub(crate) fn polish(properties: &mut Properties<'_>, heals: bool, rules: &Rules, notes: &mut Notes) {
     if !heals && rules.types.is_empty() && rules.privacy.is_empty() {
         return;
+    }
+    if !rules.privacy.is_empty() {
+        notes.hide(|property| is_private(&rules.privacy, property));
     }
     let mut polisher = Polisher { heals, rules, notes };
     properties.each(|property| {
@@ -36,9 +39,18 @@ pub(crate) fn polish(properties: &mut Properties<'_>, heals: bool, rules: &Rules
     });
 }
 
-/// Whether a text begins as a number does.
-fn begins_as_number(raw: &str) -> bool {
-    matches!(raw.as_bytes(), [b'"', b'0'..=b'9' | b'-' | b'+' | b'.' | b' ', ..])
+/// Most bytes of a text that may be an amount, with a currency.
+const MAX_AMOUNT_BYTES: usize = 40;
+
+/// Whether a text may be meant as a number.
+fn may_be_number(raw: &str) -> bool {
+    raw.len() <= MAX_AMOUNT_BYTES && raw.starts_with('"') && raw.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+/// Whether what stood in a property is not to be seen; of an object, in any member.
+fn is_private(privacy: &Privacy, property: &str) -> bool {
+    let names = property.split(['.', ' ']).chain([property, property.trim_start_matches("user_")]);
+    names.into_iter().any(|name| privacy.fate(name) != Fate::Kept)
 }
 
 struct Polisher<'p> {
@@ -81,12 +93,15 @@ impl Polisher<'_> {
             }
         }
         // most texts are no numbers, and their names need not be looked up
-        let wanted = self.rules.types.wanted(name, self.heals && begins_as_number(raw))?;
+        let wanted = self.rules.types.wanted(name, self.heals && may_be_number(raw))?;
         if Type::of(raw).is_none_or(|found| found == wanted) {
             return None;
         }
         let cast = wanted.cast(raw);
         self.notes.healed(name, cast.is_some());
+        if cast.is_none() {
+            self.notes.say(Note::KeptText, name, raw);
+        }
         cast
     }
 

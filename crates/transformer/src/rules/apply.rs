@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use moehog_proto::transformer::Webhook;
+
 use super::{
     Rules,
     expression::Node,
@@ -47,16 +49,15 @@ impl Rule {
             let id = maker
                 .value(node, "uuid", "")
                 .and_then(|raw| text_of(raw, |raw| Ok(identity::event_id(raw))).ok().flatten());
-            maker.count_if(id.is_none(), Note::UnusableId);
+            maker.say_if(id.is_none(), Note::UnusableId, "uuid", "");
             id
         });
         let moment = self.timestamp.as_ref().and_then(|node| {
-            let moment = maker.value(node, "timestamp", "").and_then(|raw| match raw {
-                Cow::Borrowed(raw) => Moment::read(raw),
-                Cow::Owned(raw) => Moment::read(&raw).map(Moment::into_owned),
-            });
-            maker.count_if(moment.is_none(), Note::UnreadableTime);
-            moment
+            let field = maker.named("timestamp", "");
+            match maker.value(node, "timestamp", "")? {
+                Cow::Borrowed(raw) => maker.moment(raw, &field),
+                Cow::Owned(raw) => maker.moment(&raw, &field).map(Moment::into_owned),
+            }
         });
         if !self.keep {
             properties.keep_only(|name| name.starts_with('$'));
@@ -140,16 +141,16 @@ impl<'a> Maker<'_, '_, 'a> {
     fn value(&mut self, node: &Node, field: &str, name: &str) -> Option<Cow<'a, str>> {
         match node.evaluate(self.scope, self.rules.secret.as_ref()) {
             Ok(value) if placeholder::is_unfilled(&value) => {
-                self.notes.count(Note::DroppedPlaceholder);
+                self.say_if(true, Note::DroppedPlaceholder, field, name);
                 None
             }
             Ok(value) if json::nests_deeper(&value, MAX_DEPTH) || json::holds_endless_number(&value) => {
-                self.notes.count(Note::WrongKind);
+                self.say_if(true, Note::WrongKind, field, name);
                 None
             }
             Ok(value) => Some(value),
             Err(error) => {
-                self.count_if(error == Unusable::Failed, Note::RuleFailed);
+                self.say_if(error == Unusable::Failed, Note::RuleFailed, field, name);
                 self.tell(error, field, name);
                 None
             }
@@ -159,8 +160,7 @@ impl<'a> Maker<'_, '_, 'a> {
     /// Names what costs too much.
     fn tell(&mut self, error: Unusable, field: &str, name: &str) {
         if error == Unusable::Costly {
-            let dot = if name.is_empty() { "" } else { "." };
-            self.notes.costly(format!("{}, {field}{dot}{name}", self.place));
+            self.notes.costly(self.named(field, name));
         }
     }
 
@@ -185,10 +185,22 @@ impl<'a> Maker<'_, '_, 'a> {
         properties.put(name, key, Cow::Owned(merged));
     }
 
-    fn count_if(&mut self, condition: bool, note: Note) {
+    fn moment<'r>(&mut self, raw: &'r str, field: &str) -> Option<Moment<'r>> {
+        let Webhook { source, received_at_ms, .. } = self.scope.webhook;
+        self.notes.moment(raw, field, self.rules.clock(source), *received_at_ms)
+    }
+
+    /// Has the event say which rule failed to make what.
+    fn say_if(&mut self, condition: bool, note: Note, field: &str, name: &str) {
         if condition {
-            self.notes.count(note);
+            self.notes.say(note, &self.named(field, name), "");
         }
+    }
+
+    /// A property, and the rule that makes it.
+    fn named(&self, field: &str, name: &str) -> String {
+        let dot = if name.is_empty() { "" } else { "." };
+        format!("{}, {field}{dot}{name}", self.place)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The filters and tests of expressions: Jinja's, MoEngage's documented ones, and ours.
 
-use jiff::{Timestamp, fmt::strtime};
+use jiff::fmt::strtime;
 use minijinja::{
     Environment, Error, ErrorKind, State, Value,
     value::{Kwargs, Rest},
@@ -13,7 +13,11 @@ use super::{
     names::{Meter, Secret},
     unusable::Unusable,
 };
-use crate::value::{ids, privacy, time::Moment, types::Type};
+use crate::value::{
+    ids, privacy,
+    time::{Clock, Moment},
+    types::Type,
+};
 
 /// Every filter there is.
 pub(crate) const NAMES: [&str; 37] = [
@@ -227,7 +231,7 @@ fn format_time(state: &State<'_, '_>, value: Value, pattern: Rest<Value>, named:
     charge(state, pattern.len() * BYTES_A_STEP)?;
     let invalid = |message: String| Error::new(ErrorKind::InvalidOperation, message);
     let raw = json(state, &value)?;
-    let moment = Moment::read(&raw).ok_or_else(|| invalid("this is no point in time".to_string()))?;
-    let at = Timestamp::from_millisecond(moment.ms()).map_err(|error| invalid(error.to_string()))?;
+    let moment = Moment::of_any_year(&raw, &Clock::default());
+    let at = moment.ok_or_else(|| invalid("this is no point in time".to_string()))?.at();
     strtime::format(&pattern, at).map_err(|error| invalid(error.to_string()))
 }

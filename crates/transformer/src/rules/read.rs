@@ -1,9 +1,8 @@
 //! A mapping file, read: every problem at once, each with its line, its place and the remedy.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-};
+mod sections;
+
+use std::{collections::BTreeSet, ops::Range};
 
 use moehog_runtime::{NAME_RULE, is_name};
 use toml::{
@@ -12,23 +11,19 @@ use toml::{
 };
 
 use super::{
-    Heal, Identity, Otherwise, Rules,
-    expression::{self, Expression, Node},
+    Heal, Rules,
+    expression::{Expression, Node},
     like::like,
     problem::Problem,
     rule::{self, Rule, Target},
     scope, size,
 };
-use crate::value::{
-    MAX_DEPTH, MAX_NAME_BYTES,
-    privacy::Privacy,
-    types::{Type, Types},
-};
+use crate::value::{MAX_DEPTH, MAX_NAME_BYTES, types::Types};
 
 /// Most mistakes of a file that are named: who mends these sees the others then.
 const MAX_PROBLEMS: usize = 100;
 
-const TOP: [&str; 6] = ["allow", "heal", "identity", "privacy", "rule", "types"];
+const TOP: [&str; 9] = ["allow", "date_order", "heal", "identity", "privacy", "rule", "sources", "timezone", "types"];
 
 /// Reads a mapping file. `has_key` says whether there is a key to hash with.
 pub(super) fn read(text: &str, has_key: bool) -> Result<Rules, Vec<Problem>> {
@@ -61,6 +56,7 @@ fn read_all(text: &str, has_key: bool) -> Result<Rules, Vec<Problem>> {
         }
     }
     rules.allow = reader.names(table, "", "allow");
+    rules.clocks = reader.clocks(table);
     rules.identity = reader.identity(table);
     rules.privacy = reader.privacy(table);
     for (number, value) in reader.tables(table, "rule").into_iter().enumerate() {
@@ -188,56 +184,6 @@ impl Reader {
                 Vec::new()
             }
         }
-    }
-
-    fn types(&mut self, table: &DeTable<'_>) -> BTreeMap<String, Type> {
-        let mut types = BTreeMap::new();
-        for (name, value) in self.table(table, "", "types").into_iter().flatten() {
-            match value.get_ref().as_str().and_then(Type::named) {
-                Some(known) => drop(types.insert(name.get_ref().to_string(), known)),
-                None => {
-                    let place = format!("types.{}", name.get_ref());
-                    self.report(value.span(), &place, "must be \"number\", \"boolean\" or \"string\"".to_string());
-                }
-            }
-        }
-        types
-    }
-
-    fn identity(&mut self, table: &DeTable<'_>) -> Identity {
-        let mut identity = Identity::default();
-        let Some(table) = self.table(table, "", "identity") else { return identity };
-        self.known(table, "identity", &["distinct_id", "missing", "refused"]);
-        for (source, span) in self.texts(table, "identity", "distinct_id") {
-            match Expression::compile(expression::bare(&source)) {
-                Ok(expression) => {
-                    self.needs_key(expression.hashes(), span, "identity.distinct_id");
-                    identity.distinct_id.push(expression);
-                }
-                Err(message) => self.report(span, "identity.distinct_id", message),
-            }
-        }
-        for (key, otherwise) in [("missing", &mut identity.missing), ("refused", &mut identity.refused)] {
-            let Some(word) = self.text(table, "identity", key) else { continue };
-            match Otherwise::named(&word) {
-                Some(known) => *otherwise = Some(known),
-                None => self.at(table, "identity", key, "must be \"dead\", \"drop\" or \"personless\""),
-            }
-        }
-        identity
-    }
-
-    fn privacy(&mut self, table: &DeTable<'_>) -> Privacy {
-        let Some(table) = self.table(table, "", "privacy") else { return Privacy::default() };
-        self.known(table, "privacy", &["drop", "hash"]);
-        let (drop, hash) = (self.names(table, "privacy", "drop"), self.names(table, "privacy", "hash"));
-        let span = table.get("hash").map_or(0..0, Spanned::span);
-        self.needs_key(!hash.is_empty(), span, "privacy.hash");
-        if let Some(both) = drop.intersection(&hash).next() {
-            let message = format!("`{both}` is dropped already: take it out of one of the lists");
-            self.at(table, "privacy", "hash", &message);
-        }
-        Privacy { drop, hash }
     }
 
     fn rule(&mut self, value: &Value<'_>, place: &str, rules: &Rules) -> Rule {

@@ -77,7 +77,13 @@ pub(crate) struct Target {
 
 impl Rule {
     /// Whether it is for an event; a condition that cannot be computed is none that holds.
-    pub(crate) fn is_for(&self, scope: &Scope<'_, '_>, rules: &Rules, notes: &mut Notes, failed: &mut bool) -> bool {
+    pub(crate) fn is_for<'r>(
+        &'r self,
+        scope: &Scope<'_, '_>,
+        rules: &Rules,
+        notes: &mut Notes,
+        failed: &mut Option<&'r str>,
+    ) -> bool {
         if self.source.as_ref().is_some_and(|source| *source != scope.webhook.source) {
             return false;
         }
@@ -85,7 +91,7 @@ impl Rule {
         condition.holds(scope, rules.secret.as_ref()).unwrap_or_else(|error| {
             match error {
                 Unusable::Costly => notes.costly(format!("{}, when", self.place)),
-                Unusable::Missing | Unusable::Failed => *failed = true,
+                Unusable::Missing | Unusable::Failed => *failed = failed.or(Some(&self.place)),
             }
             false
         })

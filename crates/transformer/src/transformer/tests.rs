@@ -134,7 +134,13 @@ fn a_rejection_says_where_and_what_to_do_and_quotes_nothing() {
     assert!(detail("{\"event\":\"a\",\"n\": secret}").contains("without quotes"));
     assert!(detail("{\"event\":\"a\",\"n\": {{n}}}").contains("was not filled"));
     assert!(detail("{\"event\":\"a\"").contains("ends too early"));
-    assert!(detail("{\"event\":\"a\"} {}").contains("follows the first"));
+    assert!(detail("{\"event\":\"a\"} 5").contains("follows the first"));
+    assert!(detail("{\"event\":\"a\"\n\"n\" 5}").contains("a comma is missing"));
+    assert!(detail("{\"event\":\"a\",\n\"n\": \"b, \"m\": \"c\"}").contains("a quote is missing"));
+    assert!(detail("{\"event\":\"a\",\"n\":[1}}").contains("a bracket is missing"));
+    assert!(detail("{“event”:“a”}").contains("curly"));
+    assert!(detail("{&quot;event&quot;:&quot;a&quot;}").contains("web page"));
+    assert!(detail("<event>a</event>").contains("XML"));
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub(crate) fn distinct_id<'a>(
     if is_forbidden(text.trim()) {
         return Err(Fault::ForbiddenId);
     }
-    Ok(Some(kept(text, notes)))
+    Ok(Some(kept(text, field, notes)))
 }
 
 /// Whether PostHog routes, bills or drops events of this name apart. Sources: PostHog, rust/capture/src/v1/analytics/constants.rs
@@ -104,7 +104,7 @@ pub(crate) fn event_name<'a>(
     if is_special(&text) && !allow.contains(&*text) {
         return Err(Fault::ForbiddenEvent);
     }
-    Ok(Some(kept(text, notes)))
+    Ok(Some(kept(text, field, notes)))
 }
 
 /// A usable id of an event; none for what cannot tell two events apart.
@@ -114,11 +114,14 @@ pub(crate) fn event_id(raw: &str) -> Option<Cow<'_, str>> {
         None if json::is_number(raw) => Cow::Borrowed(raw),
         None => return None,
     };
-    (!placeholder::is_unresolved(&text) && !is_forbidden(text.trim())).then_some(text)
+    // the words that are nobody are no id either; a number is
+    let is_word = !text.trim().bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
+    let is_none = text.trim().is_empty() || (is_word && is_forbidden(text.trim()));
+    (!placeholder::is_unresolved(&text) && !is_none).then_some(text)
 }
 
 /// What PostHog keeps of a name or id: no NUL, 200 characters. Done here, so that its key is the one we compare by.
-fn kept<'a>(text: Cow<'a, str>, notes: &mut Notes) -> Cow<'a, str> {
+fn kept<'a>(text: Cow<'a, str>, field: &str, notes: &mut Notes) -> Cow<'a, str> {
     let text = if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { text };
     if text.len() <= MAX_CHARS {
         return text;
@@ -126,7 +129,7 @@ fn kept<'a>(text: Cow<'a, str>, notes: &mut Notes) -> Cow<'a, str> {
     match text.char_indices().nth(MAX_CHARS) {
         None => text,
         Some((end, _)) => {
-            notes.count(Note::Cut);
+            notes.say(Note::Cut, field, "");
             match text {
                 Cow::Borrowed(text) => Cow::Borrowed(&text[..end]),
                 Cow::Owned(mut text) => {

@@ -87,13 +87,22 @@ impl<'a> Properties<'a> {
         notes: &mut Notes,
     ) {
         let fingerprint = fingerprint(prefix, &name);
+        let value = value.into();
         match self.find(fingerprint, prefix, &name) {
-            Some(at) if self.list[at].rank == rank => {
-                notes.count(Note::DuplicateKey);
-                self.list[at].value = value.into();
+            Some(at) => {
+                let known = &mut self.list[at];
+                let (note, lost) = if known.rank == rank {
+                    (Note::DuplicateKey, std::mem::replace(&mut known.value, value))
+                } else {
+                    (Note::Clash, value)
+                };
+                if lost == self.list[at].value {
+                    notes.count(note);
+                } else {
+                    notes.say(note, &[prefix, &name].concat(), &lost);
+                }
             }
-            Some(_) => notes.count(Note::Clash),
-            None => self.add(fingerprint, Property { prefix, name, key, value: value.into(), rank }),
+            None => self.add(fingerprint, Property { prefix, name, key, value, rank }),
         }
     }
 

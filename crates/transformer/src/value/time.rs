@@ -1,63 +1,118 @@
-//! When an event happened: as the body says it, in RFC 3339, else when its webhook was received.
+//! When an event happened: as the body says it, in RFC 3339 and UTC, else when its webhook was received.
+//!
+//! What is read and how stands in [`forms`]; numbers are seconds, milliseconds, microseconds or nanoseconds since the epoch by their
+//! size. What is not certain is not guessed: a number or a time without a zone that lies before 2010 or more than a day ahead is none.
+
+mod clock;
+mod forms;
 
 use std::borrow::Cow;
 
-use jiff::{
-    Timestamp, civil,
-    fmt::{rfc2822, temporal::DateTimePrinter},
-    tz::TimeZone,
-};
+use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use self::forms::{Form, Zone};
+pub(crate) use self::{clock::Clock, forms::Order};
 use crate::json;
 
 const MILLIS_A_DAY: i64 = 86_400_000;
-/// Years that PostHog's store can hold; also tells seconds from milliseconds.
+/// Years that PostHog's store can hold.
 const MIN_MS: i64 = 1;
 const MAX_MS: i64 = 10_413_792_000_000; // 2300-01-01
+/// Before it no event happened that a webhook tells of.
+const FIRST_MS: i64 = 1_262_304_000_000; // 2010-01-01
 
-static PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
-static RFC_2822: rfc2822::DateTimeParser = rfc2822::DateTimeParser::new();
+static MILLISECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+static ALL_DIGITS: DateTimePrinter = DateTimePrinter::new();
 
-/// A point in time, and the text it came as where that is RFC 3339 already.
+/// A point in time, and the text it came as where that is RFC 3339 in UTC already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Moment<'a> {
-    ms: i64,
+    at: Timestamp,
     verbatim: Option<Cow<'a, str>>,
+    /// It stands where the event's own time cannot be read.
+    is_stand_in: bool,
+}
+
+/// What is not certain of a time that stands all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// It has no zone, and none is configured: UTC.
+    AssumedUtc,
+    /// It lies before 2010 or more than a day ahead.
+    FarOff,
+}
+
+/// Why a value is no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// It has none of the forms.
+    Form,
+    /// Day and month could be exchanged.
+    Ambiguous,
+    /// A number or a time without a zone lies before 2010 or more than a day ahead.
+    FarOff,
+}
+
+/// A value as a time, whatever its year.
+struct Parsed<'a> {
+    moment: Moment<'a>,
+    /// The zone is part of it.
+    is_certain: bool,
+    is_assumed: bool,
 }
 
 impl<'a> Moment<'a> {
+    fn new(at: Timestamp) -> Self {
+        Self { at, verbatim: None, is_stand_in: false }
+    }
+
     /// A point in time by its milliseconds since the epoch.
     pub(crate) fn from_ms(ms: i64) -> Self {
-        Self { ms, verbatim: None }
+        Self::new(Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH))
+    }
+
+    /// The time of arrival where the event's own cannot be read.
+    pub(crate) fn in_place(received_at_ms: i64) -> Self {
+        Self { is_stand_in: true, ..Self::from_ms(received_at_ms) }
     }
 
     /// The point `ms` before the epoch's `at`; none where that is out of reach.
     pub(crate) fn before(at: i64, ms: i64) -> Option<Self> {
-        in_reach(at.checked_sub(ms)?).map(Self::from_ms)
+        Some(at.checked_sub(ms)?).filter(|ms| is_in_reach(*ms)).map(Self::from_ms)
     }
 
-    /// Reads a point in time from a JSON value: RFC 3339 and its relatives, RFC 2822, or seconds or milliseconds since
-    /// the epoch, as number or text. None where it is none of these.
-    pub(crate) fn read(raw: &'a str) -> Option<Self> {
-        if json::is_number(raw) {
-            return epoch(raw).map(Self::from_ms);
+    /// Reads a point in time from a JSON value of a webhook that was received at `received_at_ms`.
+    pub(crate) fn read(raw: &'a str, clock: &Clock, received_at_ms: i64) -> Result<(Self, Option<Doubt>), Unread> {
+        let Parsed { moment, is_certain, is_assumed } = parse(raw, clock)?;
+        let is_plausible = (FIRST_MS..=received_at_ms.saturating_add(MILLIS_A_DAY)).contains(&moment.ms());
+        match (is_plausible, is_certain) {
+            (false, false) => Err(Unread::FarOff),
+            (false, true) => Ok((moment, Some(Doubt::FarOff))),
+            (true, _) => Ok((moment, is_assumed.then_some(Doubt::AssumedUtc))),
         }
-        let text = json::string(raw)?;
-        if is_rfc3339(&text) {
-            let at: Timestamp = text.parse().ok()?;
-            return Some(Self { ms: in_reach(at.as_millisecond())?, verbatim: Some(text) });
-        }
-        relative(text.trim()).and_then(in_reach).map(Self::from_ms)
+    }
+
+    /// Reads a point in time of any year.
+    pub(crate) fn of_any_year(raw: &'a str, clock: &Clock) -> Option<Self> {
+        parse(raw, clock).ok().map(|parsed| parsed.moment)
+    }
+
+    /// The instant.
+    pub(crate) fn at(&self) -> Timestamp {
+        self.at
     }
 
     /// Milliseconds since the epoch.
     pub(crate) fn ms(&self) -> i64 {
-        self.ms
+        self.at.as_millisecond()
     }
 
     /// The same, kept beyond its body.
     pub(crate) fn into_owned(self) -> Moment<'static> {
-        Moment { ms: self.ms, verbatim: self.verbatim.map(|text| Cow::Owned(text.into_owned())) }
+        let Self { at, verbatim, is_stand_in } = self;
+        Moment { at, verbatim: verbatim.map(|text| Cow::Owned(text.into_owned())), is_stand_in }
     }
 
     /// Whether the text of the body is kept.
@@ -65,42 +120,109 @@ impl<'a> Moment<'a> {
         self.verbatim.is_some()
     }
 
-    /// The day in UTC, by which PostHog collapses duplicates.
-    pub(crate) fn day(&self) -> i64 {
-        self.ms.div_euclid(MILLIS_A_DAY)
+    /// Whether it stands where the event's own time cannot be read.
+    pub(crate) fn is_stand_in(&self) -> bool {
+        self.is_stand_in
     }
 
-    /// Appends the text in RFC 3339, without quotes.
+    /// The day in UTC, by which PostHog collapses duplicates.
+    pub(crate) fn day(&self) -> i64 {
+        self.ms().div_euclid(MILLIS_A_DAY)
+    }
+
+    /// Appends the text in RFC 3339 and UTC, without quotes.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         if let Some(text) = &self.verbatim {
             out.extend_from_slice(text.as_bytes());
             return;
         }
-        let at = Timestamp::from_millisecond(self.ms).unwrap_or(Timestamp::UNIX_EPOCH);
+        let printer = if self.at.subsec_nanosecond() % 1_000_000 == 0 { &MILLISECONDS } else { &ALL_DIGITS };
         // a vector takes all that is written to it
-        if PRINTER.print_timestamp(&at, &mut *out).is_err() {
+        if printer.print_timestamp(&self.at, &mut *out).is_err() {
             out.extend_from_slice(b"1970-01-01T00:00:00.000Z");
         }
     }
 }
 
-fn in_reach(ms: i64) -> Option<i64> {
-    (MIN_MS..MAX_MS).contains(&ms).then_some(ms)
+/// As databases and their exports write it: `{"$date": …}`.
+#[derive(Debug, Deserialize)]
+struct Dated<'a> {
+    #[serde(borrow, rename = "$date")]
+    date: &'a RawValue,
 }
 
-/// Seconds or milliseconds since the epoch: what is not before 1973 as milliseconds, is milliseconds.
-fn epoch(text: &str) -> Option<i64> {
-    const FIRST_MS: i64 = 100_000_000_000;
-    let scaled = |whole: i64| if whole < FIRST_MS { whole.checked_mul(1000) } else { Some(whole) };
-    if let Ok(whole) = text.parse::<i64>() {
-        return scaled(whole).and_then(in_reach);
+#[derive(Debug, Deserialize)]
+struct Long<'a> {
+    #[serde(borrow, rename = "$numberLong")]
+    number: &'a RawValue,
+}
+
+fn parse<'a>(raw: &'a str, clock: &Clock) -> Result<Parsed<'a>, Unread> {
+    if json::is_object(raw) {
+        let inner = serde_json::from_str::<Dated<'a>>(raw).map_err(|_no_date| Unread::Form)?.date.get();
+        let long = serde_json::from_str::<Long<'a>>(inner).map(|long| long.number.get());
+        let inner = long.unwrap_or(inner);
+        return if json::is_object(inner) { Err(Unread::Form) } else { parse(inner, clock) };
     }
-    if !text.bytes().all(|byte| byte.is_ascii_digit() || b".+-eE".contains(&byte)) {
-        return None;
+    if json::is_number(raw) {
+        return of_number(raw, clock);
+    }
+    let text = json::string(raw).ok_or(Unread::Form)?;
+    let checked = |at: Timestamp| if is_in_reach(at.as_millisecond()) { Ok(at) } else { Err(Unread::Form) };
+    if is_rfc3339(&text) {
+        let at = checked(text.parse().map_err(|_no_such_day| Unread::Form)?)?;
+        let verbatim = text.ends_with('Z').then_some(text);
+        return Ok(Parsed { moment: Moment { verbatim, ..Moment::new(at) }, is_certain: true, is_assumed: false });
+    }
+    let text = text.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit() || b".+-eE".contains(&byte)) && text.parse::<f64>().is_ok() {
+        return of_number(text, clock);
+    }
+    // JavaScript puts another blank before the half of the day
+    let text = text.replace(['\u{202f}', '\u{a0}'], " ");
+    let form = forms::read(&text, clock.order).map_err(|unread| match unread {
+        forms::Unread::Form => Unread::Form,
+        forms::Unread::Ambiguous => Unread::Ambiguous,
+    })?;
+    of_form(form, clock)
+}
+
+fn of_form<'a>(form: Form<'_>, clock: &Clock) -> Result<Parsed<'a>, Unread> {
+    let (at, is_assumed) = clock.instant(form).ok_or(Unread::Form)?;
+    let is_certain = form.zone != Zone::Unsaid;
+    if !is_in_reach(at.as_millisecond()) {
+        return Err(Unread::Form);
+    }
+    Ok(Parsed { moment: Moment::new(at), is_certain, is_assumed })
+}
+
+/// A number since the epoch, or a date of digits alone.
+fn of_number<'a>(text: &str, clock: &Clock) -> Result<Parsed<'a>, Unread> {
+    if let Some(at) = forms::of_digits(text).filter(|_| text.bytes().all(|byte| byte.is_ascii_digit())) {
+        return of_form(Form { at, zone: Zone::Unsaid }, clock);
+    }
+    let moment = epoch(text).filter(|at| is_in_reach(at.as_millisecond())).map(Moment::new).ok_or(Unread::Form)?;
+    Ok(Parsed { moment, is_certain: false, is_assumed: false })
+}
+
+fn is_in_reach(ms: i64) -> bool {
+    (MIN_MS..MAX_MS).contains(&ms)
+}
+
+/// Seconds, milliseconds, microseconds or nanoseconds since the epoch: by what is from 1973 to 5138 in each.
+fn epoch(text: &str) -> Option<Timestamp> {
+    const FIRST: [(i128, i128); 3] =
+        [(100_000_000_000_000_000, 1), (100_000_000_000_000, 1_000), (100_000_000_000, 1_000_000)];
+    const SECOND: i128 = 1_000_000_000;
+    if let Ok(whole) = text.parse::<i128>() {
+        let nanos_each = FIRST.iter().find(|(first, _)| whole >= *first).map_or(SECOND, |(_, each)| *each);
+        return Timestamp::from_nanosecond(whole.checked_mul(nanos_each)?).ok();
     }
     let number: f64 = text.parse().ok()?;
-    let ms = if number < FIRST_MS as f64 { number * 1000.0 } else { number };
-    (ms >= MIN_MS as f64 && ms < MAX_MS as f64).then_some(ms.round() as i64).and_then(in_reach)
+    let nanos_each = FIRST.iter().find(|(first, _)| number >= *first as f64).map_or(SECOND, |(_, each)| *each);
+    // to the millisecond: a double holds no more of one in seconds
+    let ms = number * (nanos_each as f64 / 1e6);
+    (ms >= MIN_MS as f64 && ms < MAX_MS as f64).then(|| Timestamp::from_millisecond(ms.round() as i64).ok())?
 }
 
 /// Exactly `2026-08-20T10:11:12[.fraction](Z|±hh:mm)`, which every reader takes.
@@ -129,106 +251,5 @@ fn is_rfc3339(text: &str) -> bool {
         }
 }
 
-/// Texts that mean a point in time and are not RFC 3339; without an offset they are UTC.
-fn relative(text: &str) -> Option<i64> {
-    if let Some(ms) = epoch(text) {
-        return Some(ms);
-    }
-    let utc = |at: civil::DateTime| TimeZone::UTC.to_timestamp(at).ok().map(|at| at.as_millisecond());
-    let text = match text.as_bytes() {
-        [y1, y2, y3, y4, b'/', ..] if [y1, y2, y3, y4].iter().all(|digit| digit.is_ascii_digit()) => {
-            text.replacen('/', "-", 2)
-        }
-        _ => text.to_string(),
-    };
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Some(at.as_millisecond());
-    }
-    if let Ok(at) = text.parse::<civil::DateTime>() {
-        return utc(at);
-    }
-    RFC_2822.parse_timestamp(&text).ok().map(|at| at.as_millisecond())
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn written(raw: &str) -> Option<String> {
-        let moment = Moment::read(raw)?;
-        let mut out = Vec::new();
-        moment.write(&mut out);
-        Some(String::from_utf8(out).unwrap())
-    }
-
-    #[test]
-    fn seconds_milliseconds_and_their_texts_are_one_time() {
-        for raw in
-            ["1580967474", "1580967474000", "\"1580967474\"", "1580967474.0", "1.580967474e9", "\" 1580967474 \""]
-        {
-            assert_eq!(written(raw).as_deref(), Some("2020-02-06T05:37:54.000Z"), "{raw}");
-        }
-        assert_eq!(written("1580967474.123").as_deref(), Some("2020-02-06T05:37:54.123Z"));
-        assert_eq!(written("1580967474123").as_deref(), Some("2020-02-06T05:37:54.123Z"));
-    }
-
-    #[test]
-    fn rfc3339_is_kept_as_text_and_its_relatives_are_rewritten() {
-        for kept in ["2026-08-20T10:11:12Z", "2026-08-20T10:11:12.5+05:30", "2026-08-20T10:11:12.123456789-00:00"] {
-            let raw = format!("\"{kept}\"");
-            assert_eq!(written(&raw).as_deref(), Some(kept));
-            assert!(Moment::read(&raw).unwrap().is_verbatim());
-        }
-        for (raw, expected) in [
-            ("2026-08-20", "2026-08-20T00:00:00.000Z"),
-            ("2026/08/20", "2026-08-20T00:00:00.000Z"),
-            ("2026-08-20 10:11:12", "2026-08-20T10:11:12.000Z"),
-            ("2026-08-20T10:11:12", "2026-08-20T10:11:12.000Z"),
-            ("2026-08-20 10:11:12+05:30", "2026-08-20T04:41:12.000Z"),
-            ("Thu, 20 Aug 2026 10:11:12 +0000", "2026-08-20T10:11:12.000Z"),
-        ] {
-            assert_eq!(written(&format!("\"{raw}\"")).as_deref(), Some(expected), "{raw}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_time_is_none() {
-        for raw in [
-            "\"EPOCH_TIMESTAMP_OF_EVENT_TRIGGERED_TIME_IN_UTC\"",
-            "\"yesterday\"",
-            "\"\"",
-            "\"{{time}}\"",
-            "0",
-            "-5",
-            "1e300",
-            "99999999999999999999",
-            "null",
-            "true",
-            "{}",
-            "\"2026-13-40T10:11:12Z\"",
-            "\"9999-01-01T00:00:00Z\"",
-        ] {
-            assert_eq!(Moment::read(raw), None, "{raw}");
-        }
-    }
-
-    #[test]
-    fn a_day_is_the_day_in_utc() {
-        let day = |raw| Moment::read(raw).unwrap().day();
-        assert_eq!(day("\"2026-08-20T01:00:00+05:30\""), day("\"2026-08-19T12:00:00Z\""));
-        assert_eq!(Moment::from_ms(-1).day(), -1);
-    }
-
-    proptest! {
-        #[test]
-        fn reading_is_total_and_what_is_written_reads_as_the_same_time(text in "[0-9TZ:. /+-]{0,30}", ms in MIN_MS..MAX_MS) {
-            let _any_answer = Moment::read(&format!("\"{text}\""));
-            let mut out = Vec::new();
-            Moment::from_ms(ms).write(&mut out);
-            let raw = format!("\"{}\"", String::from_utf8(out).unwrap());
-            prop_assert_eq!(Moment::read(&raw).unwrap().ms, ms);
-        }
-    }
-}
+mod tests;

@@ -74,7 +74,7 @@ fn transform(bodies: &[Vec<u8>], chance: &mut StdRng) -> TransformRequest {
         text: mutated(RULES.as_bytes(), bodies, 3, chance).into(),
     });
     let max_response_bytes = if chance.random_ratio(1, 4) { chance.random() } else { 4 << 20 };
-    TransformRequest { webhooks, max_response_bytes, mapping, known_revisions: vec![String::new()] }
+    TransformRequest { webhooks, max_response_bytes, mapping, known_revisions: vec![String::new()], only_looks: false }
 }
 
 /// What it asks delivery.

@@ -1,0 +1,138 @@
+//! What a mapping file says beside its rules.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use toml::{Spanned, de::DeTable};
+
+use super::{
+    super::{
+        Clocks, Identity, Otherwise,
+        expression::{self, Expression},
+        like::like,
+    },
+    Reader, below,
+};
+use crate::value::{
+    privacy::Privacy,
+    time::{Clock, Order},
+    types::Type,
+};
+
+impl Reader {
+    pub(super) fn types(&mut self, table: &DeTable<'_>) -> BTreeMap<String, Type> {
+        let mut types = BTreeMap::new();
+        for (name, value) in self.table(table, "", "types").into_iter().flatten() {
+            match value.get_ref().as_str().and_then(Type::named) {
+                Some(known) => drop(types.insert(name.get_ref().to_string(), known)),
+                None => {
+                    let place = format!("types.{}", name.get_ref());
+                    self.report(value.span(), &place, "must be \"number\", \"boolean\" or \"string\"".to_string());
+                }
+            }
+        }
+        types
+    }
+
+    pub(super) fn identity(&mut self, table: &DeTable<'_>) -> Identity {
+        let mut identity = Identity::default();
+        let Some(table) = self.table(table, "", "identity") else { return identity };
+        self.known(table, "identity", &["distinct_id", "missing", "refused"]);
+        for (source, span) in self.texts(table, "identity", "distinct_id") {
+            match Expression::compile(expression::bare(&source)) {
+                Ok(expression) => {
+                    self.needs_key(expression.hashes(), span, "identity.distinct_id");
+                    identity.distinct_id.push(expression);
+                }
+                Err(message) => self.report(span, "identity.distinct_id", message),
+            }
+        }
+        for (key, otherwise) in [("missing", &mut identity.missing), ("refused", &mut identity.refused)] {
+            let Some(word) = self.text(table, "identity", key) else { continue };
+            match Otherwise::named(&word) {
+                Some(known) => *otherwise = Some(known),
+                None => self.at(table, "identity", key, "must be \"dead\", \"drop\" or \"personless\""),
+            }
+        }
+        identity
+    }
+
+    pub(super) fn privacy(&mut self, table: &DeTable<'_>) -> Privacy {
+        let Some(table) = self.table(table, "", "privacy") else { return Privacy::default() };
+        self.known(table, "privacy", &["drop", "hash"]);
+        let (drop, hash) = (self.names(table, "privacy", "drop"), self.names(table, "privacy", "hash"));
+        let span = table.get("hash").map_or(0..0, Spanned::span);
+        self.needs_key(!hash.is_empty(), span, "privacy.hash");
+        if let Some(both) = drop.intersection(&hash).next() {
+            let message = format!("`{both}` is dropped already: take it out of one of the lists");
+            self.at(table, "privacy", "hash", &message);
+        }
+        Privacy { drop, hash }
+    }
+
+    pub(super) fn clocks(&mut self, table: &DeTable<'_>) -> Clocks {
+        let mut clocks = Clocks { of_all: self.clock(table, ""), ..Clocks::default() };
+        for (name, value) in self.table(table, "", "sources").into_iter().flatten() {
+            let (name, place) = (name.get_ref().to_string(), below("sources", name.get_ref()));
+            let Some(source) = value.get_ref().as_table() else {
+                self.report(value.span(), &place, "must be a table, as in [sources.shop]".to_string());
+                continue;
+            };
+            self.known(source, &place, &["timezone", "date_order"]);
+            let own = self.clock(source, &place);
+            let clock = Clock {
+                zone: own.zone.or_else(|| clocks.of_all.zone.clone()),
+                order: own.order.or(clocks.of_all.order),
+            };
+            clocks.of_sources.insert(name, clock);
+        }
+        clocks
+    }
+
+    fn clock(&mut self, table: &DeTable<'_>, place: &str) -> Clock {
+        let mut clock = Clock::default();
+        if let Some(name) = self.text(table, place, "timezone") {
+            match TimeZone::get(&name) {
+                Ok(zone) => clock.zone = Some(zone),
+                Err(_unknown) => {
+                    let zones: Vec<_> = jiff::tz::db().available().collect();
+                    let zones: Vec<_> = zones.iter().map(jiff::tz::TimeZoneName::as_str).collect();
+                    let hint = like(&name, &zones).map_or_else(String::new, |zone| format!("; did you mean `{zone}`?"));
+                    let message = format!("is no time zone of the tz database, as \"Asia/Kolkata\" is{hint}");
+                    self.at(table, place, "timezone", &message);
+                }
+            }
+        }
+        if let Some(order) = self.text(table, place, "date_order") {
+            match order.as_str() {
+                "dmy" => clock.order = Some(Order::DayFirst),
+                "mdy" => clock.order = Some(Order::MonthFirst),
+                _ => self.at(table, place, "date_order", "must be \"dmy\" (28/11/2026) or \"mdy\" (11/28/2026)"),
+            }
+        }
+        clock
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Rules;
+
+    #[test]
+    fn a_zone_and_an_order_that_are_none_are_named() {
+        let problems = Rules::read(
+            "timezone = \"Asia/Kolkatta\"\ndate_order = \"ymd\"\n[sources.shop]\ntimezone = \"IST\"\nzone = 1\n[sources]\nblog = 1\n",
+            None,
+        );
+        let said: String = problems.unwrap_err().iter().map(|problem| format!("{problem}\n")).collect();
+        for expected in [
+            "line 1: timezone: is no time zone of the tz database, as \"Asia/Kolkata\" is; did you mean `Asia/Kolkata`?",
+            "line 2: date_order: must be \"dmy\"",
+            "line 4: sources.shop.timezone: is no time zone",
+            "line 5: sources.shop.zone: unknown key",
+            "line 7: sources.blog: must be a table",
+        ] {
+            assert!(said.contains(expected), "{said}\nlacks\n{expected}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! How the times of a source are read that do not say all.
+
+use jiff::{
+    Timestamp,
+    civil::DateTime,
+    tz::{Offset, TimeZone},
+};
+
+use super::forms::{Form, Order, Zone};
+
+/// Letters that stand for one zone wherever they are printed, with hours and minutes before or behind UTC: those of RFC 2822 save
+/// `CST`, which is China's too, and of zones whose letters nobody else has.
+const LETTERS: [(&str, i32, i32); 28] = [
+    ("AEDT", 11, 0),
+    ("AEST", 10, 0),
+    ("CAT", 2, 0),
+    ("CDT", -5, 0),
+    ("CEST", 2, 0),
+    ("CET", 1, 0),
+    ("EAT", 3, 0),
+    ("EDT", -4, 0),
+    ("EEST", 3, 0),
+    ("EET", 2, 0),
+    ("EST", -5, 0),
+    ("HKT", 8, 0),
+    ("JST", 9, 0),
+    ("KST", 9, 0),
+    ("MDT", -6, 0),
+    ("MSK", 3, 0),
+    ("MST", -7, 0),
+    ("NPT", 5, 45),
+    ("NZDT", 13, 0),
+    ("NZST", 12, 0),
+    ("PDT", -7, 0),
+    ("PKT", 5, 0),
+    ("PST", -8, 0),
+    ("SAST", 2, 0),
+    ("SGT", 8, 0),
+    ("WEST", 1, 0),
+    ("WET", 0, 0),
+    ("WIB", 7, 0),
+];
+
+/// What is configured of a source's times.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Clock {
+    /// Of times without a zone; UTC where it is none.
+    pub(crate) zone: Option<TimeZone>,
+    /// Of day and month where both are numbers.
+    pub(crate) order: Option<Order>,
+}
+
+impl Clock {
+    /// The instant of a text, and whether its zone was assumed; none where its letters are no zone for certain.
+    pub(super) fn instant(&self, Form { at, zone }: Form<'_>) -> Option<(Timestamp, bool)> {
+        let of = |zone: &TimeZone| zone.to_timestamp(at).ok();
+        match zone {
+            Zone::Unsaid => Some((of(self.zone.as_ref().unwrap_or(&TimeZone::UTC))?, self.zone.is_none())),
+            Zone::Offset(offset) => Some((offset.to_timestamp(at).ok()?, false)),
+            Zone::Named(name) => Some((of(&TimeZone::get(name).ok()?)?, false)),
+            Zone::Letters(letters) => Some((self.by_letters(letters, at)?, false)),
+        }
+    }
+
+    fn by_letters(&self, letters: &str, at: DateTime) -> Option<Timestamp> {
+        if let Some((_, hours, minutes)) = LETTERS.iter().find(|known| known.0 == letters) {
+            return Offset::from_seconds(hours * 3600 + minutes * 60).ok()?.to_timestamp(at).ok();
+        }
+        // the configured zone's own
+        let zone = self.zone.as_ref()?;
+        let found = zone.to_timestamp(at).ok()?;
+        (zone.to_offset_info(found).abbreviation() == letters).then_some(found)
+    }
+}
