@@ -2,6 +2,7 @@
 //!
 //! What is damaged in one place is repaired there and counted, so that one bad byte costs itself and not its batch.
 
+mod charset;
 pub(crate) mod form;
 mod repair;
 mod unreadable;
@@ -22,7 +23,6 @@ pub(crate) use self::{
 };
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-const BOM: &[u8] = b"\xef\xbb\xbf";
 /// U+FFFD as a JSON escape: as long as the surrogate it replaces.
 const REPLACEMENT_ESCAPE: &[u8; 6] = b"\\ufffd";
 
@@ -60,18 +60,10 @@ pub fn unpacked(body: &[u8]) -> Cow<'_, [u8]> {
     unpack(body).unwrap_or(Cow::Borrowed(body))
 }
 
-/// Makes text of bytes: skips a byte order mark, replaces what is not UTF-8 by U+FFFD and a lone surrogate escape by
-/// `\ufffd`. PostHog refuses the whole batch for either.
-pub(crate) fn text<'a>(bytes: &'a [u8], notes: &mut Notes) -> Cow<'a, str> {
-    let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => {
-            let repaired = bytes.utf8_chunks().filter(|chunk| !chunk.invalid().is_empty()).count();
-            notes.add(Note::RepairedUtf8, repaired as u64);
-            String::from_utf8_lossy(bytes)
-        }
-    };
+/// Makes text of bytes in the charset that `content_type` declares: skips a byte order mark, replaces what the charset does not have by
+/// U+FFFD and a lone surrogate escape by `\ufffd`. PostHog refuses the whole batch for either.
+pub(crate) fn text<'a>(bytes: &'a [u8], content_type: &str, notes: &mut Notes) -> Cow<'a, str> {
+    let text = charset::decoded(bytes, content_type, notes);
     let lone = lone_surrogates(text.as_bytes());
     if lone.is_empty() {
         return text;
@@ -142,7 +134,7 @@ mod tests {
             ("\"\\", "\"\\", 0),
         ] {
             let mut notes = Notes::default();
-            assert_eq!(text(json.as_bytes(), &mut notes), repaired);
+            assert_eq!(text(json.as_bytes(), "", &mut notes), repaired);
             assert_eq!(notes.get(Note::RepairedSurrogate), count, "{json}");
         }
     }
@@ -150,7 +142,7 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_are_replaced_where_they_stand_and_a_mark_is_skipped() {
         let mut notes = Notes::default();
-        assert_eq!(text(b"\xef\xbb\xbf{\"a\":\"caf\xe9 \xff\"}", &mut notes), "{\"a\":\"caf\u{fffd} \u{fffd}\"}");
+        assert_eq!(text(b"\xef\xbb\xbf{\"a\":\"caf\xe9 \xff\"}", "", &mut notes), "{\"a\":\"caf\u{fffd} \u{fffd}\"}");
         assert_eq!(notes.get(Note::RepairedUtf8), 2);
     }
 

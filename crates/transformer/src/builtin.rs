@@ -14,7 +14,12 @@ use crate::{
     moengage::EventCodes,
     notes::{Note, Notes},
     rules::Rules,
-    value::{identity, ids, placeholder::Policy, time::Moment},
+    value::{
+        identity::{self, Reading},
+        ids,
+        placeholder::Policy,
+        time::Moment,
+    },
     webhook,
 };
 
@@ -68,6 +73,8 @@ pub(crate) struct Context<'w> {
     pub(crate) rules: &'w Rules,
     /// The body holds something like a placeholder.
     pub(crate) markers: bool,
+    /// The body held quotes that nobody had escaped.
+    pub(crate) mended_quotes: bool,
     pub(crate) notes: Notes,
 }
 
@@ -77,6 +84,17 @@ impl Context<'_> {
             Id::Given(uuid) => *uuid,
             Id::Own(id) => ids::of_id(&self.webhook.source, id),
             Id::None => ids::of_place(&self.webhook.source, webhook::origin_address(self.webhook), position),
+        }
+    }
+
+    /// How ids are read: as their sender's kind writes them.
+    pub(crate) fn reading(&self) -> Reading {
+        let identity = &self.rules.identity;
+        Reading {
+            trims: !identity.keeps_blanks,
+            // an SDK means what it writes
+            wholes: !identity.keeps_fractions && self.webhook.route != "capture",
+            mended_quotes: self.mended_quotes,
         }
     }
 

@@ -15,6 +15,7 @@ pub(crate) enum Fault {
     MissingDistinctId,
     InvalidDistinctId,
     ForbiddenId,
+    DamagedId,
     UnresolvedPlaceholder { field: &'static str },
     ForbiddenEvent,
     KeyMismatch,
@@ -75,7 +76,7 @@ impl Fault {
     fn field(self) -> &'static str {
         match self {
             Self::MissingEvent | Self::ForbiddenEvent => "event",
-            Self::MissingDistinctId | Self::InvalidDistinctId | Self::ForbiddenId => "distinct_id",
+            Self::MissingDistinctId | Self::InvalidDistinctId | Self::ForbiddenId | Self::DamagedId => "distinct_id",
             Self::InvalidProperties | Self::TooManyProperties => "properties",
             Self::KeyMismatch => "api_key",
             Self::UnresolvedPlaceholder { field }
@@ -100,6 +101,11 @@ impl Fault {
                 "the person's id is one that MoEngage or PostHog refuses, such as `null`, `0` or `guest`, since it would make \
                  many users one person",
                 "set it to the user's ID in MoEngage",
+            ),
+            Self::DamagedId => (
+                "the person's id holds a character that was lost on the way, or a quote that nobody escaped: two people may have \
+                 become one by it",
+                "send UTF-8, or declare the charset in `Content-Type`; put no quotes into ids",
             ),
             Self::UnresolvedPlaceholder { field } => {
                 return (

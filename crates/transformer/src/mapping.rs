@@ -78,8 +78,8 @@ fn finish<'a>(
 ) -> Result<Planned<'a>, Fault> {
     let rules = context.rules;
     let Draft { name, person, anonymous, id, moment, is_connector } = draft;
-    let budget = Budget::default();
-    let scope = Scope { item, name: name.as_deref().ok(), webhook: context.webhook, budget: &budget };
+    let (budget, reading) = (Budget::default(), context.reading());
+    let scope = Scope { item, name: name.as_deref().ok(), webhook: context.webhook, reading, budget: &budget };
     let rule = rules.find(&scope, &mut context.notes);
     // before what a rule may spend on properties
     let identified = match rule {
@@ -104,8 +104,9 @@ fn finish<'a>(
             None | Some(Otherwise::Dead) => return Err(fault),
             Some(Otherwise::Drop) => return Ok(Planned::Filtered("identity")),
             Some(Otherwise::Personless) => {
-                let own = anonymous
-                    .and_then(|raw| identity::distinct_id(raw, "moengage_user_id", &mut context.notes).ok().flatten());
+                let own = anonymous.and_then(|raw| {
+                    identity::distinct_id(raw, "moengage_user_id", reading, &mut context.notes).ok().flatten()
+                });
                 Person::unknown(own.unwrap_or_else(|| Cow::Owned(uuid.hyphenated().to_string())))
             }
         },

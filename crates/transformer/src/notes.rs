@@ -41,6 +41,10 @@ pub enum Note {
     RewrittenTime,
     /// Ids of an event that were not usable as such.
     UnusableId,
+    /// Blanks around a person's id, cut.
+    TrimmedId,
+    /// Persons' ids such as `1000001350.0`, read as whole numbers.
+    WholeNumberId,
     /// Top-level fields that PostHog does not read.
     IgnoredField,
     /// Values of the wrong kind, left out.
@@ -65,6 +69,8 @@ pub enum Note {
     RepairedJson,
     /// Bodies that were form-encoded.
     Form,
+    /// Bodies in another charset than UTF-8.
+    Decoded,
 }
 
 impl Note {

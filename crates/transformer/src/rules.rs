@@ -215,6 +215,10 @@ pub(crate) struct Identity {
     pub(crate) missing: Option<Otherwise>,
     /// What becomes of an event whose id must not be a person.
     pub(crate) refused: Option<Otherwise>,
+    /// Blanks around an id stay.
+    pub(crate) keeps_blanks: bool,
+    /// `1000001350.0` stays.
+    pub(crate) keeps_fractions: bool,
 }
 
 impl Identity {
@@ -222,7 +226,9 @@ impl Identity {
     pub(crate) fn otherwise(&self, fault: Fault) -> Option<Otherwise> {
         match fault {
             Fault::MissingDistinctId | Fault::RuleMissingValue { .. } => self.missing,
-            Fault::InvalidDistinctId | Fault::ForbiddenId | Fault::UnresolvedPlaceholder { .. } => self.refused,
+            Fault::InvalidDistinctId | Fault::ForbiddenId | Fault::DamagedId | Fault::UnresolvedPlaceholder { .. } => {
+                self.refused
+            }
             _ => None,
         }
     }

@@ -131,7 +131,7 @@ impl Transformer {
             DecodeError::Gzip(_) => Fault::UnreadableGzip,
             DecodeError::TooLarge => Fault::TooLarge,
         })?;
-        let text: Cow<'_, str> = body::text(&bytes, notes);
+        let text: Cow<'_, str> = body::text(&bytes, &webhook.content_type, notes);
         if text.trim_ascii().is_empty() {
             return Err(Fault::EmptyBody);
         }
@@ -190,7 +190,14 @@ impl Transformer {
 
     fn body<'a>(&'a self, webhook: &'a Webhook, rules: &'a Rules, bytes: usize, repairs: &[Repair]) -> Body<'a> {
         Body {
-            context: Context { webhook, codes: &self.0.codes, rules, markers: true, notes: Notes::default() },
+            context: Context {
+                webhook,
+                codes: &self.0.codes,
+                rules,
+                markers: true,
+                mended_quotes: repairs.contains(&Repair::UnescapedQuote),
+                notes: Notes::default(),
+            },
             output: Output::new(webhook, rules.revision(), repairs, bytes),
             item: Item::default(),
             properties: Properties::new(),

@@ -50,6 +50,7 @@ fn bodies() -> Vec<(&'static str, Told, Vec<u8>)> {
         text("missing_distinct_id", Sender, r#"{"event":"a"}"#),
         text("invalid_distinct_id", Sender, r#"{"event":"a","distinct_id":{}}"#),
         text("forbidden_id", Sender, r#"{"event":"a","distinct_id":"guest"}"#),
+        text("damaged_id", Sender, r#"{"event":"a","distinct_id":"b\ufffd"}"#),
         text("unresolved_placeholder", Sender, r#"{"event":"a","distinct_id":"{{user_id}}"}"#),
         text("forbidden_event", Sender, r#"{"event":"$exception","distinct_id":"b"}"#),
         text(

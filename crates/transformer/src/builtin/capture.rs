@@ -83,7 +83,7 @@ fn person<'a>(item: &Item<'a>, context: &mut Context<'_>) -> Result<Cow<'a, str>
     let inner = item.properties.pairs.iter().rev().find(|pair| pair.name == "distinct_id");
     let places = [item.field("distinct_id"), item.field("$distinct_id"), inner.map(|pair| pair.value)];
     for raw in places.into_iter().flatten() {
-        if let Some(id) = identity::distinct_id(raw, "distinct_id", &mut context.notes)? {
+        if let Some(id) = identity::distinct_id(raw, "distinct_id", context.reading(), &mut context.notes)? {
             return Ok(id);
         }
     }

@@ -96,12 +96,13 @@ fn name<'a>(fields: &Fields<'a>, context: &mut Context<'a>) -> Result<Cow<'a, st
 /// The customer's id; without it MoEngage's own, and no person profile: PostHog knows the person by another id, if at all.
 fn person<'a>(fields: &Fields<'a>, context: &mut Context<'a>) -> Result<Person<'a>, Fault> {
     if let Some(raw) = fields.uid
-        && let Some(id) = identity::distinct_id(raw, "uid", &mut context.notes)?
+        && let Some(id) = identity::distinct_id(raw, "uid", context.reading(), &mut context.notes)?
     {
         return Ok(Person::known(id));
     }
     let raw = fields.moengage_user_id.ok_or(Fault::MissingDistinctId)?;
-    let id = identity::distinct_id(raw, "moengage_user_id", &mut context.notes)?.ok_or(Fault::MissingDistinctId)?;
+    let id = identity::distinct_id(raw, "moengage_user_id", context.reading(), &mut context.notes)?
+        .ok_or(Fault::MissingDistinctId)?;
     Ok(Person::unknown(id))
 }
 

@@ -165,7 +165,7 @@ impl<'a> Maker<'_, '_, 'a> {
     }
 
     fn person(&mut self, raw: Cow<'a, str>) -> Result<Option<Cow<'a, str>>, Fault> {
-        text_of(raw, |raw| identity::distinct_id(raw, "distinct_id", self.notes))
+        text_of(raw, |raw| identity::distinct_id(raw, "distinct_id", self.scope.reading, self.notes))
     }
 
     /// Adds to one of the objects that PostHog merges key by key.

@@ -9,6 +9,7 @@ use super::{budget::Budget, unusable::Unusable};
 use crate::{
     item::{Item, Kind, Object},
     json,
+    value::identity::Reading,
     value::time::Moment,
     webhook::receipt_shown,
 };
@@ -20,6 +21,8 @@ pub(crate) struct Scope<'s, 'a> {
     /// Its name by the built-in mapping, if it has one.
     pub(crate) name: Option<&'s str>,
     pub(crate) webhook: &'s Webhook,
+    /// How ids of it are read.
+    pub(crate) reading: Reading,
     /// What its mapping may still cost.
     pub(crate) budget: &'s Budget,
 }

@@ -1,6 +1,6 @@
 //! Who an event is about, and which texts must never become a person.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{borrow::Cow, collections::BTreeSet, ops::Range};
 
 use super::placeholder;
 use crate::{
@@ -14,8 +14,10 @@ use crate::{
 /// Source: PostHog, rust/common/types/src/event.rs (024dbbe0), and its ingestion's event names (read 2026-08).
 const MAX_CHARS: usize = 200;
 
-/// Refused whatever their case. Source: PostHog, "Identifying users", blocked distinct ids (read 2026-08).
-const FORBIDDEN_ANY_CASE: [&str; 10] = [
+/// Refused whatever their case, in quotes or not. Sources: PostHog, "Identifying users", blocked distinct ids, and its person-utils
+/// (read 2026-11); PostHog, rust/capture/src/v1/analytics/constants.rs (02291397); MoEngage, "What Unique ID Values Does the System
+/// Accept?" (read 2026-08). Those that follow `userid` are what programs print for a value that they do not have.
+const FORBIDDEN: [&str; 42] = [
     "anonymous",
     "guest",
     "distinctid",
@@ -26,14 +28,8 @@ const FORBIDDEN_ANY_CASE: [&str; 10] = [
     "undefined",
     "true",
     "false",
-];
-
-/// Refused as written. Sources: the same page; PostHog, rust/capture/src/v1/analytics/constants.rs (02291397); MoEngage,
-/// "What Unique ID Values Does the System Accept?" (all read 2026-08).
-const FORBIDDEN: [&str; 25] = [
-    "[object Object]",
-    "NaN",
-    "None",
+    "[object object]",
+    "nan",
     "none",
     "null",
     "0",
@@ -49,38 +45,113 @@ const FORBIDDEN: [&str; 25] = [
     "-2",
     "na",
     "n/a",
-    "\"\"",
     "user_attribute_unique_id",
     "dummy_seller_code",
     "user_id",
     "customer_id",
     "uid",
     "userid",
+    "nil",
+    "-",
+    "--",
+    "[]",
+    "{}",
+    "()",
+    "<null>",
+    "<nil>",
+    "<no value>",
 ];
+
+/// How ids of a body are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Blanks around an id are cut.
+    pub(crate) trims: bool,
+    /// `1000001350.0` is `1000001350`.
+    pub(crate) wholes: bool,
+    /// The body held quotes that nobody had escaped.
+    pub(crate) mended_quotes: bool,
+}
+
+/// Digits that the whole part of a text must have to be a number: of fewer it may be a version.
+const WHOLE_DIGITS: usize = 7;
 
 /// The person that a value names; none for `null` and blank.
 pub(crate) fn distinct_id<'a>(
     raw: &'a str,
     field: &'static str,
+    reading: Reading,
     notes: &mut Notes,
 ) -> Result<Option<Cow<'a, str>>, Fault> {
-    let text = match raw.as_bytes().first() {
+    let mut text = match raw.as_bytes().first() {
         Some(b'"') => json::string(raw).ok_or(Fault::InvalidDistinctId)?,
         Some(b'{' | b'[') => return Err(Fault::InvalidDistinctId),
         _ if json::is_null(raw) => return Ok(None),
         _ if json::is_number(raw) => number(raw),
         _ => Cow::Borrowed(raw), // true or false
     };
-    if text.trim().is_empty() {
+    let bare = bare(&text);
+    if bare.is_empty() {
         return Ok(None);
     }
-    if placeholder::is_unresolved(&text) {
+    if placeholder::is_unresolved(&text) || is_in_braces(bare) {
         return Err(Fault::UnresolvedPlaceholder { field });
     }
-    if is_forbidden(text.trim()) {
+    if is_forbidden(bare) {
         return Err(Fault::ForbiddenId);
     }
+    // two people may have become one by it
+    if text.contains(['\u{fffd}', '\0']) || (reading.mended_quotes && text.contains('"')) {
+        return Err(Fault::DamagedId);
+    }
+    if reading.trims && bare.len() < text.len() {
+        notes.say(Note::TrimmedId, field, raw);
+        text = cut(text, bare_range);
+    }
+    if reading.wholes
+        && let Some(digits) = whole(&text, json::is_number(raw))
+    {
+        notes.say(Note::WholeNumberId, field, raw);
+        text = cut(text, |_| 0..digits);
+    }
     Ok(Some(kept(text, field, notes)))
+}
+
+/// A text without blanks of any kind around it.
+fn bare(text: &str) -> &str {
+    &text[bare_range(text)]
+}
+
+fn bare_range(text: &str) -> Range<usize> {
+    let is_blank = |c: char| c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
+    let end = text.trim_end_matches(is_blank).len();
+    let begin = end - text[..end].trim_start_matches(is_blank).len();
+    begin..end
+}
+
+fn cut(text: Cow<'_, str>, range: impl Fn(&str) -> Range<usize>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[range(text)]),
+        Cow::Owned(text) => Cow::Owned(text[range(&text)].to_string()),
+    }
+}
+
+/// How many digits an id has before `.0`; none where it is no such number.
+fn whole(text: &str, is_number: bool) -> Option<usize> {
+    let (digits, zeros) = text.split_once('.')?;
+    let is_whole = !zeros.is_empty()
+        && zeros.bytes().all(|byte| byte == b'0')
+        && !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit());
+    (is_whole && (is_number || digits.len() >= WHOLE_DIGITS)).then_some(digits.len())
+}
+
+/// As templates of other makers leave what they did not fill: `{user_id}`, `[[id]]`, `${id}`, `<%= id %>`.
+fn is_in_braces(text: &str) -> bool {
+    let pairs = [("{", "}"), ("${", "}"), ("[[", "]]"), ("<%", "%>"), ("%{", "}")];
+    pairs
+        .iter()
+        .any(|(open, close)| text.len() > open.len() + close.len() && text.starts_with(open) && text.ends_with(close))
 }
 
 /// Whether PostHog routes, bills or drops events of this name apart. Sources: PostHog, rust/capture/src/v1/analytics/constants.rs
@@ -142,7 +213,14 @@ fn kept<'a>(text: Cow<'a, str>, field: &str, notes: &mut Notes) -> Cow<'a, str> 
 }
 
 fn is_forbidden(text: &str) -> bool {
-    FORBIDDEN.contains(&text) || FORBIDDEN_ANY_CASE.iter().any(|word| word.eq_ignore_ascii_case(text))
+    let mut text = text;
+    // PostHog looks into quotes, which a template may have put there
+    while let Some(inside) =
+        ['"', '\'', '`'].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote).map(bare))
+    {
+        text = inside;
+    }
+    text.is_empty() || FORBIDDEN.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
 /// A number as PostHog makes text of it, except that an integer keeps all its digits.
@@ -157,8 +235,15 @@ fn number(raw: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
+    const READING: Reading = Reading { trims: true, wholes: true, mended_quotes: false };
+
+    fn read(raw: &str, reading: Reading) -> (Result<Option<String>, Fault>, Notes) {
+        let mut notes = Notes::default();
+        (distinct_id(raw, "distinct_id", reading, &mut notes).map(|id| id.map(Cow::into_owned)), notes)
+    }
+
     fn id(raw: &str) -> Result<Option<String>, Fault> {
-        distinct_id(raw, "distinct_id", &mut Notes::default()).map(|id| id.map(Cow::into_owned))
+        read(raw, READING).0
     }
 
     #[test]
@@ -168,9 +253,10 @@ mod tests {
             ("42", "42"),
             ("1.50", "1.5"),
             ("12345678901234567890123", "12345678901234567890123"),
-            (r#"" u1 ""#, " u1 "),
+            (r#"" u1 ""#, "u1"),
+            (r#""u1\n""#, "u1"),
+            ("\"\u{a0}u1\u{200b}\"", "u1"),
             (r#""caf\u00e9""#, "café"),
-            (r#""a\u0000b""#, "a\u{fffd}b"),
             (r#""ID""#, ""),
             ("null", ""),
             (r#"" ""#, ""),
@@ -188,14 +274,32 @@ mod tests {
 
     #[test]
     fn what_both_vendors_refuse_is_no_person() {
-        for word in FORBIDDEN.iter().chain(&FORBIDDEN_ANY_CASE).chain(&["Guest", "TRUE", "Email"]) {
+        let others = [
+            "Guest",
+            "TRUE",
+            "Email",
+            "NULL",
+            "Unknown",
+            "[object Object]",
+            "NaN",
+            "'null'",
+            "\"None\"",
+            "' guest '",
+            "\"'0'\"",
+            "\"\"",
+            "{user_id}",
+            "[[user_id]]",
+            "${id}",
+            " null\t",
+        ];
+        for word in FORBIDDEN.iter().chain(&others) {
             let raw = serde_json::to_string(word).unwrap();
             assert!(matches!(id(&raw), Err(Fault::ForbiddenId | Fault::UnresolvedPlaceholder { .. })), "{word}");
         }
         for raw in ["0", "1", "-1", "true", "false"] {
             assert_eq!(id(raw), Err(Fault::ForbiddenId), "{raw}");
         }
-        for fine in ["NULL", "guest2", "10", "Unknown"] {
+        for fine in ["guest2", "10", "{a", "o'neil", "'"] {
             assert!(id(&format!("\"{fine}\"")).is_ok(), "{fine}");
         }
     }
@@ -204,8 +308,38 @@ mod tests {
     fn a_long_id_is_cut_where_posthog_cuts_it() {
         let mut notes = Notes::default();
         let raw = format!("\"{}\"", "é".repeat(201));
-        let cut = distinct_id(&raw, "uid", &mut notes).unwrap().unwrap();
+        let cut = distinct_id(&raw, "uid", READING, &mut notes).unwrap().unwrap();
         assert_eq!((cut.chars().count(), notes.get(Note::Cut)), (200, 1));
         assert_eq!(id(&format!("\"{}\"", "é".repeat(200))).unwrap().unwrap().chars().count(), 200);
+    }
+
+    #[test]
+    fn an_id_that_was_damaged_is_no_person() {
+        for raw in [r#""jos\ufffd""#, "\"jos\u{fffd}\"", r#""a\u0000b""#] {
+            assert_eq!(id(raw), Err(Fault::DamagedId), "{raw}");
+        }
+        let mended = Reading { mended_quotes: true, ..READING };
+        assert_eq!(read(r#""u\"1""#, mended).0, Err(Fault::DamagedId));
+        assert_eq!(id(r#""u\"1""#), Ok(Some("u\"1".into())));
+    }
+
+    #[test]
+    fn blanks_and_a_zero_fraction_are_cut_and_said_where_that_is_not_switched_off() {
+        let as_they_are = Reading { trims: false, wholes: false, mended_quotes: false };
+        for (raw, cut, note) in [
+            (r#"" u1 ""#, "u1", Note::TrimmedId),
+            ("1000001350.0", "1000001350", Note::WholeNumberId),
+            ("42.00", "42", Note::WholeNumberId),
+            (r#""1000001350.0""#, "1000001350", Note::WholeNumberId),
+        ] {
+            let (found, notes) = read(raw, READING);
+            assert_eq!((found, notes.get(note)), (Ok(Some(cut.to_string())), 1), "{raw}");
+            let (found, notes) = read(raw, as_they_are);
+            assert_eq!(notes, Notes::default(), "{raw}");
+            assert_ne!(found, Ok(Some(cut.to_string())), "{raw}");
+        }
+        for raw in [r#""42.0""#, r#""1.5""#, r#""1000001350.5""#] {
+            assert_eq!(id(raw), Ok(Some(raw.trim_matches('"').to_string())));
+        }
     }
 }

@@ -24,7 +24,8 @@ fn is_sound(webhook: &Webhook) -> Result<(), TestCaseError> {
         let _readable: jiff::Timestamp = json["timestamp"].as_str().unwrap().parse().unwrap();
         prop_assert!(!placeholder::is_unresolved(&event.distinct_id) && !placeholder::is_unresolved(&event.name));
         let as_json = json["distinct_id"].to_string();
-        let again = identity::distinct_id(&as_json, "distinct_id", &mut Notes::default());
+        let reading = identity::Reading { trims: true, wholes: false, mended_quotes: false };
+        let again = identity::distinct_id(&as_json, "distinct_id", reading, &mut Notes::default());
         let again = again.unwrap();
         prop_assert_eq!(again.as_deref(), Some(event.distinct_id.as_str()));
     }
