@@ -88,6 +88,19 @@ async fn a_compressed_body_is_kept_compressed_and_its_key_found() {
 }
 
 #[tokio::test]
+async fn what_is_no_coding_of_the_body_is_none() {
+    let gateway = Setup::default().start();
+    for encoding in ["UTF-8", "utf8", "none", "8bit", "identity, UTF-8", "application/json", "iso-8859-1", ""] {
+        let reply = gateway.send(with(post("/capture/", TUTORIAL), "content-encoding", encoding)).await;
+        let header = gateway.entry(&reply).await.header;
+        assert_eq!(header.content_encoding, encoding);
+    }
+    let body = gzip(TUTORIAL.as_bytes());
+    let reply = gateway.send(with(post("/capture/", body.clone()), "content-encoding", "gzip, identity")).await;
+    assert_eq!(gateway.entry(&reply).await.body, body);
+}
+
+#[tokio::test]
 async fn a_corrupt_gzip_body_of_a_known_sender_is_taken() {
     let gateway = Setup::default().start();
     let whole = gzip(br#"{"events":[{"event_name":"Email Opened"}]}"#);

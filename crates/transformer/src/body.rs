@@ -3,6 +3,7 @@
 //! What is damaged in one place is repaired there and counted, so that one bad byte costs itself and not its batch.
 
 mod charset;
+mod columns;
 pub(crate) mod form;
 mod repair;
 mod unreadable;
@@ -18,6 +19,7 @@ use moehog_proto::limits::MAX_BODY_BYTES;
 use crate::notes::{Note, Notes};
 
 pub(crate) use self::{
+    columns::unfolded,
     repair::repair,
     unreadable::{unreadable, unreadable_event},
 };
@@ -60,10 +62,10 @@ pub fn unpacked(body: &[u8]) -> Cow<'_, [u8]> {
     unpack(body).unwrap_or(Cow::Borrowed(body))
 }
 
-/// Makes text of bytes in the charset that `content_type` declares: skips a byte order mark, replaces what the charset does not have by
+/// Makes text of bytes in the charset that is `said` by `Content-Type` and `Content-Encoding`: skips a byte order mark, replaces what the charset does not have by
 /// U+FFFD and a lone surrogate escape by `\ufffd`. PostHog refuses the whole batch for either.
-pub(crate) fn text<'a>(bytes: &'a [u8], content_type: &str, notes: &mut Notes) -> Cow<'a, str> {
-    let text = charset::decoded(bytes, content_type, notes);
+pub(crate) fn text<'a>(bytes: &'a [u8], said: (&str, &str), notes: &mut Notes) -> Cow<'a, str> {
+    let text = charset::decoded(bytes, said, notes);
     let lone = lone_surrogates(text.as_bytes());
     if lone.is_empty() {
         return text;
@@ -134,7 +136,7 @@ mod tests {
             ("\"\\", "\"\\", 0),
         ] {
             let mut notes = Notes::default();
-            assert_eq!(text(json.as_bytes(), "", &mut notes), repaired);
+            assert_eq!(text(json.as_bytes(), ("", ""), &mut notes), repaired);
             assert_eq!(notes.get(Note::RepairedSurrogate), count, "{json}");
         }
     }
@@ -142,7 +144,10 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_are_replaced_where_they_stand_and_a_mark_is_skipped() {
         let mut notes = Notes::default();
-        assert_eq!(text(b"\xef\xbb\xbf{\"a\":\"caf\xe9 \xff\"}", "", &mut notes), "{\"a\":\"caf\u{fffd} \u{fffd}\"}");
+        assert_eq!(
+            text(b"\xef\xbb\xbf{\"a\":\"caf\xe9 \xff\"}", ("", ""), &mut notes),
+            "{\"a\":\"caf\u{fffd} \u{fffd}\"}"
+        );
         assert_eq!(notes.get(Note::RepairedUtf8), 2);
     }
 

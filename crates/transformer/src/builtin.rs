@@ -1,6 +1,7 @@
 //! The mapping without rules: from an event as it was sent to a draft of it.
 
 pub(crate) mod capture;
+pub(crate) mod rudder;
 pub(crate) mod streams;
 
 use std::borrow::Cow;
@@ -31,9 +32,20 @@ pub(crate) struct Draft<'a> {
     /// MoEngage's own id of the person, as it stands in the body.
     pub(crate) anonymous: Option<&'a str>,
     pub(crate) id: Id<'a>,
-    pub(crate) moment: Moment<'a>,
+    pub(crate) when: When<'a>,
     /// A marketer's template made it, in which every value is a text.
     pub(crate) is_connector: bool,
+}
+
+/// When an event happened.
+#[derive(Debug)]
+pub(crate) enum When<'a> {
+    Known(Moment<'a>),
+    /// As a member says; it is read where no rule says it.
+    Said {
+        field: &'static str,
+        raw: Option<&'a str>,
+    },
 }
 
 /// Who an event is about.
@@ -102,8 +114,12 @@ impl Context<'_> {
         identity::event_name(raw, field, &self.rules.allow, &mut self.notes)
     }
 
-    /// When it happened by the value of `field`, else when the webhook was received.
-    pub(crate) fn moment<'a>(&mut self, field: &str, raw: Option<&'a str>) -> Moment<'a> {
+    /// When it happened as it says, else when the webhook was received.
+    pub(crate) fn moment<'a>(&mut self, when: When<'a>) -> Moment<'a> {
+        let (field, raw) = match when {
+            When::Known(moment) => return moment,
+            When::Said { field, raw } => (field, raw),
+        };
         let Some(raw) = raw.filter(|raw| !json::is_null(raw)) else { return self.received() };
         if let Some(moment) =
             self.notes.moment(raw, field, self.rules.clock(&self.webhook.source), self.webhook.received_at_ms)

@@ -144,7 +144,7 @@ impl<'a> Members<'a> for Item<'a> {
     }
 
     fn member<A: MapAccess<'a>>(&mut self, key: &'a str, members: &mut A) -> Result<(), A::Error> {
-        let name = name(key);
+        let (name, key) = column(name(key), key);
         let object = match &*name {
             "event_attributes" => &mut self.event_attributes,
             "user_attributes" => &mut self.user_attributes,
@@ -157,6 +157,35 @@ impl<'a> Members<'a> for Item<'a> {
         };
         object.clear(); // of two objects of one name the last counts, as for every other member
         members.next_value_seed(Walk(object))
+    }
+}
+
+/// Columns of a warehouse's export that writes names in capitals: name, and name as JSON.
+const COLUMNS: [(&str, &str); 13] = [
+    ("event_name", "\"event_name\""),
+    ("event_code", "\"event_code\""),
+    ("event_uuid", "\"event_uuid\""),
+    ("event_time", "\"event_time\""),
+    ("event_type", "\"event_type\""),
+    ("event_source", "\"event_source\""),
+    ("uid", "\"uid\""),
+    ("push_id", "\"push_id\""),
+    ("email_id", "\"email_id\""),
+    ("mobile_number", "\"mobile_number\""),
+    ("event_attributes", "\"event_attributes\""),
+    ("user_attributes", "\"user_attributes\""),
+    ("device_attributes", "\"device_attributes\""),
+];
+
+/// The name of a member of an event, in small letters where it is such a column.
+fn column<'a>(name: Cow<'a, str>, key: &'a str) -> (Cow<'a, str>, &'a str) {
+    let is_capital = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+    if !name.starts_with(['E', 'U', 'P', 'M', 'D']) || !name.bytes().all(is_capital) {
+        return (name, key);
+    }
+    match COLUMNS.iter().find(|(column, _)| column.eq_ignore_ascii_case(&name)) {
+        Some((column, key)) => (Cow::Borrowed(column), key),
+        None => (name, key),
     }
 }
 

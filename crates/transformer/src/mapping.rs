@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use crate::{
-    builtin::{Context, Draft, Id, Person, capture, streams},
+    builtin::{Context, Draft, Id, Person, capture, rudder, streams},
     fault::Fault,
     item::{Item, Kind},
     json,
@@ -61,6 +61,8 @@ pub(crate) fn map<'a>(
     }
     let draft = if list == List::Events || streams::is_flat(item) {
         streams::draft(item, context, properties)?
+    } else if rudder::is_one(item) {
+        rudder::draft(item, context, properties)?
     } else {
         let is_free = context.webhook.api_key.is_empty() && item.properties.kind == Kind::Absent;
         capture::draft(item, is_free, context, properties)?
@@ -77,7 +79,7 @@ fn finish<'a>(
     properties: &mut Properties<'a>,
 ) -> Result<Planned<'a>, Fault> {
     let rules = context.rules;
-    let Draft { name, person, anonymous, id, moment, is_connector } = draft;
+    let Draft { name, person, anonymous, id, when, is_connector } = draft;
     let (budget, reading) = (Budget::default(), context.reading());
     let scope = Scope { item, name: name.as_deref().ok(), webhook: context.webhook, reading, budget: &budget };
     let rule = rules.find(&scope, &mut context.notes);
@@ -119,9 +121,9 @@ fn finish<'a>(
         Heal::All => true,
         Heal::None => false,
     };
+    let moment = applied.moment.unwrap_or_else(|| context.moment(when));
     polish::polish(properties, heals, rules, &mut context.notes);
     context.notes.add(Note::LongName, properties.long_names());
-    let moment = applied.moment.unwrap_or(moment);
     let destination = applied.destination;
     Ok(Planned::Event(Plan { uuid, name, distinct_id: person.id, moment, personless: !person.is_known, destination }))
 }

@@ -7,6 +7,7 @@
 mod apply;
 mod budget;
 mod condition;
+mod dates;
 mod engine;
 mod expression;
 mod filters;

@@ -13,7 +13,7 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess};
 
 use crate::{
     body::{self, DecodeError},
-    builtin::Context,
+    builtin::{Context, rudder},
     config::Mapping,
     costly::Named,
     fault::Fault,
@@ -131,7 +131,7 @@ impl Transformer {
             DecodeError::Gzip(_) => Fault::UnreadableGzip,
             DecodeError::TooLarge => Fault::TooLarge,
         })?;
-        let text: Cow<'_, str> = body::text(&bytes, &webhook.content_type, notes);
+        let text: Cow<'_, str> = body::text(&bytes, (&webhook.content_type, &webhook.content_encoding), notes);
         if text.trim_ascii().is_empty() {
             return Err(Fault::EmptyBody);
         }
@@ -142,6 +142,7 @@ impl Transformer {
             notes.count(Note::Form);
             return self.read(webhook, rules, &body::form::to_json(&text), &repairs, notes);
         }
+        let text = body::unfolded(&text).map_or(text, Cow::Owned);
         let mut noted = Notes::default();
         let read = self.read(webhook, rules, &text, &repairs, &mut noted);
         let Err(fault @ Fault::UnreadableJson { .. }) = read else {
@@ -268,7 +269,8 @@ impl<'a> Body<'a> {
     /// Maps a body that is one event.
     fn map_own(&mut self) -> Result<(), Fault> {
         std::mem::swap(&mut self.item, &mut self.own);
-        let is_event = ["event", "event_name", "event_code"].iter().any(|name| self.item.field(name).is_some());
+        let is_event = ["event", "event_name", "event_code"].iter().any(|name| self.item.field(name).is_some())
+            || rudder::is_one(&self.item);
         let may_be_event = is_event || (self.context.rules.names_events() && self.context.webhook.api_key.is_empty());
         if !may_be_event || self.item.kind != Kind::Object {
             return Err(Fault::UnknownShape);

@@ -102,7 +102,9 @@ fn value(text: &Text<'_>, template: &Template, at: usize, bare: bool) -> Finding
         };
         (says, suggest::escaped(&expression))
     };
-    text.finding(access.range.start, says, printed.then(|| text.with(tag, &instead)))
+    // of a list each element would have to be escaped where it is printed
+    let fix = (printed && !access.is_iterated).then(|| text.with(tag, &instead));
+    text.finding(access.range.start, says, fix)
 }
 
 fn no_json(text: &Text<'_>, template: &Template) -> Finding {

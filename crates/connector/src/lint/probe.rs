@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, value::Rest};
+use minijinja::{
+    Environment, Error, ErrorKind, UndefinedBehavior, Value,
+    value::{Kwargs, Rest},
+};
 
 use super::{
     template::{Name, Template},
@@ -15,14 +18,13 @@ const NOT_SENT: &str = "MOE_NOT_SEND";
 /// Filters of MoEngage's, and of Jinja's that this engine lacks; what they do to a value changes no finding.
 ///
 /// Source: MoEngage, "Jinja Templating Language" (read 2026-11); Jinja 3.1, "List of Builtin Filters".
-const PASSED: [&str; 20] = [
+const PASSED: [&str; 19] = [
     "base64decode",
     "base64encode",
     "convertToSHA256",
     "convertToSHA256NoSalt",
     "dateFormatter",
     "dateTimeFormatter",
-    "days",
     "today",
     "urldecode",
     "urlencode",
@@ -57,6 +59,8 @@ pub(super) struct Probes {
     groups: Vec<usize>,
     /// What gets a look-up past the template's own conditions.
     compared: Vec<Option<String>>,
+    /// Whether a loop goes through a look-up.
+    iterated: Vec<bool>,
 }
 
 impl Probes {
@@ -72,7 +76,11 @@ impl Probes {
             members.filter_map(|(access, _)| access.compared_with.clone()).next()
         };
         let compared = groups.iter().map(text_of).collect();
-        Self { environment: environment(), text: template.looking_up(OBJECT), groups, compared }
+        let is_iterated = |group: &usize| {
+            template.accesses.iter().zip(&groups).any(|(access, other)| other == group && access.is_iterated)
+        };
+        let iterated = groups.iter().map(is_iterated).collect();
+        Self { environment: environment(), text: template.looking_up(OBJECT), groups, compared, iterated }
     }
 
     /// How many look-ups there are.
@@ -93,6 +101,10 @@ impl Probes {
     /// Fills each look-up by its place.
     pub(super) fn filled(&self, fill: impl Fn(usize) -> Fill) -> Outcome {
         let value = |at: usize| match (fill(at), &self.compared[at]) {
+            (Fill::Missing, _) => None,
+            (Fill::Blank, _) if self.iterated[at] => Some(Value::from(Vec::<Value>::new())),
+            // a comma between two shows only where there are two
+            (fill, _) if self.iterated[at] => fill.value(at).map(|value| Value::from(vec![value.clone(), value])),
             (Fill::Number | Fill::Word | Fill::Nasty, Some(text)) => Some(Value::from(text.clone())),
             (fill, _) => fill.value(at),
         };
@@ -126,8 +138,10 @@ fn environment() -> Environment<'static> {
         Err(Error::new(ErrorKind::InvalidOperation, NOT_SENT))
     });
     for name in PASSED {
-        environment.add_filter(name, |value: Value, _: Rest<Value>| value);
+        environment.add_filter(name, |value: Value, _: Rest<Value>, _: Kwargs| value);
     }
+    // from one date to another
+    environment.add_filter("days", |_: Value, _: Rest<Value>, _: Kwargs| 2);
     environment.add_filter("tojson", |value: Value, _: Rest<Value>| match value.as_str() {
         Some(text) => serde_json::Value::from(text).to_string(),
         None if value.is_undefined() || value.is_none() => "null".to_string(),

@@ -34,6 +34,8 @@ pub(super) struct Access {
     pub(super) needs_brackets: bool,
     /// Text it is compared with: the value that gets past the body's own condition.
     pub(super) compared_with: Option<String>,
+    /// Whether a loop goes through its value, which is a list then.
+    pub(super) is_iterated: bool,
 }
 
 /// A filter that is used, and where.
@@ -72,6 +74,12 @@ impl Template {
                 access.name = Name::Attribute(dotted.attribute.clone());
                 access.needs_brackets = true;
             }
+        }
+        for access in &mut accesses {
+            let within = |tag: &&Tag| tag.range.contains(&access.range.start);
+            let tag = prepared.tags.iter().find(within).and_then(|tag| prepared.text.get(tag.range.clone()));
+            let words = tag.map(|tag| tag.trim_start_matches(['{', '%', '-', '+']).trim_start());
+            access.is_iterated = words.is_some_and(|words| words.starts_with("for "));
         }
         accesses.sort_by_key(|access| access.range.start);
         filters.sort_by_key(|filter| filter.at);

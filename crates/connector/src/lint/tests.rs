@@ -294,3 +294,33 @@ fn no_body_makes_it_panic() {
     }
     assert!(found > 3000, "{found}");
 }
+
+#[test]
+fn a_loop_that_prints_json_is_not_called_broken() {
+    let with = |items: &str| {
+        format!(
+            r#"{{"event":"cart","distinct_id":"{{{{UserAttribute['ID']}}}}","uuid":"{{{{EventAttribute['Order ID']}}}}","properties":{{"items":[{items}]}}}}"#
+        )
+    };
+    for right in [
+        r#"{% for p in EventAttribute['Items'] %}"{{p}}"{% if not loop.last %},{% endif %}{% endfor %}"#,
+        r#"{% for p in EventAttribute['Items'] %}{% if not loop.first %},{% endif %}"{{p}}"{% endfor %}"#,
+        r#"{% for p in EventAttribute['Items'] %}{"sku":"{{p.sku}}"}{{ "," if not loop.last }}{% endfor %}"#,
+        r#"{% for p in EventAttribute['Items'] %}"{{ p|dateTimeFormatter(toFormat='%d %b', timeZone='Asia/Kolkata') }}"{{ "," if not loop.last }}{% endfor %}"#,
+        r#"{{'12/10/2020'|days('14/10/2020')}}"#,
+    ] {
+        let found = lint(&with(right));
+        let wrong: Vec<_> = found
+            .iter()
+            .filter(|finding| ["invalid_json", "not_checked", "template_syntax"].contains(&finding.code))
+            .collect();
+        assert!(wrong.is_empty(), "{right}: {wrong:?}");
+    }
+    for broken in [
+        r#"{% for p in EventAttribute['Items'] %}"{{p}}"{% endfor %}"#,
+        r#"{% for p in EventAttribute['Items'] %}"{{p}}",{% endfor %}"#,
+    ] {
+        let found = lint(&with(broken));
+        assert!(found.iter().any(|finding| finding.code == "invalid_json"), "{broken}: {found:?}");
+    }
+}

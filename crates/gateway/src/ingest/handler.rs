@@ -285,14 +285,34 @@ fn request_span(parts: &Parts, route: Route<'_>) -> Span {
     )
 }
 
-/// Whether the body comes in an encoding that the transformer reads.
+/// What people write into `Content-Encoding` that is no coding of the body: charsets, and words for none.
+const PLAIN: [&str; 12] = [
+    "",
+    "7bit",
+    "8bit",
+    "application/json",
+    "ascii",
+    "binary",
+    "identity",
+    "json",
+    "latin1",
+    "none",
+    "us-ascii",
+    "utf8",
+];
+/// How the names of charsets begin.
+const CHARSETS: [&str; 3] = ["utf-", "iso-8859-", "windows-125"];
+
+/// Whether the body comes in an encoding that the transformer reads: plain, or gzip once.
 fn readable(headers: &HeaderMap) -> bool {
-    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
-    let known = |encoding: &HeaderValue| {
-        let encoding = encoding.as_bytes().trim_ascii();
-        [&b"gzip"[..], b"x-gzip", b"identity", b""].iter().any(|known| encoding.eq_ignore_ascii_case(known))
-    };
-    encodings.next().is_none_or(known) && encodings.next().is_none()
+    let is_gzip = |encoding: &str| ["gzip", "x-gzip"].contains(&encoding);
+    let is_plain =
+        |encoding: &str| PLAIN.contains(&encoding) || CHARSETS.iter().any(|begin| encoding.starts_with(begin));
+    let encodings =
+        headers.get_all(header::CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let encodings = encodings.map(|encoding| String::from_utf8_lossy(encoding.trim_ascii()).to_ascii_lowercase());
+    let codings: Vec<_> = encodings.filter(|encoding| !is_plain(encoding)).collect();
+    codings.len() <= 1 && codings.iter().all(|encoding| is_gzip(encoding))
 }
 
 fn kept(value: Option<&HeaderValue>) -> String {

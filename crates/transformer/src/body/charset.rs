@@ -1,4 +1,5 @@
-//! The charset of a body: what its `Content-Type` declares, or the mark at its beginning; else UTF-8.
+//! The charset of a body: by the mark at its beginning, or as its `Content-Type` declares it, or, since people write it there, its
+//! `Content-Encoding`; else UTF-8.
 
 use std::borrow::Cow;
 
@@ -7,11 +8,16 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use crate::notes::{Note, Notes};
 
 /// Bytes as text. What is no character of the charset becomes U+FFFD, and is counted.
-pub(super) fn decoded<'a>(bytes: &'a [u8], content_type: &str, notes: &mut Notes) -> Cow<'a, str> {
+pub(super) fn decoded<'a>(
+    bytes: &'a [u8],
+    (content_type, content_encoding): (&str, &str),
+    notes: &mut Notes,
+) -> Cow<'a, str> {
     if let Some((encoding, mark)) = Encoding::for_bom(bytes) {
         return within(&bytes[mark..], encoding, notes);
     }
-    let declared = declared(content_type).filter(|encoding| *encoding != UTF_8);
+    let declared = declared(content_type).or_else(|| Encoding::for_label(content_encoding.as_bytes()));
+    let declared = declared.filter(|encoding| *encoding != UTF_8);
     match declared.or_else(|| unmarked(bytes)) {
         // many frameworks declare ISO-8859-1 of what they write as UTF-8, and nobody writes the former so that it is the latter
         Some(encoding) if encoding.is_single_byte() && std::str::from_utf8(bytes).is_ok() => {
@@ -82,11 +88,15 @@ mod tests {
             ([b"\xff\xfe".to_vec(), little].concat(), ""),
         ] {
             let mut notes = Notes::default();
-            assert_eq!(decoded(&bytes, content_type, &mut notes), text, "{content_type} {bytes:?}");
+            assert_eq!(decoded(&bytes, (content_type, ""), &mut notes), text, "{content_type} {bytes:?}");
             assert_eq!(notes.get(Note::RepairedUtf8), 0);
         }
+        assert_eq!(decoded(&latin, ("application/json", "ISO-8859-1"), &mut Notes::default()), text);
         let mut notes = Notes::default();
-        assert_eq!(decoded(&latin, "application/json; charset=klingon", &mut notes), "{\"id\":\"jos\u{fffd}\"}");
+        assert_eq!(
+            decoded(&latin, ("application/json; charset=klingon", "gzip"), &mut notes),
+            "{\"id\":\"jos\u{fffd}\"}"
+        );
         assert_eq!(notes.get(Note::RepairedUtf8), 1);
     }
 }

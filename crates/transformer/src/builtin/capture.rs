@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
 };
 
-use super::{Context, Draft, Id, Person};
+use super::{Context, Draft, Id, Person, When};
 use crate::{
     fault::Fault,
     item::{Item, Kind, Object, Pair},
@@ -68,14 +68,7 @@ pub(crate) fn draft<'a>(
         }
     }
     let person = person(item, context).map(Person::known);
-    Ok(Draft {
-        name,
-        person,
-        anonymous: None,
-        id: id(item, context),
-        moment: moment(item, context),
-        is_connector: true,
-    })
+    Ok(Draft { name, person, anonymous: None, id: id(item, context), when: when(item, context), is_connector: true })
 }
 
 /// The first of the places where PostHog looks for the person.
@@ -106,15 +99,15 @@ fn id<'a>(item: &Item<'a>, context: &mut Context<'a>) -> Id<'a> {
 }
 
 /// PostHog takes `offset` (milliseconds before now) over `timestamp`; its now is our time of arrival.
-fn moment<'a>(item: &Item<'a>, context: &mut Context<'_>) -> Moment<'a> {
+fn when<'a>(item: &Item<'a>, context: &mut Context<'_>) -> When<'a> {
     if let Some(raw) = item.field("offset").filter(|raw| !json::is_null(raw)) {
         let offset = raw.parse::<i64>().ok();
         match offset.and_then(|offset| Moment::before(context.webhook.received_at_ms, offset)) {
-            Some(moment) => return moment,
+            Some(moment) => return When::Known(moment),
             None => context.notes.say(Note::UnreadableTime, "offset", raw),
         }
     }
-    context.moment("timestamp", item.field("timestamp"))
+    When::Said { field: "timestamp", raw: item.field("timestamp") }
 }
 
 /// A member beside `properties`: PostHog's own go into them, where the newer API reads them too.
@@ -161,7 +154,11 @@ fn beside<'a>(
     Ok(())
 }
 
-fn add<'a>(pair: &Pair<'a>, context: &mut Context<'_>, properties: &mut Properties<'a>) -> Result<(), Fault> {
+pub(super) fn add<'a>(
+    pair: &Pair<'a>,
+    context: &mut Context<'_>,
+    properties: &mut Properties<'a>,
+) -> Result<(), Fault> {
     if pair.name == "moehog" {
         context.notes.say(Note::Clash, "moehog", "");
         return Ok(());

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{Context, Draft, Id, Person};
+use super::{Context, Draft, Id, Person, When};
 use crate::{
     fault::Fault,
     item::{Item, Kind, Object, Pair},
@@ -74,9 +74,9 @@ pub(crate) fn draft<'a>(
         }
         id
     });
-    let moment = context.moment("event_time", fields.time.or(fields.flat_time));
+    let when = When::Said { field: "event_time", raw: fields.time.or(fields.flat_time) };
     let anonymous = fields.moengage_user_id;
-    Ok(Draft { name, person, anonymous, id: id.map_or(Id::None, Id::Own), moment, is_connector: false })
+    Ok(Draft { name, person, anonymous, id: id.map_or(Id::None, Id::Own), when, is_connector: false })
 }
 
 /// The display name; without it the name of the code.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use jiff::tz::TimeZone;
 use moehog_proto::transformer::Webhook;
 
 use super::{
@@ -16,7 +17,10 @@ use crate::{
     item::Pair,
     json,
     notes::{Note, Notes},
-    value::{MAX_DEPTH, Properties, identity, members, placeholder, time::Moment},
+    value::{
+        MAX_DEPTH, Properties, identity, members, placeholder,
+        time::{Clock, Moment},
+    },
 };
 
 /// What a rule says of an event beside its properties; none where it says nothing.
@@ -55,8 +59,8 @@ impl Rule {
         let moment = self.timestamp.as_ref().and_then(|node| {
             let field = maker.named("timestamp", "");
             match maker.value(node, "timestamp", "")? {
-                Cow::Borrowed(raw) => maker.moment(raw, &field),
-                Cow::Owned(raw) => maker.moment(&raw, &field).map(Moment::into_owned),
+                Cow::Borrowed(raw) => maker.moment(raw, &field, node.zone()),
+                Cow::Owned(raw) => maker.moment(&raw, &field, node.zone()).map(Moment::into_owned),
             }
         });
         if !self.keep {
@@ -185,9 +189,17 @@ impl<'a> Maker<'_, '_, 'a> {
         properties.put(name, key, Cow::Owned(merged));
     }
 
-    fn moment<'r>(&mut self, raw: &'r str, field: &str) -> Option<Moment<'r>> {
+    /// A time, by the source's clock or in the zone that it was printed in.
+    fn moment<'r>(&mut self, raw: &'r str, field: &str, zone: Option<&TimeZone>) -> Option<Moment<'r>> {
         let Webhook { source, received_at_ms, .. } = self.scope.webhook;
-        self.notes.moment(raw, field, self.rules.clock(source), *received_at_ms)
+        let clock = self.rules.clock(source);
+        match zone {
+            None => self.notes.moment(raw, field, clock, *received_at_ms),
+            Some(zone) => {
+                let printed = Clock { zone: Some(zone.clone()), ..clock.clone() };
+                self.notes.moment(raw, field, &printed, *received_at_ms)
+            }
+        }
     }
 
     /// Has the event say which rule failed to make what.

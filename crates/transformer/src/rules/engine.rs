@@ -5,6 +5,7 @@
 
 use std::{fmt, sync::LazyLock};
 
+use jiff::tz::TimeZone;
 use minijinja::{
     Environment, Error, ErrorKind, UndefinedBehavior, Value,
     machinery::{ast, parse_expr},
@@ -12,7 +13,7 @@ use minijinja::{
 
 use super::{
     budget::MAX_STEPS,
-    filters,
+    dates, filters,
     names::{Meter, Names, Secret},
     path::{self, Read},
     scope::{Root, Scope},
@@ -39,6 +40,8 @@ pub(crate) struct Engine {
     source: String,
     reads: Vec<Read>,
     hashes: bool,
+    /// What it prints is in this zone.
+    zone: Option<TimeZone>,
 }
 
 impl fmt::Debug for Engine {
@@ -63,7 +66,8 @@ impl Engine {
         let (mut reads, mut hashes) = (Vec::new(), false);
         path::reads(tree, &mut reads);
         path::walk(tree, &mut |part| hashes |= matches!(part, ast::Expr::Filter(filter) if filter.name == "hash"));
-        Ok(Self { expression, source: source.to_string(), reads, hashes })
+        let zone = dates::zone_of(tree);
+        Ok(Self { expression, source: source.to_string(), reads, hashes, zone })
     }
 
     /// Calls `visit` with each attribute that it names.
@@ -74,6 +78,11 @@ impl Engine {
     /// Whether it needs the key of the filter `hash`.
     pub(crate) fn hashes(&self) -> bool {
         self.hashes
+    }
+
+    /// The zone that what it prints is in, where it says that.
+    pub(crate) fn zone(&self) -> Option<&TimeZone> {
+        self.zone.as_ref()
     }
 
     /// The value. It may cost half of what is left to the event, so that one that costs too much leaves room for others.
@@ -138,6 +147,9 @@ fn check(tree: &ast::Expr<'_>) -> Result<(), String> {
         let found = match expression {
             ast::Expr::Filter(filter) if !filters::NAMES.contains(&filter.name) => {
                 Some(format!("there is no filter `{}`{}", filter.name, filters::like(filter.name)))
+            }
+            ast::Expr::Filter(filter) if dates::check(filter.name, &filter.args).is_some() => {
+                dates::check(filter.name, &filter.args)
             }
             ast::Expr::Filter(filter) if filter.name == "tojson" && !filter.args.is_empty() => {
                 Some("`tojson` takes nothing in brackets: nobody sees how JSON is indented".to_string())

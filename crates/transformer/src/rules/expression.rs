@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use jiff::tz::TimeZone;
 use minijinja::machinery::ast::Expr;
 
 use super::{
@@ -201,6 +202,14 @@ impl Node {
                 let members: Vec<Cow<'_, str>> = present(members)?;
                 Ok(Cow::Owned(format!("{{{}}}", members.join(","))))
             }
+        }
+    }
+
+    /// The zone that the time which it prints is in, where it says that.
+    pub(crate) fn zone(&self) -> Option<&TimeZone> {
+        match self {
+            Self::One(Expression::Engine(engine)) => engine.zone(),
+            _ => None,
         }
     }
 

@@ -1,6 +1,5 @@
 //! The filters and tests of expressions: Jinja's, MoEngage's documented ones, and ours.
 
-use jiff::fmt::strtime;
 use minijinja::{
     Environment, Error, ErrorKind, State, Value,
     value::{Kwargs, Rest},
@@ -9,18 +8,14 @@ use sha2::{Digest, Sha256};
 
 use super::{
     budget::{BYTES_A_STEP, MAX_STEPS},
-    json_text, like,
+    dates, json_text, like,
     names::{Meter, Secret},
     unusable::Unusable,
 };
-use crate::value::{
-    ids, privacy,
-    time::{Clock, Moment},
-    types::Type,
-};
+use crate::value::{ids, privacy, types::Type};
 
 /// Every filter there is.
-pub(crate) const NAMES: [&str; 37] = [
+pub(crate) const NAMES: [&str; 39] = [
     // Jinja's
     "abs",
     "capitalize",
@@ -55,6 +50,8 @@ pub(crate) const NAMES: [&str; 37] = [
     "base64encode",
     "convertToSHA256NoSalt",
     "dateTimeFormatter",
+    "days",
+    "today",
     // ours
     "boolean",
     "hash",
@@ -98,7 +95,9 @@ pub(crate) fn add(engine: &mut Environment<'static>) {
     engine.add_filter("format", format);
     engine.add_filter("base64encode", base64);
     engine.add_filter("convertToSHA256NoSalt", sha256);
-    engine.add_filter("dateTimeFormatter", format_time);
+    engine.add_filter("dateTimeFormatter", dates::format);
+    engine.add_filter("days", dates::days);
+    engine.add_filter("today", dates::today);
     engine.add_filter("boolean", |state: &State<'_, '_>, value: Value| cast(state, Type::Boolean, &value));
     engine.add_filter("number", |state: &State<'_, '_>, value: Value| cast(state, Type::Number, &value));
     engine.add_filter("hash", hash);
@@ -111,10 +110,6 @@ pub(crate) fn like(name: &str) -> String {
     match name {
         "convertToSHA256" => {
             ": MoEngage does not document what it makes of its key; use `hash` or `convertToSHA256NoSalt`".into()
-        }
-        "today" => {
-            ": the day must not change when an event is sent again; use `webhook.received_at | dateTimeFormatter(…)`"
-                .into()
         }
         _ => like::like(name, &NAMES)
             .map_or_else(|| format!(": there are {}", NAMES.join(", ")), |known| format!(": did you mean `{known}`?")),
@@ -153,12 +148,12 @@ fn format(state: &mut State<'_, '_>, pattern: Value, values: Rest<Value>, named:
 }
 
 /// Takes steps for bytes that are made.
-fn charge(state: &State<'_, '_>, bytes: usize) -> Result<(), Error> {
+pub(super) fn charge(state: &State<'_, '_>, bytes: usize) -> Result<(), Error> {
     state.consume_fuel((bytes / BYTES_A_STEP) as u64)
 }
 
 /// A value as JSON, as far as there are steps for it.
-fn json(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
+pub(super) fn json(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
     let left = state.fuel_levels().map_or(0, |(_, left)| usize::try_from(left).unwrap_or(usize::MAX));
     let json = json_text::json(value, left.saturating_mul(BYTES_A_STEP)).map_err(|error| match error {
         Unusable::Costly => Error::from(ErrorKind::OutOfFuel),
@@ -177,7 +172,7 @@ fn cast(state: &State<'_, '_>, to: Type, value: &Value) -> Result<Value, Error> 
     }
 }
 
-fn text(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
+pub(super) fn text(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
     let text = match value.as_str() {
         Some(text) => text.to_string(),
         None if value.is_undefined() || value.is_none() => return Err(Error::from(ErrorKind::UndefinedError)),
@@ -214,24 +209,4 @@ fn slug(state: &State<'_, '_>, value: Value) -> Result<String, Error> {
     let text = text(state, &value)?.to_lowercase();
     let words: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     Ok(words.join("_"))
-}
-
-/// A point in time by a pattern of `strftime`, in UTC. MoEngage names the pattern `toFormat`.
-fn format_time(state: &State<'_, '_>, value: Value, pattern: Rest<Value>, named: Kwargs) -> Result<String, Error> {
-    let pattern = match named.get::<Option<String>>("toFormat")? {
-        Some(pattern) => pattern,
-        None => pattern
-            .first()
-            .map(|pattern| text(state, pattern))
-            .transpose()?
-            .ok_or_else(|| Error::from(ErrorKind::MissingArgument))?,
-    };
-    named.assert_all_used()?;
-    // each of its letters may be filled up to a hundred
-    charge(state, pattern.len() * BYTES_A_STEP)?;
-    let invalid = |message: String| Error::new(ErrorKind::InvalidOperation, message);
-    let raw = json(state, &value)?;
-    let moment = Moment::of_any_year(&raw, &Clock::default());
-    let at = moment.ok_or_else(|| invalid("this is no point in time".to_string()))?.at();
-    strtime::format(&pattern, at).map_err(|error| invalid(error.to_string()))
 }

@@ -22,6 +22,9 @@ const SECRET: &str = "\0secret";
 /// The name by which the engine's first and last step find the meter; nothing else can say it.
 const METER: &str = "\0meter";
 
+/// The name by which the filter `today` finds when the webhook was received; nothing else can say it.
+const RECEIVED: &str = "\0received";
+
 /// How much more the memory of an array or an object is than its text.
 const GROWTH: usize = 8;
 
@@ -41,7 +44,10 @@ impl Names {
         secret: Option<&Secret>,
         meter: &Meter,
     ) -> Result<Self, Unusable> {
-        let mut names = Self(vec![(METER.to_string(), Value::from_object(meter.clone()))]);
+        let mut names = Self(vec![
+            (METER.to_string(), Value::from_object(meter.clone())),
+            (RECEIVED.to_string(), Value::from(scope.webhook.received_at_ms)),
+        ]);
         if let Some(secret) = secret {
             names.0.push((SECRET.to_string(), Value::from_object(secret.clone())));
         }
@@ -165,3 +171,13 @@ impl fmt::Debug for Secret {
 }
 
 impl Object for Secret {}
+
+/// When the webhook was received.
+pub(crate) struct Received;
+
+impl Received {
+    /// In milliseconds since the epoch.
+    pub(crate) fn of(state: &minijinja::State<'_, '_>) -> Option<i64> {
+        state.lookup(RECEIVED)?.as_i64()
+    }
+}

@@ -128,9 +128,9 @@ pub(crate) fn dead_end(read: &Read) -> Option<String> {
         (Root::Field(name), _) => {
             let lower = name.to_lowercase();
             let meant = match lower.as_str() {
-                "userattribute" | "userattributes" | "user" => "UserAttribute['Name']",
+                "userattribute" | "userattributes" => "UserAttribute['Name']",
                 "eventattribute" | "eventattributes" => "EventAttribute['Name']",
-                "deviceattribute" | "deviceattributes" | "device" => "DeviceAttribute['Name']",
+                "deviceattribute" | "deviceattributes" => "DeviceAttribute['Name']",
                 _ => return None,
             };
             Some(format!("`{name}` is nothing that an event has: write {meant}"))

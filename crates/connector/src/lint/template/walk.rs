@@ -73,7 +73,7 @@ impl<'n> Walk<'n> {
 
     fn expression(&mut self, expression: &Expr<'_>) {
         if let Some((name, range)) = self.look_up(expression) {
-            let access = Access { range, name, needs_brackets: false, compared_with: None };
+            let access = Access { range, name, needs_brackets: false, compared_with: None, is_iterated: false };
             self.accesses.push(access);
             return;
         }

@@ -121,6 +121,24 @@ mod tests {
     use crate::Rules;
 
     #[test]
+    fn arguments_of_a_filter_that_are_none_are_named() {
+        for (arguments, expected) in [
+            (
+                "toFormat='%Y', timezone='UTC'",
+                "`dateTimeFormatter` has no argument `timezone`: it has toFormat, fromFormat, timeZone, tzOffset",
+            ),
+            ("toFormat='%Y', timeZone='IST'", "`IST` is no time zone"),
+            ("toFormat='%Y', tzOffset='east'", "tzOffset must be minutes"),
+            ("toFormat='%'", "toFormat is no pattern of strftime"),
+        ] {
+            let text = format!("[[rule]]\ntimestamp = \"{{{{ properties.ts | dateTimeFormatter({arguments}) }}}}\"\n");
+            let problems = Rules::read(&text, None).unwrap_err();
+            let said = problems[0].to_string();
+            assert!(said.contains("line 2: rule 1, timestamp") && said.contains(expected), "{said}");
+        }
+    }
+
+    #[test]
     fn a_zone_and_an_order_that_are_none_are_named() {
         let problems = Rules::read(
             "timezone = \"Asia/Kolkatta\"\ndate_order = \"ymd\"\n[sources.shop]\ntimezone = \"IST\"\nzone = 1\n[sources]\nblog = 1\n",
