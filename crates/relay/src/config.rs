@@ -115,7 +115,7 @@ impl Default for Config {
             transform_deaths: 3,
             crash_watch: minute,
             deliver_max_events: 500,
-            deliver_max_bytes: 1024 * 1024,
+            deliver_max_bytes: 950_000,
             deliver_pause: second / 20,
             max_events_per_second: 0,
             max_events_per_second_of: BTreeMap::new(),

@@ -87,6 +87,8 @@ pub(crate) struct Context<'w> {
     pub(crate) markers: bool,
     /// The body held quotes that nobody had escaped.
     pub(crate) mended_quotes: bool,
+    /// No template made the event: what looks like a placeholder is a value.
+    pub(crate) keeps_values: bool,
     pub(crate) notes: Notes,
 }
 
@@ -137,6 +139,7 @@ impl Context<'_> {
     }
 
     pub(crate) fn policy(&self, nothings: bool) -> Policy {
-        Policy { markers: self.markers, nothings }
+        let hunts = !self.keeps_values;
+        Policy { markers: self.markers && hunts, nothings: nothings && hunts }
     }
 }

@@ -19,6 +19,9 @@ use crate::{
     value::{Properties, identity, time::Moment},
 };
 
+/// How PostHog counts somebody without cookies. Source: PostHog, rust/common/types/src/event.rs (024dbbe0, read 2026-11).
+const COOKIELESS: &str = "$cookieless_mode";
+
 /// What one event becomes, beside its properties.
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
@@ -59,6 +62,7 @@ pub(crate) fn map<'a>(
     if list == List::Batch && is_of_another_project(item, &context.webhook.api_key) {
         return Err(Fault::KeyMismatch);
     }
+    context.keeps_values = false;
     let draft = if list == List::Events || streams::is_flat(item) {
         streams::draft(item, context, properties)?
     } else if rudder::is_one(item) {
@@ -122,6 +126,11 @@ fn finish<'a>(
         Heal::None => false,
     };
     let moment = applied.moment.unwrap_or_else(|| context.moment(when));
+    // PostHog refuses the whole request for one that is no boolean
+    if let Some(raw) = properties.get(COOKIELESS).filter(|raw| !["true", "false"].contains(raw)) {
+        context.notes.say(Note::WrongKind, COOKIELESS, raw);
+        properties.leave_out(COOKIELESS);
+    }
     polish::polish(properties, heals, rules, &mut context.notes);
     context.notes.add(Note::LongName, properties.long_names());
     let destination = applied.destination;

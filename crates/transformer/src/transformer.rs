@@ -197,6 +197,7 @@ impl Transformer {
                 rules,
                 markers: true,
                 mended_quotes: repairs.contains(&Repair::UnescapedQuote),
+                keeps_values: false,
                 notes: Notes::default(),
             },
             output: Output::new(webhook, rules.revision(), repairs, bytes),

@@ -143,6 +143,11 @@ impl Answer {
                 let remedy = "set that as host if it is the PostHog that is meant".to_string();
                 hold("wrong_host", format!("redirects ({status}) to {place}"), remedy)
             }
+            // of a PostHog that takes no more than 1,000,000 bytes a request
+            400 if self.body.contains("maximum event size exceeded") => {
+                let remedy = "lower relay.deliver_max_bytes if it comes often: requests are divided for it";
+                Outcome::TooLarge { why: why("too_large_for_proxy", format!("status 400{said}")).remedied(remedy) }
+            }
             400 => Outcome::Refused { why: why("refused", format!("PostHog said{said}")) },
             // an event that carries another project's key: its own fault, not the destination's
             401 if self.body.contains("inconsistent api_key") => {

@@ -12,8 +12,8 @@ const ENVELOPE_BYTES: usize = 400;
 
 /// Whether an event is too large for PostHog; its size then. Cheap for all but large ones.
 pub(crate) fn too_large(json: &[u8]) -> Option<usize> {
-    // no byte becomes more than two
-    if json.len() * 2 + ENVELOPE_BYTES <= MAX_EVENT_BYTES {
+    // no byte becomes more than two, but those of a number such as 1e15, which has nineteen with its comma
+    if json.len() * 4 + ENVELOPE_BYTES <= MAX_EVENT_BYTES {
         return None;
     }
     Some(encoded_bytes(json)).filter(|bytes| *bytes > MAX_EVENT_BYTES)
@@ -38,10 +38,29 @@ pub(crate) fn encoded_bytes(json: &[u8]) -> usize {
                 cost
             }
             b' ' | b'\n' | b'\r' | b'\t' if !in_string => 0,
+            b'-' | b'0'..=b'9' if !in_string => {
+                let length = 1 + after.iter().take_while(|byte| is_of_a_number(**byte)).count();
+                let number = &json[json.len() - after.len() - 1..][..length];
+                rest = &after[length - 1..];
+                number_bytes(number)
+            }
             _ => 1,
         };
     }
     bytes
+}
+
+fn is_of_a_number(byte: u8) -> bool {
+    byte.is_ascii_digit() || b"+-.eE".contains(&byte)
+}
+
+/// A whole number stays as it is, any other is written anew.
+fn number_bytes(number: &[u8]) -> usize {
+    /// Digits that every whole number of 64 bits may have.
+    const WHOLE_DIGITS: usize = 18;
+    let is_whole = number.len() <= WHOLE_DIGITS && number.iter().all(u8::is_ascii_digit);
+    let again = if is_whole { None } else { serde_json::from_slice::<serde_json::Number>(number).ok() };
+    again.map_or(number.len(), |again| again.to_string().len())
 }
 
 /// What follows a backslash: how many bytes it takes, and what it costs once encoded twice.
@@ -89,6 +108,7 @@ mod tests {
     fn escapes_and_spaces_are_counted_as_posthog_writes_them() {
         for json in [
             r#"{ "a" : "\u00e9\u0041\u0022\u001f\/\\\"\n\t\ud83d\ude00é😀" }"#,
+            r#"{"a":[1e15,-1e15,1E+9,1.50,12345678901234567890123,18446744073709551615,-5,0.1e-7,1e16,1.0]}"#,
             "{\"a\":[1, 2,\t3],\r\n \"b\": {\"c\":\"  two spaces  \"}}",
         ] {
             assert_eq!(encoded_bytes(json.as_bytes()), measured(json.as_bytes()), "{json}");
@@ -100,6 +120,8 @@ mod tests {
         let short_keys = format!("{{\"a\":[{}1]}}", "\"q\",".repeat(160_000));
         assert!(short_keys.len() < MAX_EVENT_BYTES);
         assert!(too_large(short_keys.as_bytes()).is_some());
+        let numbers = format!("{{\"a\":[{}1]}}", "1e15,".repeat(120_000));
+        assert!(numbers.len() < MAX_EVENT_BYTES && too_large(numbers.as_bytes()).is_some());
         let escaped = format!("{{\"a\":\"{}\"}}", "\\u00e9".repeat(340_000));
         assert!(escaped.len() > 2_000_000);
         assert_eq!(too_large(escaped.as_bytes()), None);

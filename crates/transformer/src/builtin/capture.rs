@@ -58,6 +58,9 @@ pub(crate) fn draft<'a>(
     if item.properties.kind == Kind::Other {
         return Err(Fault::InvalidProperties);
     }
+    // an SDK says which it is, and means what it writes
+    let is_sdk = item.properties.pairs.iter().any(|pair| pair.name == "$lib");
+    context.keeps_values = is_sdk;
     for pair in &item.properties.pairs {
         add(pair, context, properties)?;
     }
@@ -68,7 +71,7 @@ pub(crate) fn draft<'a>(
         }
     }
     let person = person(item, context).map(Person::known);
-    Ok(Draft { name, person, anonymous: None, id: id(item, context), when: when(item, context), is_connector: true })
+    Ok(Draft { name, person, anonymous: None, id: id(item, context), when: when(item, context), is_connector: !is_sdk })
 }
 
 /// The first of the places where PostHog looks for the person.

@@ -117,6 +117,13 @@ impl<'a> Properties<'a> {
         }
     }
 
+    /// Leaves out the property of this name.
+    pub(crate) fn leave_out(&mut self, name: &str) {
+        if let Some(at) = self.find(fingerprint("", name), "", name) {
+            self.list[at].value = Cow::Borrowed("");
+        }
+    }
+
     /// Leaves out all but those whose name `keeps`.
     pub(crate) fn keep_only(&mut self, keeps: impl Fn(&str) -> bool) {
         let left_out = self.list.iter_mut().filter(|property| !property.prefix.is_empty() || !keeps(&property.name));

@@ -70,7 +70,7 @@ proptest! {
         // as a template fills it in, unless it poses as the end of its value
         let broken = format!(r#"{{"a": "{text}", "b": 1}}"#);
         if serde_json::from_str::<IgnoredAny>(&broken).is_err()
-            && let Some((mended, _)) = mended(&broken)
+            && let Some((mended, _)) = value(&broken)
         {
             let read: serde_json::Value = serde_json::from_str(&mended).unwrap();
             prop_assert_eq!(read["a"].as_str(), Some(text.as_str()), "{}", mended);
