@@ -79,7 +79,7 @@ pub(crate) fn transformed(tally: &Tally, took: Duration) {
 /// Most pairs of a note and a property that a source has in the metrics; the properties of all others are [`OTHER`].
 const MAX_NOTED: usize = 200;
 
-/// `moehog_transformer_notes_total{source,note}` and `moehog_transformer_noted_properties_total{source,note,property}`.
+/// `moehog_transformer_notes_total{source,note,weight}` and `moehog_transformer_noted_properties_total{source,note,property}`.
 fn noted(source: &str, notes: &Notes) {
     static KNOWN: Mutex<BTreeMap<String, BTreeSet<(Note, String)>>> = Mutex::new(BTreeMap::new());
     let labels = |note: Note| vec![Label::new("source", source.to_string()), Label::new("note", note.name())];
@@ -87,7 +87,9 @@ fn noted(source: &str, notes: &Notes) {
     let is_new = !known.contains_key(source);
     for note in Note::ALL.iter().filter(|note| is_new || notes.get(**note) > 0) {
         // they are there before the first, so that their growth can be asked for
-        counter!("moehog_transformer_notes_total", labels(*note)).increment(notes.get(*note));
+        let mut labels = labels(*note);
+        labels.push(Label::new("weight", note.weight()));
+        counter!("moehog_transformer_notes_total", labels).increment(notes.get(*note));
     }
     if !is_new && notes.said().is_empty() {
         return;

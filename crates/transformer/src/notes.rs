@@ -77,6 +77,28 @@ impl Note {
     /// Every note, in the order of their counts.
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
+    /// Whether an event is not what its sender meant (`changed`), or what the mapping does every day (`routine`): an alert asks for
+    /// the former.
+    #[must_use]
+    pub fn weight(self) -> &'static str {
+        match self {
+            Self::Clash
+            | Self::Cut
+            | Self::Decoded
+            | Self::DroppedPrivate
+            | Self::DroppedPushToken
+            | Self::Form
+            | Self::Hashed
+            | Self::IgnoredField
+            | Self::LongName
+            | Self::Personless
+            | Self::RewrittenTime
+            | Self::TrimmedId
+            | Self::WholeNumberId => "routine",
+            _ => "changed",
+        }
+    }
+
     /// The word that metrics use: the variant's name in snake_case.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -298,5 +320,18 @@ fn short(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         None => text.to_string(),
         Some((end, _)) => [&text[..end], "…"].concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_note_is_explained_where_somebody_looks_it_up() {
+        let page = include_str!("../../../deploy/runbooks/events-changed.md");
+        for note in Note::ALL {
+            assert!(page.contains(&format!("`{}`", note.name())), "{} is not in the runbook", note.name());
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod apply;
 mod budget;
+mod charged;
 mod condition;
 mod dates;
 mod engine;
@@ -218,6 +219,8 @@ pub(crate) struct Identity {
     pub(crate) refused: Option<Otherwise>,
     /// Blanks around an id stay.
     pub(crate) keeps_blanks: bool,
+    /// MoEngage's event of a merge joins the two persons in PostHog.
+    pub(crate) joins: bool,
     /// `1000001350.0` stays.
     pub(crate) keeps_fractions: bool,
 }

@@ -23,7 +23,7 @@ fn streams(events: usize) -> Webhook {
     Webhook {
         receipt: format!("1-{events}-1"),
         source: "shop".to_string(),
-        received_at_ms: 1,
+        received_at_ms: 1_787_220_672_345,
         body: format!(r#"{{"events":[{}]}}"#, list.join(",")).into(),
         ..Webhook::default()
     }

@@ -46,8 +46,8 @@ pub(crate) struct Arguments {
     /// Minutes of the campaign.
     #[arg(long)]
     minutes: Option<u64>,
-    /// Directory with the release binaries of another revision: the throughput measures then give what this one costs beside
-    /// it, in pairs of rounds.
+    /// Directory with the release binaries of another revision (its `xtask` for the mapping): the throughput measures and the
+    /// mapping then give what this one costs beside it, in pairs of rounds.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
     /// Directory with release binaries; built when none is named.
@@ -161,7 +161,12 @@ async fn measure(arguments: &Arguments, plan: &Plan) -> anyhow::Result<Report> {
         }
     }
     if wanted(Measure::Mapping) {
-        report.mapping = keep(mapping::measure(), "mapping", &mut report.failures);
+        match &arguments.against {
+            None => report.mapping = keep(mapping::measure(), "mapping", &mut report.failures),
+            Some(against) => {
+                keep(mapping::paired(plan, against), "mapping", &mut report.failures);
+            }
+        }
     }
     if wanted(Measure::Outage) {
         report.outage = keep(outage::measure(plan).await, "outage", &mut report.failures);

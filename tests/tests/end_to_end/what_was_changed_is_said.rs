@@ -47,7 +47,7 @@ async fn on_the_event_in_the_answer_the_receipt_and_the_metrics(shape: Shape) ->
 
     let before = counted(&moehog).await?;
     for series in [
-        r#"notes_total{source="default",note="ambiguous_date"} 1"#,
+        r#"notes_total{source="default",note="ambiguous_date",weight="changed"} 1"#,
         r#"noted_properties_total{source="default",note="kept_text",property="amount"} 1"#,
     ] {
         ensure!(before.iter().any(|line| line.ends_with(series)), "{series} is not among\n{}", before.join("\n"));

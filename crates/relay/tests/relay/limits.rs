@@ -159,6 +159,8 @@ async fn large_webhooks_of_many_lanes_are_carried_within_one_bound_and_dead_dest
 #[tokio::test(start_paused = true)]
 async fn a_large_webhook_that_waits_for_its_retry_after_gives_its_room_to_another() {
     let mut rig = Rig::new();
+    // all ten of a webhook go together
+    rig.config.deliver_max_bytes = 1024 * 1024;
     rig.config.in_flight_bytes = 512 * 1024;
     let asked = Arc::new(Mutex::new(Vec::new()));
     rig.sink.script({

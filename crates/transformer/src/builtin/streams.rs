@@ -30,6 +30,9 @@ const RESERVED: [&str; 8] = [
     "$ignore_sent_at",
 ];
 
+/// The event by which MoEngage tells that it made one user of two: code and name.
+const MERGED: (&str, &str) = ("MOE_USER_MERGED", "User Merged");
+
 /// Whether an event that stands by itself is a Streams event and not one for PostHog.
 pub(crate) fn is_flat(item: &Item<'_>) -> bool {
     item.field("event").is_none() && (item.field("event_name").is_some() || item.field("event_code").is_some())
@@ -65,8 +68,10 @@ pub(crate) fn draft<'a>(
         fields.moengage_user_id = fields.moengage_user_id.or(identities.moengage_user_id);
     }
 
-    let name = name(&fields, context);
-    let person = person(&fields, context);
+    let (mut name, person) = (name(&fields, context), person(&fields, context));
+    if context.rules.identity.joins && is_merge(&fields, &name) {
+        name = joined(&fields, &person, name, context, properties);
+    }
     let id = fields.uuid.filter(|raw| !json::is_null(raw)).and_then(|raw| {
         let id = identity::event_id(raw);
         if id.is_none() {
@@ -77,6 +82,37 @@ pub(crate) fn draft<'a>(
     let when = When::Said { field: "event_time", raw: fields.time.or(fields.flat_time) };
     let anonymous = fields.moengage_user_id;
     Ok(Draft { name, person, anonymous, id: id.map_or(Id::None, Id::Own), when, is_connector: false })
+}
+
+/// Whether MoEngage tells that it made one user of two.
+fn is_merge(fields: &Fields<'_>, name: &Result<Cow<'_, str>, Fault>) -> bool {
+    let is_code = |raw: &str| json::string(raw).is_some_and(|code| code == MERGED.0);
+    fields.code.is_some_and(is_code) || name.as_ref().is_ok_and(|name| *name == MERGED.0 || *name == MERGED.1)
+}
+
+/// The name by which PostHog joins the person that MoEngage's own id is to the one that is known: what was sent of them before stood under
+/// that id. PostHog joins none that is identified already.
+///
+/// Source: PostHog, "Identifying users" (read 2026-11).
+fn joined<'a>(
+    fields: &Fields<'a>,
+    person: &Result<Person<'a>, Fault>,
+    name: Result<Cow<'a, str>, Fault>,
+    context: &mut Context<'a>,
+    properties: &mut Properties<'a>,
+) -> Result<Cow<'a, str>, Fault> {
+    let Some(raw) = fields.moengage_user_id.filter(|_| person.as_ref().is_ok_and(|person| person.is_known)) else {
+        return name;
+    };
+    // what must not be a person must not be joined with one either
+    let reading = context.reading();
+    match identity::distinct_id(raw, "moengage_user_id", reading, &mut context.notes) {
+        Ok(Some(_)) => {
+            properties.put("$anon_distinct_id", "\"$anon_distinct_id\"", Cow::Borrowed(raw));
+            Ok(Cow::Borrowed("$identify"))
+        }
+        Ok(None) | Err(_) => name,
+    }
 }
 
 /// The display name; without it the name of the code.

@@ -14,7 +14,7 @@ use minijinja::{
     value::{Kwargs, Rest},
 };
 
-use super::{budget::BYTES_A_STEP, filters, names::Received};
+use super::{budget::BYTES_A_STEP, charged, names::Received};
 use crate::value::time::{Clock, Moment, Order};
 
 /// The arguments of `dateTimeFormatter` by their names.
@@ -33,7 +33,7 @@ pub(super) fn format(
 ) -> Result<String, Error> {
     let pattern = match (named.get::<Option<String>>("toFormat")?, pattern.first()) {
         (Some(pattern), _) => pattern,
-        (None, Some(pattern)) => filters::text(state, pattern)?,
+        (None, Some(pattern)) => charged::text(state, pattern)?,
         (None, None) => return Err(Error::from(ErrorKind::MissingArgument)),
     };
     let from = named.get::<Option<String>>("fromFormat")?;
@@ -43,11 +43,11 @@ pub(super) fn format(
         (None, None) => None,
     };
     named.assert_all_used()?;
-    let raw = filters::json(state, &value)?;
+    let raw = charged::json(state, &value)?;
     let clock = Clock { zone: zone.clone(), order: None };
     let at = match from {
         None => Moment::of_any_year(&raw, &clock).map(|moment| moment.at()),
-        Some(from) => by_pattern(&from, &filters::text(state, &value)?, &clock),
+        Some(from) => by_pattern(&from, &charged::text(state, &value)?, &clock),
     };
     let at = at.ok_or_else(|| invalid("this is no point in time"))?;
     print(state, &pattern, at.to_zoned_datetime(zone.unwrap_or(TimeZone::UTC)))
@@ -65,7 +65,7 @@ pub(super) fn today(state: &State<'_, '_>, pattern: String, zone: Option<String>
 pub(super) fn days(state: &State<'_, '_>, from: Value, to: Value) -> Result<i64, Error> {
     let clock = Clock { zone: None, order: Some(Order::DayFirst) };
     let date = |value: &Value| {
-        let raw = filters::json(state, value)?;
+        let raw = charged::json(state, value)?;
         let moment = Moment::of_any_year(&raw, &clock).ok_or_else(|| invalid("this is no date"))?;
         Ok::<_, Error>(moment.at().to_zoned_datetime(TimeZone::UTC).date())
     };
@@ -75,7 +75,7 @@ pub(super) fn days(state: &State<'_, '_>, from: Value, to: Value) -> Result<i64,
 
 fn print(state: &State<'_, '_>, pattern: &str, at: ZonedDateTime) -> Result<String, Error> {
     // each of its letters may be filled up to a hundred
-    filters::charge(state, pattern.len() * BYTES_A_STEP)?;
+    charged::charge(state, pattern.len() * BYTES_A_STEP)?;
     strtime::format(pattern, &at).map_err(|error| invalid(error.to_string()))
 }
 

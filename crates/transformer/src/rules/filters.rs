@@ -7,10 +7,10 @@ use minijinja::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    budget::{BYTES_A_STEP, MAX_STEPS},
-    dates, json_text, like,
+    budget::MAX_STEPS,
+    charged::{charge, json, text},
+    dates, like,
     names::{Meter, Secret},
-    unusable::Unusable,
 };
 use crate::value::{ids, privacy, types::Type};
 
@@ -147,22 +147,6 @@ fn format(state: &mut State<'_, '_>, pattern: Value, values: Rest<Value>, named:
     state.apply_filter(FORMAT, &arguments)
 }
 
-/// Takes steps for bytes that are made.
-pub(super) fn charge(state: &State<'_, '_>, bytes: usize) -> Result<(), Error> {
-    state.consume_fuel((bytes / BYTES_A_STEP) as u64)
-}
-
-/// A value as JSON, as far as there are steps for it.
-pub(super) fn json(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
-    let left = state.fuel_levels().map_or(0, |(_, left)| usize::try_from(left).unwrap_or(usize::MAX));
-    let json = json_text::json(value, left.saturating_mul(BYTES_A_STEP)).map_err(|error| match error {
-        Unusable::Costly => Error::from(ErrorKind::OutOfFuel),
-        Unusable::Missing | Unusable::Failed => Error::from(ErrorKind::UndefinedError),
-    })?;
-    charge(state, json.len())?;
-    Ok(json)
-}
-
 /// A value of another type, where that is certainly the same.
 fn cast(state: &State<'_, '_>, to: Type, value: &Value) -> Result<Value, Error> {
     let raw = json(state, value)?;
@@ -170,16 +154,6 @@ fn cast(state: &State<'_, '_>, to: Type, value: &Value) -> Result<Value, Error> 
         Some(raw) => Ok(super::names::value(&raw)),
         None => Err(Error::new(ErrorKind::InvalidOperation, format!("this is no {}", to.name()))),
     }
-}
-
-pub(super) fn text(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
-    let text = match value.as_str() {
-        Some(text) => text.to_string(),
-        None if value.is_undefined() || value.is_none() => return Err(Error::from(ErrorKind::UndefinedError)),
-        None => value.to_string(),
-    };
-    charge(state, text.len())?;
-    Ok(text)
 }
 
 fn base64(state: &State<'_, '_>, value: Value) -> Result<String, Error> {

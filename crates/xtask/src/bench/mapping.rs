@@ -3,6 +3,8 @@
 use std::{
     fmt, fs,
     io::Write as _,
+    path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -13,7 +15,7 @@ use moehog_proto::transformer::{TransformedWebhook, Webhook, mapped_event::Outco
 use moehog_transformer::{Rules, Transformer};
 use serde::Serialize;
 
-use super::{load::Workload, subject::KEY};
+use super::{Plan, load::Workload, subject::KEY};
 
 /// As a sender knows it.
 const RECEIPT: &str = "3f9a1c2b-e217697277a3b278a25daec74e8c5c58-1d6d";
@@ -60,6 +62,42 @@ pub(crate) fn measure() -> anyhow::Result<Mapping> {
     };
     println!("{mapping}");
     Ok(mapping)
+}
+
+/// What this revision maps beside another, each by its own `xtask`, in turn.
+pub(crate) fn paired(plan: &Plan, against: &Path) -> anyhow::Result<()> {
+    let mut ratios: [Vec<f64>; 3] = Default::default();
+    for _ in 0..plan.rounds {
+        let (other, this) = (printed(against)?, printed(&plan.binaries)?);
+        for ((ratios, this), other) in ratios.iter_mut().zip(this).zip(other) {
+            ratios.push(this / other);
+        }
+    }
+    for (name, ratios) in ["Streams", "Connector", "ten rules"].iter().zip(&mut ratios) {
+        ratios.sort_by(f64::total_cmp);
+        let at = |at: usize| ratios.get(at).copied().unwrap_or(f64::NAN);
+        let (least, median, most) = (at(0), at(ratios.len() / 2), at(ratios.len().saturating_sub(1)));
+        println!(
+            "mapping, {name}, events/s by the other's, median of {} pairs: {median:.3} ({least:.3} to {most:.3})",
+            ratios.len()
+        );
+    }
+    Ok(())
+}
+
+/// The rates that the `xtask` of a directory prints: Streams, Connector, ten rules.
+fn printed(binaries: &Path) -> anyhow::Result<[f64; 3]> {
+    let mut command = Command::new(binaries.join("xtask"));
+    let output = command.args(["bench", "mapping", "--binaries"]).arg(binaries).output().context("start its xtask")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line =
+        text.lines().find(|line| line.starts_with("built-in mapping on one core")).context("its xtask prints rates")?;
+    let rates: Vec<f64> = line
+        .split(" Streams events/s")
+        .flat_map(|part| part.split(" Connector events/s"))
+        .filter_map(|before| before.rsplit(' ').next()?.parse().ok())
+        .collect();
+    rates.try_into().map_err(|rates| anyhow::anyhow!("three rates, not {rates:?}"))
 }
 
 fn ten_rules() -> anyhow::Result<Rules> {

@@ -37,7 +37,7 @@ impl Reader {
     pub(super) fn identity(&mut self, table: &DeTable<'_>) -> Identity {
         let mut identity = Identity::default();
         let Some(table) = self.table(table, "", "identity") else { return identity };
-        self.known(table, "identity", &["distinct_id", "missing", "refused", "trim", "whole_numbers"]);
+        self.known(table, "identity", &["distinct_id", "join", "missing", "refused", "trim", "whole_numbers"]);
         for (source, span) in self.texts(table, "identity", "distinct_id") {
             match Expression::compile(expression::bare(&source)) {
                 Ok(expression) => {
@@ -47,6 +47,7 @@ impl Reader {
                 Err(message) => self.report(span, "identity.distinct_id", message),
             }
         }
+        identity.joins = self.flag(table, "identity", "join") == Some(true);
         identity.keeps_blanks = self.flag(table, "identity", "trim") == Some(false);
         identity.keeps_fractions = self.flag(table, "identity", "whole_numbers") == Some(false);
         for (key, otherwise) in [("missing", &mut identity.missing), ("refused", &mut identity.refused)] {
