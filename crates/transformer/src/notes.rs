@@ -241,7 +241,7 @@ impl Notes {
         self.told.iter_mut().filter(|told| is_private(&told.property)).for_each(|told| told.original.clear());
     }
 
-    /// How often each note was said of each property: the first of them, the rest as [`OTHER`].
+    /// How often each note was said of each property: the first of them, the rest as `(other)`.
     #[must_use]
     pub fn said(&self) -> &BTreeMap<(Note, String), u64> {
         &self.said
