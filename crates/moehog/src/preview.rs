@@ -28,6 +28,13 @@ struct Shown {
     mapped: Result<String, (String, String)>,
 }
 
+impl Shown {
+    /// Whether it would be a dead letter: what a rule leaves out and what stands there twice is none.
+    fn is_dead(&self) -> bool {
+        matches!(&self.mapped, Err((reason, _)) if !["filtered", "duplicate"].contains(&reason.as_str()))
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) fn run(preview: &Preview) -> anyhow::Result<()> {
     let mapping = check::mapping(preview.config.as_deref())?;
@@ -54,7 +61,7 @@ pub(crate) fn run(preview: &Preview) -> anyhow::Result<()> {
     let pins = pins(&shown);
     if preview.json {
         println!("{}", terminal::shown_json(&format!("{:#}", json(&shown, &pins, &transformer))));
-        return Ok(());
+        return all_arrive(&shown);
     }
     let colours = io::stdout().is_terminal();
     for (number, shown) in (1..).zip(&shown) {
@@ -70,6 +77,13 @@ pub(crate) fn run(preview: &Preview) -> anyhow::Result<()> {
         println!("these texts look like other types; where they are, put into the mapping file:\n\n[types]");
         pins.iter().for_each(|(name, pin)| println!("{}", pin_line(name, *pin)));
     }
+    all_arrive(&shown)
+}
+
+/// An error where an event would be a dead letter, for scripts.
+fn all_arrive(shown: &[Shown]) -> anyhow::Result<()> {
+    let dead = shown.iter().filter(|shown| shown.is_dead()).count();
+    anyhow::ensure!(dead == 0, "{dead} of {} would be dead letters", shown.len());
     Ok(())
 }
 

@@ -118,9 +118,45 @@ impl Types {
     }
 }
 
-/// Whether a property of this name is a quantity by the list, whatever its case.
+/// Currencies that the name of an amount may end with: `price_usd`.
+const CURRENCIES: [&str; 14] =
+    ["_aed", "_aud", "_brl", "_cad", "_chf", "_eur", "_gbp", "_idr", "_inr", "_jpy", "_mxn", "_myr", "_sgd", "_usd"];
+
+/// Whether a property of this name is a quantity by the list, whatever its case and the way its words are joined: `order_value` is
+/// `orderValue`, `Order Value`, `net_order_value`, `order_value_usd` and `$order_value`.
 pub(crate) fn is_quantity(name: &str) -> bool {
-    QUANTITIES.iter().any(|known| known.eq_ignore_ascii_case(name))
+    let is_known = |name: &str| QUANTITIES.iter().any(|known| known.eq_ignore_ascii_case(name));
+    is_known(name) || (name.len() <= MAX_QUANTITY_BYTES && is_known(bare(&joined(name))))
+}
+
+/// Longest name that may be a quantity's.
+const MAX_QUANTITY_BYTES: usize = 40;
+
+/// The words of a name in small letters, joined by `_`.
+fn joined(name: &str) -> String {
+    let mut joined = String::with_capacity(name.len() + 4);
+    let mut before = '_';
+    for c in name.trim_start_matches('$').chars() {
+        if matches!(c, ' ' | '-' | '_' | '.') {
+            if before != '_' {
+                joined.push('_');
+            }
+            before = '_';
+            continue;
+        }
+        if c.is_uppercase() && (before.is_lowercase() || before.is_ascii_digit()) {
+            joined.push('_');
+        }
+        joined.extend(c.to_lowercase());
+        before = c;
+    }
+    joined
+}
+
+/// A name without what says only of which kind the amount is.
+fn bare(name: &str) -> &str {
+    let name = CURRENCIES.iter().find_map(|currency| name.strip_suffix(currency)).unwrap_or(name);
+    ["net_", "gross_"].iter().find_map(|kind| name.strip_prefix(kind)).unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -164,11 +200,36 @@ mod tests {
     #[test]
     fn quantities_are_known_by_their_whole_name() {
         let types = Types::new(BTreeMap::from([("zip".to_string(), Type::Text)]));
-        for name in ["amount", "Revenue", "quantity", "purchase_amount"] {
+        for name in [
+            "amount",
+            "Revenue",
+            "quantity",
+            "purchase_amount",
+            "orderValue",
+            "Order Value",
+            "net_amount",
+            "price_usd",
+            "$revenue",
+            "gross-revenue",
+            "OrderTotalINR",
+            "order_total_INR",
+        ] {
             assert_eq!(types.wanted(name, true), Some(Type::Number), "{name}");
             assert_eq!(types.wanted(name, false), None, "{name}");
         }
-        for name in ["version", "coupon", "amounts_due", "zip_code", ""] {
+        for name in [
+            "version",
+            "coupon",
+            "amounts_due",
+            "zip_code",
+            "",
+            "usd",
+            "net",
+            "_usd",
+            "valued",
+            "priceless",
+            "order value id",
+        ] {
             assert_eq!(types.wanted(name, true), None, "{name}");
         }
         assert_eq!(types.wanted("zip", false), Some(Type::Text));
