@@ -42,6 +42,7 @@ fn read_all(text: &str, has_key: bool) -> Result<Rules, Vec<Problem>> {
         reader.report(error.span().unwrap_or(0..0), "", error.message().to_string());
     }
     if !reader.problems.is_empty() {
+        reader.problems.sort_by_key(|problem| problem.line);
         return Err(reader.problems);
     }
     let table = table.get_ref();
@@ -79,6 +80,8 @@ fn read_all(text: &str, has_key: bool) -> Result<Rules, Vec<Problem>> {
 struct Reader {
     /// Where each line ends.
     line_ends: Vec<usize>,
+    /// How many there are.
+    lines: usize,
     /// Whether there is a key to hash with.
     has_key: bool,
     problems: Vec<Problem>,
@@ -89,11 +92,12 @@ type Value<'t> = Spanned<DeValue<'t>>;
 impl Reader {
     fn new(text: &str, has_key: bool) -> Self {
         let line_ends = memchr::memchr_iter(b'\n', text.as_bytes()).collect();
-        Self { line_ends, has_key, problems: Vec::new() }
+        Self { line_ends, lines: text.lines().count().max(1), has_key, problems: Vec::new() }
     }
 
     fn line(&self, span: &Range<usize>) -> usize {
-        1 + self.line_ends.partition_point(|end| *end < span.start)
+        // what is unclosed at the end is told at the last line, and not behind it
+        (1 + self.line_ends.partition_point(|end| *end < span.start)).min(self.lines)
     }
 
     fn report(&mut self, span: Range<usize>, place: &str, message: String) {

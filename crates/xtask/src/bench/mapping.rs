@@ -161,7 +161,8 @@ fn webhook(workload: Workload, body: bytes::Bytes) -> Webhook {
         receipt: RECEIPT.to_string(),
         origin_receipt: "0123456789abcdef-12f".to_string(),
         origin_shown: RECEIPT.to_string(),
-        received_at_ms: 1_764_000_000_000,
+        // as the events say: one from another time would be dated anew
+        received_at_ms: moehog_runtime::epoch_ms(),
         source: source.to_string(),
         route: route.to_string(),
         content_type: "application/json".to_string(),
