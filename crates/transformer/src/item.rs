@@ -180,7 +180,7 @@ const COLUMNS: [(&str, &str); 13] = [
 /// The name of a member of an event, in small letters where it is such a column.
 fn column<'a>(name: Cow<'a, str>, key: &'a str) -> (Cow<'a, str>, &'a str) {
     let is_capital = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
-    if !name.starts_with(['E', 'U', 'P', 'M', 'D']) || !name.bytes().all(is_capital) {
+    if !name.as_bytes().first().is_some_and(u8::is_ascii_uppercase) || !name.bytes().all(is_capital) {
         return (name, key);
     }
     match COLUMNS.iter().find(|(column, _)| column.eq_ignore_ascii_case(&name)) {

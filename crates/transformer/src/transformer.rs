@@ -142,10 +142,15 @@ impl Transformer {
             notes.count(Note::Form);
             return self.read(webhook, rules, &body::form::to_json(&text), &repairs, notes);
         }
-        let text = body::unfolded(&text).map_or(text, Cow::Owned);
         let mut noted = Notes::default();
         let read = self.read(webhook, rules, &text, &repairs, &mut noted);
         let Err(fault @ Fault::UnreadableJson { .. }) = read else {
+            // where attributes are no object they may be the text of one
+            if noted.get(Note::WrongKind) > 0
+                && let Some(unfolded) = body::unfolded(&text)
+            {
+                return self.read(webhook, rules, &unfolded, &repairs, notes);
+            }
             notes.merge(&noted);
             return read;
         };

@@ -101,7 +101,8 @@ pub(crate) fn distinct_id<'a>(
         return Err(Fault::ForbiddenId);
     }
     // two people may have become one by it
-    if text.contains(['\u{fffd}', '\0']) || (reading.mended_quotes && text.contains('"')) {
+    let may_be_damaged = memchr::memchr2(0xef, 0, text.as_bytes()).is_some();
+    if (may_be_damaged && text.contains(['\u{fffd}', '\0'])) || (reading.mended_quotes && text.contains('"')) {
         return Err(Fault::DamagedId);
     }
     if reading.trims && bare.len() < text.len() {

@@ -214,6 +214,12 @@ fn epoch(text: &str) -> Option<Timestamp> {
     const FIRST: [(i128, i128); 3] =
         [(100_000_000_000_000_000, 1), (100_000_000_000_000, 1_000), (100_000_000_000, 1_000_000)];
     const SECOND: i128 = 1_000_000_000;
+    // most are seconds
+    if text.len() <= 10
+        && let Ok(seconds) = text.parse::<i64>()
+    {
+        return Timestamp::from_second(seconds).ok();
+    }
     if let Ok(whole) = text.parse::<i128>() {
         let nanos_each = FIRST.iter().find(|(first, _)| whole >= *first).map_or(SECOND, |(_, each)| *each);
         return Timestamp::from_nanosecond(whole.checked_mul(nanos_each)?).ok();

@@ -126,7 +126,15 @@ const CURRENCIES: [&str; 14] =
 /// `orderValue`, `Order Value`, `net_order_value`, `order_value_usd` and `$order_value`.
 pub(crate) fn is_quantity(name: &str) -> bool {
     let is_known = |name: &str| QUANTITIES.iter().any(|known| known.eq_ignore_ascii_case(name));
-    is_known(name) || (name.len() <= MAX_QUANTITY_BYTES && is_known(bare(&joined(name))))
+    if is_known(name) {
+        return true;
+    }
+    // most names are not worth another look
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    match is_plain {
+        true => bare(name).len() < name.len() && is_known(bare(name)),
+        false => name.len() <= MAX_QUANTITY_BYTES && is_known(bare(&joined(name))),
+    }
 }
 
 /// Longest name that may be a quantity's.
