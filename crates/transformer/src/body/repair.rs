@@ -51,16 +51,18 @@ pub(crate) struct Broken {
 
 /// A body that is no JSON, as it was meant; none where that is not certain.
 pub(crate) fn repair(text: &str) -> Option<Mended> {
-    if let Some(mended) = rows::lines(text).or_else(|| rows::in_a_row(text)) {
+    let in_a_row = || rows::in_a_row(text).filter(|mended| elements::are_alike(&mended.text));
+    if let Some(mended) = rows::lines(text).or_else(in_a_row) {
         return Some(mended);
     }
     if text.len() > MAX_BYTES {
         return None;
     }
-    match value(text) {
+    let mended = match value(text) {
         Some((text, repairs)) => Some(Mended { text, repairs, broken: Vec::new(), are_lines: false }),
         None => elements::repair(text),
-    }
+    };
+    mended.filter(|mended| !mended.repairs.contains(&Repair::MissingComma) || elements::are_alike(&mended.text))
 }
 
 /// Mends one value, and says what was mended.

@@ -103,7 +103,13 @@ fn id<'a>(item: &Item<'a>, context: &mut Context<'a>) -> Id<'a> {
 
 /// PostHog takes `offset` (milliseconds before now) over `timestamp`; its now is our time of arrival.
 fn when<'a>(item: &Item<'a>, context: &mut Context<'_>) -> When<'a> {
-    if let Some(raw) = item.field("offset").filter(|raw| !json::is_null(raw)) {
+    let offset = item.field("offset").filter(|raw| !json::is_null(raw));
+    // PostHog's SDKs mean it so; of others a time that is said stands
+    let is_meant = context.webhook.route == "capture" || item.field("timestamp").is_none();
+    if let Some(raw) = offset.filter(|_| !is_meant) {
+        context.notes.say(Note::IgnoredField, "offset", raw);
+    }
+    if let Some(raw) = offset.filter(|_| is_meant) {
         let offset = raw.parse::<i64>().ok();
         match offset.and_then(|offset| Moment::before(context.webhook.received_at_ms, offset)) {
             Some(moment) => return When::Known(moment),

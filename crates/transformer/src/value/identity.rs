@@ -87,6 +87,9 @@ pub(crate) fn distinct_id<'a>(
         Some(b'"') => json::string(raw).ok_or(Fault::InvalidDistinctId)?,
         Some(b'{' | b'[') => return Err(Fault::InvalidDistinctId),
         _ if json::is_null(raw) => return Ok(None),
+        _ if json::is_number(raw) && reading.wholes && whole(raw, true).is_some() => Cow::Borrowed(raw),
+        // a double holds no more digits: two ids would be one
+        _ if json::is_number(raw) && !is_whole_number(raw) && digits(raw) > MAX_DIGITS => return Err(Fault::DamagedId),
         _ if json::is_number(raw) => number(raw),
         _ => Cow::Borrowed(raw), // true or false
     };
@@ -97,7 +100,10 @@ pub(crate) fn distinct_id<'a>(
     if placeholder::is_unresolved(&text) || is_in_braces(bare) {
         return Err(Fault::UnresolvedPlaceholder { field });
     }
-    if is_forbidden(bare) {
+    let cut_to = if reading.wholes { whole(bare, json::is_number(raw)) } else { None };
+    // `0.0` and `00` are `0`
+    let is_zero = bare.bytes().all(|byte| b"0.-".contains(&byte));
+    if is_zero || is_forbidden(bare) || cut_to.is_some_and(|digits| is_forbidden(&bare[..digits])) {
         return Err(Fault::ForbiddenId);
     }
     // two people may have become one by it
@@ -139,12 +145,27 @@ fn cut(text: Cow<'_, str>, range: impl Fn(&str) -> Range<usize>) -> Cow<'_, str>
 
 /// How many digits an id has before `.0`; none where it is no such number.
 fn whole(text: &str, is_number: bool) -> Option<usize> {
-    let (digits, zeros) = text.split_once('.')?;
+    let (whole, zeros) = text.split_once('.')?;
+    let digits = whole.strip_prefix('-').unwrap_or(whole);
     let is_whole = !zeros.is_empty()
         && zeros.bytes().all(|byte| byte == b'0')
         && !digits.is_empty()
         && digits.bytes().all(|byte| byte.is_ascii_digit());
-    (is_whole && (is_number || digits.len() >= WHOLE_DIGITS)).then_some(digits.len())
+    (is_whole && (is_number || digits.len() >= WHOLE_DIGITS)).then_some(whole.len())
+}
+
+/// Digits that every double keeps.
+const MAX_DIGITS: usize = 15;
+
+fn is_whole_number(raw: &str) -> bool {
+    raw.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())
+}
+
+/// The digits that a number needs: those before its exponent, or as many as that makes.
+fn digits(raw: &str) -> usize {
+    let (mantissa, exponent) = raw.split_once(['e', 'E']).unwrap_or((raw, "0"));
+    let written = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    written.max(exponent.trim_start_matches('+').parse().unwrap_or(0))
 }
 
 /// As templates of other makers leave what they did not fill: `{user_id}`, `[[id]]`, `${id}`, `<%= id %>`.
@@ -297,7 +318,7 @@ mod tests {
             let raw = serde_json::to_string(word).unwrap();
             assert!(matches!(id(&raw), Err(Fault::ForbiddenId | Fault::UnresolvedPlaceholder { .. })), "{word}");
         }
-        for raw in ["0", "1", "-1", "true", "false"] {
+        for raw in ["0", "1", "-1", "true", "false", "0.0", "-0", "-1.0", "1.0", "\"00\"", "\"0.0\""] {
             assert_eq!(id(raw), Err(Fault::ForbiddenId), "{raw}");
         }
         for fine in ["guest2", "10", "{a", "o'neil", "'"] {
@@ -316,7 +337,9 @@ mod tests {
 
     #[test]
     fn an_id_that_was_damaged_is_no_person() {
-        for raw in [r#""jos\ufffd""#, "\"jos\u{fffd}\"", r#""a\u0000b""#] {
+        for raw in
+            ["1e16", "12345678901234567.5", "1.2345678901234567", r#""jos\ufffd""#, "\"jos\u{fffd}\"", r#""a\u0000b""#]
+        {
             assert_eq!(id(raw), Err(Fault::DamagedId), "{raw}");
         }
         let mended = Reading { mended_quotes: true, ..READING };
@@ -331,6 +354,8 @@ mod tests {
             (r#"" u1 ""#, "u1", Note::TrimmedId),
             ("1000001350.0", "1000001350", Note::WholeNumberId),
             ("42.00", "42", Note::WholeNumberId),
+            ("9007199254740993.0", "9007199254740993", Note::WholeNumberId),
+            ("10000000000000001.0", "10000000000000001", Note::WholeNumberId),
             (r#""1000001350.0""#, "1000001350", Note::WholeNumberId),
         ] {
             let (found, notes) = read(raw, READING);

@@ -17,6 +17,7 @@ use super::{Mended, repair};
 enum Damage {
     MissingComma,
     DoubledComma,
+    MissingColon,
     MissingBracket,
     DoubledBracket,
     MissingQuote,
@@ -41,9 +42,10 @@ enum Damage {
     TrailingComma,
 }
 
-const DAMAGES: [Damage; 18] = [
+const DAMAGES: [Damage; 19] = [
     Damage::MissingComma,
     Damage::DoubledComma,
+    Damage::MissingColon,
     Damage::MissingBracket,
     Damage::DoubledBracket,
     Damage::MissingQuote,
@@ -75,6 +77,7 @@ impl Damage {
         Some(match self {
             Self::MissingComma => (replaced(one(&[Kind::Comma], chance)?.at, ""), whole()),
             Self::DoubledComma => (replaced(one(&[Kind::Comma], chance)?.at, ",,"), whole()),
+            Self::MissingColon => (replaced(one(&[Kind::Colon], chance)?.at, ""), whole()),
             Self::MissingBracket => (replaced(one(&[Kind::Open, Kind::Close], chance)?.at, ""), whole()),
             Self::DoubledBracket => {
                 let at = one(&[Kind::Open, Kind::Close], chance)?.at;

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde_json::Value;
+
 use super::{
     Events, Mended,
     rivals::Shape,
@@ -25,6 +27,28 @@ pub(super) fn repair(text: &str) -> Option<Mended> {
     let mended = events.end(text.get(list.end..)?)?;
     let is_mended = !(mended.repairs.is_empty() && mended.broken.is_empty());
     is_mended.then_some(mended)
+}
+
+/// Members by which an object is an event.
+const OF_AN_EVENT: [&str; 6] = ["event", "event_name", "event_code", "EVENT_NAME", "EVENT_CODE", "type"];
+
+/// Whether the objects of a body's list are all events or none is: a comma that was put between two halves of one event would make a
+/// second of its properties.
+pub(super) fn are_alike(text: &str) -> bool {
+    let is_event = |element: &Value| match element {
+        Value::Object(members) => OF_AN_EVENT.iter().any(|name| members.contains_key(*name)),
+        // it cannot be read
+        other => other.is_null(),
+    };
+    let of_list = |list: &Value| match list {
+        Value::Array(elements) => elements.iter().all(is_event) || !elements.iter().any(is_event),
+        _ => true,
+    };
+    match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(members)) => ["events", "batch"].iter().filter_map(|name| members.get(*name)).all(of_list),
+        Ok(list) => of_list(&list),
+        Err(_) => false,
+    }
 }
 
 /// The list of events in a body, told by its brackets.

@@ -185,6 +185,8 @@ impl<'t> Mender<'t> {
                     self.copy();
                     return Some(());
                 }
+                // a name and an element of a list have none: a colon or a comma may be missing as well
+                b'"' if matches!(place, Place::Key | Place::Element) => return None,
                 b'"' if may_be_structure(self.text, self.at, place) => return None,
                 b'"' => {
                     self.mended(Repair::UnescapedQuote);

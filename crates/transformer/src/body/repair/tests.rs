@@ -47,6 +47,14 @@ fn what_is_not_certain_is_left() {
         r#"{"a": "x"#,
         r#"{"a": [1,,2]}"#,
         r#"{a: 1}"#,
+        // half an event is none
+        r#"[{"event": "a", "distinct_id": "u"}{"properties": {"x": 1}}]"#,
+        r#"{"event": "a", "distinct_id": "u"}{"properties": {"x": 1}}"#,
+        // a colon explains them as well
+        r#"{"a": {"x"1,"s":"it's"}}"#,
+        r#"{"a": {"x"true,"y":2}}"#,
+        r#"{"a": ["a"b,"c"]}"#,
+        r#"{"a": ["red" blue,"green"]}"#,
         // a quote more or less explains them as well
         r#"{"a": "x, "b": "y"}"#,
         r#"{"a": "x"", "b": 1}"#,
