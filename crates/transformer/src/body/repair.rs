@@ -5,7 +5,7 @@
 //!
 //! - nothing is dropped: each byte of the body that is no blank, comma or Python's spelling of a value stands in what comes out,
 //! - nothing moves to another object: a text never swallows what may be a member or an object beside it,
-//! - each kind of mending is named, with the first place where it was done,
+//! - each kind of mending is named,
 //! - a body that a single comma, quote or bracket that is missing or doubled explains as well is refused, with the place.
 //!
 //! The tests of `damages` hold it: a valid document damaged in a known way comes out as it was, or not at all.
@@ -18,6 +18,7 @@ mod tokens;
 
 use std::ops::Range;
 
+use moehog_proto::limits::MAX_EVENTS;
 use serde::de::IgnoredAny;
 
 use self::mender::Mender;
@@ -101,6 +102,10 @@ impl Events {
 
     /// Takes the next event of `text`, as it is, mended or as one that cannot be read.
     fn take(&mut self, text: &str, at: Range<usize>) -> Option<()> {
+        // one more than a webhook may have says that it has too many
+        if self.count as usize > MAX_EVENTS {
+            return Some(());
+        }
         let raw = text.get(at.clone())?;
         if self.count > 0 {
             self.mended.text.push(',');

@@ -2,14 +2,17 @@
 
 use std::ops::Range;
 
-use serde_json::Value;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess};
 
 use super::{
     Events, Mended,
     rivals::Shape,
     tokens::{skip_blanks, text_end},
 };
-use crate::notes::Repair;
+use crate::{
+    item::{Kind, Members, Walk, name},
+    notes::Repair,
+};
 
 /// The body with each event of its list as it was meant; none where the list cannot be told from what is around it.
 pub(super) fn repair(text: &str) -> Option<Mended> {
@@ -35,19 +38,55 @@ const OF_AN_EVENT: [&str; 6] = ["event", "event_name", "event_code", "EVENT_NAME
 /// Whether the objects of a body's list are all events or none is: a comma that was put between two halves of one event would make a
 /// second of its properties.
 pub(super) fn are_alike(text: &str) -> bool {
-    let is_event = |element: &Value| match element {
-        Value::Object(members) => OF_AN_EVENT.iter().any(|name| members.contains_key(*name)),
-        // it cannot be read
-        other => other.is_null(),
-    };
-    let of_list = |list: &Value| match list {
-        Value::Array(elements) => elements.iter().all(is_event) || !elements.iter().any(is_event),
-        _ => true,
-    };
-    match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(members)) => ["events", "batch"].iter().filter_map(|name| members.get(*name)).all(of_list),
-        Ok(list) => of_list(&list),
-        Err(_) => false,
+    let mut found = Found::default();
+    let read = Walk(&mut found).deserialize(&mut serde_json::Deserializer::from_str(text));
+    read.is_ok() && !(found.events && found.others)
+}
+
+/// What stands in a body's list.
+#[derive(Debug, Default)]
+struct Found {
+    events: bool,
+    others: bool,
+}
+
+impl<'a> Members<'a> for Found {
+    fn kind(&mut self, _: Kind) {}
+
+    fn member<A: MapAccess<'a>>(&mut self, key: &'a str, members: &mut A) -> Result<(), A::Error> {
+        match key {
+            "\"events\"" | "\"batch\"" => members.next_value_seed(Walk(self)),
+            _ => members.next_value::<IgnoredAny>().map(|_| ()),
+        }
+    }
+
+    fn elements<A: SeqAccess<'a>>(&mut self, elements: &mut A) -> Result<(), A::Error> {
+        let mut one = IsEvent::default();
+        while elements.next_element_seed(Walk(&mut one))?.is_some() {
+            // what cannot be read is `null`
+            self.events |= one.is_named || one.kind == Kind::Absent;
+            self.others |= !one.is_named && one.kind != Kind::Absent;
+            one = IsEvent::default();
+        }
+        Ok(())
+    }
+}
+
+/// Whether an element is an event by its members.
+#[derive(Debug, Default)]
+struct IsEvent {
+    kind: Kind,
+    is_named: bool,
+}
+
+impl<'a> Members<'a> for IsEvent {
+    fn kind(&mut self, kind: Kind) {
+        self.kind = kind;
+    }
+
+    fn member<A: MapAccess<'a>>(&mut self, key: &'a str, members: &mut A) -> Result<(), A::Error> {
+        self.is_named |= OF_AN_EVENT.contains(&&*name(key));
+        members.next_value::<IgnoredAny>().map(|_| ())
     }
 }
 

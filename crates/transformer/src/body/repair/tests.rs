@@ -115,3 +115,14 @@ fn an_event_that_cannot_be_read_costs_itself() {
         assert_eq!(repair(whole), None, "{whole}");
     }
 }
+
+#[test]
+fn of_a_body_with_too_many_events_no_more_is_kept_than_shows_that() {
+    for body in ["{}\n".to_string() + &"{x}\n".repeat(200_000), "{}".repeat(200_000)] {
+        let found = repair(&body).unwrap();
+        assert!(found.broken.len() <= MAX_EVENTS + 1 && found.text.len() < 8 * MAX_EVENTS, "{}", found.broken.len());
+        let events: Vec<Option<serde_json::Map<String, serde_json::Value>>> =
+            serde_json::from_str(&found.text).unwrap();
+        assert_eq!(events.len(), MAX_EVENTS + 1);
+    }
+}
