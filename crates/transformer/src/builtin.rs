@@ -92,7 +92,33 @@ pub(crate) struct Context<'w> {
     pub(crate) notes: Notes,
 }
 
+/// A member, and its name as faults and notes say it.
+pub(crate) type Named<'a> = (&'static str, Option<&'a str>);
+
 impl Context<'_> {
+    /// The id that the sender gave an event; none where it gave none, or one that cannot tell two events apart.
+    pub(crate) fn own_id<'a>(&mut self, (field, raw): Named<'a>) -> Id<'a> {
+        let Some(raw) = raw.filter(|raw| !json::is_null(raw)) else { return Id::None };
+        let id = identity::event_id(raw);
+        if id.is_none() {
+            self.notes.say(Note::UnusableId, field, raw);
+        }
+        id.map_or(Id::None, Id::Own)
+    }
+
+    /// The person that is known; without it the anonymous one, and no person profile: PostHog knows the person by another id, if at all.
+    pub(crate) fn person<'a>(&mut self, (field, raw): Named<'a>, anonymous: Named<'a>) -> Result<Person<'a>, Fault> {
+        let reading = self.reading();
+        if let Some(raw) = raw
+            && let Some(id) = identity::distinct_id(raw, field, reading, &mut self.notes)?
+        {
+            return Ok(Person::known(id));
+        }
+        let raw = anonymous.1.ok_or(Fault::MissingDistinctId)?;
+        let id = identity::distinct_id(raw, anonymous.0, reading, &mut self.notes)?;
+        Ok(Person::unknown(id.ok_or(Fault::MissingDistinctId)?))
+    }
+
     pub(crate) fn uuid(&self, id: &Id<'_>, position: u32) -> Uuid {
         match id {
             Id::Given(uuid) => *uuid,

@@ -144,7 +144,9 @@ impl<'a> Members<'a> for Item<'a> {
     }
 
     fn member<A: MapAccess<'a>>(&mut self, key: &'a str, members: &mut A) -> Result<(), A::Error> {
-        let (name, key) = column(name(key), key);
+        // columns in capitals are few, and looked at by themselves
+        let is_capital = key.as_bytes().get(1).is_some_and(u8::is_ascii_uppercase);
+        let (name, key) = if is_capital { column(name(key), key) } else { (name(key), key) };
         let object = match &*name {
             "event_attributes" => &mut self.event_attributes,
             "user_attributes" => &mut self.user_attributes,
@@ -179,11 +181,7 @@ const COLUMNS: [(&str, &str); 13] = [
 
 /// The name of a member of an event, in small letters where it is such a column.
 fn column<'a>(name: Cow<'a, str>, key: &'a str) -> (Cow<'a, str>, &'a str) {
-    let is_capital = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
-    if !name.as_bytes().first().is_some_and(u8::is_ascii_uppercase) || !name.bytes().all(is_capital) {
-        return (name, key);
-    }
-    match COLUMNS.iter().find(|(column, _)| column.eq_ignore_ascii_case(&name)) {
+    match COLUMNS.iter().find(|(column, _)| column.to_ascii_uppercase() == name) {
         Some((column, key)) => (Cow::Borrowed(column), key),
         None => (name, key),
     }

@@ -140,20 +140,10 @@ impl Transformer {
             of_text.into_iter().filter(|(note, _)| notes.get(*note) > 0).map(|(_, it)| it).collect();
         if body::form::is_form(&webhook.content_type, &text) {
             notes.count(Note::Form);
-            return self.read(webhook, rules, &body::form::to_json(&text), &repairs, notes);
+            return self.read(webhook, rules, &body::form::to_json(&text), &repairs, &BTreeMap::new(), notes);
         }
-        let mut noted = Notes::default();
-        let read = self.read(webhook, rules, &text, &repairs, &mut noted);
-        let Err(fault @ Fault::UnreadableJson { .. }) = read else {
-            // where attributes are no object they may be the text of one
-            if noted.get(Note::WrongKind) > 0
-                && let Some(unfolded) = body::unfolded(&text)
-            {
-                return self.read(webhook, rules, &unfolded, &repairs, notes);
-            }
-            notes.merge(&noted);
-            return read;
-        };
+        let read = self.read(webhook, rules, &text, &repairs, &BTreeMap::new(), notes);
+        let Err(fault @ Fault::UnreadableJson { .. }) = read else { return read };
         let mended = body::repair(&text).ok_or(fault)?;
         if !mended.repairs.is_empty() {
             notes.count(Note::RepairedJson);
@@ -161,40 +151,40 @@ impl Transformer {
         repairs.extend(&mended.repairs);
         let broken =
             mended.broken.iter().map(|broken| (broken.position, body::unreadable_event(&text, &mended, broken)));
-        self.read_with(webhook, rules, &mended.text, &repairs, broken.collect(), notes)
+        self.read(webhook, rules, &mended.text, &repairs, &broken.collect(), notes)
     }
 
-    /// Reads a body that is JSON.
+    /// Reads a body that is JSON, of which some events cannot be read, by their place. Where attributes are no object, they may be the
+    /// text of one. What is no JSON leaves no notes.
     fn read(
         &self,
         webhook: &Webhook,
         rules: &Rules,
         text: &str,
         repairs: &[Repair],
+        broken: &BTreeMap<u32, Fault>,
         notes: &mut Notes,
     ) -> Result<Output, Fault> {
-        self.read_with(webhook, rules, text, repairs, BTreeMap::new(), notes)
+        let (mut read, mut noted) = self.body(webhook, rules, text.len(), repairs, broken).read_all(text);
+        if noted.get(Note::WrongKind) > 0
+            && let Some(unfolded) = body::unfolded(text)
+        {
+            (read, noted) = self.body(webhook, rules, unfolded.len(), repairs, broken).read_all(&unfolded);
+        }
+        if !matches!(read, Err(Fault::UnreadableJson { .. })) {
+            notes.merge(&noted);
+        }
+        read
     }
 
-    /// Reads a body of which some events cannot be read, by their place.
-    fn read_with(
-        &self,
-        webhook: &Webhook,
-        rules: &Rules,
-        text: &str,
+    fn body<'a>(
+        &'a self,
+        webhook: &'a Webhook,
+        rules: &'a Rules,
+        bytes: usize,
         repairs: &[Repair],
-        broken: BTreeMap<u32, Fault>,
-        notes: &mut Notes,
-    ) -> Result<Output, Fault> {
-        let mut body = self.body(webhook, rules, text.len(), repairs);
-        body.broken = broken;
-        body.context.markers = self.0.placeholders.may_hold_marker(text);
-        let read = body.read(text);
-        let output = body.end(notes);
-        read.map(|()| output)
-    }
-
-    fn body<'a>(&'a self, webhook: &'a Webhook, rules: &'a Rules, bytes: usize, repairs: &[Repair]) -> Body<'a> {
+        broken: &'a BTreeMap<u32, Fault>,
+    ) -> Body<'a> {
         Body {
             context: Context {
                 webhook,
@@ -210,7 +200,8 @@ impl Transformer {
             properties: Properties::new(),
             own: Item::default(),
             lists: 0,
-            broken: BTreeMap::new(),
+            broken,
+            placeholders: &self.0.placeholders,
             stopped: None,
         }
     }
@@ -239,15 +230,18 @@ struct Body<'a> {
     /// Lists of events that were met.
     lists: u32,
     /// Events of a list that cannot be read.
-    broken: BTreeMap<u32, Fault>,
+    broken: &'a BTreeMap<u32, Fault>,
+    placeholders: &'a Detector,
     /// Why reading was stopped before the end.
     stopped: Option<Fault>,
 }
 
 impl<'a> Body<'a> {
-    fn end(self, notes: &mut Notes) -> Output {
-        notes.merge(&self.context.notes);
-        self.output
+    /// Reads the whole text; what was noted, too.
+    fn read_all(mut self, text: &'a str) -> (Result<Output, Fault>, Notes) {
+        self.context.markers = self.placeholders.may_hold_marker(text);
+        let read = self.read(text);
+        (read.map(|()| self.output), self.context.notes)
     }
 
     fn read(&mut self, text: &'a str) -> Result<(), Fault> {

@@ -1,4 +1,4 @@
-//! Attributes that a warehouse keeps as JSON in a column of text: `"event_attributes":"{\\"a\\":1}"`.
+//! Attributes that a warehouse keeps as JSON in a column of text: `"event_attributes":"{\"a\":1}"`.
 
 use memchr::memmem;
 use serde::de::IgnoredAny;

@@ -4,13 +4,12 @@
 
 use std::borrow::Cow;
 
-use super::{Context, Draft, Id, Person, When, capture};
+use super::{Context, Draft, When, capture};
 use crate::{
     fault::Fault,
     item::{Item, Object, Pair},
     json,
-    notes::Note,
-    value::{Properties, checked, identity},
+    value::{Properties, checked},
 };
 
 /// What a call of the dialect is.
@@ -115,14 +114,8 @@ pub(crate) fn draft<'a>(
         Call::Alias => put("alias", "\"alias\"", item.field("previousId"))?,
         Call::Track | Call::Page | Call::Screen => {}
     }
-    let person = person(item, context);
-    let id = item.field("messageId").filter(|raw| !json::is_null(raw)).and_then(|raw| {
-        let id = identity::event_id(raw);
-        if id.is_none() {
-            context.notes.say(Note::UnusableId, "messageId", raw);
-        }
-        id
-    });
+    let person = context.person(("userId", item.field("userId")), ("anonymousId", item.field("anonymousId")));
+    let id = context.own_id(("messageId", item.field("messageId")));
     let (field, raw) = match item.field("originalTimestamp") {
         Some(raw) => ("originalTimestamp", Some(raw)),
         None => ("timestamp", item.field("timestamp")),
@@ -131,23 +124,10 @@ pub(crate) fn draft<'a>(
         name,
         person,
         anonymous: item.field("anonymousId"),
-        id: id.map_or(Id::None, Id::Own),
+        id,
         when: When::Said { field, raw },
         is_connector: false,
     })
-}
-
-/// `userId`; without it `anonymousId`, and no person profile.
-fn person<'a>(item: &Item<'a>, context: &mut Context<'a>) -> Result<Person<'a>, Fault> {
-    let reading = context.reading();
-    if let Some(raw) = item.field("userId")
-        && let Some(id) = identity::distinct_id(raw, "userId", reading, &mut context.notes)?
-    {
-        return Ok(Person::known(id));
-    }
-    let raw = item.field("anonymousId").ok_or(Fault::MissingDistinctId)?;
-    let id = identity::distinct_id(raw, "anonymousId", reading, &mut context.notes)?.ok_or(Fault::MissingDistinctId)?;
-    Ok(Person::unknown(id))
 }
 
 /// A member of `context`.

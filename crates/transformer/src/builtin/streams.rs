@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{Context, Draft, Id, Person, When};
+use super::{Context, Draft, Person, When};
 use crate::{
     fault::Fault,
     item::{Item, Kind, Object, Pair},
@@ -68,20 +68,15 @@ pub(crate) fn draft<'a>(
         fields.moengage_user_id = fields.moengage_user_id.or(identities.moengage_user_id);
     }
 
-    let (mut name, person) = (name(&fields, context), person(&fields, context));
+    let mut name = name(&fields, context);
+    let person = context.person(("uid", fields.uid), ("moengage_user_id", fields.moengage_user_id));
     if context.rules.identity.joins && is_merge(&fields, &name) {
         name = joined(&fields, &person, name, context, properties);
     }
-    let id = fields.uuid.filter(|raw| !json::is_null(raw)).and_then(|raw| {
-        let id = identity::event_id(raw);
-        if id.is_none() {
-            context.notes.say(Note::UnusableId, "event_uuid", raw);
-        }
-        id
-    });
+    let id = context.own_id(("event_uuid", fields.uuid));
     let when = When::Said { field: "event_time", raw: fields.time.or(fields.flat_time) };
     let anonymous = fields.moengage_user_id;
-    Ok(Draft { name, person, anonymous, id: id.map_or(Id::None, Id::Own), when, is_connector: false })
+    Ok(Draft { name, person, anonymous, id, when, is_connector: false })
 }
 
 /// Whether MoEngage tells that it made one user of two.
@@ -127,19 +122,6 @@ fn name<'a>(fields: &Fields<'a>, context: &mut Context<'a>) -> Result<Cow<'a, st
         Cow::Borrowed(code) => Ok(Cow::Borrowed(context.codes.name(code))),
         Cow::Owned(code) => Ok(Cow::Owned(context.codes.name(&code).to_string())),
     }
-}
-
-/// The customer's id; without it MoEngage's own, and no person profile: PostHog knows the person by another id, if at all.
-fn person<'a>(fields: &Fields<'a>, context: &mut Context<'a>) -> Result<Person<'a>, Fault> {
-    if let Some(raw) = fields.uid
-        && let Some(id) = identity::distinct_id(raw, "uid", context.reading(), &mut context.notes)?
-    {
-        return Ok(Person::known(id));
-    }
-    let raw = fields.moengage_user_id.ok_or(Fault::MissingDistinctId)?;
-    let id = identity::distinct_id(raw, "moengage_user_id", context.reading(), &mut context.notes)?
-        .ok_or(Fault::MissingDistinctId)?;
-    Ok(Person::unknown(id))
 }
 
 /// The attributes of an event or device, as they are named.

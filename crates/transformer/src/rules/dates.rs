@@ -14,7 +14,7 @@ use minijinja::{
     value::{Kwargs, Rest},
 };
 
-use super::{budget::BYTES_A_STEP, charged, names::Received};
+use super::{budget::BYTES_A_STEP, charged, like::like, names::Received};
 use crate::value::time::{Clock, Moment, Order};
 
 /// The arguments of `dateTimeFormatter` by their names.
@@ -89,9 +89,18 @@ fn by_pattern(pattern: &str, text: &str, clock: &Clock) -> Option<Timestamp> {
     clock.zone.as_ref().unwrap_or(&TimeZone::UTC).to_timestamp(at).ok()
 }
 
+/// A zone by its name; what is wrong with the name, without it.
+pub(super) fn zone(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|_unknown| {
+        let zones: Vec<_> = jiff::tz::db().available().collect();
+        let zones: Vec<_> = zones.iter().map(jiff::tz::TimeZoneName::as_str).collect();
+        let hint = like(name, &zones).map_or_else(String::new, |zone| format!("; did you mean `{zone}`?"));
+        format!("is no time zone of the tz database, as \"Asia/Kolkata\" is{hint}")
+    })
+}
+
 fn zone_named(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name)
-        .map_err(|_unknown| format!("`{name}` is no time zone of the tz database, as \"Asia/Kolkata\" is"))
+    zone(name).map_err(|wrong| format!("`{name}` {wrong}"))
 }
 
 /// Minutes before or behind UTC, or `+05:30`.

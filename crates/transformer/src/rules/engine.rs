@@ -148,12 +148,10 @@ fn check(tree: &ast::Expr<'_>) -> Result<(), String> {
             ast::Expr::Filter(filter) if !filters::NAMES.contains(&filter.name) => {
                 Some(format!("there is no filter `{}`{}", filter.name, filters::like(filter.name)))
             }
-            ast::Expr::Filter(filter) if dates::check(filter.name, &filter.args).is_some() => {
-                dates::check(filter.name, &filter.args)
-            }
             ast::Expr::Filter(filter) if filter.name == "tojson" && !filter.args.is_empty() => {
                 Some("`tojson` takes nothing in brackets: nobody sees how JSON is indented".to_string())
             }
+            ast::Expr::Filter(filter) => dates::check(filter.name, &filter.args),
             ast::Expr::Test(test) if !filters::TESTS.contains(&test.name) => {
                 Some(format!("there is no test `is {}`: there are {}", test.name, filters::TESTS.join(", ")))
             }

@@ -83,27 +83,34 @@ pub(crate) fn distinct_id<'a>(
     reading: Reading,
     notes: &mut Notes,
 ) -> Result<Option<Cow<'a, str>>, Fault> {
-    let mut text = match raw.as_bytes().first() {
+    let is_number = json::is_number(raw);
+    let text = match raw.as_bytes().first() {
         Some(b'"') => json::string(raw).ok_or(Fault::InvalidDistinctId)?,
         Some(b'{' | b'[') => return Err(Fault::InvalidDistinctId),
         _ if json::is_null(raw) => return Ok(None),
-        _ if json::is_number(raw) && reading.wholes && whole(raw, true).is_some() => Cow::Borrowed(raw),
+        _ if is_number && (is_whole_number(raw) || (reading.wholes && whole(raw, true).is_some())) => {
+            Cow::Borrowed(raw)
+        }
         // a double holds no more digits: two ids would be one
-        _ if json::is_number(raw) && !is_whole_number(raw) && digits(raw) > MAX_DIGITS => return Err(Fault::DamagedId),
-        _ if json::is_number(raw) => number(raw),
+        _ if is_number && digits(raw) > MAX_DIGITS => return Err(Fault::DamagedId),
+        _ if is_number => number(raw),
         _ => Cow::Borrowed(raw), // true or false
     };
-    let bare = bare(&text);
+    let blanks = bare_range(&text);
+    let bare = &text[blanks.clone()];
     if bare.is_empty() {
         return Ok(None);
     }
     if placeholder::is_unresolved(&text) || is_in_braces(bare) {
         return Err(Fault::UnresolvedPlaceholder { field });
     }
-    let cut_to = if reading.wholes { whole(bare, json::is_number(raw)) } else { None };
+    let mut end = blanks.end;
+    if let Some(digits) = whole(bare, is_number).filter(|_| reading.wholes) {
+        end = blanks.start + digits;
+    }
     // `0.0` and `00` are `0`
     let is_zero = bare.bytes().all(|byte| b"0.-".contains(&byte));
-    if is_zero || is_forbidden(bare) || cut_to.is_some_and(|digits| is_forbidden(&bare[..digits])) {
+    if is_zero || is_forbidden(bare) || is_forbidden(&text[blanks.start..end]) {
         return Err(Fault::ForbiddenId);
     }
     // two people may have become one by it
@@ -111,16 +118,25 @@ pub(crate) fn distinct_id<'a>(
     if (may_be_damaged && text.contains(['\u{fffd}', '\0'])) || (reading.mended_quotes && text.contains('"')) {
         return Err(Fault::DamagedId);
     }
-    if reading.trims && bare.len() < text.len() {
+    let is_blank = bare.len() < text.len();
+    if is_blank && reading.trims {
         notes.say(Note::TrimmedId, field, raw);
-        text = cut(text, bare_range);
     }
-    if reading.wholes
-        && let Some(digits) = whole(&text, json::is_number(raw))
-    {
+    // with its blanks it is no number
+    let is_whole = end < blanks.end && (reading.trims || !is_blank);
+    if is_whole {
         notes.say(Note::WholeNumberId, field, raw);
-        text = cut(text, |_| 0..digits);
     }
+    let range = match (reading.trims, is_whole) {
+        (_, true) => blanks.start..end,
+        (true, false) => blanks,
+        (false, false) => 0..text.len(),
+    };
+    let text = match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[range]),
+        Cow::Owned(text) if range.len() == text.len() => Cow::Owned(text),
+        Cow::Owned(text) => Cow::Owned(text[range].to_string()),
+    };
     Ok(Some(kept(text, field, notes)))
 }
 
@@ -134,13 +150,6 @@ fn bare_range(text: &str) -> Range<usize> {
     let end = text.trim_end_matches(is_blank).len();
     let begin = end - text[..end].trim_start_matches(is_blank).len();
     begin..end
-}
-
-fn cut(text: Cow<'_, str>, range: impl Fn(&str) -> Range<usize>) -> Cow<'_, str> {
-    match text {
-        Cow::Borrowed(text) => Cow::Borrowed(&text[range(text)]),
-        Cow::Owned(text) => Cow::Owned(text[range(&text)].to_string()),
-    }
 }
 
 /// How many digits an id has before `.0`; none where it is no such number.
@@ -157,6 +166,7 @@ fn whole(text: &str, is_number: bool) -> Option<usize> {
 /// Digits that every double keeps.
 const MAX_DIGITS: usize = 15;
 
+/// Whether a text is digits, with a sign or without.
 fn is_whole_number(raw: &str) -> bool {
     raw.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())
 }
@@ -208,8 +218,7 @@ pub(crate) fn event_id(raw: &str) -> Option<Cow<'_, str>> {
         None => return None,
     };
     // the words that are nobody are no id either; a number is
-    let is_word = !text.trim().bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
-    let is_none = text.trim().is_empty() || (is_word && is_forbidden(text.trim()));
+    let is_none = text.trim().is_empty() || (!is_whole_number(text.trim()) && is_forbidden(text.trim()));
     (!placeholder::is_unresolved(&text) && !is_none).then_some(text)
 }
 
@@ -245,11 +254,8 @@ fn is_forbidden(text: &str) -> bool {
     text.is_empty() || FORBIDDEN.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
-/// A number as PostHog makes text of it, except that an integer keeps all its digits.
+/// A number that is not whole, as PostHog makes text of it.
 fn number(raw: &str) -> Cow<'_, str> {
-    if raw.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) {
-        return Cow::Borrowed(raw);
-    }
     serde_json::from_str::<serde_json::Number>(raw).map_or(Cow::Borrowed(raw), |number| Cow::Owned(number.to_string()))
 }
 

@@ -278,14 +278,12 @@ fn may_be_structure(text: &[u8], at: usize, place: Place) -> bool {
         None | Some(b':' | b'}' | b']' | b'{' | b'[') => true,
         // two in a row, but for the last of a value that is in quotes itself
         Some(b'"') => next > at + 1 || !closes(text, next, place),
-        // an element without quotes, or a key
+        // a key, in quotes or without
         Some(b',') => {
-            place == Place::Element || {
-                let after = skip(text, next + 1);
-                let name = text[after..].iter().take_while(|byte| is_name(**byte)).count();
-                matches!(text.get(after), Some(b'"' | b'\'' | b'{' | b'[' | b','))
-                    || text.get(skip(text, after + name)) == Some(&b':')
-            }
+            let after = skip(text, next + 1);
+            let name = text[after..].iter().take_while(|byte| is_name(**byte)).count();
+            matches!(text.get(after), Some(b'"' | b'\'' | b'{' | b'[' | b','))
+                || text.get(skip(text, after + name)) == Some(&b':')
         }
         Some(_) => false,
     }

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use jiff::tz::TimeZone;
 use toml::{Spanned, de::DeTable};
 
 use super::{
     super::{
-        Clocks, Identity, Otherwise,
+        Clocks, Identity, Otherwise, dates,
         expression::{self, Expression},
-        like::like,
     },
     Reader, below,
 };
@@ -95,15 +93,9 @@ impl Reader {
     fn clock(&mut self, table: &DeTable<'_>, place: &str) -> Clock {
         let mut clock = Clock::default();
         if let Some(name) = self.text(table, place, "timezone") {
-            match TimeZone::get(&name) {
+            match dates::zone(&name) {
                 Ok(zone) => clock.zone = Some(zone),
-                Err(_unknown) => {
-                    let zones: Vec<_> = jiff::tz::db().available().collect();
-                    let zones: Vec<_> = zones.iter().map(jiff::tz::TimeZoneName::as_str).collect();
-                    let hint = like(&name, &zones).map_or_else(String::new, |zone| format!("; did you mean `{zone}`?"));
-                    let message = format!("is no time zone of the tz database, as \"Asia/Kolkata\" is{hint}");
-                    self.at(table, place, "timezone", &message);
-                }
+                Err(wrong) => self.at(table, place, "timezone", &wrong),
             }
         }
         if let Some(order) = self.text(table, place, "date_order") {

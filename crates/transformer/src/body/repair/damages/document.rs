@@ -111,29 +111,30 @@ impl Document {
     }
 
     fn list(&mut self, are_objects: bool, depth: u32, chance: &mut StdRng) {
-        let begin = self.text.len();
-        self.token(Kind::Open, "[");
-        let mut elements = Vec::new();
-        for element in 0..chance.random_range(1..4) {
-            if element > 0 {
-                self.token(Kind::Comma, ",");
+        let list = self.elements(chance, |document, chance| {
+            let begin = document.text.len();
+            match are_objects {
+                true => document.object(depth + 1, chance),
+                false => document.any_value(depth + 1, chance),
             }
-            let begin = self.text.len();
-            if are_objects {
-                self.object(depth + 1, chance)
-            } else {
-                self.any_value(depth + 1, chance)
-            }
-            elements.push(self.text[begin..].trim().to_string());
-        }
-        self.token(Kind::Close, "]");
-        if are_objects && elements.len() > 1 {
-            let at = begin..begin + self.text[begin..].trim_end().len();
-            self.lists.insert(0, List { at, elements });
+            document.text[begin..].trim().to_string()
+        });
+        if are_objects && list.elements.len() > 1 {
+            self.lists.insert(0, list);
         }
     }
 
     fn texts(&mut self, chance: &mut StdRng) {
+        let list = self.elements(chance, |document, chance| {
+            let text = text(chance);
+            document.token(Kind::Text, &serde_json::to_string(&text).unwrap());
+            python(&text)
+        });
+        self.python.push(list);
+    }
+
+    /// Prints a list; `one` prints an element and gives it as it shall stand there.
+    fn elements(&mut self, chance: &mut StdRng, one: impl Fn(&mut Self, &mut StdRng) -> String) -> List {
         let begin = self.text.len();
         self.token(Kind::Open, "[");
         let mut elements = Vec::new();
@@ -141,12 +142,10 @@ impl Document {
             if element > 0 {
                 self.token(Kind::Comma, ",");
             }
-            let text = text(chance);
-            self.token(Kind::Text, &serde_json::to_string(&text).unwrap());
-            elements.push(python(&text));
+            elements.push(one(self, chance));
         }
         self.token(Kind::Close, "]");
-        self.python.push(List { at: begin..begin + self.text[begin..].trim_end().len(), elements });
+        List { at: begin..begin + self.text[begin..].trim_end().len(), elements }
     }
 }
 
