@@ -46,8 +46,9 @@ pub(crate) struct Arguments {
     /// Minutes of the campaign.
     #[arg(long)]
     minutes: Option<u64>,
-    /// Directory with the release binaries of another revision (its `xtask` for the mapping): the throughput measures and the
-    /// mapping then give what this one costs beside it, in pairs of rounds.
+    /// Directory with the release binaries of another revision (its `xtask` for the mapping; all of a
+    /// `cargo build --release --workspace`, since what is built alone has another allocator): the throughput measures and the mapping then give
+    /// what this one costs beside it, in pairs of rounds.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
     /// Directory with release binaries; built when none is named.
