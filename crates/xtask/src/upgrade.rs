@@ -65,8 +65,9 @@ fn binaries(commit: &str) -> anyhow::Result<PathBuf> {
     let mut cargo = workspace::cargo();
     cargo.current_dir(&source).args(["build", "--quiet", "--locked", "--bins"]).args(workspace::features());
     cargo.args(SERVICES.iter().flat_map(|service| ["--package", service]));
-    // what both builds have in common is built once
-    cargo.arg("--target-dir").arg(&release).env("CARGO_BUILD_BUILD_DIR", workspace::target());
+    // A directory of its own: cargo knows a crate of a workspace by its path in it, so in a shared one this release's
+    // crates, built later than today's sources were written, would pass for today's.
+    cargo.arg("--target-dir").arg(&release).env("CARGO_PROFILE_DEV_DEBUG", "0");
     let status = cargo.status().context("start cargo build")?;
     ensure!(status.success(), "build of {commit}: {status}");
     fs::write(&built, commit)?;
