@@ -1,6 +1,7 @@
 //! The mapping without rules: from an event as it was sent to a draft of it.
 
 pub(crate) mod capture;
+mod flat;
 pub(crate) mod rudder;
 pub(crate) mod streams;
 
@@ -33,8 +34,17 @@ pub(crate) struct Draft<'a> {
     pub(crate) anonymous: Option<&'a str>,
     pub(crate) id: Id<'a>,
     pub(crate) when: When<'a>,
-    /// A marketer's template made it, in which every value is a text.
-    pub(crate) is_connector: bool,
+}
+
+/// What made an event, by which its values are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Maker {
+    /// A marketer's template, in which every value is a text: numbers are healed, and what an engine prints for nothing is nothing.
+    Template,
+    /// MoEngage, or another program: values have their types.
+    Program,
+    /// One of PostHog's SDKs, which means what it writes.
+    Sdk,
 }
 
 /// When an event happened.
@@ -87,8 +97,8 @@ pub(crate) struct Context<'w> {
     pub(crate) markers: bool,
     /// The body held quotes that nobody had escaped.
     pub(crate) mended_quotes: bool,
-    /// No template made the event: what looks like a placeholder is a value.
-    pub(crate) keeps_values: bool,
+    /// What made the event under way.
+    pub(crate) maker: Maker,
     pub(crate) notes: Notes,
 }
 
@@ -164,8 +174,8 @@ impl Context<'_> {
         Moment::from_ms(self.webhook.received_at_ms)
     }
 
-    pub(crate) fn policy(&self, nothings: bool) -> Policy {
-        let hunts = !self.keeps_values;
-        Policy { markers: self.markers && hunts, nothings: nothings && hunts }
+    /// Which values are taken for unfilled.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy { markers: self.markers && self.maker != Maker::Sdk, nothings: self.maker == Maker::Template }
     }
 }

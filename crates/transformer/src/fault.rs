@@ -1,13 +1,15 @@
 //! Why no event could be made: a stable code, the member that is wrong, what is wrong with it, and the remedy. None holds a value
-//! from the body.
+//! from the body, save a placeholder that nobody filled.
 
 use std::borrow::Cow;
 
 use moehog_proto::{Blame, Reason, transformer::Rejection};
 use strum::{IntoStaticStr, VariantNames};
 
+use crate::value::placeholder;
+
 /// Why an event or a webhook is rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Fault {
     // of an event
@@ -16,7 +18,8 @@ pub(crate) enum Fault {
     InvalidDistinctId,
     ForbiddenId,
     DamagedId,
-    UnresolvedPlaceholder { field: &'static str },
+    TwoValues { field: &'static str },
+    UnresolvedPlaceholder { field: &'static str, left: Box<str> },
     ForbiddenEvent,
     KeyMismatch,
     InvalidProperties,
@@ -30,6 +33,7 @@ pub(crate) enum Fault {
     RuleMissingValue { line: u32, field: &'static str },
     RuleFailed { line: u32, field: &'static str },
     RuleCostly { line: u32, field: &'static str },
+    RuleForbidden { line: u32, field: &'static str },
     // of a webhook
     EmptyBody,
     UnreadableGzip,
@@ -60,35 +64,45 @@ pub(crate) enum Unreadable {
 }
 
 impl Fault {
+    /// A placeholder stands in `text`, or what is printed for a value that there is not.
+    pub(crate) fn unresolved(field: &'static str, text: &str) -> Self {
+        Self::UnresolvedPlaceholder { field, left: placeholder::first(text).into() }
+    }
+
     /// The short stable word: the variant's name in snake_case.
-    pub(crate) fn code(self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         self.into()
     }
 
-    fn blame(self) -> Blame {
+    fn blame(&self) -> Blame {
         match self {
-            Self::RuleMissingValue { .. } | Self::RuleFailed { .. } | Self::RuleCostly { .. } => Blame::Mapping,
+            Self::RuleMissingValue { .. }
+            | Self::RuleFailed { .. }
+            | Self::RuleCostly { .. }
+            | Self::RuleForbidden { .. } => Blame::Mapping,
             _ => Blame::Body,
         }
     }
 
     /// The member of the body that is wrong; `body` where it is all of it. Of a rule, the property that it makes.
-    fn field(self) -> &'static str {
+    fn field(&self) -> &'static str {
         match self {
             Self::MissingEvent | Self::ForbiddenEvent => "event",
             Self::MissingDistinctId | Self::InvalidDistinctId | Self::ForbiddenId | Self::DamagedId => "distinct_id",
             Self::InvalidProperties | Self::TooManyProperties => "properties",
             Self::KeyMismatch => "api_key",
-            Self::UnresolvedPlaceholder { field }
+            Self::TwoValues { field }
+            | Self::UnresolvedPlaceholder { field, .. }
             | Self::RuleMissingValue { field, .. }
             | Self::RuleFailed { field, .. }
-            | Self::RuleCostly { field, .. } => field,
+            | Self::RuleCostly { field, .. }
+            | Self::RuleForbidden { field, .. } => field,
             _ => "body",
         }
     }
 
     /// What is wrong, and what to do about it.
-    fn message_and_remedy(self) -> (Cow<'static, str>, &'static str) {
+    fn message_and_remedy(&self) -> (Cow<'static, str>, &'static str) {
         let (message, remedy) = match self {
             Self::MissingEvent => {
                 ("the event has no name", "set `event` (Streams: `event_name`) to a text that is not empty")
@@ -107,9 +121,15 @@ impl Fault {
                  become one by it",
                 "send UTF-8, or declare the charset in `Content-Type`; put no quotes into ids",
             ),
-            Self::UnresolvedPlaceholder { field } => {
+            Self::TwoValues { field } => {
                 return (
-                    format!("the placeholder in `{field}` was not filled").into(),
+                    format!("`{field}` stands twice in the event, with different values").into(),
+                    "send it once: which of the two is meant nobody can tell",
+                );
+            }
+            Self::UnresolvedPlaceholder { field, left } => {
+                return (
+                    format!("the placeholder in `{field}` was not filled: `{left}`").into(),
                     "MoEngage fills {{UserAttribute['ID']}} and {{EventAttribute['Name']}}, with the attribute's display \
                      name; use default('MOE_NOT_SEND') for users that lack it",
                 );
@@ -147,6 +167,16 @@ impl Fault {
                     )
                     .into(),
                     "make its expression simpler, or keep what is large out of it",
+                );
+            }
+            Self::RuleForbidden { line, field } => {
+                return (
+                    format!(
+                        "the rule in line {line} of the mapping file makes a `{field}` that PostHog or MoEngage refuses, or bills and \
+                         merges persons by"
+                    )
+                    .into(),
+                    "make another of it, narrow the rule's `when`, or put an event's name into `allow`",
                 );
             }
             Self::InvalidProperties => ("`properties` is not an object", "PostHog takes nothing else: make it one"),

@@ -8,7 +8,7 @@ use std::{borrow::Cow, fmt};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::json;
+use crate::{fault::Fault, json};
 
 /// Most members of one event, all its objects together.
 const MAX_MEMBERS: usize = 20_000;
@@ -75,6 +75,8 @@ pub(crate) struct Item<'a> {
     pub(crate) user_attributes: Object<'a>,
     pub(crate) device_attributes: Object<'a>,
     pub(crate) properties: Object<'a>,
+    /// One of these objects that stood twice: the last counts.
+    pub(crate) twice: Option<&'static str>,
     overflow: bool,
 }
 
@@ -91,6 +93,7 @@ impl<'a> Item<'a> {
     pub(crate) fn clear(&mut self) {
         self.kind = Kind::Absent;
         self.fields.clear();
+        self.twice = None;
         self.overflow = false;
         for object in
             [&mut self.event_attributes, &mut self.user_attributes, &mut self.device_attributes, &mut self.properties]
@@ -104,11 +107,29 @@ impl<'a> Item<'a> {
         self.fields.iter().rev().find(|pair| pair.name == name).map(|pair| pair.value)
     }
 
+    /// The member of this name, as it stands in the body. Of two with different values nobody can tell which is meant.
+    pub(crate) fn one(&self, name: &'static str) -> Result<Option<&'a str>, Fault> {
+        let mut found = None;
+        for pair in self.fields.iter().filter(|pair| pair.name == name) {
+            only(&mut found, pair.value, name)?;
+        }
+        Ok(found)
+    }
+
     /// Whether there were more members than an event may have.
     pub(crate) fn overflows(&self) -> bool {
         let objects = [&self.event_attributes, &self.user_attributes, &self.device_attributes, &self.properties];
         self.overflow || objects.iter().any(|object| object.overflow)
     }
+}
+
+/// Takes a value of what an event has once.
+pub(crate) fn only<'a>(found: &mut Option<&'a str>, raw: &'a str, field: &'static str) -> Result<(), Fault> {
+    if found.is_some_and(|found| found != raw) {
+        return Err(Fault::TwoValues { field });
+    }
+    *found = Some(raw);
+    Ok(())
 }
 
 /// Something that is filled by the members of an object.
@@ -147,16 +168,19 @@ impl<'a> Members<'a> for Item<'a> {
         // columns in capitals are few, and looked at by themselves
         let is_capital = key.as_bytes().get(1).is_some_and(u8::is_ascii_uppercase);
         let (name, key) = if is_capital { column(name(key), key) } else { (name(key), key) };
-        let object = match &*name {
-            "event_attributes" => &mut self.event_attributes,
-            "user_attributes" => &mut self.user_attributes,
-            "device_attributes" => &mut self.device_attributes,
-            "properties" => &mut self.properties,
+        let (object, name) = match &*name {
+            "event_attributes" => (&mut self.event_attributes, "event_attributes"),
+            "user_attributes" => (&mut self.user_attributes, "user_attributes"),
+            "device_attributes" => (&mut self.device_attributes, "device_attributes"),
+            "properties" => (&mut self.properties, "properties"),
             _ => {
                 self.overflow |= !push(&mut self.fields, name, key, members)?;
                 return Ok(());
             }
         };
+        if object.kind != Kind::Absent {
+            self.twice = Some(name);
+        }
         object.clear(); // of two objects of one name the last counts, as for every other member
         members.next_value_seed(Walk(object))
     }

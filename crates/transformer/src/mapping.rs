@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use crate::{
-    builtin::{Context, Draft, Id, Person, capture, rudder, streams},
+    builtin::{Context, Draft, Id, Maker, Person, capture, rudder, streams},
     fault::Fault,
     item::{Item, Kind},
     json,
@@ -62,8 +62,17 @@ pub(crate) fn map<'a>(
     if list == List::Batch && is_of_another_project(item, &context.webhook.api_key) {
         return Err(Fault::KeyMismatch);
     }
-    context.keeps_values = false;
-    let draft = if list == List::Events || streams::is_flat(item) {
+    if let Some(name) = item.twice {
+        context.notes.say(Note::DuplicateKey, name, "");
+    }
+    let is_flat = streams::is_flat(item);
+    context.maker = match list {
+        List::Batch if is_flat && !streams::is_typed(item) => Maker::Template,
+        _ if list == List::Events || is_flat || rudder::is_one(item) => Maker::Program,
+        _ if capture::is_of_sdk(item) => Maker::Sdk,
+        _ => Maker::Template,
+    };
+    let draft = if list == List::Events || is_flat {
         streams::draft(item, context, properties)?
     } else if rudder::is_one(item) {
         rudder::draft(item, context, properties)?
@@ -83,7 +92,7 @@ fn finish<'a>(
     properties: &mut Properties<'a>,
 ) -> Result<Planned<'a>, Fault> {
     let rules = context.rules;
-    let Draft { name, person, anonymous, id, when, is_connector } = draft;
+    let Draft { name, person, anonymous, id, when } = draft;
     let (budget, reading) = (Budget::default(), context.reading());
     let scope = Scope { item, name: name.as_deref().ok(), webhook: context.webhook, reading, budget: &budget };
     let rule = rules.find(&scope, &mut context.notes);
@@ -106,7 +115,7 @@ fn finish<'a>(
     let uuid = context.uuid(&applied.id.map_or(id, Id::Own), position);
     let person = match person {
         Ok(person) => person,
-        Err(fault) => match rules.identity.otherwise(fault) {
+        Err(fault) => match rules.identity.otherwise(&fault) {
             None | Some(Otherwise::Dead) => return Err(fault),
             Some(Otherwise::Drop) => return Ok(Planned::Filtered("identity")),
             Some(Otherwise::Personless) => {
@@ -121,7 +130,7 @@ fn finish<'a>(
         context.notes.count(Note::Personless);
     }
     let heals = match rules.heal {
-        Heal::Connectors => is_connector,
+        Heal::Connectors => context.maker == Maker::Template,
         Heal::All => true,
         Heal::None => false,
     };

@@ -227,12 +227,14 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// What becomes of an event without a person because of `fault`; none is what the built-in mapping does.
-    pub(crate) fn otherwise(&self, fault: Fault) -> Option<Otherwise> {
+    pub(crate) fn otherwise(&self, fault: &Fault) -> Option<Otherwise> {
         match fault {
             Fault::MissingDistinctId | Fault::RuleMissingValue { .. } => self.missing,
-            Fault::InvalidDistinctId | Fault::ForbiddenId | Fault::DamagedId | Fault::UnresolvedPlaceholder { .. } => {
-                self.refused
-            }
+            Fault::InvalidDistinctId
+            | Fault::ForbiddenId
+            | Fault::DamagedId
+            | Fault::RuleForbidden { .. }
+            | Fault::UnresolvedPlaceholder { .. } => self.refused,
             _ => None,
         }
     }

@@ -13,7 +13,7 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess};
 
 use crate::{
     body::{self, DecodeError},
-    builtin::{Context, rudder},
+    builtin::{Context, Maker, rudder},
     config::Mapping,
     costly::Named,
     fault::Fault,
@@ -192,7 +192,7 @@ impl Transformer {
                 rules,
                 markers: true,
                 mended_quotes: repairs.contains(&Repair::UnescapedQuote),
-                keeps_values: false,
+                maker: Maker::Template,
                 notes: Notes::default(),
             },
             output: Output::new(webhook, rules.revision(), repairs, bytes),
@@ -247,7 +247,7 @@ impl<'a> Body<'a> {
     fn read(&mut self, text: &'a str) -> Result<(), Fault> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let read = Walk(&mut *self).deserialize(&mut deserializer).and_then(|()| deserializer.end());
-        match (self.stopped, read) {
+        match (self.stopped.take(), read) {
             (Some(fault), _) => return Err(fault),
             (None, Err(error)) => return Err(body::unreadable(&error, text)),
             (None, Ok(())) => {}
@@ -281,7 +281,7 @@ impl<'a> Body<'a> {
     /// Maps the event that was read.
     fn take(&mut self, position: u32, list: List) -> Result<(), Fault> {
         if let Some(fault) = self.broken.get(&position) {
-            return self.output.take(position, Err(*fault), &self.properties, &[]);
+            return self.output.take(position, Err(fault.clone()), &self.properties, &[]);
         }
         // the line of a file export holds the event as an object
         let nested = self.item.field("event").filter(|raw| list == List::Batch && raw.starts_with('{'));

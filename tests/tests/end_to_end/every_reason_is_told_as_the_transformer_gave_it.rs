@@ -25,6 +25,9 @@ event = "{{ distinct_id + 1 }}"
 [[rule]]
 when = "event == 'long'"
 event = "{{ '%099999999d' | format(1) }}"
+[[rule]]
+when = "event == 'apart'"
+event = "$exception"
 "#;
 
 /// Who is told beside the reader of the dead letter.
@@ -51,6 +54,7 @@ fn bodies() -> Vec<(&'static str, Told, Vec<u8>)> {
         text("invalid_distinct_id", Sender, r#"{"event":"a","distinct_id":{}}"#),
         text("forbidden_id", Sender, r#"{"event":"a","distinct_id":"guest"}"#),
         text("damaged_id", Sender, r#"{"event":"a","distinct_id":"b\ufffd"}"#),
+        text("two_values", Sender, r#"{"event":"a","distinct_id":"b","distinct_id":"c"}"#),
         text("unresolved_placeholder", Sender, r#"{"event":"a","distinct_id":"{{user_id}}"}"#),
         text("forbidden_event", Sender, r#"{"event":"$exception","distinct_id":"b"}"#),
         text(
@@ -76,6 +80,7 @@ fn bodies() -> Vec<(&'static str, Told, Vec<u8>)> {
         text("rule_missing_value", Nobody, r#"{"event":"none","distinct_id":"b"}"#),
         text("rule_failed", Nobody, r#"{"event":"text","distinct_id":"b"}"#),
         text("rule_costly", Nobody, r#"{"event":"long","distinct_id":"b"}"#),
+        text("rule_forbidden", Nobody, r#"{"event":"apart","distinct_id":"b"}"#),
         text("empty_body", Sender, ""),
         ("unreadable_gzip", Nobody, b"\x1f\x8bnot gzip".to_vec()),
         text("unreadable_json", Sender, r#"{"event":"a","distinct_id":"#),

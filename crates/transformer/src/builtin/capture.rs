@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
 };
 
-use super::{Context, Draft, Id, Person, When};
+use super::{Context, Draft, Id, Person, When, flat};
 use crate::{
     fault::Fault,
     item::{Item, Kind, Object, Pair},
@@ -53,43 +53,58 @@ pub(crate) fn draft<'a>(
     context: &mut Context<'a>,
     properties: &mut Properties<'a>,
 ) -> Result<Draft<'a>, Fault> {
-    let name = item.field("event").map(|raw| context.event_name(raw, "event"));
-    let name = name.unwrap_or(Ok(None)).and_then(|name| name.ok_or(Fault::MissingEvent));
+    let name = item.one("event").and_then(|raw| raw.map_or(Ok(None), |raw| context.event_name(raw, "event")));
+    let name = name.and_then(|name| name.ok_or(Fault::MissingEvent));
     if item.properties.kind == Kind::Other {
         return Err(Fault::InvalidProperties);
     }
-    // an SDK says which it is, and means what it writes
-    let is_sdk = item.properties.pairs.iter().any(|pair| pair.name == "$lib");
-    context.keeps_values = is_sdk;
     for pair in &item.properties.pairs {
         add(pair, context, properties)?;
     }
     for pair in &item.fields {
         // of two of one name the last counts, and the others are not even merged
-        if !is_merged(&pair.name) || item.field(&pair.name).is_some_and(|last| std::ptr::eq(last, pair.value)) {
-            beside(pair, is_free, context, properties)?;
+        let last = if is_merged(&pair.name) || READ.contains(&&*pair.name) { item.field(&pair.name) } else { None };
+        match last.filter(|last| !std::ptr::eq(*last, pair.value)) {
+            None => beside(pair, is_free, context, properties)?,
+            Some(last) if last == pair.value => {}
+            Some(_) => context.notes.say(Note::DuplicateKey, &pair.name, pair.value),
         }
     }
-    let person = person(item, context).map(Person::known);
-    Ok(Draft { name, person, anonymous: None, id: id(item, context), when: when(item, context), is_connector: !is_sdk })
+    let person = person(item, context);
+    let anonymous = flat::anonymous(item).1;
+    Ok(Draft { name, person, anonymous, id: id(item, context), when: when(item, context) })
 }
 
-/// The first of the places where PostHog looks for the person.
-fn person<'a>(item: &Item<'a>, context: &mut Context<'_>) -> Result<Cow<'a, str>, Fault> {
+/// Whether one of PostHog's SDKs made an event: it says which.
+pub(crate) fn is_of_sdk(item: &Item<'_>) -> bool {
+    item.properties.pairs.iter().any(|pair| pair.name == "$lib")
+}
+
+/// The first of the places where PostHog looks for the person, else one where MoEngage has it.
+pub(super) fn person<'a>(item: &Item<'a>, context: &mut Context<'_>) -> Result<Person<'a>, Fault> {
     let inner = item.properties.pairs.iter().rev().find(|pair| pair.name == "distinct_id");
-    let places = [item.field("distinct_id"), item.field("$distinct_id"), inner.map(|pair| pair.value)];
+    let places = [item.one("distinct_id")?, item.one("$distinct_id")?, inner.map(|pair| pair.value)];
     for raw in places.into_iter().flatten() {
         if let Some(id) = identity::distinct_id(raw, "distinct_id", context.reading(), &mut context.notes)? {
-            return Ok(id);
+            return Ok(Person::known(id));
         }
     }
-    Err(Fault::MissingDistinctId)
+    flat::person(item, context)
 }
 
 /// The UUID that the body gives, else its own id.
 fn id<'a>(item: &Item<'a>, context: &mut Context<'a>) -> Id<'a> {
     let inner = item.properties.pairs.iter().rev().find(|pair| pair.name == "$insert_id");
     let own = ID_FIELDS.iter().filter_map(|name| item.field(name)).chain(inner.map(|pair| pair.value));
+    of_fields(item, own, context)
+}
+
+/// Of a flat event, whose properties stand beside its id.
+pub(super) fn own_id<'a>(item: &Item<'a>, context: &mut Context<'a>) -> Id<'a> {
+    of_fields(item, ID_FIELDS.iter().filter_map(|name| item.field(name)), context)
+}
+
+fn of_fields<'a>(item: &Item<'a>, own: impl Iterator<Item = &'a str>, context: &mut Context<'a>) -> Id<'a> {
     for raw in own.filter(|raw| !json::is_null(raw)) {
         let Some(id) = identity::event_id(raw) else {
             context.notes.say(Note::UnusableId, "uuid", raw);
@@ -116,7 +131,9 @@ fn when<'a>(item: &Item<'a>, context: &mut Context<'_>) -> When<'a> {
             None => context.notes.say(Note::UnreadableTime, "offset", raw),
         }
     }
-    When::Said { field: "timestamp", raw: item.field("timestamp") }
+    let said = ["timestamp", "event_time"].into_iter().map(|field| (field, item.field(field)));
+    let (field, raw) = said.into_iter().find(|said| said.1.is_some()).unwrap_or(("timestamp", None));
+    When::Said { field, raw }
 }
 
 /// A member beside `properties`: PostHog's own go into them, where the newer API reads them too.
@@ -172,7 +189,7 @@ pub(super) fn add<'a>(
         context.notes.say(Note::Clash, "moehog", "");
         return Ok(());
     }
-    if context.policy(true).drops(pair.value) {
+    if context.policy().drops(pair.value) {
         context.notes.say(Note::DroppedPlaceholder, &pair.name, pair.value);
         return Ok(());
     }
@@ -206,7 +223,7 @@ fn members<'a>(name: &str, raw: &'a str, context: &mut Context<'_>) -> Option<Fi
     if object.kind != Kind::Object {
         return None;
     }
-    let policy = context.policy(true);
+    let policy = context.policy();
     let all = object.pairs.len();
     let mut places = HashMap::new();
     let mut pairs: Vec<Pair<'_>> = Vec::with_capacity(all);

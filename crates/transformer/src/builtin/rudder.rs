@@ -120,14 +120,7 @@ pub(crate) fn draft<'a>(
         Some(raw) => ("originalTimestamp", Some(raw)),
         None => ("timestamp", item.field("timestamp")),
     };
-    Ok(Draft {
-        name,
-        person,
-        anonymous: item.field("anonymousId"),
-        id,
-        when: When::Said { field, raw },
-        is_connector: false,
-    })
+    Ok(Draft { name, person, anonymous: item.field("anonymousId"), id, when: When::Said { field, raw } })
 }
 
 /// A member of `context`.

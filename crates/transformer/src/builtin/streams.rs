@@ -5,10 +5,10 @@
 
 use std::borrow::Cow;
 
-use super::{Context, Draft, Person, When};
+use super::{Context, Draft, Id, Maker, Person, When, capture};
 use crate::{
     fault::Fault,
-    item::{Item, Kind, Object, Pair},
+    item::{Item, Kind, Object, Pair, only},
     json,
     notes::Note,
     value::{Properties, Rank, checked, identity},
@@ -35,7 +35,15 @@ const MERGED: (&str, &str) = ("MOE_USER_MERGED", "User Merged");
 
 /// Whether an event that stands by itself is a Streams event and not one for PostHog.
 pub(crate) fn is_flat(item: &Item<'_>) -> bool {
-    item.field("event").is_none() && (item.field("event_name").is_some() || item.field("event_code").is_some())
+    let has = |name: &str| item.field(name).is_some_and(|raw| !json::is_null(raw));
+    !has("event") && (has("event_name") || has("event_code"))
+}
+
+/// Whether MoEngage itself, and no template, made a Streams event that stands by itself: it has members that no marketer writes.
+pub(crate) fn is_typed(item: &Item<'_>) -> bool {
+    let objects = [&item.event_attributes, &item.user_attributes, &item.device_attributes];
+    objects.iter().any(|object| object.kind != Kind::Absent)
+        || ["identities", "event_type", "event_source"].iter().any(|name| item.field(name).is_some())
 }
 
 /// Members of a Streams event that have a meaning of their own.
@@ -69,14 +77,28 @@ pub(crate) fn draft<'a>(
     }
 
     let mut name = name(&fields, context);
-    let person = context.person(("uid", fields.uid), ("moengage_user_id", fields.moengage_user_id));
+    let is_template = context.maker == Maker::Template;
+    let person = match fields.uid {
+        None if is_template => capture::person(item, context),
+        uid => context.person(("uid", uid), ("moengage_user_id", fields.moengage_user_id)),
+    };
+    if let Some(other) =
+        item.field("distinct_id").filter(|raw| is_template && fields.uid.is_some_and(|uid| uid != *raw))
+    {
+        context.notes.say(Note::Clash, "distinct_id", other);
+    }
     if context.rules.identity.joins && is_merge(&fields, &name) {
         name = joined(&fields, &person, name, context, properties);
     }
-    let id = context.own_id(("event_uuid", fields.uuid));
-    let when = When::Said { field: "event_time", raw: fields.time.or(fields.flat_time) };
-    let anonymous = fields.moengage_user_id;
-    Ok(Draft { name, person, anonymous, id, when, is_connector: false })
+    let id = match context.own_id(("event_uuid", fields.uuid)) {
+        Id::None if is_template => capture::own_id(item, context),
+        id => id,
+    };
+    let (field, raw) = match fields.time.or(fields.flat_time) {
+        None if is_template => ("timestamp", item.field("timestamp")),
+        raw => ("event_time", raw),
+    };
+    Ok(Draft { name, person, anonymous: fields.moengage_user_id, id, when: When::Said { field, raw } })
 }
 
 /// Whether MoEngage tells that it made one user of two.
@@ -172,12 +194,19 @@ fn beside<'a>(
 ) -> Result<Option<Fields<'a>>, Fault> {
     let mut identities = None;
     let flat = item.field("identities").is_some();
+    let is_template = context.maker == Maker::Template;
     for pair in &item.fields {
         match &*pair.name {
-            "event_name" => fields.name = Some(pair.value),
-            "event_time" => fields.time = Some(pair.value),
+            "event_name" => only(&mut fields.name, pair.value, "event_name")?,
+            "event_time" => {
+                if let Some(lost) = fields.time.replace(pair.value).filter(|lost| *lost != pair.value) {
+                    context.notes.say(Note::DuplicateKey, "event_time", lost);
+                }
+            }
             "time" if flat => fields.flat_time = Some(pair.value),
-            "uid" => fields.uid = Some(pair.value),
+            "uid" => only(&mut fields.uid, pair.value, "uid")?,
+            // read as PostHog reads them
+            "distinct_id" | "$distinct_id" | "timestamp" | "uuid" | "api_key" | "token" if is_template => {}
             "push_id" => named(pair, "moe_push_id", "\"moe_push_id\"", context, properties)?,
             "email_id" => named(pair, "moe_email_id", "\"moe_email_id\"", context, properties)?,
             "mobile_number" => named(pair, "moe_mobile_number", "\"moe_mobile_number\"", context, properties)?,
@@ -200,7 +229,7 @@ fn beside<'a>(
             other if ENVELOPE.contains(&other) => {}
             other => {
                 match other {
-                    "event_code" => fields.code = Some(pair.value),
+                    "event_code" => only(&mut fields.code, pair.value, "event_code")?,
                     "event_uuid" => fields.uuid = Some(pair.value),
                     _ => {}
                 }
@@ -244,8 +273,8 @@ fn add<'a>(
         context.notes.count(Note::DroppedPushToken);
         return Ok(());
     }
-    // attributes are data and no template made them: `None` and blanks are what they are
-    if context.policy(false).drops(pair.value) {
+    // what no template made is data: `None` and blanks are what they are
+    if context.policy().drops(pair.value) {
         context.notes.say(Note::DroppedPlaceholder, &[prefix, &pair.name].concat(), pair.value);
         return Ok(());
     }

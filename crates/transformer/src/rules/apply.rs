@@ -87,18 +87,36 @@ impl Rule {
     fn event_name<'a>(&self, node: &Node, maker: &mut Maker<'_, '_, 'a>) -> Result<Cow<'a, str>, Fault> {
         let raw =
             node.evaluate(maker.scope, maker.rules.secret.as_ref()).map_err(|error| self.fault(error, "event"))?;
-        let name = text_of(raw, |raw| identity::event_name(raw, "event", &maker.rules.allow, maker.notes))?;
+        let is_made = matches!(raw, Cow::Owned(_));
+        let name = text_of(raw, |raw| identity::event_name(raw, "event", &maker.rules.allow, maker.notes));
+        let name = name.map_err(|fault| self.own(fault, is_made, "event"))?;
         name.ok_or_else(|| self.fault(Unusable::Missing, "event"))
     }
 
     fn distinct_id<'a>(&self, node: &Node, maker: &mut Maker<'_, '_, 'a>) -> Result<Cow<'a, str>, Fault> {
         let raw = node.evaluate(maker.scope, maker.rules.secret.as_ref());
-        let id = maker.person(raw.map_err(|error| self.fault(error, "distinct_id"))?)?;
+        let raw = raw.map_err(|error| self.fault(error, "distinct_id"))?;
+        let is_made = matches!(raw, Cow::Owned(_));
+        let id = maker.person(raw).map_err(|fault| self.own(fault, is_made, "distinct_id"))?;
         id.ok_or_else(|| self.fault(Unusable::Missing, "distinct_id"))
     }
 
+    /// What the rule made, and did not just move, is not the sender's.
+    fn own(&self, fault: Fault, is_made: bool, field: &'static str) -> Fault {
+        match fault {
+            Fault::ForbiddenEvent | Fault::ForbiddenId | Fault::InvalidDistinctId if is_made => {
+                Fault::RuleForbidden { line: self.number(), field }
+            }
+            fault => fault,
+        }
+    }
+
+    fn number(&self) -> u32 {
+        u32::try_from(self.line).unwrap_or(u32::MAX)
+    }
+
     fn fault(&self, error: Unusable, field: &'static str) -> Fault {
-        let line = u32::try_from(self.line).unwrap_or(u32::MAX);
+        let line = self.number();
         match error {
             Unusable::Missing => Fault::RuleMissingValue { line, field },
             Unusable::Failed => Fault::RuleFailed { line, field },

@@ -193,8 +193,8 @@ fn a_rule_that_cannot_say_who_makes_a_dead_letter_that_names_its_line() {
         ("distinct_id = \"{{ EventAttribute['nobody'] }}\"", "rule_missing_value"),
         ("event = \"{{ EventAttribute['nothing'] }}\"", "rule_missing_value"),
         ("event = \"{{ uid + 1 }}\"", "rule_failed"),
-        ("distinct_id = \"guest\"", "forbidden_id"),
-        ("event = \"$exception\"", "forbidden_event"),
+        ("distinct_id = \"guest\"", "rule_forbidden"),
+        ("event = \"$exception\"", "rule_forbidden"),
     ] {
         let Outcome::Dead(rejection) = outcome(&format!("\n[[rule]]\n{rule}"), &streams("A", json!({}))) else {
             panic!("{rule} gives an event")

@@ -17,7 +17,7 @@ const MAX_CHARS: usize = 200;
 /// Refused whatever their case, in quotes or not. Sources: PostHog, "Identifying users", blocked distinct ids, and its person-utils
 /// (read 2026-11); PostHog, rust/capture/src/v1/analytics/constants.rs (02291397); MoEngage, "What Unique ID Values Does the System
 /// Accept?" (read 2026-08). Those that follow `userid` are what programs print for a value that they do not have.
-const FORBIDDEN: [&str; 42] = [
+const FORBIDDEN: [&str; 47] = [
     "anonymous",
     "guest",
     "distinctid",
@@ -60,6 +60,11 @@ const FORBIDDEN: [&str; 42] = [
     "<null>",
     "<nil>",
     "<no value>",
+    "(null)",
+    "(none)",
+    "#n/a",
+    "#ref!",
+    "#value!",
 ];
 
 /// How ids of a body are read.
@@ -101,8 +106,8 @@ pub(crate) fn distinct_id<'a>(
     if bare.is_empty() {
         return Ok(None);
     }
-    if placeholder::is_unresolved(&text) || is_in_braces(bare) {
-        return Err(Fault::UnresolvedPlaceholder { field });
+    if placeholder::is_unresolved(&text) || placeholder::is_in_braces(bare) {
+        return Err(Fault::unresolved(field, &text));
     }
     let mut end = blanks.end;
     if let Some(digits) = whole(bare, is_number).filter(|_| reading.wholes) {
@@ -178,14 +183,6 @@ fn digits(raw: &str) -> usize {
     written.max(exponent.trim_start_matches('+').parse().unwrap_or(0))
 }
 
-/// As templates of other makers leave what they did not fill: `{user_id}`, `[[id]]`, `${id}`, `<%= id %>`.
-fn is_in_braces(text: &str) -> bool {
-    let pairs = [("{", "}"), ("${", "}"), ("[[", "]]"), ("<%", "%>"), ("%{", "}")];
-    pairs
-        .iter()
-        .any(|(open, close)| text.len() > open.len() + close.len() && text.starts_with(open) && text.ends_with(close))
-}
-
 /// Whether PostHog routes, bills or drops events of this name apart. Sources: PostHog, rust/capture/src/v1/analytics/constants.rs
 /// (02291397) and rust/capture/src/events/analytics.rs (006ae06e), read 2026-08.
 fn is_special(name: &str) -> bool {
@@ -202,7 +199,7 @@ pub(crate) fn event_name<'a>(
 ) -> Result<Option<Cow<'a, str>>, Fault> {
     let Some(text) = json::string(raw).filter(|text| !text.trim().is_empty()) else { return Ok(None) };
     if placeholder::is_unresolved(&text) {
-        return Err(Fault::UnresolvedPlaceholder { field });
+        return Err(Fault::unresolved(field, &text));
     }
     if is_special(&text) && !allow.contains(&*text) {
         return Err(Fault::ForbiddenEvent);
@@ -318,6 +315,11 @@ mod tests {
             "{user_id}",
             "[[user_id]]",
             "${id}",
+            "%uid%",
+            "<user_id>",
+            "[uid]",
+            "*|UID|*",
+            "<%= id %>",
             " null\t",
         ];
         for word in FORBIDDEN.iter().chain(&others) {
@@ -327,7 +329,7 @@ mod tests {
         for raw in ["0", "1", "-1", "true", "false", "0.0", "-0", "-1.0", "1.0", "\"00\"", "\"0.0\""] {
             assert_eq!(id(raw), Err(Fault::ForbiddenId), "{raw}");
         }
-        for fine in ["guest2", "10", "{a", "o'neil", "'"] {
+        for fine in ["guest2", "10", "{a", "o'neil", "'", "<ann@example.com>", "[1]", "100%", "%", "<>", "[a.b]c"] {
             assert!(id(&format!("\"{fine}\"")).is_ok(), "{fine}");
         }
     }

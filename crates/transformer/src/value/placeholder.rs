@@ -49,6 +49,32 @@ pub(crate) fn is_unresolved(text: &str) -> bool {
     is_nothing(text) || holds_marker(text)
 }
 
+/// Whether a whole text is what templates of other makers leave of what they did not fill: `{user_id}`, `[[id]]`, `${id}`, `<%= id %>`,
+/// `%uid%`, `<user_id>`, `*|UID|*`.
+pub(crate) fn is_in_braces(text: &str) -> bool {
+    let within = |(open, close): (&str, &str)| Some(text.strip_prefix(open)?.strip_suffix(close)?.trim());
+    let braces = [("{", "}"), ("${", "}"), ("[[", "]]"), ("<%", "%>"), ("%{", "}")];
+    // these stand around values, too: only what names a person is none
+    let around_names = [("%", "%"), ("<", ">"), ("[", "]"), ("*|", "|*")];
+    let is_name = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+            && ["id", "user", "customer", "email"].iter().any(|word| name.contains(word))
+    };
+    braces.into_iter().filter_map(within).any(|name| !name.is_empty())
+        || around_names.into_iter().filter_map(within).any(is_name)
+}
+
+/// The first placeholder of a text that was not filled, in short.
+pub(crate) fn first(text: &str) -> String {
+    const MAX_SHOWN: usize = 60;
+    let text = text.trim();
+    let begin = text.find("{{").or_else(|| text.find("{%")).unwrap_or(0);
+    let end = text[begin..].find("}}").or_else(|| text[begin..].find("%}")).map_or(text.len(), |end| begin + end + 2);
+    let shown: String = text[begin..end].chars().take(MAX_SHOWN).collect();
+    if shown.len() < end - begin { shown + "…" } else { shown }
+}
+
 /// Whether a value, as JSON, is a text that was not filled.
 pub(crate) fn is_unfilled(raw: &str) -> bool {
     json::string(raw).is_some_and(|text| is_unresolved(&text))
@@ -98,6 +124,21 @@ mod tests {
         for raw in [r#""{ {""#, r#""100%""#, r#""Attribute""#, r#""a%7Bb""#, "{}", "1", "null"] {
             assert!(!Policy { markers: true, nothings: true }.drops(raw), "{raw}");
         }
+    }
+
+    #[test]
+    fn the_first_placeholder_is_shown_in_short() {
+        for (text, shown) in [
+            ("{{user_id}}", "{{user_id}}"),
+            (" Hi {{ UserAttribute['First Name'] }}, {{b}}", "{{ UserAttribute['First Name'] }}"),
+            ("{% if x %}y{% endif %}", "{% if x %}"),
+            ("None", "None"),
+            ("{{a", "{{a"),
+            ("}} {{a}}", "{{a}}"),
+        ] {
+            assert_eq!(first(text), shown, "{text}");
+        }
+        assert_eq!(first(&format!("{{{{{}}}}}", "é".repeat(100))).chars().count(), 61);
     }
 
     #[test]
