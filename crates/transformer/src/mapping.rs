@@ -94,18 +94,24 @@ fn finish<'a>(
     let rules = context.rules;
     let Draft { name, person, anonymous, id, when } = draft;
     let (budget, reading) = (Budget::default(), context.reading());
-    let scope = Scope { item, name: name.as_deref().ok(), webhook: context.webhook, reading, budget: &budget };
-    let rule = rules.find(&scope, &mut context.notes);
+    let order = rules.clock(&context.webhook.source).order;
+    let scope = Scope { item, name: name.as_deref().ok(), webhook: context.webhook, reading, order, budget: &budget };
+    let found = rules.find(&scope, &mut context.notes);
+    if let Some(rule) = found.iter().find(|rule| rule.filter) {
+        return Ok(Planned::Filtered(&rule.place));
+    }
     // before what a rule may spend on properties
-    let identified = match rule {
-        Some(rule) if rule.says_who() => None,
-        _ => rules.person(&scope, &mut context.notes),
+    let identified = match found.iter().any(|rule| rule.says_who()) {
+        true => None,
+        false => rules.person(&scope, &mut context.notes),
     };
-    let applied = match rule {
-        Some(rule) if rule.filter => return Ok(Planned::Filtered(&rule.place)),
-        Some(rule) => rule.apply(&scope, rules, properties, &mut context.notes)?,
-        None => Applied::default(),
-    };
+    if found.iter().any(|rule| !rule.keep) {
+        properties.keep_only(|name| name.starts_with('$'));
+    }
+    let mut applied = Applied::default();
+    for rule in found {
+        applied.add(rule.apply(&scope, rules, properties, &mut context.notes)?);
+    }
     let chosen = applied.person.or(identified);
     let person = chosen.map_or(person, |chosen| chosen.map(Person::known));
     let name = match applied.name {

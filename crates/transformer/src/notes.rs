@@ -37,6 +37,8 @@ pub enum Note {
     FarOffTime,
     /// Times without a zone, read as UTC since no `timezone` is configured.
     AssumedUtc,
+    /// Times of an hour that their zone has twice or never, as clocks are set then: the earlier instant.
+    RepeatedHour,
     /// Points in time that were readable and rewritten as RFC 3339 in UTC.
     RewrittenTime,
     /// Ids of an event that were not usable as such.
@@ -209,6 +211,7 @@ impl Notes {
             Ok((moment, doubt)) => {
                 let note = doubt.map(|doubt| match doubt {
                     Doubt::AssumedUtc => Note::AssumedUtc,
+                    Doubt::RepeatedHour => Note::RepeatedHour,
                     Doubt::FarOff => Note::FarOffTime,
                 });
                 (Some(moment), note)

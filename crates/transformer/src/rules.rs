@@ -1,7 +1,7 @@
 //! A mapping file: rules over the built-in mapping, in the language that MoEngage's templates have, Jinja.
 //!
-//! The first rule whose source and condition fit an event is applied to it; what it does not say stays as the built-in mapping
-//! has it. Everything that can be wrong without an event is found when the file is read. A value that only names a place is
+//! What `[all]` says is applied to every event, then the first rule whose source and condition fit, and behind a rule that says `continue`
+//! the next one that fits. Of two that say the same the later one counts; what none says stays as the built-in mapping has it. Everything that can be wrong without an event is found when the file is read. A value that only names a place is
 //! copied as it stands in the body; the template engine runs for what is computed, and sees only what an expression names.
 
 mod apply;
@@ -14,6 +14,7 @@ mod expression;
 mod filters;
 mod json_text;
 mod like;
+mod money;
 mod names;
 mod path;
 mod problem;
@@ -57,6 +58,8 @@ pub struct Rules {
     /// Names of PostHog's own that may be used.
     pub(crate) allow: BTreeSet<String>,
     secret: Option<Secret>,
+    /// What holds for every event.
+    all: Option<Rule>,
     list: Vec<Rule>,
 }
 
@@ -95,6 +98,7 @@ impl Default for Rules {
             clocks: Clocks::default(),
             allow: BTreeSet::new(),
             secret: None,
+            all: None,
             list: Vec::new(),
         }
     }
@@ -153,7 +157,7 @@ impl Rules {
     #[must_use]
     pub fn attributes(&self, event: &str) -> Attributes {
         let mut attributes = Attributes::default();
-        for rule in self.list.iter().filter(|rule| rule.may_be_for(event)) {
+        for rule in self.all.iter().chain(&self.list).filter(|rule| rule.may_be_for(event)) {
             rule.attributes(&mut |root, key| match root {
                 Root::Event | Root::Properties => drop(attributes.event.insert(key.to_string())),
                 Root::User => drop(attributes.user.insert(key.to_string())),
@@ -178,10 +182,18 @@ impl Rules {
         self.secret.as_ref().map(Secret::bytes)
     }
 
-    /// The rule for an event.
-    pub(crate) fn find(&self, scope: &Scope<'_, '_>, notes: &mut Notes) -> Option<&Rule> {
+    /// The rules for an event, in the order in which they are applied.
+    pub(crate) fn find(&self, scope: &Scope<'_, '_>, notes: &mut Notes) -> Vec<&Rule> {
+        let mut found: Vec<_> = self.all.iter().collect();
         let mut failed = None;
-        let found = self.list.iter().find(|rule| rule.is_for(scope, self, notes, &mut failed));
+        for rule in &self.list {
+            if rule.is_for(scope, self, notes, &mut failed) {
+                found.push(rule);
+                if !rule.continues {
+                    break;
+                }
+            }
+        }
         if let Some(place) = failed {
             notes.say(Note::RuleFailed, &format!("{place}, when"), "");
         }

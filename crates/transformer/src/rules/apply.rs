@@ -33,6 +33,19 @@ pub(crate) struct Applied<'a> {
     pub(crate) destination: &'a str,
 }
 
+impl Applied<'_> {
+    /// What a later rule says stands over it.
+    pub(crate) fn add(&mut self, later: Self) {
+        self.name = later.name.or(self.name.take());
+        self.person = later.person.or(self.person.take());
+        self.id = later.id.or(self.id.take());
+        self.moment = later.moment.or(self.moment.take());
+        if !later.destination.is_empty() {
+            self.destination = later.destination;
+        }
+    }
+}
+
 impl Rule {
     /// Sets the event's properties, and says who, what and when.
     ///
@@ -63,11 +76,15 @@ impl Rule {
                 Cow::Owned(raw) => maker.moment(&raw, &field, node.zone()).map(Moment::into_owned),
             }
         });
-        if !self.keep {
-            properties.keep_only(|name| name.starts_with('$'));
-        }
         for target in &self.properties {
             if let Some(value) = maker.value(&target.node, "properties", &target.name) {
+                properties.put(&target.name, &target.key, value);
+            }
+        }
+        for target in &self.defaults {
+            if properties.get(&target.name).is_none_or(json::is_null)
+                && let Some(value) = maker.value(&target.node, "defaults", &target.name)
+            {
                 properties.put(&target.name, &target.key, value);
             }
         }

@@ -61,9 +61,10 @@ pub(super) fn today(state: &State<'_, '_>, pattern: String, zone: Option<String>
     print(state, &pattern, received.to_zoned_datetime(zone))
 }
 
-/// The days from one date to another, day first.
+/// The days from one date to another; day first where no order is configured, as on MoEngage's page.
 pub(super) fn days(state: &State<'_, '_>, from: Value, to: Value) -> Result<i64, Error> {
-    let clock = Clock { zone: None, order: Some(Order::DayFirst) };
+    let order = if Received::is_month_first(state) { Order::MonthFirst } else { Order::DayFirst };
+    let clock = Clock { zone: None, order: Some(order) };
     let date = |value: &Value| {
         let raw = charged::json(state, value)?;
         let moment = Moment::of_any_year(&raw, &clock).ok_or_else(|| invalid("this is no date"))?;
@@ -86,7 +87,15 @@ fn by_pattern(pattern: &str, text: &str, clock: &Clock) -> Option<Timestamp> {
         return Some(at);
     }
     let at = read.to_datetime().or_else(|_no_time| read.to_date().map(|date| date.at(0, 0, 0, 0))).ok()?;
+    if says_utc(pattern) {
+        return TimeZone::UTC.to_timestamp(at).ok();
+    }
     clock.zone.as_ref().unwrap_or(&TimeZone::UTC).to_timestamp(at).ok()
+}
+
+/// Whether a pattern ends with the letter `Z`, which is a zone and stands for itself there.
+fn says_utc(pattern: &str) -> bool {
+    pattern.strip_suffix('Z').is_some_and(|rest| !rest.ends_with(['%', ':', '#']))
 }
 
 /// A zone by its name; what is wrong with the name, without it.
@@ -137,23 +146,57 @@ pub(super) fn check(filter: &str, arguments: &[CallArg<'_>]) -> Option<String> {
     if !["dateTimeFormatter", "today", "days"].contains(&filter) {
         return None;
     }
-    arguments.iter().find_map(|argument| {
-        let CallArg::Kwarg(name, value) = argument else { return None };
+    let by_place: Vec<_> = arguments
+        .iter()
+        .filter_map(|argument| if let CallArg::Pos(value) = argument { Some(value) } else { None })
+        .collect();
+    let mut named = Vec::new();
+    for argument in arguments {
+        let CallArg::Kwarg(name, value) = argument else { continue };
         if filter != "dateTimeFormatter" || !ARGUMENTS.contains(name) {
             let known = if filter == "dateTimeFormatter" { ARGUMENTS.join(", ") } else { "none by name".to_string() };
             return Some(format!("`{filter}` has no argument `{name}`: it has {known}"));
         }
-        let value = value.as_const()?;
-        match *name {
-            "timeZone" => value.as_str().map(zone_named)?.err(),
-            "tzOffset" => zone_of_offset(&value).err(),
-            _ => {
-                let pattern = value.as_str()?;
-                let printed = strtime::format(pattern, &Timestamp::UNIX_EPOCH.to_zoned_datetime(TimeZone::UTC));
-                printed.err().map(|error| format!("{name} is no pattern of strftime: {error}"))
-            }
+        named.push((*name, value.as_const()));
+    }
+    let constant = |name: &str| named.iter().find(|argument| argument.0 == name).and_then(|found| found.1.clone());
+    let has = |name: &str| named.iter().any(|argument| argument.0 == name);
+    match filter {
+        "days" if by_place.is_empty() => Some("`days` needs the other date: '12/10/2026' | days('14/10/2026')".into()),
+        "days" => None,
+        "today" => zone_named(by_place.first()?.as_const()?.as_str()?).err(),
+        _ if has("timeZone") && has("tzOffset") => {
+            Some("`dateTimeFormatter` takes timeZone or tzOffset, not both: take one out".into())
         }
-    })
+        _ => {
+            let by_place = by_place.first().and_then(|pattern| pattern.as_const());
+            if !has("toFormat") && arguments.iter().all(|argument| matches!(argument, CallArg::Kwarg(..))) {
+                return Some("`dateTimeFormatter` needs a pattern: toFormat='%Y-%m-%d %H:%M:%S'".into());
+            }
+            let zone = constant("timeZone").map(|zone| zone.as_str().map(zone_named).unwrap_or(Ok(TimeZone::UTC)));
+            let zone = zone.or_else(|| constant("tzOffset").map(|offset| zone_of_offset(&offset)));
+            let to = constant("toFormat").or(by_place);
+            zone.as_ref()
+                .and_then(|zone| zone.as_ref().err().cloned())
+                .or_else(|| wrong_pattern("toFormat", to.as_ref()?.as_str()?))
+                .or_else(|| wrong_pattern("fromFormat", constant("fromFormat")?.as_str()?))
+                .or_else(|| {
+                    let is_utc = zone.and_then(Result::ok).is_none_or(|zone| zone == TimeZone::UTC);
+                    let wrong = says_utc(to.as_ref()?.as_str()?) && !is_utc;
+                    wrong.then(|| {
+                        "toFormat prints `Z`, which means UTC, behind the time of another zone: write %z".into()
+                    })
+                })
+        }
+    }
+}
+
+fn wrong_pattern(name: &str, pattern: &str) -> Option<String> {
+    if !pattern.contains('%') {
+        return Some(format!("{name} is no pattern of strftime, as '%Y-%m-%d %H:%M:%S' is: it has no `%`"));
+    }
+    let printed = strtime::format(pattern, &Timestamp::UNIX_EPOCH.to_zoned_datetime(TimeZone::UTC));
+    printed.err().map(|error| format!("{name} is no pattern of strftime: {error}"))
 }
 
 /// The zone that what an expression prints is in, if its last filter says that.

@@ -13,7 +13,7 @@ use minijinja::{
 
 use super::{
     budget::MAX_STEPS,
-    dates, filters,
+    dates, filters, money,
     names::{Meter, Names, Secret},
     path::{self, Read},
     scope::{Root, Scope},
@@ -151,6 +151,7 @@ fn check(tree: &ast::Expr<'_>) -> Result<(), String> {
             ast::Expr::Filter(filter) if filter.name == "tojson" && !filter.args.is_empty() => {
                 Some("`tojson` takes nothing in brackets: nobody sees how JSON is indented".to_string())
             }
+            ast::Expr::Filter(filter) if filter.name == "money" => money::check(&filter.args),
             ast::Expr::Filter(filter) => dates::check(filter.name, &filter.args),
             ast::Expr::Test(test) if !filters::TESTS.contains(&test.name) => {
                 Some(format!("there is no test `is {}`: there are {}", test.name, filters::TESTS.join(", ")))

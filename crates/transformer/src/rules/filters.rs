@@ -9,13 +9,13 @@ use sha2::{Digest, Sha256};
 use super::{
     budget::MAX_STEPS,
     charged::{charge, json, text},
-    dates, like,
+    dates, like, money,
     names::{Meter, Secret},
 };
 use crate::value::{ids, privacy, types::Type};
 
 /// Every filter there is.
-pub(crate) const NAMES: [&str; 39] = [
+pub(crate) const NAMES: [&str; 40] = [
     // Jinja's
     "abs",
     "capitalize",
@@ -55,6 +55,7 @@ pub(crate) const NAMES: [&str; 39] = [
     // ours
     "boolean",
     "hash",
+    "money",
     "number",
     "slug",
     "uuid5",
@@ -101,6 +102,7 @@ pub(crate) fn add(engine: &mut Environment<'static>) {
     engine.add_filter("boolean", |state: &State<'_, '_>, value: Value| cast(state, Type::Boolean, &value));
     engine.add_filter("number", |state: &State<'_, '_>, value: Value| cast(state, Type::Number, &value));
     engine.add_filter("hash", hash);
+    engine.add_filter("money", money::money);
     engine.add_filter("slug", slug);
     engine.add_filter("uuid5", uuid5);
 }

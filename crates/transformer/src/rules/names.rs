@@ -14,7 +14,7 @@ use minijinja::{
 };
 
 use super::{path::Read, scope::Scope, unusable::Unusable};
-use crate::json;
+use crate::{json, value::time::Order};
 
 /// The name by which the filter `hash` finds its key; nothing else can say it.
 const SECRET: &str = "\0secret";
@@ -24,6 +24,9 @@ const METER: &str = "\0meter";
 
 /// The name by which the filter `today` finds when the webhook was received; nothing else can say it.
 const RECEIVED: &str = "\0received";
+
+/// The name by which the filter `days` finds that months stand before days; nothing else can say it.
+const MONTH_FIRST: &str = "\0month_first";
 
 /// How much more the memory of an array or an object is than its text.
 const GROWTH: usize = 8;
@@ -48,6 +51,9 @@ impl Names {
             (METER.to_string(), Value::from_object(meter.clone())),
             (RECEIVED.to_string(), Value::from(scope.webhook.received_at_ms)),
         ]);
+        if scope.order == Some(Order::MonthFirst) {
+            names.0.push((MONTH_FIRST.to_string(), Value::from(true)));
+        }
         if let Some(secret) = secret {
             names.0.push((SECRET.to_string(), Value::from_object(secret.clone())));
         }
@@ -172,12 +178,17 @@ impl fmt::Debug for Secret {
 
 impl Object for Secret {}
 
-/// When the webhook was received.
+/// When and how the webhook was received.
 pub(crate) struct Received;
 
 impl Received {
     /// In milliseconds since the epoch.
     pub(crate) fn of(state: &minijinja::State<'_, '_>) -> Option<i64> {
         state.lookup(RECEIVED)?.as_i64()
+    }
+
+    /// Whether months stand before days in dates of its source.
+    pub(crate) fn is_month_first(state: &minijinja::State<'_, '_>) -> bool {
+        state.lookup(MONTH_FIRST).is_some()
     }
 }

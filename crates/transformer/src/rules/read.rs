@@ -23,7 +23,8 @@ use crate::value::{MAX_DEPTH, MAX_NAME_BYTES, types::Types};
 /// Most mistakes of a file that are named: who mends these sees the others then.
 const MAX_PROBLEMS: usize = 100;
 
-const TOP: [&str; 9] = ["allow", "date_order", "heal", "identity", "privacy", "rule", "sources", "timezone", "types"];
+const TOP: [&str; 10] =
+    ["all", "allow", "date_order", "heal", "identity", "privacy", "rule", "sources", "timezone", "types"];
 
 /// Reads a mapping file. `has_key` says whether there is a key to hash with.
 pub(super) fn read(text: &str, has_key: bool) -> Result<Rules, Vec<Problem>> {
@@ -60,6 +61,11 @@ fn read_all(text: &str, has_key: bool) -> Result<Rules, Vec<Problem>> {
     rules.clocks = reader.clocks(table);
     rules.identity = reader.identity(table);
     rules.privacy = reader.privacy(table);
+    if let Some(value) = table.get("all") {
+        let mut all = reader.rule(value, "all", &rules);
+        all.keep = true;
+        rules.all = Some(all);
+    }
     for (number, value) in reader.tables(table, "rule").into_iter().enumerate() {
         let place = format!("rule {}", number + 1);
         if number == size::MAX_RULES {
@@ -193,10 +199,12 @@ impl Reader {
     fn rule(&mut self, value: &Value<'_>, place: &str, rules: &Rules) -> Rule {
         let mut rule = Rule { line: self.line(&value.span()), place: place.to_string(), ..Rule::default() };
         let Some(table) = value.get_ref().as_table() else {
-            self.report(value.span(), place, "must be a table: [[rule]]".to_string());
+            let written = if place == "all" { "[all]" } else { "[[rule]]" };
+            self.report(value.span(), place, format!("must be a table: {written}"));
             return rule;
         };
-        self.known(table, place, &rule::KEYS);
+        let keys: &[&str] = if place == "all" { &rule::KEYS_OF_ALL } else { &rule::KEYS };
+        self.known(table, place, keys);
         rule.name = self.text(table, place, "name");
         rule.source = self.text(table, place, "source");
         if let Some(when) = self.text(table, place, "when") {
@@ -214,6 +222,7 @@ impl Reader {
         }
         rule.filter = self.flag(table, place, "filter").unwrap_or(false);
         rule.keep = self.flag(table, place, "keep").unwrap_or(true);
+        rule.continues = self.flag(table, place, "continue").unwrap_or(false);
         rule.destination = self.text(table, place, "destination");
         if rule.destination.as_deref().is_some_and(|name| !is_name(name)) {
             let message = format!("must be the name of one destination ({NAME_RULE}): write a rule for each");
@@ -228,7 +237,13 @@ impl Reader {
             *node = table.get(key).and_then(|value| self.node(value, &below(place, key), 0));
         }
         rule.properties = self.targets(table, place, "properties");
-        for target in &rule.properties {
+        rule.defaults = self.targets(table, place, "defaults");
+        for (key, target) in rule
+            .properties
+            .iter()
+            .map(|target| ("properties", target))
+            .chain(rule.defaults.iter().map(|target| ("defaults", target)))
+        {
             if target.name == "moehog" || (target.name.starts_with('$') && !rules.allow.contains(&target.name)) {
                 let message = if target.name == "moehog" {
                     "is moehog's own: take another name".to_string()
@@ -238,7 +253,7 @@ impl Reader {
                         target.name
                     )
                 };
-                self.report(target.span.clone(), &format!("{place}, properties.{}", target.name), message);
+                self.report(target.span.clone(), &format!("{place}, {key}.{}", target.name), message);
             }
         }
         if let Some(person) = self.table(table, place, "person") {
@@ -333,7 +348,7 @@ const NO_KEY: &str = "there is no key to hash with: set `mapping.hash_key` of th
 fn below(place: &str, key: &str) -> String {
     match place {
         "" => key.to_string(),
-        place if place.starts_with("rule") && !place.contains(',') => format!("{place}, {key}"),
+        place if (place.starts_with("rule") || place == "all") && !place.contains(',') => format!("{place}, {key}"),
         place => format!("{place}.{key}"),
     }
 }

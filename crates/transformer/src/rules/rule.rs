@@ -16,21 +16,27 @@ use super::{
 use crate::{notes::Notes, value::types::Type};
 
 /// Every key of a rule.
-pub(crate) const KEYS: [&str; 13] = [
+pub(crate) const KEYS: [&str; 15] = [
     "name",
     "source",
     "when",
     "filter",
     "keep",
+    "continue",
     "destination",
     "event",
     "distinct_id",
     "uuid",
     "timestamp",
     "properties",
+    "defaults",
     "person",
     "groups",
 ];
+
+/// Every key of what holds for all events.
+pub(crate) const KEYS_OF_ALL: [&str; 7] =
+    ["distinct_id", "uuid", "timestamp", "properties", "defaults", "person", "groups"];
 
 /// A rule. What it does not say stays as the built-in mapping has it.
 #[derive(Debug, Default)]
@@ -49,6 +55,8 @@ pub(crate) struct Rule {
     pub(crate) filter: bool,
     /// Whether the properties of the built-in mapping stay.
     pub(crate) keep: bool,
+    /// The rules behind it are looked at, too.
+    pub(crate) continues: bool,
     /// Name of the destination that the events go to.
     pub(crate) destination: Option<String>,
     pub(crate) event: Option<Node>,
@@ -57,6 +65,8 @@ pub(crate) struct Rule {
     pub(crate) uuid: Option<Node>,
     pub(crate) timestamp: Option<Node>,
     pub(crate) properties: Vec<Target>,
+    /// Properties that the event gets where it has none of their names.
+    pub(crate) defaults: Vec<Target>,
     pub(crate) set: Vec<Target>,
     pub(crate) set_once: Vec<Target>,
     /// Names as JSON.
@@ -113,7 +123,7 @@ impl Rule {
             when.attributes(visit);
         }
         let said = [&self.event, &self.distinct_id, &self.uuid, &self.timestamp].into_iter().flatten();
-        let targets = [&self.properties, &self.set, &self.set_once, &self.groups].into_iter().flatten();
+        let targets = [&self.properties, &self.defaults, &self.set, &self.set_once, &self.groups].into_iter().flatten();
         for node in said.chain(targets.map(|target| &target.node)) {
             node.expressions(&mut |expression| expression.attributes(visit));
         }
@@ -121,7 +131,7 @@ impl Rule {
 
     fn covers(&self, other: &Self, effort: &Effort) -> bool {
         let source = self.source.is_none() || self.source == other.source;
-        let read = !(self.is_unread || other.is_unread);
+        let read = !(self.is_unread || other.is_unread || self.continues);
         source
             && read
             && match (&self.when, &other.when) {
@@ -133,7 +143,20 @@ impl Rule {
 
     /// Properties with the type that the rule itself gives them.
     fn typed(&self) -> impl Iterator<Item = (&Target, Type)> {
-        self.properties.iter().filter_map(|target| Some((target, target.node.promises()?)))
+        let targets = self.properties.iter().chain(&self.defaults);
+        targets.filter_map(|target| Some((target, target.node.promises()?)))
+    }
+
+    /// Whether it does more than leave events out.
+    fn maps(&self) -> bool {
+        [&self.event, &self.distinct_id, &self.uuid, &self.timestamp].iter().any(|node| node.is_some())
+            || [&self.properties, &self.defaults, &self.set, &self.set_once, &self.groups]
+                .iter()
+                .any(|targets| !targets.is_empty())
+            || !self.unset.is_empty()
+            || self.destination.is_some()
+            || !self.keep
+            || self.continues
     }
 }
 
@@ -141,6 +164,10 @@ impl Rule {
 pub(super) fn check(rules: &Rules, report: &mut dyn FnMut(usize, &str, String)) {
     let effort = Effort::of_a_file();
     let mut types: HashMap<&str, Vec<(&Rule, Type)>> = HashMap::new();
+    if let Some(all) = &rules.all {
+        types.extend(all.typed().map(|(target, found)| (target.name.as_str(), vec![(all, found)])));
+        named_twice(all, report);
+    }
     for (at, rule) in rules.list.iter().enumerate() {
         if rule.when.as_ref().is_some_and(|when| when.is_impossible(&effort)) {
             report(rule.line, &format!("{}, when", rule.place), "no event can be all of this at once".to_string());
@@ -154,12 +181,7 @@ pub(super) fn check(rules: &Rules, report: &mut dyn FnMut(usize, &str, String)) 
             );
             report(rule.line, &rule.place, message);
         }
-        let does = [&rule.event, &rule.distinct_id, &rule.uuid, &rule.timestamp].iter().any(|node| node.is_some())
-            || [&rule.properties, &rule.set, &rule.set_once, &rule.groups].iter().any(|targets| !targets.is_empty())
-            || !rule.unset.is_empty()
-            || rule.destination.is_some()
-            || !rule.keep;
-        if rule.filter && does {
+        if rule.filter && rule.maps() {
             let message = "filters the events out and maps them too: take out `filter`, or everything else".to_string();
             report(rule.line, &rule.place, message);
         }

@@ -9,8 +9,10 @@ use super::{budget::Budget, unusable::Unusable};
 use crate::{
     item::{Item, Kind, Object},
     json,
-    value::identity::Reading,
-    value::time::Moment,
+    value::{
+        identity::Reading,
+        time::{Moment, Order},
+    },
     webhook::receipt_shown,
 };
 
@@ -23,6 +25,8 @@ pub(crate) struct Scope<'s, 'a> {
     pub(crate) webhook: &'s Webhook,
     /// How ids of it are read.
     pub(crate) reading: Reading,
+    /// The order of day and month that is configured.
+    pub(crate) order: Option<Order>,
     /// What its mapping may still cost.
     pub(crate) budget: &'s Budget,
 }

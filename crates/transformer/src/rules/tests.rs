@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use super::Rules;
 use crate::{Mapping, Transformer};
 
+mod combined;
+
 /// A Streams body of one event.
 pub(super) fn streams(name: &str, attributes: Value) -> String {
     json!({"events": [{

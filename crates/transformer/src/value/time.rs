@@ -13,7 +13,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use self::forms::{Form, Zone};
-pub(crate) use self::{clock::Clock, forms::Order};
+pub(crate) use self::{
+    clock::{Clock, Doubt},
+    forms::Order,
+};
 use crate::json;
 
 const MILLIS_A_DAY: i64 = 86_400_000;
@@ -35,15 +38,6 @@ pub(crate) struct Moment<'a> {
     is_stand_in: bool,
 }
 
-/// What is not certain of a time that stands all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Doubt {
-    /// It has no zone, and none is configured: UTC.
-    AssumedUtc,
-    /// It lies before 2010 or more than a day ahead.
-    FarOff,
-}
-
 /// Why a value is no time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unread {
@@ -60,7 +54,7 @@ struct Parsed<'a> {
     moment: Moment<'a>,
     /// The zone is part of it.
     is_certain: bool,
-    is_assumed: bool,
+    doubt: Option<Doubt>,
 }
 
 impl<'a> Moment<'a> {
@@ -85,12 +79,12 @@ impl<'a> Moment<'a> {
 
     /// Reads a point in time from a JSON value of a webhook that was received at `received_at_ms`.
     pub(crate) fn read(raw: &'a str, clock: &Clock, received_at_ms: i64) -> Result<(Self, Option<Doubt>), Unread> {
-        let Parsed { moment, is_certain, is_assumed } = parse(raw, clock)?;
+        let Parsed { moment, is_certain, doubt } = parse(raw, clock)?;
         let is_plausible = (FIRST_MS..=received_at_ms.saturating_add(MILLIS_A_DAY)).contains(&moment.ms());
         match (is_plausible, is_certain) {
             (false, false) => Err(Unread::FarOff),
             (false, true) => Ok((moment, Some(Doubt::FarOff))),
-            (true, _) => Ok((moment, is_assumed.then_some(Doubt::AssumedUtc))),
+            (true, _) => Ok((moment, doubt)),
         }
     }
 
@@ -172,7 +166,7 @@ fn parse<'a>(raw: &'a str, clock: &Clock) -> Result<Parsed<'a>, Unread> {
     if is_rfc3339(&text) {
         let at = checked(text.parse().map_err(|_no_such_day| Unread::Form)?)?;
         let verbatim = text.ends_with('Z').then_some(text);
-        return Ok(Parsed { moment: Moment { verbatim, ..Moment::new(at) }, is_certain: true, is_assumed: false });
+        return Ok(Parsed { moment: Moment { verbatim, ..Moment::new(at) }, is_certain: true, doubt: None });
     }
     let text = text.trim();
     if text.bytes().all(|byte| byte.is_ascii_digit() || b".+-eE".contains(&byte)) && text.parse::<f64>().is_ok() {
@@ -188,12 +182,12 @@ fn parse<'a>(raw: &'a str, clock: &Clock) -> Result<Parsed<'a>, Unread> {
 }
 
 fn of_form<'a>(form: Form<'_>, clock: &Clock) -> Result<Parsed<'a>, Unread> {
-    let (at, is_assumed) = clock.instant(form).ok_or(Unread::Form)?;
+    let (at, doubt) = clock.instant(form).ok_or(Unread::Form)?;
     let is_certain = form.zone != Zone::Unsaid;
     if !is_in_reach(at.as_millisecond()) {
         return Err(Unread::Form);
     }
-    Ok(Parsed { moment: Moment::new(at), is_certain, is_assumed })
+    Ok(Parsed { moment: Moment::new(at), is_certain, doubt })
 }
 
 /// A number since the epoch, or a date of digits alone.
@@ -202,7 +196,7 @@ fn of_number<'a>(text: &str, clock: &Clock) -> Result<Parsed<'a>, Unread> {
         return of_form(Form { at, zone: Zone::Unsaid }, clock);
     }
     let moment = epoch(text).filter(|at| is_in_reach(at.as_millisecond())).map(Moment::new).ok_or(Unread::Form)?;
-    Ok(Parsed { moment, is_certain: false, is_assumed: false })
+    Ok(Parsed { moment, is_certain: false, doubt: None })
 }
 
 fn is_in_reach(ms: i64) -> bool {
@@ -252,7 +246,9 @@ fn is_rfc3339(text: &str) -> bool {
     shape
         && match rest {
             [b'Z'] => true,
-            [b'+' | b'-', h1, h2, b':', m1, m2] => [h1, h2, m1, m2].iter().all(|byte| byte.is_ascii_digit()),
+            [b'+' | b'-', h1, h2, b':', m1, m2] => {
+                [h1, h2, m1, m2].iter().all(|byte| byte.is_ascii_digit()) && [*h1, *h2] < *b"24"
+            }
             _ => false,
         }
 }

@@ -123,11 +123,29 @@ mod tests {
             ("toFormat='%Y', timeZone='IST'", "`IST` is no time zone"),
             ("toFormat='%Y', tzOffset='east'", "tzOffset must be minutes"),
             ("toFormat='%'", "toFormat is no pattern of strftime"),
+            ("toFormat='YYYY-MM-DD'", "it has no `%`"),
+            ("timeZone='UTC'", "`dateTimeFormatter` needs a pattern"),
+            ("toFormat='%Y', timeZone='UTC', tzOffset=330", "timeZone or tzOffset, not both"),
+            ("toFormat='%Y-%m-%dT%H:%M:%SZ', timeZone='Asia/Kolkata'", "toFormat prints `Z`, which means UTC"),
         ] {
             let text = format!("[[rule]]\ntimestamp = \"{{{{ properties.ts | dateTimeFormatter({arguments}) }}}}\"\n");
             let problems = Rules::read(&text, None).unwrap_err();
             let said = problems[0].to_string();
             assert!(said.contains("line 2: rule 1, timestamp") && said.contains(expected), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_other_filters_lack_is_named() {
+        for (expression, expected) in [
+            ("properties.ts | days", "`days` needs the other date"),
+            ("'%d' | today('IST')", "`IST` is no time zone"),
+            ("properties.amount | money", "`money` needs the language"),
+            ("properties.amount | money('xx')", "does not know how numbers are written in `xx`"),
+        ] {
+            let problems = Rules::read(&format!("[all]\nproperties = {{ a = \"{{{{ {expression} }}}}\" }}\n"), None);
+            let said = problems.unwrap_err()[0].to_string();
+            assert!(said.contains("line 2: all, properties.a") && said.contains(expected), "{said}");
         }
     }
 

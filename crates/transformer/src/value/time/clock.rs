@@ -8,6 +8,17 @@ use jiff::{
 
 use super::forms::{Form, Order, Zone};
 
+/// What is not certain of a time that stands all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// It has no zone, and none is configured: UTC.
+    AssumedUtc,
+    /// Its zone has this hour twice, or never, since clocks are set then: the earlier instant.
+    RepeatedHour,
+    /// It lies before 2010 or more than a day ahead.
+    FarOff,
+}
+
 /// Letters that stand for one zone wherever they are printed, with hours and minutes before or behind UTC: those of RFC 2822 save
 /// `CST`, which is China's too, and of zones whose letters nobody else has.
 const LETTERS: [(&str, i32, i32); 28] = [
@@ -51,14 +62,16 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// The instant of a text, and whether its zone was assumed; none where its letters are no zone for certain.
-    pub(super) fn instant(&self, Form { at, zone }: Form<'_>) -> Option<(Timestamp, bool)> {
-        let of = |zone: &TimeZone| zone.to_timestamp(at).ok();
+    /// The instant of a text, and what is not certain of it; none where its letters are no zone for certain.
+    pub(super) fn instant(&self, Form { at, zone }: Form<'_>) -> Option<(Timestamp, Option<Doubt>)> {
         match zone {
-            Zone::Unsaid => Some((of(self.zone.as_ref().unwrap_or(&TimeZone::UTC))?, self.zone.is_none())),
-            Zone::Offset(offset) => Some((offset.to_timestamp(at).ok()?, false)),
-            Zone::Named(name) => Some((of(&TimeZone::get(name).ok()?)?, false)),
-            Zone::Letters(letters) => Some((self.by_letters(letters, at)?, false)),
+            Zone::Unsaid => match &self.zone {
+                Some(zone) => local(zone, at),
+                None => Some((TimeZone::UTC.to_timestamp(at).ok()?, Some(Doubt::AssumedUtc))),
+            },
+            Zone::Offset(offset) => Some((offset.to_timestamp(at).ok()?, None)),
+            Zone::Named(name) => local(&TimeZone::get(name).ok()?, at),
+            Zone::Letters(letters) => Some((self.by_letters(letters, at)?, None)),
         }
     }
 
@@ -71,4 +84,11 @@ impl Clock {
         let found = zone.to_timestamp(at).ok()?;
         (zone.to_offset_info(found).abbreviation() == letters).then_some(found)
     }
+}
+
+/// The instant of a time as clocks of a zone show it.
+fn local(zone: &TimeZone, at: DateTime) -> Option<(Timestamp, Option<Doubt>)> {
+    let found = zone.to_ambiguous_timestamp(at);
+    let doubt = found.is_ambiguous().then_some(Doubt::RepeatedHour);
+    Some((found.compatible().ok()?, doubt))
 }

@@ -63,17 +63,22 @@ const MONTHS: [&str; 12] = [
 ];
 const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
+/// No zone is further from UTC.
+const MAX_OFFSET_HOURS: i32 = 14;
+
 /// Reads a text without blanks around it.
 pub(super) fn read(text: &str, order: Option<Order>) -> Result<Form<'_>, Unread> {
     let mut cursor = Cursor { text, at: 0 };
-    cursor.weekday();
+    let weekday = cursor.weekday();
     let date = cursor.date(order)?;
     let form = match date {
         Date::Whole(date) => cursor.time_and_zone(date),
         // the year stands behind the time
         Date::Yearless(month, day) => cursor.time_and_year(month, day),
     };
-    form.ok_or(Unread::Form)
+    // a day that is not the date's: one of the two is wrong, and nobody can tell which
+    let agrees = |form: &Form<'_>| weekday.is_none_or(|day| day == form.at.weekday().to_monday_one_offset());
+    form.filter(agrees).ok_or(Unread::Form)
 }
 
 /// A date of digits alone, and the time behind it; none where they are no date from 1970 to 2099.
@@ -142,12 +147,12 @@ impl<'t> Cursor<'t> {
         found
     }
 
-    fn weekday(&mut self) {
-        let _day = self.attempt(|cursor| {
-            let word = cursor.word();
-            (!word.is_empty() && (named(&DAYS, word).is_some())).then_some(())?;
-            cursor.skip(b",. ").then_some(())
-        });
+    /// The day of the week, from Monday as 1.
+    fn weekday(&mut self) -> Option<i8> {
+        self.attempt(|cursor| {
+            let day = named(&DAYS, cursor.word())?;
+            cursor.skip(b",. ").then_some(day)
+        })
     }
 
     fn date(&mut self, order: Option<Order>) -> Result<Date, Unread> {
@@ -328,7 +333,8 @@ impl<'t> Cursor<'t> {
                         Zone::Unsaid
                     }
                     name if name.contains('/') => Zone::Named(name),
-                    "Z" | "z" | "UTC" | "GMT" | "UT" | "utc" | "gmt" => {
+                    "Z" | "z" => Zone::Offset(Offset::UTC),
+                    "UTC" | "GMT" | "UT" | "utc" | "gmt" => {
                         Zone::Offset(self.attempt(Self::offset).unwrap_or(Offset::UTC))
                     }
                     letters if (2..=5).contains(&letters.len()) => Zone::Letters(letters),
@@ -336,8 +342,9 @@ impl<'t> Cursor<'t> {
                 }
             }
         };
-        // as RFC 9557 and JavaScript say it once more
+        // as RFC 9557 and JavaScript say it once more; alone it might be the zone itself
         let _again = self.attempt(|cursor| {
+            (zone != Zone::Unsaid).then_some(())?;
             cursor.skip(b" ");
             let rest = cursor.rest();
             let closes = match rest.as_bytes().first()? {
@@ -368,7 +375,7 @@ impl<'t> Cursor<'t> {
         };
         let (hours, minutes) =
             (hours.parse::<i32>().ok()?, minutes.parse::<i32>().ok().filter(|minutes| *minutes < 60)?);
-        Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok().filter(|_| hours <= 18)
+        Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok().filter(|_| hours <= MAX_OFFSET_HOURS)
     }
 
     fn ends(&self) -> bool {

@@ -215,3 +215,38 @@ fn the_clock_of_a_source_says_what_a_time_does_not() {
     assert_eq!(at("1999-01-01T00:00:00Z", &dmy), Ok(("1999-01-01T00:00:00Z".into(), Some(Doubt::FarOff))));
     assert_eq!(at("2031-01-01 00:00 UTC", &dmy), Ok(("2031-01-01T00:00:00.000Z".into(), Some(Doubt::FarOff))));
 }
+
+#[test]
+fn what_contradicts_itself_is_no_time() {
+    for text in [
+        "2026-11-28 17:21:00 (PST)",
+        "2026-11-28T17:21:00[Asia/Kolkata]",
+        "2026-11-28T17:21:00Z+05:30",
+        "2026-11-28T17:21:00+24:00",
+        "2026-11-28 17:21:00 +15:00",
+        "Fri, 28 Nov 2026 17:21:00 GMT",
+        "Sunday, November 28, 2026",
+        "Fri Nov 28 17:21:00 UTC 2026",
+    ] {
+        assert_eq!(read(&format!("\"{text}\""), &Clock::default()), Err(Unread::Form), "{text}");
+    }
+}
+
+#[test]
+fn an_hour_that_a_zone_has_twice_or_never_says_so() {
+    let berlin = in_zone("Europe/Berlin");
+    for (text, instant, doubt) in [
+        ("2026-10-25 02:30:00", "2026-10-25T00:30:00.000Z", Some(Doubt::RepeatedHour)),
+        ("2026-03-29 02:30:00", "2026-03-29T01:30:00.000Z", Some(Doubt::RepeatedHour)),
+        ("2026-10-25 03:30:00", "2026-10-25T02:30:00.000Z", None),
+        ("2026-10-25 02:30:00+01:00", "2026-10-25T01:30:00.000Z", None),
+    ] {
+        let raw = format!("\"{text}\"");
+        let (moment, said) = read(&raw, &berlin).unwrap();
+        assert_eq!((shown(&moment).as_str(), said), (instant, doubt), "{text}");
+        let named = format!("\"{text} Europe/Berlin\"");
+        if !text.contains('+') {
+            assert_eq!(read(&named, &Clock::default()).unwrap().1, doubt, "{text}");
+        }
+    }
+}
