@@ -6,10 +6,12 @@ use serde_json::Value;
 pub(crate) fn of(event: &Value) -> Vec<String> {
     let said = |name: &str| event.pointer("/properties/moehog").and_then(|origin| origin.get(name));
     let list = |name: &str| said(name).and_then(Value::as_array).into_iter().flatten();
-    let repaired: Vec<_> = list("repaired").filter_map(Value::as_str).collect();
+    let texts = |name: &str| list(name).filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
     let mut lines = Vec::new();
-    if !repaired.is_empty() {
-        lines.push(format!("its body was repaired: {}", repaired.join(", ")));
+    for (begin, texts) in [("its body was repaired", texts("repaired")), ("line and column", texts("repaired_at"))] {
+        if !texts.is_empty() {
+            lines.push(format!("{begin}: {texts}"));
+        }
     }
     for note in list("notes") {
         let text = |name: &str| note.get(name).and_then(Value::as_str);
@@ -31,13 +33,14 @@ mod tests {
     #[test]
     fn each_note_is_a_line() {
         let event = json!({"properties": {"moehog": {
-            "repaired": ["blank"], "time": "received",
+            "repaired": ["blank"], "repaired_at": ["1:27 blank"], "time": "received",
             "notes": [{"code": "ambiguous_date", "property": "timestamp", "original": "1/2/2026"}, {"code": "cut", "property": "event"}],
         }}});
         assert_eq!(
             of(&event),
             [
                 "its body was repaired: blank",
+                "line and column: 1:27 blank",
                 "ambiguous_date: timestamp, was `1/2/2026`",
                 "cut: event",
                 "its time is that of arrival"

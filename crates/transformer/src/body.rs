@@ -20,7 +20,7 @@ use crate::notes::{Note, Notes};
 
 pub(crate) use self::{
     columns::unfolded,
-    repair::repair,
+    repair::{Located, repair},
     unreadable::{unreadable, unreadable_event},
 };
 
@@ -77,6 +77,13 @@ pub(crate) fn text<'a>(bytes: &'a [u8], said: (&str, &str), notes: &mut Notes) -
     }
     // ASCII was replaced by ASCII: it is still UTF-8, and were it not, the lossy reading would be right
     Cow::Owned(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// The document that a body holds as a text, as programs send it that encode twice; none of any other body.
+pub(crate) fn unquoted(text: &str) -> Option<String> {
+    let text = text.trim_ascii();
+    let inner = Some(text).filter(|text| text.starts_with('"')).and_then(crate::json::string)?;
+    inner.trim_ascii_start().starts_with(['{', '[']).then(|| inner.into_owned())
 }
 
 /// Offsets of the `\uD800` to `\uDFFF` escapes that are not half of a pair.

@@ -3,6 +3,7 @@
 pub(crate) mod capture;
 mod flat;
 pub(crate) mod rudder;
+pub(crate) mod segment;
 pub(crate) mod streams;
 
 use std::borrow::Cow;

@@ -32,43 +32,72 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     debug_assert!(written.is_ok(), "a vector takes all");
 }
 
-/// Whether a value is or holds a number that no double can be, which PostHog refuses with its whole batch.
+/// What PostHog makes of the numbers that a value is or holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Numbers {
+    /// They stay.
+    Kept,
+    /// A whole number has more digits than a double: others stand in their place.
+    Rounded,
+    /// No double can be it, and PostHog refuses the batch that holds it.
+    Endless,
+}
+
+/// What becomes of a value's numbers.
 ///
-/// Source: PostHog's capture reads with serde_json (probed 2026-08).
-pub(crate) fn holds_endless_number(raw: &str) -> bool {
+/// Source: PostHog's capture reads with serde_json (probed 2026-08), and what is behind it with JavaScript's `JSON.parse` (read 2026-11).
+pub(crate) fn numbers(raw: &str) -> Numbers {
     if is_number(raw) {
-        return is_endless(raw);
+        return number(raw);
     }
+    let mut found = Numbers::Kept;
     if !raw.starts_with(['{', '[']) {
-        return false;
+        return found;
     }
     let (mut rest, mut in_string) = (raw, false);
     // a quote that ends a text stands behind an even number of backslashes
     while let Some(at) = rest.find(|c: char| c == '"' || c == '\\' || (!in_string && (c == '-' || c.is_ascii_digit())))
     {
-        let found = &rest[at..];
-        let length = match found.as_bytes()[0] {
+        let behind = &rest[at..];
+        let length = match behind.as_bytes()[0] {
             b'"' => {
                 in_string = !in_string;
                 1
             }
-            b'\\' => 1 + found[1..].chars().next().map_or(0, char::len_utf8),
+            b'\\' => 1 + behind[1..].chars().next().map_or(0, char::len_utf8),
             _ => {
-                let number = found.find(|c: char| !(c.is_ascii_digit() || "+-.eE".contains(c))).unwrap_or(found.len());
-                if is_endless(&found[..number]) {
-                    return true;
+                let end = behind.find(|c: char| !(c.is_ascii_digit() || "+-.eE".contains(c))).unwrap_or(behind.len());
+                found = found.max(number(&behind[..end]));
+                if found == Numbers::Endless {
+                    return found;
                 }
-                number
+                end
             }
         };
-        rest = &found[length..];
+        rest = &behind[length..];
     }
-    false
+    found
 }
 
-fn is_endless(number: &str) -> bool {
-    let could_be = number.len() > 300 || number.contains(['e', 'E']);
-    could_be && number.parse::<f64>().is_ok_and(f64::is_infinite)
+/// Digits that every double keeps.
+pub(crate) const MAX_DIGITS: usize = 15;
+
+fn number(raw: &str) -> Numbers {
+    if raw.len() <= MAX_DIGITS && !raw.contains(['e', 'E']) {
+        return Numbers::Kept;
+    }
+    let whole = raw.split(['.', 'e', 'E']).next().unwrap_or(raw);
+    match raw.parse::<f64>() {
+        Ok(double) if double.is_infinite() => Numbers::Endless,
+        Ok(_) if whole.len() <= MAX_DIGITS || raw.contains(['e', 'E']) => Numbers::Kept,
+        // what is written with a fraction as well: its whole part counts
+        Ok(double) => match whole.parse::<i128>() {
+            #[allow(clippy::cast_possible_truncation)]
+            Ok(exact) if double.trunc() as i128 == exact => Numbers::Kept,
+            _ => Numbers::Rounded,
+        },
+        Err(_) => Numbers::Kept,
+    }
 }
 
 /// Whether a value nests deeper than `limit`.
@@ -106,21 +135,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_without_end_is_found_wherever_it_stands() {
+    fn what_a_double_cannot_be_is_found_wherever_it_stands() {
         let digits = "9".repeat(400);
         for raw in ["1e999", "-1E+999", r#"{"a":["x\"1",[1e400]]}"#, r#"["\\",1e309]"#, &digits, &format!("[{digits}]")]
         {
-            assert!(holds_endless_number(raw), "{raw}");
+            assert_eq!(numbers(raw), Numbers::Endless, "{raw}");
         }
         for raw in [
             "1e308",
             "0e999",
             r#""1e999""#,
-            r#"{"1e999":"\"1e999","b":[1e-999, 12345678901234567890123]}"#,
+            r#"{"1e999":"\"1e999","b":[1e-999, 9007199254740992, 1000000000000000000000]}"#,
+            "0.1234567890123456789",
+            r#"{"a":"9007199254740993"}"#,
             "true",
             "null",
         ] {
-            assert!(!holds_endless_number(raw), "{raw}");
+            assert_eq!(numbers(raw), Numbers::Kept, "{raw}");
+        }
+        for raw in
+            ["9007199254740993", "-9007199254740993", "12345678901234567.5", r#"{"a":[1,{"b":12345678901234567890}]}"#]
+        {
+            assert_eq!(numbers(raw), Numbers::Rounded, "{raw}");
         }
     }
 

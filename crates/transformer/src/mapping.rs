@@ -10,7 +10,11 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use crate::{
-    builtin::{Context, Draft, Id, Maker, Person, capture, rudder, streams},
+    builtin::{
+        Context, Draft, Id, Maker, Person, capture, rudder,
+        segment::{Change, Segment},
+        streams,
+    },
     fault::Fault,
     item::{Item, Kind},
     json,
@@ -52,13 +56,7 @@ pub(crate) fn map<'a>(
     context: &mut Context<'a>,
     properties: &mut Properties<'a>,
 ) -> Result<Planned<'a>, Fault> {
-    properties.clear();
-    if item.kind != Kind::Object {
-        return Err(Fault::NotAnObject);
-    }
-    if item.overflows() {
-        return Err(Fault::TooManyProperties);
-    }
+    begin(item, properties)?;
     if list == List::Batch && is_of_another_project(item, &context.webhook.api_key) {
         return Err(Fault::KeyMismatch);
     }
@@ -81,6 +79,29 @@ pub(crate) fn map<'a>(
         capture::draft(item, is_free, context, properties)?
     };
     finish(item, draft, position, context, properties)
+}
+
+/// Maps one user of a segment that MoEngage sends.
+pub(crate) fn map_user<'a>(
+    user: &Item<'a>,
+    segment: &Segment<'a>,
+    change: Change,
+    position: u32,
+    context: &mut Context<'a>,
+    properties: &mut Properties<'a>,
+) -> Result<Planned<'a>, Fault> {
+    begin(user, properties)?;
+    context.maker = Maker::Program;
+    let draft = segment.draft(user, change, context, properties)?;
+    finish(user, draft, position, context, properties)
+}
+
+fn begin(item: &Item<'_>, properties: &mut Properties<'_>) -> Result<(), Fault> {
+    properties.clear();
+    if item.kind != Kind::Object {
+        return Err(Fault::NotAnObject);
+    }
+    if item.overflows() { Err(Fault::TooManyProperties) } else { Ok(()) }
 }
 
 /// Applies the rules to a draft, and what holds for every event.

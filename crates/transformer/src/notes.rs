@@ -67,12 +67,16 @@ pub enum Note {
     RuleCostly,
     /// Texts of a quantity that are no number as JSON writes one, such as `12 €`.
     KeptText,
+    /// Whole numbers of more digits than PostHog's doubles hold: it stores others.
+    RoundedNumber,
     /// Bodies whose JSON was repaired.
     RepairedJson,
     /// Bodies that were form-encoded.
     Form,
     /// Bodies in another charset than UTF-8.
     Decoded,
+    /// Bodies whose JSON stood in a JSON text.
+    JsonInText,
 }
 
 impl Note {
@@ -92,6 +96,7 @@ impl Note {
             | Self::Form
             | Self::Hashed
             | Self::IgnoredField
+            | Self::JsonInText
             | Self::LongName
             | Self::Personless
             | Self::RewrittenTime

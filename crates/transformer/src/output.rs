@@ -15,6 +15,7 @@ use moehog_proto::{
 use uuid::Uuid;
 
 use crate::{
+    body::Located,
     fault::Fault,
     json,
     mapping::{Plan, Planned},
@@ -26,6 +27,15 @@ use crate::{
 const UUID_BYTES: usize = 16;
 
 const LIBRARY: &[u8] = concat!("\"$lib\":\"moehog\",\"$lib_version\":\"", env!("CARGO_PKG_VERSION"), "\",").as_bytes();
+
+/// What was mended in a body.
+#[derive(Debug, Default)]
+pub(crate) struct Repaired {
+    /// Each kind once.
+    pub(crate) kinds: Vec<Repair>,
+    /// The first places, where they are known.
+    pub(crate) places: Vec<Located>,
+}
 
 /// An event whose JSON is written.
 #[derive(Debug)]
@@ -56,11 +66,11 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(webhook: &Webhook, revision: &str, repairs: &[Repair], body_bytes: usize) -> Self {
+    pub(crate) fn new(webhook: &Webhook, revision: &str, repaired: &Repaired, body_bytes: usize) -> Self {
         Self {
             receipt: webhook.receipt.clone(),
             trace: webhook.trace.clone(),
-            origin: origin(webhook, revision, repairs),
+            origin: origin(webhook, revision, repaired),
             events: Vec::new(),
             json: Vec::with_capacity((body_bytes + body_bytes / 2 + 512).min(MAX_MAPPED_BYTES)),
             uuids: Vec::new(),
@@ -182,7 +192,7 @@ impl Output {
 }
 
 /// `"moehog":{…}`: by it an event at PostHog leads back to its webhook.
-fn origin(webhook: &Webhook, revision: &str, repairs: &[Repair]) -> Vec<u8> {
+fn origin(webhook: &Webhook, revision: &str, repaired: &Repaired) -> Vec<u8> {
     let mut out = Vec::with_capacity(160 + webhook.source.len());
     out.extend_from_slice(b"\"moehog\":{\"receipt\":");
     json::write_string(&mut out, webhook::receipt_shown(webhook));
@@ -194,9 +204,13 @@ fn origin(webhook: &Webhook, revision: &str, repairs: &[Repair]) -> Vec<u8> {
     json::write_string(&mut out, &webhook.source);
     out.extend_from_slice(b",\"mapping\":");
     json::write_string(&mut out, revision);
-    if !repairs.is_empty() {
-        let names: Vec<_> = repairs.iter().map(|repair| ["\"", repair.name(), "\""].concat()).collect();
+    if !repaired.kinds.is_empty() {
+        let names: Vec<_> = repaired.kinds.iter().map(|repair| ["\"", repair.name(), "\""].concat()).collect();
         out.extend_from_slice(format!(",\"repaired\":[{}]", names.join(",")).as_bytes());
+    }
+    if !repaired.places.is_empty() {
+        let places: Vec<_> = repaired.places.iter().map(|place| format!("\"{place}\"")).collect();
+        out.extend_from_slice(format!(",\"repaired_at\":[{}]", places.join(",")).as_bytes());
     }
     out
 }

@@ -1,5 +1,7 @@
 //! The pure function: one webhook in, what became of its events out.
 
+mod reading;
+
 use std::{
     borrow::Cow,
     collections::BTreeMap,
@@ -9,20 +11,19 @@ use std::{
 use moehog_proto::transformer::{TransformedWebhook, Webhook, transformed_webhook};
 use moehog_runtime::Cores;
 use parking_lot::RwLock;
-use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess};
 
+use self::reading::Body;
 use crate::{
     body::{self, DecodeError},
-    builtin::{Context, Maker, rudder},
+    builtin::{Context, Maker},
     config::Mapping,
     costly::Named,
     fault::Fault,
     former::Former,
-    item::{self, Item, Kind, Members, Walk},
-    mapping::{self, List},
+    item::Item,
     moengage::EventCodes,
     notes::{Note, Notes, Repair},
-    output::Output,
+    output::{Output, Repaired},
     rules::Rules,
     value::{Properties, placeholder::Detector},
 };
@@ -136,22 +137,30 @@ impl Transformer {
             return Err(Fault::EmptyBody);
         }
         let of_text = [(Note::RepairedUtf8, Repair::Utf8), (Note::RepairedSurrogate, Repair::Surrogate)];
-        let mut repairs: Vec<_> =
-            of_text.into_iter().filter(|(note, _)| notes.get(*note) > 0).map(|(_, it)| it).collect();
+        let kinds = of_text.into_iter().filter(|(note, _)| notes.get(*note) > 0).map(|(_, it)| it).collect();
+        let mut repaired = Repaired { kinds, places: Vec::new() };
+        let text = match body::unquoted(&text) {
+            Some(inner) => {
+                notes.count(Note::JsonInText);
+                Cow::Owned(inner)
+            }
+            None => text,
+        };
         if body::form::is_form(&webhook.content_type, &text) {
             notes.count(Note::Form);
-            return self.read(webhook, rules, &body::form::to_json(&text), &repairs, &BTreeMap::new(), notes);
+            return self.read(webhook, rules, &body::form::to_json(&text), &repaired, &BTreeMap::new(), notes);
         }
-        let read = self.read(webhook, rules, &text, &repairs, &BTreeMap::new(), notes);
+        let read = self.read(webhook, rules, &text, &repaired, &BTreeMap::new(), notes);
         let Err(fault @ Fault::UnreadableJson { .. }) = read else { return read };
         let mended = body::repair(&text).ok_or(fault)?;
         if !mended.repairs.is_empty() {
             notes.count(Note::RepairedJson);
         }
-        repairs.extend(&mended.repairs);
+        repaired.kinds.extend(mended.repairs.kinds());
+        repaired.places = mended.repairs.located(&text);
         let broken =
             mended.broken.iter().map(|broken| (broken.position, body::unreadable_event(&text, &mended, broken)));
-        self.read(webhook, rules, &mended.text, &repairs, &broken.collect(), notes)
+        self.read(webhook, rules, &mended.text, &repaired, &broken.collect(), notes)
     }
 
     /// Reads a body that is JSON, of which some events cannot be read, by their place. Where attributes are no object, they may be the
@@ -161,15 +170,15 @@ impl Transformer {
         webhook: &Webhook,
         rules: &Rules,
         text: &str,
-        repairs: &[Repair],
+        repaired: &Repaired,
         broken: &BTreeMap<u32, Fault>,
         notes: &mut Notes,
     ) -> Result<Output, Fault> {
-        let (mut read, mut noted) = self.body(webhook, rules, text.len(), repairs, broken).read_all(text);
+        let (mut read, mut noted) = self.body(webhook, rules, text.len(), repaired, broken).read_all(text);
         if noted.get(Note::WrongKind) > 0
             && let Some(unfolded) = body::unfolded(text)
         {
-            (read, noted) = self.body(webhook, rules, unfolded.len(), repairs, broken).read_all(&unfolded);
+            (read, noted) = self.body(webhook, rules, unfolded.len(), repaired, broken).read_all(&unfolded);
         }
         if !matches!(read, Err(Fault::UnreadableJson { .. })) {
             notes.merge(&noted);
@@ -182,7 +191,7 @@ impl Transformer {
         webhook: &'a Webhook,
         rules: &'a Rules,
         bytes: usize,
-        repairs: &[Repair],
+        repaired: &Repaired,
         broken: &'a BTreeMap<u32, Fault>,
     ) -> Body<'a> {
         Body {
@@ -191,11 +200,11 @@ impl Transformer {
                 codes: &self.0.codes,
                 rules,
                 markers: true,
-                mended_quotes: repairs.contains(&Repair::UnescapedQuote),
+                mended_quotes: repaired.kinds.contains(&Repair::UnescapedQuote),
                 maker: Maker::Template,
                 notes: Notes::default(),
             },
-            output: Output::new(webhook, rules.revision(), repairs, bytes),
+            output: Output::new(webhook, rules.revision(), repaired, bytes),
             item: Item::default(),
             properties: Properties::new(),
             own: Item::default(),
@@ -214,138 +223,6 @@ pub(crate) struct WeakTransformer(Weak<Parts>);
 impl WeakTransformer {
     pub(crate) fn upgrade(&self) -> Option<Transformer> {
         self.0.upgrade().map(Transformer)
-    }
-}
-
-/// A body while it is read. Events of a list are mapped as they are met, so that no list is ever held.
-#[derive(Debug)]
-struct Body<'a> {
-    context: Context<'a>,
-    output: Output,
-    /// The event of a list under way.
-    item: Item<'a>,
-    properties: Properties<'a>,
-    /// The body itself, which may be one event.
-    own: Item<'a>,
-    /// Lists of events that were met.
-    lists: u32,
-    /// Events of a list that cannot be read.
-    broken: &'a BTreeMap<u32, Fault>,
-    placeholders: &'a Detector,
-    /// Why reading was stopped before the end.
-    stopped: Option<Fault>,
-}
-
-impl<'a> Body<'a> {
-    /// Reads the whole text; what was noted, too.
-    fn read_all(mut self, text: &'a str) -> (Result<Output, Fault>, Notes) {
-        self.context.markers = self.placeholders.may_hold_marker(text);
-        let read = self.read(text);
-        (read.map(|()| self.output), self.context.notes)
-    }
-
-    fn read(&mut self, text: &'a str) -> Result<(), Fault> {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let read = Walk(&mut *self).deserialize(&mut deserializer).and_then(|()| deserializer.end());
-        match (self.stopped.take(), read) {
-            (Some(fault), _) => return Err(fault),
-            (None, Err(error)) => return Err(body::unreadable(&error, text)),
-            (None, Ok(())) => {}
-        }
-        match self.lists {
-            0 => self.map_own(),
-            1 if self.output.is_empty() => Err(Fault::NoEvents),
-            1 => {
-                // a request's own key speaks for all its events
-                if mapping::is_of_another_project(&self.own, &self.context.webhook.api_key) {
-                    self.output.mismatch();
-                }
-                Ok(())
-            }
-            _ => Err(Fault::UnknownShape), // `events` and `batch` in one body
-        }
-    }
-
-    /// Maps a body that is one event.
-    fn map_own(&mut self) -> Result<(), Fault> {
-        std::mem::swap(&mut self.item, &mut self.own);
-        let is_event = ["event", "event_name", "event_code"].iter().any(|name| self.item.field(name).is_some())
-            || rudder::is_one(&self.item);
-        let may_be_event = is_event || (self.context.rules.names_events() && self.context.webhook.api_key.is_empty());
-        if !may_be_event || self.item.kind != Kind::Object {
-            return Err(Fault::UnknownShape);
-        }
-        self.take(0, List::Batch)
-    }
-
-    /// Maps the event that was read.
-    fn take(&mut self, position: u32, list: List) -> Result<(), Fault> {
-        if let Some(fault) = self.broken.get(&position) {
-            return self.output.take(position, Err(fault.clone()), &self.properties, &[]);
-        }
-        // the line of a file export holds the event as an object
-        let nested = self.item.field("event").filter(|raw| list == List::Batch && raw.starts_with('{'));
-        let list = match nested {
-            Some(_) if mapping::is_of_another_project(&self.item, &self.context.webhook.api_key) => {
-                return self.output.take(position, Err(Fault::KeyMismatch), &self.properties, &[]);
-            }
-            Some(raw) => {
-                self.item.read(raw);
-                List::Events
-            }
-            None => list,
-        };
-        let plan = mapping::map(&self.item, position, list, &mut self.context, &mut self.properties);
-        let told = self.context.notes.take_told();
-        self.output.take(position, plan, &self.properties, &told)
-    }
-}
-
-impl<'a> Members<'a> for Body<'a> {
-    fn kind(&mut self, kind: Kind) {
-        self.own.kind = kind;
-    }
-
-    fn member<A: MapAccess<'a>>(&mut self, key: &'a str, members: &mut A) -> Result<(), A::Error> {
-        let list = match &*item::name(key) {
-            "events" => List::Events,
-            "batch" => List::Batch,
-            _ => return self.own.member(key, members),
-        };
-        members.next_value_seed(Walk(&mut Elements { body: self, list }))
-    }
-
-    fn elements<A: SeqAccess<'a>>(&mut self, elements: &mut A) -> Result<(), A::Error> {
-        Elements { body: self, list: List::Batch }.elements(elements)
-    }
-}
-
-/// A list of events.
-struct Elements<'b, 'a> {
-    body: &'b mut Body<'a>,
-    list: List,
-}
-
-impl<'a> Members<'a> for Elements<'_, 'a> {
-    fn kind(&mut self, _: Kind) {}
-
-    fn member<A: MapAccess<'a>>(&mut self, _: &'a str, members: &mut A) -> Result<(), A::Error> {
-        members.next_value::<IgnoredAny>().map(|_| ())
-    }
-
-    fn elements<A: SeqAccess<'a>>(&mut self, elements: &mut A) -> Result<(), A::Error> {
-        self.body.lists += 1;
-        for position in 0.. {
-            self.body.item.clear();
-            if elements.next_element_seed(Walk(&mut self.body.item))?.is_none() {
-                break;
-            }
-            if let Err(fault) = self.body.take(position, self.list) {
-                self.body.stopped = Some(fault);
-                return Err(A::Error::custom("stopped"));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -10,17 +10,26 @@ pub(crate) mod time;
 pub(crate) mod types;
 
 pub(crate) use self::properties::{MAX_NAME_BYTES, Properties, Property, Rank};
-use crate::{fault::Fault, json};
+use crate::{
+    fault::Fault,
+    json::{self, Numbers},
+    notes::{Note, Notes},
+};
 
 /// Deepest value that PostHog reads inside a batch.
 ///
 /// Source: PostHog's capture reads with serde_json, limit 128 (probed 2026-08); a value stands four levels deep.
 pub(crate) const MAX_DEPTH: usize = 100;
 
-/// Refuses a value that PostHog could not read.
-pub(crate) fn checked(raw: &str) -> Result<&str, Fault> {
+/// Refuses a value that PostHog could not read, and has the event say it where numbers of it are others there.
+pub(crate) fn checked<'r>(name: &str, raw: &'r str, notes: &mut Notes) -> Result<&'r str, Fault> {
     if json::nests_deeper(raw, MAX_DEPTH) {
         return Err(Fault::NestedTooDeep);
     }
-    if json::holds_endless_number(raw) { Err(Fault::EndlessNumber) } else { Ok(raw) }
+    match json::numbers(raw) {
+        Numbers::Endless => return Err(Fault::EndlessNumber),
+        Numbers::Rounded => notes.say(Note::RoundedNumber, name, raw),
+        Numbers::Kept => {}
+    }
+    Ok(raw)
 }

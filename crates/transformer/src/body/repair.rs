@@ -5,13 +5,14 @@
 //!
 //! - nothing is dropped: each byte of the body that is no blank, comma or Python's spelling of a value stands in what comes out,
 //! - nothing moves to another object: a text never swallows what may be a member or an object beside it,
-//! - each kind of mending is named,
+//! - what was mended is named with its place,
 //! - a body that a single comma, quote or bracket that is missing or doubled explains as well is refused, with the place.
 //!
 //! The tests of `damages` hold it: a valid document damaged in a known way comes out as it was, or not at all.
 
 mod elements;
 mod mender;
+mod places;
 mod rivals;
 mod rows;
 mod tokens;
@@ -22,6 +23,7 @@ use moehog_proto::limits::MAX_EVENTS;
 use serde::de::IgnoredAny;
 
 use self::mender::Mender;
+pub(crate) use self::places::{Located, Places};
 pub(super) use self::rivals::Shape;
 use crate::notes::Repair;
 
@@ -33,8 +35,8 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub(crate) struct Mended {
     /// JSON. Values in a row are a list.
     pub(crate) text: String,
-    /// What was mended, each kind once, in the order it was met.
-    pub(crate) repairs: Vec<Repair>,
+    /// What was mended.
+    pub(crate) repairs: Places,
     /// Events of its list that cannot be read; `null` stands there.
     pub(crate) broken: Vec<Broken>,
     /// Its events stand a line each.
@@ -63,17 +65,17 @@ pub(crate) fn repair(text: &str) -> Option<Mended> {
         Some((text, repairs)) => Some(Mended { text, repairs, broken: Vec::new(), are_lines: false }),
         None => elements::repair(text),
     };
-    mended.filter(|mended| !mended.repairs.contains(&Repair::MissingComma) || elements::are_alike(&mended.text))
+    mended.filter(|mended| !mended.repairs.has(Repair::MissingComma) || elements::are_alike(&mended.text))
 }
 
 /// Mends one value, and says what was mended.
-fn value(text: &str) -> Option<(String, Vec<Repair>)> {
+fn value(text: &str) -> Option<(String, Places)> {
     if text.len() > MAX_BYTES {
         return None;
     }
     let (mended, repairs) = Mender::new(text).mend()?;
     let is_mended = !repairs.is_empty() && is_json(&mended);
-    (is_mended && !rivals::explain(text, &repairs)).then_some((mended, repairs))
+    (is_mended && !rivals::explain(text, &repairs.kinds())).then_some((mended, repairs))
 }
 
 fn is_json(text: &str) -> bool {
@@ -91,13 +93,11 @@ impl Events {
     fn new(before: &str, bytes: usize) -> Self {
         let mut text = String::with_capacity(bytes + 64);
         text.push_str(before);
-        Self { mended: Mended { text, repairs: Vec::new(), broken: Vec::new(), are_lines: false }, count: 0 }
+        Self { mended: Mended { text, repairs: Places::default(), broken: Vec::new(), are_lines: false }, count: 0 }
     }
 
-    fn repaired(&mut self, repair: Repair) {
-        if !self.mended.repairs.contains(&repair) {
-            self.mended.repairs.push(repair);
-        }
+    fn repaired(&mut self, repair: Repair, at: usize) {
+        self.mended.repairs.add(repair, at);
     }
 
     /// Takes the next event of `text`, as it is, mended or as one that cannot be read.
@@ -114,7 +114,7 @@ impl Events {
             self.mended.text.push_str(raw);
         } else if let Some((whole, repairs)) = value(raw) {
             self.mended.text.push_str(&whole);
-            repairs.into_iter().for_each(|repair| self.repaired(repair));
+            self.mended.repairs.add_all(&repairs, at.start);
         } else {
             self.mended.text.push_str("null");
             self.mended.broken.push(Broken { position: self.count, at });

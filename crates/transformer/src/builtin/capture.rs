@@ -166,7 +166,7 @@ fn beside<'a>(
         }
         return add(pair, context, properties);
     };
-    let Some(members) = members(name, checked(pair.value)?, context) else {
+    let Some(members) = members(name, checked(name, pair.value, &mut context.notes)?, context) else {
         context.notes.say(Note::WrongKind, name, pair.value);
         return Ok(());
     };
@@ -193,7 +193,7 @@ pub(super) fn add<'a>(
         context.notes.say(Note::DroppedPlaceholder, &pair.name, pair.value);
         return Ok(());
     }
-    let mut value = Cow::Borrowed(checked(pair.value)?);
+    let mut value = Cow::Borrowed(checked(&pair.name, pair.value, &mut context.notes)?);
     if is_merged(&pair.name)
         && let Some(members) = members(&pair.name, pair.value, context)
         && members.dropped > 0

@@ -6,7 +6,10 @@ use super::{Context, Named, Person};
 use crate::{fault::Fault, item::Item, value::identity};
 
 /// Members that hold the person's id, the best first.
-const PERSONS: [&str; 5] = ["uid", "user_id", "userId", "customer_id", "customerId"];
+const PERSONS: [&str; 6] = ["distinct_id", "uid", "user_id", "userId", "customer_id", "customerId"];
+
+/// Members that hold MoEngage's own id of the person.
+const ANONYMOUS: [&str; 2] = ["moengage_user_id", "moengage_distinct_id"];
 
 /// The person by one of these names, else MoEngage's own id without a person profile.
 pub(super) fn person<'a>(item: &Item<'a>, context: &mut Context<'_>) -> Result<Person<'a>, Fault> {
@@ -23,5 +26,6 @@ pub(super) fn person<'a>(item: &Item<'a>, context: &mut Context<'_>) -> Result<P
 
 /// MoEngage's own id of the person.
 pub(super) fn anonymous<'a>(item: &Item<'a>) -> Named<'a> {
-    ("moengage_user_id", item.field("moengage_user_id"))
+    let found = ANONYMOUS.into_iter().map(|name| (name, item.field(name)));
+    found.into_iter().find(|found| found.1.is_some()).unwrap_or((ANONYMOUS[0], None))
 }

@@ -92,7 +92,7 @@ pub(crate) fn draft<'a>(
     }
     let mut put = |name: &'static str, key: &'static str, raw: Option<&'a str>| -> Result<(), Fault> {
         if let Some(raw) = raw.filter(|raw| !json::is_null(raw)) {
-            properties.put(name, key, Cow::Borrowed(checked(raw)?));
+            properties.put(name, key, Cow::Borrowed(checked(name, raw, &mut context.notes)?));
         }
         Ok(())
     };

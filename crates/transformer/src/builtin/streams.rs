@@ -278,7 +278,8 @@ fn add<'a>(
         context.notes.say(Note::DroppedPlaceholder, &[prefix, &pair.name].concat(), pair.value);
         return Ok(());
     }
-    properties.insert(rank, prefix, pair.name.clone(), pair.key, checked(pair.value)?, &mut context.notes);
+    let value = checked(&pair.name, pair.value, &mut context.notes)?;
+    properties.insert(rank, prefix, pair.name.clone(), pair.key, value, &mut context.notes);
     Ok(())
 }
 

@@ -183,7 +183,7 @@ impl<'a> Maker<'_, '_, 'a> {
                 self.say_if(true, Note::DroppedPlaceholder, field, name);
                 None
             }
-            Ok(value) if json::nests_deeper(&value, MAX_DEPTH) || json::holds_endless_number(&value) => {
+            Ok(value) if json::nests_deeper(&value, MAX_DEPTH) || json::numbers(&value) == json::Numbers::Endless => {
                 self.say_if(true, Note::WrongKind, field, name);
                 None
             }

@@ -97,7 +97,7 @@ pub(crate) fn distinct_id<'a>(
             Cow::Borrowed(raw)
         }
         // a double holds no more digits: two ids would be one
-        _ if is_number && digits(raw) > MAX_DIGITS => return Err(Fault::DamagedId),
+        _ if is_number && digits(raw) > json::MAX_DIGITS => return Err(Fault::DamagedId),
         _ if is_number => number(raw),
         _ => Cow::Borrowed(raw), // true or false
     };
@@ -167,9 +167,6 @@ fn whole(text: &str, is_number: bool) -> Option<usize> {
         && digits.bytes().all(|byte| byte.is_ascii_digit());
     (is_whole && (is_number || digits.len() >= WHOLE_DIGITS)).then_some(whole.len())
 }
-
-/// Digits that every double keeps.
-const MAX_DIGITS: usize = 15;
 
 /// Whether a text is digits, with a sign or without.
 fn is_whole_number(raw: &str) -> bool {

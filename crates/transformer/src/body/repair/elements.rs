@@ -21,8 +21,8 @@ pub(super) fn repair(text: &str) -> Option<Mended> {
     }
     let list = List::find(text.as_bytes())?;
     let mut events = Events::new(text.get(..list.begin)?, text.len());
-    if list.lacks_comma {
-        events.repaired(Repair::MissingComma);
+    if let Some(at) = list.lacks_comma {
+        events.repaired(Repair::MissingComma, at);
     }
     for element in list.elements {
         events.take(text, element)?;
@@ -98,7 +98,8 @@ struct List {
     end: usize,
     /// Objects, by their brackets.
     elements: Vec<Range<usize>>,
-    lacks_comma: bool,
+    /// Where the first comma is missing.
+    lacks_comma: Option<usize>,
 }
 
 impl List {
@@ -126,7 +127,7 @@ impl List {
 
     /// Reads the list that opens at `open`.
     fn read(text: &[u8], open: usize) -> Option<Self> {
-        let mut list = Self { begin: open + 1, end: 0, elements: Vec::new(), lacks_comma: false };
+        let mut list = Self { begin: open + 1, end: 0, elements: Vec::new(), lacks_comma: None };
         let mut at = skip_blanks(text, list.begin);
         loop {
             if text.get(at)? != &b'{' {
@@ -137,7 +138,7 @@ impl List {
             at = skip_blanks(text, end);
             match text.get(at)? {
                 b',' => at = skip_blanks(text, at + 1),
-                b'{' => list.lacks_comma = true,
+                b'{' => list.lacks_comma = list.lacks_comma.or(Some(at)),
                 b']' => {
                     list.end = at;
                     return Some(list);

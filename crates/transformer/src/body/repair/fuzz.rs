@@ -33,8 +33,9 @@ fn check(text: &str) {
     // `\u0000` for one byte, `null` for none
     assert!(mended.len() <= text.len() * 6, "{} bytes became {}", text.len(), mended.len());
     assert!((!repairs.is_empty() || !broken.is_empty() || are_lines) && mended != text, "{mended} was not broken");
-    let is_named_once = |repair: &Repair| repairs.iter().filter(|other| *other == repair).count() == 1;
-    assert!(repairs.iter().all(is_named_once), "{repairs:?}");
+    let places = repairs.located(text);
+    let is_named_once = |place: &Located| places.iter().filter(|other| *other == place).count() == 1;
+    assert!(places.iter().all(is_named_once), "{places:?}");
 }
 
 /// A text that a template fills in comes out as it was, unless it poses as the end of its value.

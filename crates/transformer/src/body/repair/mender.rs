@@ -2,7 +2,7 @@
 
 use serde::de::IgnoredAny;
 
-use super::tokens::skip_blanks;
+use super::{places::Places, tokens::skip_blanks};
 use crate::notes::Repair;
 
 /// Deepest nesting that is mended.
@@ -22,16 +22,16 @@ pub(super) struct Mender<'t> {
     text: &'t [u8],
     at: usize,
     out: Vec<u8>,
-    repairs: Vec<Repair>,
+    repairs: Places,
 }
 
 impl<'t> Mender<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text: text.as_bytes(), at: 0, out: Vec::with_capacity(text.len() + 64), repairs: Vec::new() }
+        Self { text: text.as_bytes(), at: 0, out: Vec::with_capacity(text.len() + 64), repairs: Places::default() }
     }
 
     /// The value, and what was mended of it; none where that is not certain.
-    pub(super) fn mend(mut self) -> Option<(String, Vec<Repair>)> {
+    pub(super) fn mend(mut self) -> Option<(String, Places)> {
         self.value(Place::Top, 0)?;
         self.blanks();
         let mended = String::from_utf8(self.out).ok()?;
@@ -39,9 +39,7 @@ impl<'t> Mender<'t> {
     }
 
     fn mended(&mut self, repair: Repair) {
-        if !self.repairs.contains(&repair) {
-            self.repairs.push(repair);
-        }
+        self.repairs.add(repair, self.at);
     }
 
     fn peek(&self) -> Option<u8> {
@@ -98,9 +96,9 @@ impl<'t> Mender<'t> {
         loop {
             self.blanks();
             if self.peek()? == close {
-                if let Some(comma) = comma {
+                if let Some((comma, at)) = comma {
                     self.out.remove(comma);
-                    self.mended(Repair::TrailingComma);
+                    self.repairs.add(Repair::TrailingComma, at);
                 }
                 self.copy();
                 return Some(());
@@ -115,7 +113,7 @@ impl<'t> Mender<'t> {
             comma = match self.peek()? {
                 b',' => {
                     self.copy();
-                    Some(self.out.len() - 1)
+                    Some((self.out.len() - 1, self.at - 1))
                 }
                 byte if byte == close => None,
                 // behind a text the comma may be missing, or the text may hold quotes
@@ -148,10 +146,10 @@ impl<'t> Mender<'t> {
         self.value(Place::Member, depth + 1)
     }
 
-    fn missing_comma(&mut self) -> Option<usize> {
+    fn missing_comma(&mut self) -> Option<(usize, usize)> {
         self.mended(Repair::MissingComma);
         self.out.push(b',');
-        Some(self.out.len() - 1)
+        Some((self.out.len() - 1, self.at))
     }
 
     /// `true`, a number, or what Python calls them.

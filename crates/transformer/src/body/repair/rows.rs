@@ -30,7 +30,7 @@ pub(super) fn lines(text: &str) -> Option<Mended> {
 pub(super) fn in_a_row(text: &str) -> Option<Mended> {
     let mut events = Events::new("[", text.len());
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
-    let mut begin = 0;
+    let (mut begin, mut gap) = (0, None);
     while let Some(value) = values.next() {
         value.ok()?;
         let end = values.byte_offset();
@@ -39,9 +39,10 @@ pub(super) fn in_a_row(text: &str) -> Option<Mended> {
         if !raw[blanks..].starts_with('{') {
             return None;
         }
+        gap = gap.or((begin > 0).then_some(begin));
         events.take(text, begin + blanks..end)?;
         begin = end;
     }
-    events.repaired(Repair::MissingComma);
+    events.repaired(Repair::MissingComma, gap.unwrap_or(0));
     (events.count > 1).then(|| events.end("]"))?
 }

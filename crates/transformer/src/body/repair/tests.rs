@@ -6,7 +6,7 @@ use super::*;
 
 /// What comes of a body of one value.
 fn mended(text: &str) -> Option<(String, Vec<Repair>)> {
-    repair(text).map(|mended| (mended.text, mended.repairs))
+    repair(text).map(|mended| (mended.text, mended.repairs.kinds()))
 }
 
 #[test]
