@@ -58,6 +58,9 @@ pub(crate) enum Unreadable {
     Quote,
     Bracket,
     CurlyQuote,
+    SingleQuote,
+    Colon,
+    Comment,
     Escaped,
     Markup,
     Syntax,
@@ -242,6 +245,12 @@ impl Unreadable {
             }
             Self::Bracket => "a bracket is missing or one too many, at that place or before it",
             Self::CurlyQuote => "the quotes there are curly, as text programs print them: type straight ones, \"",
+            Self::SingleQuote => {
+                "texts and names stand in double quotes, and an apostrophe ends none: what Python prints is no JSON, write it \
+                 with json.dumps or the filter `tojson`"
+            }
+            Self::Colon => "a colon is missing there between a name and its value",
+            Self::Comment => "JSON has no comments: take it out",
             Self::Escaped => "the body is escaped as for a web page (`&quot;`): send it as it is",
             Self::Markup => "the body is a page or XML, and not JSON: set the connector's body to JSON",
             Self::Syntax => {

@@ -32,7 +32,7 @@ fn place(error: &serde_json::Error, text: &str) -> (usize, usize, Unreadable) {
         Some(b'{' | b'[') if begin.contains("&quot;") && !begin.contains('"') => Unreadable::Escaped,
         Some(b'{' | b'[') if error.is_eof() => Unreadable::Truncated,
         Some(b'{' | b'[') if is_whole(begin) => Unreadable::Trailing,
-        Some(b'{' | b'[') => likely(text, error.line(), error.column()),
+        Some(b'{' | b'[') => likely(text, error),
         Some(b'<') => Unreadable::Markup,
         _ => Unreadable::Syntax,
     };
@@ -40,7 +40,8 @@ fn place(error: &serde_json::Error, text: &str) -> (usize, usize, Unreadable) {
 }
 
 /// What is likely wrong at a place.
-fn likely(text: &str, line: usize, column: usize) -> Unreadable {
+fn likely(text: &str, error: &serde_json::Error) -> Unreadable {
+    let (line, column) = (error.line(), error.column());
     let begin = match line.checked_sub(2) {
         None => 0,
         Some(further) => text.match_indices('\n').nth(further).map_or(text.len(), |(end, _)| end + 1),
@@ -48,6 +49,8 @@ fn likely(text: &str, line: usize, column: usize) -> Unreadable {
     let at = (begin + column.saturating_sub(1)).min(text.len());
     let before = text.as_bytes()[..at].trim_ascii_end();
     match text.as_bytes().get(at..) {
+        Some([b'/', b'/' | b'*', ..] | [b'#', ..]) => Unreadable::Comment,
+        Some([b'\'', ..]) => Unreadable::SingleQuote,
         Some([b'{', ..]) if before.ends_with(b"{") => Unreadable::Placeholder,
         Some(rest) if rest.starts_with("“".as_bytes()) || rest.starts_with("”".as_bytes()) => {
             Unreadable::CurlyQuote
@@ -58,6 +61,10 @@ fn likely(text: &str, line: usize, column: usize) -> Unreadable {
             match rest {
                 _ if shape.is_odd => Unreadable::Quote,
                 _ if !shape.is_whole() => Unreadable::Bracket,
+                // serde_json tells what it wanted in words alone
+                Some([byte, ..]) if !b",}]".contains(byte) && error.to_string().starts_with("expected `:`") => {
+                    Unreadable::Colon
+                }
                 Some([b',' | b'{' | b'[', ..]) => Unreadable::Comma,
                 Some([b'"', ..]) if ends_a_value(before) => Unreadable::Comma,
                 _ => Unreadable::Syntax,

@@ -139,6 +139,10 @@ fn a_rejection_says_where_and_what_to_do_and_quotes_nothing() {
     assert!(detail("{\"event\":\"a\",\n\"n\": \"b, \"m\": \"c\"}").contains("a quote is missing"));
     assert!(detail("{\"event\":\"a\",\"n\":[1}}").contains("a bracket is missing"));
     assert!(detail("{“event”:“a”}").contains("curly"));
+    assert!(detail("{\"event\" \"a\",\"distinct_id\":\"b\"}").contains("a colon is missing"));
+    assert!(detail("{\"event\":\"a\", // why\n\"distinct_id\":\"b\"}").contains("no comments"));
+    assert!(detail("{\"event\":\"a\",\n# why\n\"distinct_id\":\"b\"}").contains("no comments"));
+    assert!(detail("{'event':'it's','distinct_id':'b'}").contains("double quotes"));
     assert!(detail("{&quot;event&quot;:&quot;a&quot;}").contains("web page"));
     assert!(detail("<event>a</event>").contains("XML"));
 }
