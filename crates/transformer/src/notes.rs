@@ -89,7 +89,6 @@ impl Note {
     pub fn weight(self) -> &'static str {
         match self {
             Self::Clash
-            | Self::Cut
             | Self::Decoded
             | Self::DroppedPrivate
             | Self::DroppedPushToken
