@@ -13,22 +13,27 @@ use crate::{
 /// Most that the gateway gives in one answer.
 const PAGE: usize = 1000;
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command's answer, and what it leaves out")]
 pub(crate) async fn run(command: DeadLetters) -> anyhow::Result<()> {
     let gateways = Gateways::new(&command.gateway)?;
     match &command.action {
         DeadLettersAction::List { source, limit } => {
-            let mut letters = Vec::new();
+            let mut found = Found::default();
             for gateway in gateways.all().await? {
-                letters.extend(list(&gateway, source.as_deref(), *limit).await?);
+                found.add(list(&gateway, source.as_deref(), *limit).await?);
             }
-            let letters = newest(letters, *limit);
+            let rest = found.rest(source.as_deref(), *limit);
+            let letters = newest(found.letters, *limit);
             if command.gateway.json {
                 println!("{}", shown_json(&format!("{:#}", Value::from(letters))));
             } else if letters.is_empty() {
                 println!("no dead letters");
             } else {
                 print!("{}", table(&letters));
+            }
+            // beside what is read by programs
+            if let Some(rest) = rest {
+                eprintln!("{rest}");
             }
         }
         DeadLettersAction::Show { receipt } => {
@@ -43,11 +48,41 @@ pub(crate) async fn run(command: DeadLetters) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn list(gateway: &Gateway, source: Option<&str>, limit: usize) -> anyhow::Result<Vec<Value>> {
-    let mut letters = Vec::new();
+/// Dead letters of some gateways.
+#[derive(Debug, Default)]
+struct Found {
+    letters: Vec<Value>,
+    /// How many they keep, of all sources.
+    kept: u64,
+    /// There are older ones than these.
+    is_cut: bool,
+}
+
+impl Found {
+    fn add(&mut self, of_gateway: Self) {
+        self.letters.extend(of_gateway.letters);
+        self.kept += of_gateway.kept;
+        self.is_cut |= of_gateway.is_cut;
+    }
+
+    /// What is said of those that are not shown; nothing where all are.
+    fn rest(&self, source: Option<&str>, limit: usize) -> Option<String> {
+        let shown = self.letters.len().min(limit);
+        if shown == self.letters.len() && !self.is_cut {
+            return None;
+        }
+        Some(match source {
+            None => format!("the newest {shown} of {}: --limit {} shows all", self.kept, self.kept),
+            Some(source) => format!("the newest {shown} of `{source}`, which has more: --limit shows further ones"),
+        })
+    }
+}
+
+async fn list(gateway: &Gateway, source: Option<&str>, limit: usize) -> anyhow::Result<Found> {
+    let mut all = Found::default();
     let mut before = None;
-    while letters.len() < limit {
-        let page = (limit - letters.len()).min(PAGE).to_string();
+    while all.letters.len() < limit {
+        let page = (limit - all.letters.len()).min(PAGE).to_string();
         let mut query = vec![("limit", page.as_str())];
         query.extend(source.map(|source| ("source", source)));
         query.extend(before.as_deref().map(|before| ("before", before)));
@@ -55,13 +90,16 @@ async fn list(gateway: &Gateway, source: Option<&str>, limit: usize) -> anyhow::
         let Some(Value::Array(found)) = answer.get_mut("dead_letters").map(Value::take) else {
             bail!("the gateway's answer holds no dead_letters");
         };
-        letters.extend(found);
-        match answer.get("next").and_then(Value::as_str) {
-            Some(next) => before = Some(next.to_string()),
-            None => break,
+        all.letters.extend(found);
+        all.kept = answer.get("kept").and_then(Value::as_u64).unwrap_or_default();
+        before = answer.get("next").and_then(Value::as_str).map(str::to_string);
+        if before.is_none() {
+            break;
         }
     }
-    Ok(letters)
+    // a last page that is full has a next one that may be empty
+    all.is_cut = before.is_some() && (source.is_some() || all.kept > all.letters.len() as u64);
+    Ok(all)
 }
 
 /// Of several gateways' dead letters the newest; times are RFC 3339 in UTC.
@@ -111,6 +149,16 @@ mod tests {
         // two of one gateway, two of another
         let letters = newest(vec![letter(20), letter(10), letter(21), letter(11)], 3);
         assert_eq!(letters, [letter(21), letter(20), letter(11)]);
+    }
+
+    #[test]
+    fn what_is_left_out_is_said() {
+        let found = |letters: usize, kept, is_cut| Found { letters: vec![json!({}); letters], kept, is_cut };
+        assert_eq!(found(3, 3, false).rest(None, 100), None);
+        assert_eq!(found(100, 319, true).rest(None, 100).unwrap(), "the newest 100 of 319: --limit 319 shows all");
+        // each of two gateways gave all that it has
+        assert_eq!(found(150, 150, false).rest(None, 100).unwrap(), "the newest 100 of 150: --limit 150 shows all");
+        assert!(found(100, 319, true).rest(Some("shop"), 100).unwrap().contains("`shop`, which has more"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod calls;
 mod ceiling;
 mod config;
 mod deadline;
+mod deaths;
 mod evidence;
 mod gate;
 mod lane;

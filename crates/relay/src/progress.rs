@@ -21,6 +21,7 @@ use moehog_telemetry::trace::Leaf;
 use self::usable::check;
 use crate::{Config, spans::Traced, trial::Trial};
 
+mod deaths;
 mod decided;
 mod usable;
 
@@ -66,6 +67,8 @@ pub(crate) struct Carried {
     /// Time of trying in former processes.
     tried_before: Duration,
     pending: usize,
+    /// What is told of its dead events.
+    told: deaths::Told,
 }
 
 /// What an event costs while it is carried, in bytes.
@@ -100,6 +103,7 @@ impl Carried {
             decided: mapping.is_some(),
             mapping,
             tried_before: Duration::from_millis(progress.trying_ms),
+            told: deaths::told(&progress),
             progress: progress.into(),
             dirty: to_watch.is_some(),
             listed: false,

@@ -109,6 +109,7 @@ impl Relay {
                 gauges_at = Instant::now() + GAUGES_EVERY;
                 let now_ms = epoch_ms();
                 self.status.lanes().iter().for_each(|lane| metrics::lane(lane, now_ms));
+                self.status.say_deaths(Instant::now());
             }
             let again_at = lanes.again_at().map_or(gauges_at, |at| at.min(gauges_at));
             let growth = async {
@@ -128,6 +129,8 @@ impl Relay {
         while let Some(ended) = lanes.walks.join_next_with_id().await {
             self.ended(&mut lanes, ended);
         }
+        // the last line is due whenever the one before was
+        self.status.say_deaths(Instant::now() + Duration::from_secs(60));
     }
 
     /// Starts a walk of each lane that has entries and none.

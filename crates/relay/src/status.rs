@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use moehog_journal::Journal;
-use moehog_proto::{Destination, Sequence};
+use moehog_proto::{Destination, Reason, Sequence};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     GateState, NextTry, Wait,
+    deaths::{Deaths, Died},
     lane::{Lane, Now},
     waits::Questions,
 };
@@ -85,11 +86,12 @@ pub struct Status {
     journal: Arc<dyn Journal>,
     lanes: Arc<Mutex<BTreeMap<LaneName, LaneStatus>>>,
     questions: Arc<Mutex<BTreeMap<LaneName, Questions>>>,
+    deaths: Arc<Mutex<Deaths>>,
 }
 
 impl Status {
     pub(crate) fn new(journal: Arc<dyn Journal>) -> Self {
-        Self { journal, lanes: Arc::default(), questions: Arc::default() }
+        Self { journal, lanes: Arc::default(), questions: Arc::default(), deaths: Arc::default() }
     }
 
     /// All lanes that were walked since the start, or hold entries now.
@@ -128,6 +130,17 @@ impl Status {
         let lanes = self.lanes.lock();
         let (mapped, since_ms) = lanes.get(&(source.to_string(), destination.to_string()))?.mapped;
         Some(Unmapped { mapped: mapped as u64, since_ms })
+    }
+
+    /// Events of a source died.
+    pub(crate) fn died(&self, source: &str, sequence: Sequence, reason: Reason, events: u64) {
+        let receipt = self.journal.receipt_of(sequence);
+        self.deaths.lock().add(source, Died { reason, events, receipt });
+    }
+
+    /// Says in the log what died, where that is due at `now`.
+    pub(crate) fn say_deaths(&self, now: Instant) {
+        self.deaths.lock().say(now);
     }
 
     /// A walk of the lane begins, which answers questions.

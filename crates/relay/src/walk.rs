@@ -275,6 +275,9 @@ impl Walk {
 
     fn tell(&self, lane: &mut Lane, now: Now) {
         metrics::settled(&lane.take_settled());
+        for (sequence, reason, events) in lane.take_died() {
+            self.status.died(&self.name.0, sequence, reason, events);
+        }
         let (source, destination) = (&self.name.0, || shown(&self.name.1));
         for change in lane.take_changes() {
             match change {

@@ -9,7 +9,7 @@ const WORDS: &str = "invalid event could not be processed";
 #[tokio::test]
 async fn one_in_300_is_a_dead_letter_and_299_arrive() -> anyhow::Result<()> {
     let posthog = posthog()?;
-    let moehog = Deployment::start(Setup::new(Shape::One, &posthog.url(), KEY)).await?;
+    let moehog = Deployment::start(Setup::new(Shape::One, &posthog.url(), KEY).expect("dead letters")).await?;
     // the first delivery pays for the check of the key
     taken(&stream(&moehog, streams(&["first".to_string()])).await?)?;
     arrived(&posthog, 1, SOON).await?;

@@ -29,7 +29,7 @@ async fn feedback(moehog: &Deployment, outcome: &str) -> anyhow::Result<u64> {
 
 async fn the_tutorials_body_as_it_is(shape: Shape) -> anyhow::Result<()> {
     let posthog = posthog()?;
-    let moehog = Deployment::start(Setup::new(shape, &posthog.url(), KEY)).await?;
+    let moehog = Deployment::start(Setup::new(shape, &posthog.url(), KEY).expect("dead letters")).await?;
     let answer = capture(&moehog, TUTORIAL).await?;
     let receipt = refused(&answer)?;
     let json = answer.json();
@@ -66,7 +66,7 @@ async fn the_tutorials_body_with_its_placeholders_unfilled_is_refused_by_three_p
 #[tokio::test]
 async fn a_bad_event_among_a_hundred_of_streams_is_a_dead_letter_and_the_batch_is_taken() -> anyhow::Result<()> {
     let posthog = posthog()?;
-    let moehog = Deployment::start(Setup::new(Shape::Three, &posthog.url(), KEY)).await?;
+    let moehog = Deployment::start(Setup::new(Shape::Three, &posthog.url(), KEY).expect("dead letters")).await?;
     let ids: Vec<_> = (0..100).map(|number| format!("person-{number}")).collect();
     let mut batch: Value = serde_json::from_str(&streams(&ids))?;
     batch["events"][57]["uid"] = "{{user_id}}".into();

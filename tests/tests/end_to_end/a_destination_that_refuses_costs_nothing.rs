@@ -96,7 +96,7 @@ async fn everything_for_a_while_costs_none_but_the_bad_ones() -> anyhow::Result<
 #[tokio::test]
 async fn one_event_in_three_hundred_costs_itself_and_few_requests() -> anyhow::Result<()> {
     let posthog = posthog()?;
-    let setup = Setup::new(Shape::Three, &posthog.url(), KEY).expect("moehog_delivery");
+    let setup = Setup::new(Shape::Three, &posthog.url(), KEY).expect("moehog_delivery").expect("dead letters");
     let moehog = Deployment::start(setup).await?;
     posthog.faults().add(refuses_bad());
     let name = |number: u64| if number == 123 { BAD.to_string() } else { format!("person-{number}") };

@@ -112,7 +112,7 @@ fn it_is_checked_and_tried_without_sending_anything() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let (good, bad) = (directory.path().join("good.toml"), directory.path().join("bad.toml"));
     fs::write(&good, mapping("purchase_completed"))?;
-    fs::write(&bad, "heal = 1\n[[rule]]\nevnt = \"x\"\nproperties = { a = \"{{ uid | money }}\" }\n")?;
+    fs::write(&bad, "heal = 1\n[[rule]]\nevnt = \"x\"\nproperties = { a = \"{{ uid | euros }}\" }\n")?;
     let body = directory.path().join("body.json");
     fs::write(&body, purchase("person-7"))?;
     let moehog = |arguments: &[&std::ffi::OsStr]| -> anyhow::Result<(bool, String)> {
@@ -122,7 +122,7 @@ fn it_is_checked_and_tried_without_sending_anything() -> anyhow::Result<()> {
     let (well, said) = moehog(&["check".as_ref(), good.as_os_str()])?;
     ensure!(well && said.contains("1 rule, revision builtin-"), "{said}");
     let (well, said) = moehog(&["check".as_ref(), bad.as_os_str()])?;
-    for line in ["line 1: heal", "line 3: rule 1, evnt", "line 4: rule 1, properties.a: there is no filter `money`"] {
+    for line in ["line 1: heal", "line 3: rule 1, evnt", "line 4: rule 1, properties.a: there is no filter `euros`"] {
         ensure!(!well && said.contains(line), "no `{line}` in {said}");
     }
     let (config, routed) = (directory.path().join("moehog.toml"), directory.path().join("routed.toml"));

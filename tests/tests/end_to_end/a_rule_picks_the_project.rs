@@ -23,7 +23,9 @@ fn batch(number: u64) -> String {
 fn routed(main: &str, eu: &str, directory: &tempfile::TempDir) -> anyhow::Result<Setup> {
     let mapping = directory.path().join("mapping.toml");
     std::fs::write(&mapping, "[[rule]]\nwhen = \"UserAttribute['region'] == 'EU'\"\ndestination = \"eu\"\n")?;
-    let setup = Setup::new(Shape::Three, main, KEY).section(&format!("[sources.shop]\ntokens = [\"{TOKEN}\"]\n"));
+    let setup = Setup::new(Shape::Three, main, KEY)
+        .expect("dead letters")
+        .section(&format!("[sources.shop]\ntokens = [\"{TOKEN}\"]\n"));
     Ok(with_route(setup, EU, eu, &mapping))
 }
 

@@ -7,7 +7,7 @@ use super::world::{KEY, SOON, arrived, capture, command, posthog, refused, strea
 #[tokio::test]
 async fn with_the_reason_and_the_bytes_as_they_came() -> anyhow::Result<()> {
     let posthog = posthog()?;
-    let moehog = Deployment::start(Setup::new(Shape::Three, &posthog.url(), KEY)).await?;
+    let moehog = Deployment::start(Setup::new(Shape::Three, &posthog.url(), KEY).expect("dead letters")).await?;
     let unfilled = connector(KEY, "{{user_id}}", "00000000-0000-4000-8000-000000000001");
     let placeholder = refused(&capture(&moehog, unfilled.clone()).await?)?;
     let unreadable = taken(&stream(&moehog, "{\"events\": [").await?)?;

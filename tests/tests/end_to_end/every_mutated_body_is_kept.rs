@@ -13,7 +13,7 @@ const BODIES: u64 = 400;
 async fn whatever_was_answered_with_a_receipt_is_given_back_byte_for_byte() -> anyhow::Result<()> {
     let mut random = StdRng::seed_from_u64(1);
     let (bodies, posthog) = (cases()?, posthog()?);
-    let moehog = Deployment::start(Setup::new(Shape::Three, &posthog.url(), KEY)).await?;
+    let moehog = Deployment::start(Setup::new(Shape::Three, &posthog.url(), KEY).expect("dead letters")).await?;
     let mut refused = 0;
     for _ in 0..BODIES {
         let body = mutated(bodies.choose(&mut random).context("a body")?, &bodies, 3, &mut random);

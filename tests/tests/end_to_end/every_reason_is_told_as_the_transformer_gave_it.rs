@@ -135,7 +135,9 @@ async fn every_reason(shape: Shape) -> anyhow::Result<()> {
     let file = directory.path().join("mapping.toml");
     let rules = rules();
     std::fs::write(&file, &rules)?;
-    let setup = Setup::new(shape, &posthog.url(), KEY).variable("MOEHOG__MAPPING__FILE", &file.display().to_string());
+    let setup = Setup::new(shape, &posthog.url(), KEY)
+        .variable("MOEHOG__MAPPING__FILE", &file.display().to_string())
+        .expect("dead letters");
     let moehog = Deployment::start(setup).await?;
     let rules = Rules::read(&rules, None).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     let transformer = Transformer::new(&Mapping::default(), rules);

@@ -25,6 +25,8 @@ pub(super) struct List {
 #[derive(Debug, Serialize)]
 pub(super) struct Page {
     dead_letters: Vec<DeadLetterView>,
+    /// How many are kept, of all sources.
+    kept: u64,
     /// `before` of the next page; none where this is the last.
     next: Option<String>,
 }
@@ -36,5 +38,6 @@ pub(super) async fn list(State(admin): State<Admin>, Query(list): Query<List>) -
     let limit = list.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
     let letters = admin.journal.dead_letters(DeadLetterQuery { source: list.source, before, limit }).await?;
     let next = letters.last().filter(|_| letters.len() >= limit).map(|last| last.receipt.to_string());
-    Ok(Json(Page { dead_letters: letters.iter().map(DeadLetterView::new).collect(), next }))
+    let kept = admin.journal.stats().dead_letters;
+    Ok(Json(Page { dead_letters: letters.iter().map(DeadLetterView::new).collect(), kept, next }))
 }

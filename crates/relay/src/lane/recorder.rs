@@ -1,7 +1,7 @@
 //! What is known of the lane's entries and not yet recorded, and the record under way.
 
 use moehog_journal::Record;
-use moehog_proto::journal::Book;
+use moehog_proto::{Reason, Sequence, journal::Book};
 use tokio::time::Instant;
 
 use super::{Lane, Now, Step};
@@ -28,11 +28,13 @@ pub(super) struct Recorder {
     under_way: bool,
     retry: Retry,
     settled: Book,
+    died: Vec<(Sequence, Reason, u64)>,
 }
 
 impl Recorder {
     pub(super) fn new(backoff: Backoff) -> Self {
-        Self { next: RecordCall::default(), under_way: false, retry: Retry::new(backoff), settled: Book::default() }
+        let (next, settled) = (RecordCall::default(), Book::default());
+        Self { next, under_way: false, retry: Retry::new(backoff), settled, died: Vec::new() }
     }
 
     /// Nothing is known that is not recorded.
@@ -73,6 +75,11 @@ impl Lane {
         std::mem::take(&mut self.recorder.settled)
     }
 
+    /// The events that died since the last call: of which webhook, why and how many.
+    pub(crate) fn take_died(&mut self) -> Vec<(Sequence, Reason, u64)> {
+        std::mem::take(&mut self.recorder.died)
+    }
+
     /// Lists an entry for the next record.
     pub(super) fn note(&mut self, key: Key) {
         if let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.dirty && !entry.listed) {
@@ -98,6 +105,8 @@ impl Lane {
         for key in &call.entries {
             let Some(entry) = self.entries.get_mut(*key) else { continue };
             (entry.dirty, entry.listed) = (false, false);
+            let died = entry.deaths().into_iter().map(|(reason, events)| (entry.sequence, reason, events));
+            self.recorder.died.extend(died);
             let progress = entry.recorded(clock);
             let settled = entry.settled();
             if settled && let Some(traced) = &entry.traced {

@@ -363,4 +363,7 @@ fn what_is_handed_on_is_tried_again_in_its_order_and_what_cannot_be_read_is_dead
     assert_eq!(rig.lane.in_flight(), (0, 0, 0), "all of it is given back");
     let settled = rig.lane.take_settled();
     assert_eq!((settled.settled, settled.filtered, settled.dead), (3, 4, 2));
+    let died: Vec<_> = rig.lane.take_died().into_iter().map(|(_, reason, events)| (reason.code, events)).collect();
+    assert_eq!(died, [("webhook_unreadable".to_string(), 2)]);
+    assert!(rig.lane.take_died().is_empty(), "told once");
 }

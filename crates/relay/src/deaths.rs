@@ -1,0 +1,126 @@
+//! Events that died, said in the log: at most a line a minute for each source and reason.
+
+use std::collections::BTreeMap;
+
+use moehog_proto::{Reason, Receipt};
+use moehog_runtime::OncePerMinute;
+use tokio::time::Instant;
+use tracing::warn;
+
+/// Most pairs of a source and a reason that are counted apart: of more than a source may have reasons.
+const MAX_PAIRS: usize = 1000;
+/// The reason of all others.
+const OTHER: &str = "(other)";
+
+/// Some events that died of one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Died {
+    pub(crate) reason: Reason,
+    pub(crate) events: u64,
+    /// Of the webhook that they came in.
+    pub(crate) receipt: Receipt,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Deaths(BTreeMap<(String, String), Tally>);
+
+#[derive(Debug, Default)]
+struct Tally {
+    events: OncePerMinute,
+    /// The first since the last line.
+    first: Option<Died>,
+}
+
+/// A line of the log.
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    source: String,
+    events: u64,
+    first: Died,
+}
+
+impl Deaths {
+    /// Counts events of a source that died.
+    pub(crate) fn add(&mut self, source: &str, died: Died) {
+        let mut pair = (source.to_string(), died.reason.code.clone());
+        if self.0.len() >= MAX_PAIRS && !self.0.contains_key(&pair) {
+            pair = (OTHER.to_string(), OTHER.to_string());
+        }
+        let tally = self.0.entry(pair).or_default();
+        tally.events.add(died.events);
+        tally.first.get_or_insert(died);
+    }
+
+    /// Writes the lines that are due.
+    pub(crate) fn say(&mut self, now: Instant) {
+        for Line { source, events, first } in self.due(now) {
+            let Died { reason, receipt, .. } = first;
+            warn!(
+                source,
+                events,
+                reason = reason.code,
+                field = reason.field,
+                detail = reason.message,
+                first_receipt = %receipt,
+                "events are dead letters: they are kept, and `moehog dead-letters list` and `moehog receipt` show them"
+            );
+        }
+    }
+
+    fn due(&mut self, now: Instant) -> Vec<Line> {
+        let due = self.0.iter_mut().filter_map(|((source, _), tally)| {
+            let events = tally.events.take_due(now)?;
+            Some(Line { source: source.clone(), events, first: tally.first.take()? })
+        });
+        due.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use moehog_proto::{Blame, JournalId};
+
+    use super::*;
+
+    fn died(code: &str, events: u64, sequence: u64) -> Died {
+        let receipt = Receipt::plain(JournalId(1), sequence);
+        Died { reason: Reason::new(Blame::Mapping, code, "why"), events, receipt }
+    }
+
+    #[test]
+    fn a_minute_of_deaths_is_a_line_for_each_source_and_reason_with_the_first_receipt() {
+        let (mut deaths, began) = (Deaths::default(), Instant::now());
+        deaths.add("shop", died("rule_failed", 300, 7));
+        deaths.add("shop", died("rule_failed", 12, 8));
+        deaths.add("shop", died("refused", 1, 9));
+        deaths.add("blog", died("rule_failed", 2, 10));
+        let said: Vec<_> = deaths.due(began).into_iter().map(|line| (line.source, line.events, line.first)).collect();
+        assert_eq!(
+            said,
+            [
+                ("blog".to_string(), 2, died("rule_failed", 2, 10)),
+                ("shop".to_string(), 1, died("refused", 1, 9)),
+                ("shop".to_string(), 312, died("rule_failed", 300, 7)),
+            ]
+        );
+        deaths.add("shop", died("rule_failed", 5, 11));
+        assert!(deaths.due(began + Duration::from_secs(59)).is_empty());
+        let later = deaths.due(began + Duration::from_secs(60));
+        assert_eq!((later.len(), later[0].events, &later[0].first), (1, 5, &died("rule_failed", 5, 11)));
+        assert!(deaths.due(began + Duration::from_secs(600)).is_empty());
+    }
+
+    #[test]
+    fn pairs_are_bounded_and_nothing_is_left_uncounted() {
+        let (mut deaths, now) = (Deaths::default(), Instant::now());
+        for source in 0..MAX_PAIRS as u64 + 50 {
+            deaths.add(&format!("source-{source}"), died("refused", 1, source));
+        }
+        let lines = deaths.due(now);
+        assert_eq!(lines.len(), MAX_PAIRS + 1);
+        assert_eq!(lines.iter().map(|line| line.events).sum::<u64>(), MAX_PAIRS as u64 + 50);
+    }
+}
