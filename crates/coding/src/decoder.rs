@@ -76,14 +76,21 @@ impl fmt::Debug for Decoder<'_> {
     }
 }
 
+/// The outermost coding of a body; none is a plain one.
+#[must_use]
+pub fn outermost(content_encoding: &str, body: &[u8]) -> Option<Coding> {
+    let mut said = codings(content_encoding).unwrap_or_default();
+    next(&body[..body.len().min(LOOKED_AT_BYTES)], &mut said)
+}
+
 /// Whether a body that begins so may have a coding: its bytes as they come say nothing then.
 #[must_use]
 pub fn may_be_coded(content_encoding: &str, begin: &[u8]) -> bool {
-    let first = begin.first().copied();
-    first == Some(GZIP[0])
-        || first == Some(ZSTD[0])
-        || first.is_some_and(|first| first & 0xf0 == 0x50)
-        || codings(content_encoding).is_ok_and(|codings| !codings.is_empty())
+    // as much of a mark as has come
+    let begins = |mark: &[u8]| begin.iter().zip(mark).all(|(byte, mark)| byte == mark);
+    let is_skipped = begin.first().is_some_and(|first| first & 0xf0 == 0x50)
+        && begin[1..].iter().zip(&ZSTD_SKIPPED).all(|(byte, mark)| byte == mark);
+    begins(&GZIP) || begins(&ZSTD) || is_skipped || codings(content_encoding).is_ok_and(|codings| !codings.is_empty())
 }
 
 /// The coding of bytes that begin so: as they show, else as the last of what is left of the label says.

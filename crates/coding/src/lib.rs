@@ -17,5 +17,5 @@ pub mod made;
 
 pub use self::{
     coding::{Coding, MAX_CODINGS, UnknownCoding, codings},
-    decoder::{Decoder, may_be_coded},
+    decoder::{Decoder, may_be_coded, outermost},
 };

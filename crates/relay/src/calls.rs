@@ -23,6 +23,7 @@ use crate::{
     mappings::Mappings,
     metrics::{self, Outcome},
     poison::{Alone, Failure},
+    progress::request_bytes,
     proof::Witness,
 };
 
@@ -84,7 +85,7 @@ impl Calls {
         }
         let began = Instant::now();
         let webhooks = request.webhooks.len();
-        let bytes = request.webhooks.iter().map(|webhook| webhook.body.len()).sum();
+        let bytes = request.webhooks.iter().map(request_bytes).sum();
         if self.same_process {
             claim.transform_started(&sequences).await.map_err(TransformError::NotNoted)?;
         }

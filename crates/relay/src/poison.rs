@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::{
     Config,
     backoff::{Backoff, Retry},
-    progress::Carried,
+    progress::{Carried, request_bytes},
     slab::Key,
     trial::Trial,
 };
@@ -239,7 +239,7 @@ impl TransformQueue {
     fn push_back(&mut self, keys: &[Key], entries: &Slab<Carried>) {
         for key in keys {
             if let Some(entry) = entries.get(*key) {
-                let bytes = entry.webhook.as_ref().map_or(0, |webhook| webhook.body.len());
+                let bytes = entry.webhook.as_ref().map_or(0, request_bytes);
                 self.push(entry.sequence, *key, bytes);
             }
         }

@@ -120,7 +120,7 @@ impl Carried {
 
     /// What it costs until it is mapped, in bytes.
     pub(crate) fn received_cost(&self) -> usize {
-        self.webhook.as_ref().map_or(0, |webhook| webhook.body.len() + ENTRY_OVERHEAD_BYTES)
+        self.webhook.as_ref().map_or(0, |webhook| request_bytes(webhook) + ENTRY_OVERHEAD_BYTES)
     }
 
     /// What its mapped events cost, in bytes.
@@ -368,7 +368,17 @@ pub fn webhook_of(entry: Entry, trace: Option<TraceContext>) -> Webhook {
         api_key: header.api_key,
         trace,
         body: entry.body,
+        method: header.method,
+        query: header.query,
+        headers: header.headers,
+        idempotency_key: if header.keyed { header.idempotency_key } else { String::new() },
     }
+}
+
+/// Bytes of a webhook on its way to the transformer: its body, and what is kept of its request.
+pub(crate) fn request_bytes(webhook: &Webhook) -> usize {
+    let headers = webhook.headers.iter().map(|header| header.name.len() + header.value.len());
+    webhook.body.len() + webhook.query.len() + headers.sum::<usize>()
 }
 
 /// An event whose bytes are its own, so that one that waits long does not pin the message it came in.

@@ -50,6 +50,18 @@ fn bytes_that_are_certain_win_over_the_label() {
 }
 
 #[test]
+fn a_body_as_it_comes_may_be_coded_where_its_label_or_all_that_came_of_it_says_so() {
+    for (said, begin) in
+        [("", &GZIP[..1]), ("", &GZIP[..]), ("", &ZSTD), ("", &[0x5a]), ("br", b"{"), ("utf-8, deflate", b"")]
+    {
+        assert!(may_be_coded(said, begin), "{said} {begin:?}");
+    }
+    for (said, begin) in [("", &b"{\"event\""[..]), ("identity", b"[{"), ("utf-8", b"(a)"), ("klingon", b"event=a")] {
+        assert!(!may_be_coded(said, begin), "{said} {begin:?}");
+    }
+}
+
+#[test]
 fn codings_in_a_row_are_taken_off_as_they_were_put_on() {
     let both = coded(Coding::Gzip, &coded(Coding::Brotli, EVENT));
     gives("br, gzip", &both, EVENT);

@@ -28,7 +28,10 @@ pub(super) struct Digest([u8; 32]);
 impl Digest {
     pub(super) fn of(header: &EntryHeader, body: &[u8]) -> Self {
         let mut context = Context::new(&SHA256);
-        for part in [header.source.as_bytes(), header.destination.as_bytes(), body] {
+        let EntryHeader { source, destination, method, query, .. } = header;
+        let of_request = [source, destination, method, query].into_iter().map(String::as_bytes);
+        let headers = header.headers.iter().flat_map(|header| [header.name.as_bytes(), header.value.as_bytes()]);
+        for part in of_request.chain(headers).chain([body]) {
             context.update(&(part.len() as u64).to_le_bytes());
             context.update(part);
         }
