@@ -19,7 +19,8 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// How a frame of zstd begins that is skipped; its first byte may have any low digit.
 const ZSTD_SKIPPED: [u8; 3] = [0x2a, 0x4d, 0x18];
-/// What is looked at of a body to see whether it is text, and how much of it there must be: few packed bytes may be letters by chance.
+/// What is looked at of a body to see whether it is text, and how much of it there must be: few packed bytes may be
+/// letters by chance.
 const LOOKED_AT_BYTES: usize = 512;
 const MIN_TEXT_BYTES: usize = 16;
 /// What is held of each coding's bytes.
@@ -29,8 +30,8 @@ const BUFFER_BYTES: usize = 16 * 1024;
 ///
 /// # Errors
 ///
-/// Reading fails with [`io::ErrorKind::FileTooLarge`] where the body, or what one coding of a row makes of it, has more bytes than
-/// it may, and with another kind where it cannot be unpacked.
+/// Reading fails with [`io::ErrorKind::FileTooLarge`] where the body, or what one coding of a row makes of it, has more
+/// bytes than it may, and with another kind where it cannot be unpacked.
 pub struct Decoder<'a> {
     plain: Box<dyn Read + 'a>,
     /// What was taken off, the outermost first.
@@ -118,8 +119,8 @@ fn shown(begin: &[u8]) -> Option<Coding> {
     }
 }
 
-/// Whether it is the begin of a text: of UTF-8 without control characters, or of JSON in another charset. What is packed shows others
-/// within few bytes.
+/// Whether it is the begin of a text: of UTF-8 without control characters, or of JSON in another charset. What is
+/// packed shows others within few bytes.
 fn is_text(begin: &[u8]) -> bool {
     let has_controls = begin.iter().any(|byte| byte.is_ascii_control() && !b"\t\n\r".contains(byte));
     let is_utf8 = match std::str::from_utf8(begin) {
@@ -147,7 +148,8 @@ fn opened<'a>(coding: Coding, packed: Box<dyn BufRead + 'a>) -> io::Result<Box<d
     })
 }
 
-/// The begin of what a reader gives, and the reader as it was. What goes wrong meanwhile goes wrong again when it is read.
+/// The begin of what a reader gives, and the reader as it was. What goes wrong meanwhile goes wrong again when it is
+/// read.
 fn looked_at<'a>(mut reader: impl Read + 'a) -> (Vec<u8>, Box<dyn BufRead + 'a>) {
     let mut begin = Vec::new();
     let read = (&mut reader).take(LOOKED_AT_BYTES as u64).read_to_end(&mut begin);
@@ -181,5 +183,7 @@ impl Read for Broken {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

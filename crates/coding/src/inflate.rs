@@ -1,4 +1,5 @@
-//! DEFLATE, with or without zlib's envelope. A stream that breaks off is an error, which flate2's own readers take for its end.
+//! DEFLATE, with or without zlib's envelope. A stream that breaks off is an error, which flate2's own readers take for
+//! its end.
 
 use std::io::{self, BufRead, Read};
 
@@ -45,8 +46,9 @@ impl<R: BufRead> Read for Inflate<R> {
     }
 }
 
-/// Whether they are the two bytes that a zlib stream begins with. Source: RFC 1950, section 2.2. No stream without an envelope begins
-/// so: its first block would be of the type that there is not, or stored with a length that is not repeated inverted.
+/// Whether they are the two bytes that a zlib stream begins with. Source: RFC 1950, section 2.2. No stream without an
+/// envelope begins so: its first block would be of the type that there is not, or stored with a length that is not
+/// repeated inverted.
 fn has_envelope(begin: &[u8]) -> bool {
     matches!(begin, [method, flags, ..]
         if method & 0x0f == 8 && method >> 4 <= 7 && u16::from_be_bytes([*method, *flags]) % 31 == 0)

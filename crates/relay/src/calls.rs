@@ -23,8 +23,8 @@ use crate::{
     mappings::Mappings,
     metrics::{self, Outcome},
     poison::{Alone, Failure},
-    progress::request_bytes,
     proof::Witness,
+    webhook::request_bytes,
 };
 
 /// A call of at most so many bytes is little work where it is answered in this process: some hundred microseconds.

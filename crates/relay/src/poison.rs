@@ -15,9 +15,10 @@ use tokio::time::Instant;
 use crate::{
     Config,
     backoff::{Backoff, Retry},
-    progress::{Carried, request_bytes},
+    progress::Carried,
     slab::Key,
     trial::Trial,
+    webhook::request_bytes,
 };
 
 /// A Transform call to make.

@@ -19,7 +19,12 @@ use moehog_proto::{
 use moehog_telemetry::trace::Leaf;
 
 use self::usable::check;
-use crate::{Config, spans::Traced, trial::Trial};
+use crate::{
+    Config,
+    spans::Traced,
+    trial::Trial,
+    webhook::{request_bytes, webhook_of},
+};
 
 mod decided;
 mod usable;
@@ -349,36 +354,6 @@ fn routed_here(places: &[EventPlace]) -> Progress {
         ..EventOutcome::default()
     };
     Progress { events: places.iter().map(event).collect(), ..Progress::default() }
-}
-
-/// An entry as the transformer is shown it.
-#[must_use]
-pub fn webhook_of(entry: Entry, trace: Option<TraceContext>) -> Webhook {
-    let origin = entry.origin();
-    let (receipt, header) = (entry.receipt.to_string(), entry.header);
-    Webhook {
-        receipt,
-        origin_shown: origin.shown,
-        origin_receipt: origin.receipt,
-        received_at_ms: origin.received_at_ms,
-        source: header.source,
-        route: header.route,
-        content_type: header.content_type,
-        content_encoding: header.content_encoding,
-        api_key: header.api_key,
-        trace,
-        body: entry.body,
-        method: header.method,
-        query: header.query,
-        headers: header.headers,
-        idempotency_key: if header.keyed { header.idempotency_key } else { String::new() },
-    }
-}
-
-/// Bytes of a webhook on its way to the transformer: its body, and what is kept of its request.
-pub(crate) fn request_bytes(webhook: &Webhook) -> usize {
-    let headers = webhook.headers.iter().map(|header| header.name.len() + header.value.len());
-    webhook.body.len() + webhook.query.len() + headers.sum::<usize>()
 }
 
 /// An event whose bytes are its own, so that one that waits long does not pin the message it came in.

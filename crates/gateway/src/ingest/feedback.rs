@@ -6,7 +6,7 @@
 //!
 //! **Who waits.** A Connector sends one event a request, Streams sends lists and repeats a whole list that is not answered
 //! 2XX. So a body waits only where it is small, without its compression too, and does not look like a list by its first byte or by
-//! the keys `"events"` and `"batch"`: a Streams batch is always 200 once it is durable, readable or not. Should a list come
+//! the keys `"events"` and `"batch"`, if it can be unpacked: a Streams batch is always 200 once it is durable, readable or not. Should a list come
 //! through all the same, no fault of one of its events beyond the first is held against it (see [`BodyFault::of`]). A
 //! Connector whose body has such a key waits for nothing and is 200 as well. Who asks to wait (`Prefer: wait`) waits with any body, and
 //! is told what its events came to; a list is 200 there as well.

@@ -100,7 +100,7 @@ where
 pub(crate) struct Inspected {
     /// The project key in it.
     pub(crate) key: Option<String>,
-    /// All of what it decompresses to, where that is little.
+    /// All of what it decompresses to, where that is little and can be read to its end.
     pub(crate) plain: Option<Vec<u8>>,
 }
 
@@ -122,8 +122,11 @@ pub(crate) fn inspect(
             Ok(0) => break,
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::FileTooLarge => return Err(Refusal::TooLarge),
-            // the end of what can be read
-            Err(_) => break,
+            // the end of what can be read; what the rest was, nobody knows
+            Err(_) => {
+                plain = None;
+                break;
+            }
         };
         if Instant::now() > until {
             return Err(Refusal::Overloaded);
@@ -214,6 +217,8 @@ mod tests {
     fn no_more_of_a_body_is_kept_than_is_asked_for() {
         assert_eq!(look(&gzip(&[b'a'; 1000]), 2000).unwrap().plain.unwrap(), [b'a'; 1000]);
         assert_eq!(look(&gzip(&[b'a'; 1001]), 2000).unwrap().plain, None);
+        let whole = gzip(&[b'a'; 1000]);
+        assert_eq!(look(&whole[..whole.len() - 1], 2000).unwrap().plain, None, "it may have been a list");
     }
 
     #[test]

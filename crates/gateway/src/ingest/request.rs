@@ -1,5 +1,5 @@
-//! What is kept of a request beside its body, and nothing of it that is a secret. All of it together is no larger than a request's head
-//! may be, so no value is cut.
+//! What is kept of a request beside its body, and nothing of it that is a secret. All of it together is no larger than
+//! a request's head may be, so no value is cut.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts};
 use moehog_coding::{UnknownCoding, codings};

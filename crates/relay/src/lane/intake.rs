@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     poison::{Failure, TransformQueue},
-    progress::{Carried, event_cost, request_bytes},
+    progress::{Carried, event_cost},
+    webhook::request_bytes,
 };
 
 /// Most entries of one read.
