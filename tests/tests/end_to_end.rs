@@ -5,6 +5,7 @@ mod end_to_end {
     mod a_bad_event_costs_itself;
     mod a_body_at_fault_is_told;
     mod a_body_that_kills_costs_itself;
+    mod a_compressed_body_is_answered_as_the_plain_one;
     mod a_connectors_body_arrives_once;
     mod a_destination_that_refuses_costs_nothing;
     mod a_held_destination_stops_its_own_lane;
@@ -39,6 +40,7 @@ mod end_to_end {
     mod the_readmes_commands_work;
     mod the_runbooks_name_what_is_there;
     mod the_tutorials_bodies_arrive;
+    mod the_whole_request_reaches_the_mapping;
     mod versions_work_together;
     mod webhooks_are_answered_in_time;
     mod what_was_changed_is_said;

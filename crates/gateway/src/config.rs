@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 pub(crate) use self::check::check;
 pub use self::source::{Basic, Signature, Source};
-use self::source::{default_name, header_name};
+use self::source::{default_name, header_name, header_names};
 use crate::addresses::Block;
 
 /// What can be set; `config.default.toml` documents every key.
@@ -131,6 +131,11 @@ pub struct Capture {
     /// Header that the token stands in; a query's `moehog_token` does as well.
     #[serde(deserialize_with = "header_name")]
     pub header: HeaderName,
+    /// Headers that are kept with each webhook, for mapping rules.
+    #[serde(deserialize_with = "header_names")]
+    pub headers: Vec<HeaderName>,
+    /// `Idempotency-Key` is the key of a webhook's events: their UUIDs are made from it.
+    pub idempotency_header: bool,
 }
 
 /// A worker service.

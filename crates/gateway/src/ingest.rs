@@ -14,6 +14,7 @@ mod local;
 mod places;
 mod refusal;
 mod refused;
+mod request;
 mod route;
 mod scan;
 mod sender;

@@ -4,14 +4,15 @@
 
 mod support;
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{io::Read, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use moehog_coding::{Coding, Decoder, made::coded};
 use moehog_gateway::Feedback;
 use moehog_journal::{
-    Claim, Journal, ReadLimit, Record,
+    Claim, Entry, Journal, ReadLimit, Record,
     memory::{Appends, Memory},
 };
 use moehog_proto::{
@@ -41,8 +42,10 @@ fn unfilled() -> Reason {
 }
 
 /// What becomes of a body, by its words: `unfilled` and `rule` are dead, `mapped` waits for delivery.
-fn mapped(body: &[u8]) -> Progress {
-    let body = String::from_utf8_lossy(body);
+fn mapped(entry: &Entry) -> Progress {
+    let mut body = Vec::new();
+    Decoder::new(&entry.header.content_encoding, &entry.body, 1 << 20).read_to_end(&mut body).unwrap();
+    let body = String::from_utf8_lossy(&body);
     let event = if body.contains("unfilled") {
         event(EventState::Dead, unfilled())
     } else if body.contains("rule") {
@@ -63,7 +66,7 @@ async fn relay(journal: Arc<Memory>, delivers: Option<Duration>) {
         let batch = claim.read("eu", from, limit).await.unwrap();
         from = batch.next;
         for entry in batch.entries {
-            let progress = Arc::new(mapped(&entry.body));
+            let progress = Arc::new(mapped(&entry));
             claim.announce(entry.sequence(), &progress);
             if let Some(after) = delivers {
                 let claim = claim.clone();
@@ -165,25 +168,60 @@ async fn at_once(gateway: &Gateway, request: Request<Full<Bytes>>) -> (support::
     (reply, !sent.elapsed().is_zero())
 }
 
+/// Bodies that are lists by their looks, packed too.
+fn lists() -> Vec<Vec<u8>> {
+    let large = format!(r#"{{"api_key":"phc_eu","unfilled":"{}"}}"#, "x".repeat(64 * 1024));
+    let batch = br#"{"api_key":"phc_eu","batch":[{"event":"unfilled"}]}"#;
+    let mut lists = vec![batch.to_vec(), large.clone().into_bytes(), support::gzip(large.as_bytes())];
+    lists.push(br#"[{"api_key":"phc_eu","event":"unfilled"}]"#.to_vec());
+    lists.push(br#"{"api_key":"phc_eu","events":["unfilled"#.to_vec());
+    lists.push(support::gzip(batch));
+    lists
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_list_is_200_once_it_is_durable_whatever_came_of_it() {
     let gateway = start();
     tokio::spawn(relay(gateway.journal.clone(), None));
-    let large = format!(r#"{{"api_key":"phc_eu","unfilled":"{}"}}"#, "x".repeat(64 * 1024));
-    let packed = support::gzip(br#"{"api_key":"phc_eu","event":"unfilled"}"#);
-    for list in [
-        &br#"{"api_key":"phc_eu","batch":[{"event":"unfilled"}]}"#[..],
-        br#"[{"api_key":"phc_eu","event":"unfilled"}]"#,
-        br#"{"api_key":"phc_eu","events":["unfilled"#,
-        large.as_bytes(),
-        &packed,
-    ] {
-        let request = with(post("/batch/", list.to_vec()), "prefer", "wait=3");
-        let (reply, waited) = at_once(&gateway, request).await;
+    for list in lists() {
+        let (reply, waited) = at_once(&gateway, post("/batch/", list.clone())).await;
         assert_eq!((reply.status.as_u16(), waited), (200, false), "{}", String::from_utf8_lossy(&list[..20]));
-        assert!(!reply.headers.contains_key("preference-applied"));
     }
-    assert_eq!(gateway.taken(), 5);
+    assert_eq!(gateway.taken(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_prefers_to_wait_is_told_what_came_of_a_list_and_it_is_200_all_the_same() {
+    let gateway = start();
+    tokio::spawn(relay(gateway.journal.clone(), Some(Duration::from_millis(700))));
+    for list in lists() {
+        let reply = gateway.send(with(post("/batch/", list), "prefer", "wait=3")).await;
+        assert_eq!((reply.status.as_u16(), &reply.headers["preference-applied"]), (200, &"wait=3".parse().unwrap()));
+        assert_eq!((&reply.json["state"], &reply.json["events"]["dead"]), (&"settled".into(), &1.into()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_packed_body_of_one_event_is_answered_as_the_plain_one_is() {
+    let gateway = start();
+    tokio::spawn(relay(gateway.journal.clone(), Some(Duration::from_millis(700))));
+    for coding in Coding::ALL {
+        let packed = |word: &str| {
+            let body = format!(r#"{{"api_key":"phc_eu","event":"{word}","coding":"{}"}}"#, coding.name());
+            with(post("/capture/", coded(coding, body.as_bytes())), "content-encoding", coding.name())
+        };
+        let refused = gateway.send(packed("unfilled")).await;
+        assert_eq!(
+            (refused.status.as_u16(), &refused.json["code"]),
+            (422, &"unresolved_placeholder".into()),
+            "{coding:?}"
+        );
+        let again = gateway.send(packed("unfilled")).await;
+        assert_eq!((&again.json["receipt"], &again.json["times"]), (&refused.json["receipt"], &2.into()));
+        let waited = gateway.send(with(packed("mapped"), "prefer", "wait=3")).await;
+        assert_eq!((&waited.json["state"], &waited.json["events"]["delivered"]), (&"settled".into(), &1.into()));
+    }
+    assert_eq!(gateway.taken(), 8);
 }
 
 #[tokio::test(start_paused = true)]

@@ -73,11 +73,13 @@ impl Entry {
 }
 
 impl Entry {
-    /// What it holds in memory: its body, and the events that its progress keeps.
+    /// What it holds in memory: its body, what its header keeps of the request, and the events that its progress keeps.
     #[must_use]
     pub fn bytes(&self) -> usize {
+        let headers = self.header.headers.iter().map(|header| header.name.len() + header.value.len());
+        let request = self.header.query.len() + headers.sum::<usize>();
         let kept = self.progress.iter().flat_map(|progress| &progress.events).filter_map(|event| event.mapped.as_ref());
-        self.body.len() + kept.map(|event| event.json.len()).sum::<usize>()
+        self.body.len() + request + kept.map(|event| event.json.len()).sum::<usize>()
     }
 }
 

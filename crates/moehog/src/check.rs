@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use moehog_runtime::Secret;
 use moehog_telemetry::terminal::{shown, shown_lines};
-use moehog_transformer::{Mapping, Named, Problem, Rules, complaint};
+use moehog_transformer::{Mapping, Named, Problem, ReadHeader, Rules, complaint};
 use serde::de::DeserializeOwned;
 
 use crate::cli::Check;
@@ -55,8 +55,11 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<()> {
                 let (count, revision) = (rules.count(), rules.revision());
                 println!("{name}: {count} rule{}, revision {revision}", if count == 1 { "" } else { "s" });
                 // which sources there are is not known of a mapping file alone
-                let problems =
-                    gateway.iter().filter(|_| file.is_some()).flat_map(|gateway| unreachable(gateway, &rules));
+                let problems = gateway.iter().filter(|_| file.is_some()).flat_map(|gateway| {
+                    let mut problems = unreachable(gateway, &rules);
+                    problems.extend(not_kept(gateway, &rules));
+                    problems
+                });
                 for problem in problems {
                     wrong += 1;
                     println!("{name}: {}", shown(&problem.to_string()));
@@ -106,6 +109,29 @@ fn unreachable(gateway: &moehog_gateway::Config, rules: &Rules) -> Vec<Problem> 
     problems
 }
 
+/// Headers that rules read and no source keeps whose events they may be for.
+fn not_kept(gateway: &moehog_gateway::Config, rules: &Rules) -> Vec<Problem> {
+    let mut kept: Vec<_> = gateway.all_sources().into_iter().map(|(name, source)| (name, source.headers)).collect();
+    kept.push(("capture".to_string(), gateway.capture.headers.clone()));
+    let mut problems = Vec::new();
+    for ReadHeader { line, place, source, header } in rules.headers() {
+        let is_kept = |(name, headers): &(String, Vec<_>)| {
+            source.is_none_or(|source| source == name) && headers.iter().any(|kept| *kept == header.as_str())
+        };
+        if !kept.iter().any(is_kept) {
+            let whose =
+                source.map_or("no source keeps".to_string(), |source| format!("source `{source}` does not keep"));
+            let list = match source {
+                Some("capture") => "capture.headers".to_string(),
+                source => format!("sources.{}.headers", source.unwrap_or("NAME")),
+            };
+            let message = format!("{whose} the header `{header}`, so it has no value: add it to {list}");
+            problems.push(Problem { line, place: place.to_string(), message });
+        }
+    }
+    problems
+}
+
 fn load<T: DeserializeOwned>(file: Option<&Path>, defaults: &str) -> anyhow::Result<T> {
     Ok(moehog_runtime::load(defaults, file, moehog_runtime::environment())?)
 }
@@ -147,6 +173,50 @@ pub(crate) fn mapping(file: Option<&Path>) -> anyhow::Result<Mapping> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_that_no_source_keeps_is_a_mistake_of_the_rule_that_reads_it() {
+        let variables = [
+            ("SOURCES__SHOP__HEADERS", "[\"X-Campaign\"]"),
+            ("SOURCES__APP__DESTINATION", "main"),
+            ("CAPTURE__HEADERS", "[\"X-Page\"]"),
+        ];
+        let variables = variables.map(|(name, value)| (format!("MOEHOG__{name}"), value.to_string()));
+        let gateway = moehog_runtime::load(moehog_gateway::Config::DEFAULTS, None, variables).unwrap();
+        let told = |rule: &str| {
+            let rules = Rules::read(&format!("[[rule]]\n{rule}\n"), None).unwrap();
+            not_kept(&gateway, &rules).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        for fine in [
+            "event = \"{{ webhook.header['X-CAMPAIGN'] }}\"",
+            "source = 'shop'\nwhen = \"webhook.header['x-campaign'] == 'a'\"",
+            "source = 'capture'\nevent = \"{{ webhook.header['x-page'] | upper }}\"",
+            "event = \"{{ webhook.query['x-none'] }}\"",
+        ] {
+            assert_eq!(told(fine), "", "{fine}");
+        }
+        for (wrong, says) in [
+            (
+                "event = \"{{ webhook.header['X-None'] }}\"",
+                "no source keeps the header `x-none`, so it has no value: add it to sources.NAME.headers",
+            ),
+            (
+                "source = 'app'\nevent = \"{{ webhook.header['x-campaign'] }}\"",
+                "source `app` does not keep the header `x-campaign`, so it has no value: add it to sources.app.headers",
+            ),
+            ("source = 'capture'\nwhen = \"webhook.header['x-campaign'] | lower == 'a'\"", "add it to capture.headers"),
+            (
+                "properties = { a = { b = [\"{{ webhook.header['x-a'] ~ webhook.header['x-campaign'] }}\"] } }",
+                "the header `x-a`",
+            ),
+        ] {
+            assert!(
+                told(wrong).contains(says) && told(wrong).starts_with("line 1: rule 1"),
+                "{wrong}: {}",
+                told(wrong)
+            );
+        }
+    }
 
     #[test]
     fn a_budget_that_cannot_fit_is_said() {

@@ -162,6 +162,12 @@ pub(crate) struct Preview {
     /// Its `Content-Type`.
     #[arg(long, value_name = "TYPE", default_value = "")]
     pub(crate) content_type: String,
+    /// What stands behind `?` of its URL. With an empty body it is a GET, whose query is the event.
+    #[arg(long, value_name = "QUERY", default_value = "")]
+    pub(crate) query: String,
+    /// A header that its source keeps, as in 'Name: value'. May be given several times.
+    #[arg(long = "header", value_name = "HEADER", value_parser = header)]
+    pub(crate) headers: Vec<(String, String)>,
     /// Prints JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -248,6 +254,11 @@ pub(crate) struct SendTest {
     pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) gateway: Running,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or_else(|| "not a header such as 'X-Campaign: summer'".to_string())?;
+    Ok((name.trim().to_ascii_lowercase(), value.trim().to_string()))
 }
 
 fn time(text: &str) -> Result<Duration, String> {

@@ -8,6 +8,7 @@ use std::{
 
 use moehog_proto::{
     Reason,
+    event::Header,
     transformer::{Rejection, Webhook, mapped_event::Outcome, transformed_webhook},
 };
 use moehog_telemetry::terminal;
@@ -50,7 +51,11 @@ pub(crate) fn run(preview: &Preview) -> anyhow::Result<()> {
             let raw = events(&unpacked(&body));
             let outcomes =
                 mapped.events.into_iter().filter_map(|event| Some((event.position as usize, event.outcome?)));
-            outcomes.map(|(at, outcome)| shown(raw.get(at).cloned().unwrap_or_default(), outcome)).collect()
+            outcomes
+                .map(|(at, outcome)| {
+                    shown(raw.get(at).filter(|raw| !raw.is_empty()).unwrap_or(&preview.query).clone(), outcome)
+                })
+                .collect()
         }
         Some(transformed_webhook::Result::Rejection(why)) => {
             let (raw, mapped) = (String::from_utf8_lossy(&unpacked(&body)).into_owned(), Err(dead(why)));
@@ -106,6 +111,13 @@ fn webhook(preview: &Preview, body: &[u8]) -> Webhook {
         route: if is_capture { "capture" } else { "in" }.to_string(),
         content_type: preview.content_type.clone(),
         api_key: key.unwrap_or_default(),
+        method: if body.is_empty() && !preview.query.is_empty() { "GET".to_string() } else { String::new() },
+        query: preview.query.clone(),
+        headers: preview
+            .headers
+            .iter()
+            .map(|(name, value)| Header { name: name.clone(), value: value.clone() })
+            .collect(),
         body: body.to_vec().into(),
         ..Webhook::default()
     }

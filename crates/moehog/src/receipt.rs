@@ -31,8 +31,9 @@ pub(crate) fn page(entry: &Value) -> String {
         format!("source       {}", text(header, "source")),
         format!("destination  {}", text(header, "destination")),
         format!("trace        {}", text(header, "trace_id")),
-        String::new(),
     ];
+    lines.extend(request(header));
+    lines.push(String::new());
     for event in list("events") {
         let position = event.get("position").cloned().unwrap_or_default();
         let handed_on = routed_to(&event).map(|receipt| format!(", as {receipt}")).unwrap_or_default();
@@ -77,6 +78,21 @@ pub(crate) fn page(entry: &Value) -> String {
     format!("{lines}{BODY_INDENT}{body}\n")
 }
 
+/// What is kept of the request beside its body; nothing of a POST that had nothing else.
+fn request(header: &Value) -> Vec<String> {
+    let (method, query) = (text(header, "method"), text(header, "query"));
+    let mut lines = Vec::new();
+    if query != "-" || !["-", "POST"].contains(&method) {
+        lines.push(format!("request      {method}{}", if query == "-" { String::new() } else { format!(" ?{query}") }));
+    }
+    let kept = header.get("headers").and_then(Value::as_array).into_iter().flatten();
+    lines.extend(kept.map(|kept| format!("header       {}: {}", text(kept, "name"), text(kept, "value"))));
+    if header.get("is_keyed").and_then(Value::as_bool) == Some(true) {
+        lines.push(format!("key          {} (Idempotency-Key)", text(header, "idempotency_key")));
+    }
+    lines
+}
+
 /// The text of a field; a dash where there is none.
 pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).unwrap_or("-")
@@ -99,6 +115,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_page_shows_what_is_kept_of_the_request_and_of_a_plain_post_nothing() {
+        let page = |header: Value| super::page(&json!({"header": header, "body": {"text": "{}"}}));
+        let plain =
+            page(json!({"method": "POST", "query": "", "headers": [], "is_keyed": false, "idempotency_key": "k"}));
+        assert_eq!(plain, page(json!({})));
+        let all = page(json!({
+            "method": "GET", "query": "event=a", "headers": [{"name": "x-campaign", "value": "sun"}], "is_keyed": true,
+            "idempotency_key": "order-7",
+        }));
+        let lines = "request      GET ?event=a\nheader       x-campaign: sun\nkey          order-7 (Idempotency-Key)\n";
+        assert!(all.contains(lines), "{all}");
+    }
 
     #[test]
     fn a_page_shows_the_body_as_text() {

@@ -24,6 +24,7 @@ use crate::{
     metrics::{self, Outcome},
     poison::{Alone, Failure},
     proof::Witness,
+    webhook::request_bytes,
 };
 
 /// A call of at most so many bytes is little work where it is answered in this process: some hundred microseconds.
@@ -84,7 +85,7 @@ impl Calls {
         }
         let began = Instant::now();
         let webhooks = request.webhooks.len();
-        let bytes = request.webhooks.iter().map(|webhook| webhook.body.len()).sum();
+        let bytes = request.webhooks.iter().map(request_bytes).sum();
         if self.same_process {
             claim.transform_started(&sequences).await.map_err(TransformError::NotNoted)?;
         }

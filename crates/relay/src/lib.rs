@@ -46,11 +46,12 @@ mod status;
 mod trial;
 mod waits;
 mod walk;
+mod webhook;
 mod window;
 
 pub use config::{Config, DEFAULTS};
 pub use gate::GateState;
-pub use progress::webhook_of;
 pub use run::Relay;
 pub use status::{LaneStatus, Status, Unmapped};
 pub use waits::{NextTry, Wait, WaitsFor};
+pub use webhook::webhook_of;

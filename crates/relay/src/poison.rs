@@ -18,6 +18,7 @@ use crate::{
     progress::Carried,
     slab::Key,
     trial::Trial,
+    webhook::request_bytes,
 };
 
 /// A Transform call to make.
@@ -239,7 +240,7 @@ impl TransformQueue {
     fn push_back(&mut self, keys: &[Key], entries: &Slab<Carried>) {
         for key in keys {
             if let Some(entry) = entries.get(*key) {
-                let bytes = entry.webhook.as_ref().map_or(0, |webhook| webhook.body.len());
+                let bytes = entry.webhook.as_ref().map_or(0, request_bytes);
                 self.push(entry.sequence, *key, bytes);
             }
         }

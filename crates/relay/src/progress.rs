@@ -19,7 +19,12 @@ use moehog_proto::{
 use moehog_telemetry::trace::Leaf;
 
 use self::usable::check;
-use crate::{Config, spans::Traced, trial::Trial};
+use crate::{
+    Config,
+    spans::Traced,
+    trial::Trial,
+    webhook::{request_bytes, webhook_of},
+};
 
 mod deaths;
 mod decided;
@@ -124,7 +129,7 @@ impl Carried {
 
     /// What it costs until it is mapped, in bytes.
     pub(crate) fn received_cost(&self) -> usize {
-        self.webhook.as_ref().map_or(0, |webhook| webhook.body.len() + ENTRY_OVERHEAD_BYTES)
+        self.webhook.as_ref().map_or(0, |webhook| request_bytes(webhook) + ENTRY_OVERHEAD_BYTES)
     }
 
     /// What its mapped events cost, in bytes.
@@ -353,26 +358,6 @@ fn routed_here(places: &[EventPlace]) -> Progress {
         ..EventOutcome::default()
     };
     Progress { events: places.iter().map(event).collect(), ..Progress::default() }
-}
-
-/// An entry as the transformer is shown it.
-#[must_use]
-pub fn webhook_of(entry: Entry, trace: Option<TraceContext>) -> Webhook {
-    let origin = entry.origin();
-    let (receipt, header) = (entry.receipt.to_string(), entry.header);
-    Webhook {
-        receipt,
-        origin_shown: origin.shown,
-        origin_receipt: origin.receipt,
-        received_at_ms: origin.received_at_ms,
-        source: header.source,
-        route: header.route,
-        content_type: header.content_type,
-        content_encoding: header.content_encoding,
-        api_key: header.api_key,
-        trace,
-        body: entry.body,
-    }
 }
 
 /// An event whose bytes are its own, so that one that waits long does not pin the message it came in.

@@ -72,7 +72,7 @@ pub(crate) async fn hand_on(journal: Arc<dyn Journal>, parcels: Vec<Parcel>) -> 
             handed.push(Handed::Gone);
             continue;
         };
-        bytes += entry.body.len();
+        bytes += entry.bytes();
         entries.push(routed(entry, parcel));
         if bytes >= MAX_BYTES_AT_ONCE {
             bytes = 0;
@@ -86,9 +86,10 @@ pub(crate) async fn hand_on(journal: Arc<dyn Journal>, parcels: Vec<Parcel>) -> 
     handed
 }
 
-/// Reads an entry whose bytes are still there.
+/// Reads an entry whose bytes are still there: the body, or the query that is the event.
 async fn read(journal: &dyn Journal, sequence: Sequence) -> Result<Option<Entry>, ReadError> {
-    Ok(journal.get(journal.receipt_of(sequence)).await?.filter(|entry| !entry.body.is_empty()))
+    let has_bytes = |entry: &Entry| !entry.body.is_empty() || !entry.header.query.is_empty();
+    Ok(journal.get(journal.receipt_of(sequence)).await?.filter(has_bytes))
 }
 
 /// The entry by which a parcel is handed on.

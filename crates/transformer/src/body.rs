@@ -13,7 +13,7 @@ use std::{
     io::{self, Read},
 };
 
-use flate2::read::MultiGzDecoder;
+use moehog_coding::{Coding, Decoder, outermost};
 use moehog_proto::limits::MAX_BODY_BYTES;
 
 use crate::notes::{Note, Notes};
@@ -24,42 +24,35 @@ pub(crate) use self::{
     unreadable::{unreadable, unreadable_event},
 };
 
-const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// U+FFFD as a JSON escape: as long as the surrogate it replaces.
 const REPLACEMENT_ESCAPE: &[u8; 6] = b"\\ufffd";
 
 /// Why the bytes of a body are not text.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DecodeError {
-    #[error("body is not readable gzip")]
-    Gzip(#[source] io::Error),
+    #[error("body is not readable {}", .0.name())]
+    Coding(Coding, #[source] io::Error),
     #[error("body is larger than {MAX_BODY_BYTES} bytes")]
     TooLarge,
 }
 
-/// Whether a body is gzip, told by its first bytes. `Content-Encoding` is not asked: a plain body labelled gzip is plain.
-pub(crate) fn is_gzip(body: &[u8]) -> bool {
-    body.starts_with(&GZIP)
-}
-
-/// Takes the gzip off a body, which may have [`MAX_BODY_BYTES`] with it or without.
-pub(crate) fn unpack(body: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
-    if !is_gzip(body) {
+/// Takes the codings off a body, which may have [`MAX_BODY_BYTES`] with each of them and without.
+pub(crate) fn unpack<'a>(content_encoding: &str, body: &'a [u8]) -> Result<Cow<'a, [u8]>, DecodeError> {
+    let Some(coding) = outermost(content_encoding, body) else {
         return if body.len() > MAX_BODY_BYTES { Err(DecodeError::TooLarge) } else { Ok(Cow::Borrowed(body)) };
-    }
+    };
     let mut unpacked = Vec::new();
-    let limit = MAX_BODY_BYTES as u64 + 1;
-    MultiGzDecoder::new(body).take(limit).read_to_end(&mut unpacked).map_err(DecodeError::Gzip)?;
-    if unpacked.len() > MAX_BODY_BYTES {
-        return Err(DecodeError::TooLarge);
+    match Decoder::new(content_encoding, body, MAX_BODY_BYTES).read_to_end(&mut unpacked) {
+        Ok(_) => Ok(Cow::Owned(unpacked)),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(DecodeError::TooLarge),
+        Err(error) => Err(DecodeError::Coding(coding, error)),
     }
-    Ok(Cow::Owned(unpacked))
 }
 
-/// A body without its gzip; as it is where it has none, or none that can be read.
+/// A body without its codings, as far as its bytes show them; as it is where it has none, or none that can be read.
 #[must_use]
 pub fn unpacked(body: &[u8]) -> Cow<'_, [u8]> {
-    unpack(body).unwrap_or(Cow::Borrowed(body))
+    unpack("", body).unwrap_or(Cow::Borrowed(body))
 }
 
 /// Makes text of bytes in the charset that is `said` by `Content-Type` and `Content-Encoding`: skips a byte order mark, replaces what the charset does not have by
@@ -118,17 +111,9 @@ fn unit(json: &[u8], at: usize) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::{Compression, write::GzEncoder};
+    use moehog_coding::made::coded;
 
     use super::*;
-
-    fn gzip(bytes: &[u8], level: Compression) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), level);
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    }
 
     #[test]
     fn only_lone_surrogates_are_replaced() {
@@ -159,16 +144,24 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_told_by_its_bytes_and_a_bomb_stops_at_the_limit_that_a_plain_body_has() {
-        assert_eq!(*unpack(&gzip(b"{}", Compression::fast())).unwrap(), *b"{}");
-        assert_eq!(*unpack(b"{}").unwrap(), *b"{}");
-        assert!(matches!(
-            unpack(&gzip(&vec![b' '; MAX_BODY_BYTES + 1], Compression::fast())),
-            Err(DecodeError::TooLarge)
-        ));
-        assert!(unpack(&gzip(&vec![b' '; MAX_BODY_BYTES], Compression::none())).is_ok());
-        assert!(matches!(unpack(&vec![b' '; MAX_BODY_BYTES + 1]), Err(DecodeError::TooLarge)));
-        assert!(unpack(&vec![b' '; MAX_BODY_BYTES]).is_ok());
-        assert!(matches!(unpack(&gzip(b"{}", Compression::fast())[..15]), Err(DecodeError::Gzip(_))));
+    fn a_bomb_of_each_coding_stops_at_the_limit_that_a_plain_body_has() {
+        let (fits, over) = (vec![b' '; MAX_BODY_BYTES], vec![b' '; MAX_BODY_BYTES + 1]);
+        for coding in Coding::ALL {
+            let unpack = |plain: &[u8]| unpack(coding.name(), &coded(coding, plain)).map(|plain| plain.len());
+            assert!(matches!(unpack(&over), Err(DecodeError::TooLarge)), "{coding:?}");
+            assert!(matches!(unpack(&fits), Ok(MAX_BODY_BYTES)), "{coding:?}");
+        }
+        assert_eq!(*unpack("gzip", b"{}").unwrap(), *b"{}");
+        assert!(matches!(unpack("", &over), Err(DecodeError::TooLarge)));
+        assert!(unpack("", &fits).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_unpacked_says_which_coding_it_has() {
+        for coding in Coding::ALL {
+            let body = coded(coding, &br#"{"event":"a"}"#.repeat(9));
+            let read = unpack(coding.name(), &body[..body.len() - 1]);
+            assert!(matches!(read, Err(DecodeError::Coding(found, _)) if found == coding), "{coding:?}: {read:?}");
+        }
     }
 }

@@ -134,6 +134,9 @@ impl Context<'_> {
         match id {
             Id::Given(uuid) => *uuid,
             Id::Own(id) => ids::of_id(&self.webhook.source, id),
+            Id::None if !self.webhook.idempotency_key.is_empty() => {
+                ids::of_key(&self.webhook.source, &self.webhook.idempotency_key, position)
+            }
             Id::None => ids::of_place(&self.webhook.source, webhook::origin_address(self.webhook), position),
         }
     }

@@ -37,6 +37,7 @@ pub(crate) enum Fault {
     // of a webhook
     EmptyBody,
     UnreadableGzip,
+    UnreadableCoding { name: &'static str },
     UnreadableJson { line: usize, column: usize, cause: Unreadable },
     UnknownShape,
     NoEvents,
@@ -205,6 +206,12 @@ impl Fault {
             Self::EmptyBody => ("the body is empty", "set the connector's body to JSON with `event` and `distinct_id`"),
             Self::UnreadableGzip => {
                 ("the body begins like gzip and cannot be unpacked", "send it plain or repair the sender")
+            }
+            Self::UnreadableCoding { name } => {
+                return (
+                    format!("the body is said to be {name}, or begins like it, and cannot be unpacked").into(),
+                    "send it plain, or name in `Content-Encoding` how it is compressed",
+                );
             }
             Self::UnreadableJson { line, column, cause } => {
                 return (format!("the body is not valid JSON at line {line} column {column}").into(), cause.remedy());

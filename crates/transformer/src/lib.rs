@@ -45,7 +45,7 @@ pub use self::{
     fault::REASONS,
     follow::{complaint, looks, open},
     notes::{Healed, Note, Notes},
-    rules::{Attributes, Named, Problem, Rules},
+    rules::{Attributes, Named, Problem, ReadHeader, Rules},
     transformer::Transformer,
     value::types::Type,
 };

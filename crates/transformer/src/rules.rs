@@ -76,6 +76,19 @@ pub struct Named<'a> {
     pub destination: &'a str,
 }
 
+/// A header that a rule reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadHeader<'a> {
+    /// The rule's line, from 1.
+    pub line: usize,
+    /// The rule, as messages call it.
+    pub place: &'a str,
+    /// The source whose events alone the rule is for.
+    pub source: Option<&'a str>,
+    /// The header's name, in small letters.
+    pub header: String,
+}
+
 /// Attributes by their display names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes {
@@ -153,15 +166,31 @@ impl Rules {
         })
     }
 
+    /// The headers that rules read, in small letters.
+    pub fn headers(&self) -> impl Iterator<Item = ReadHeader<'_>> {
+        self.all.iter().chain(&self.list).flat_map(|rule| {
+            let (place, source) = (rule.place.as_str(), rule.source.as_deref());
+            let mut headers = BTreeSet::new();
+            rule.attributes(&mut |root, names| {
+                if let (Root::Webhook, [member, header]) = (root, names)
+                    && member == scope::HEADER
+                {
+                    headers.insert(header.to_ascii_lowercase());
+                }
+            });
+            headers.into_iter().map(move |header| ReadHeader { line: rule.line, place, source, header })
+        })
+    }
+
     /// The attributes that the rules for an event of this name look at: of the event and of the user, by their display names.
     #[must_use]
     pub fn attributes(&self, event: &str) -> Attributes {
         let mut attributes = Attributes::default();
         for rule in self.all.iter().chain(&self.list).filter(|rule| rule.may_be_for(event)) {
-            rule.attributes(&mut |root, key| match root {
-                Root::Event | Root::Properties => drop(attributes.event.insert(key.to_string())),
-                Root::User => drop(attributes.user.insert(key.to_string())),
-                Root::Name | Root::Device | Root::Webhook | Root::Field(_) => {}
+            rule.attributes(&mut |root, names| match (root, names) {
+                (Root::Event | Root::Properties, [key, ..]) => drop(attributes.event.insert(key.clone())),
+                (Root::User, [key, ..]) => drop(attributes.user.insert(key.clone())),
+                (Root::Name | Root::Device | Root::Webhook | Root::Field(_), _) | (_, []) => {}
             });
         }
         attributes

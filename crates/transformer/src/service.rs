@@ -5,6 +5,7 @@ use std::{
     time::Instant,
 };
 
+use moehog_coding::{Coding, outermost};
 use moehog_proto::{
     Blame, Reason,
     event::TraceContext,
@@ -19,13 +20,14 @@ use moehog_transport::Held;
 use tonic::{Request, Response, Status, async_trait};
 use tracing::Span;
 
-use crate::{Notes, Rules, Transformer, body, former, metrics, metrics::Tally};
+use crate::{Notes, Rules, Transformer, former, metrics, metrics::Tally};
 
 /// A call with more work than this, in bytes of body, goes to a thread of its own, so that it holds back no neighbour; as does one by
 /// rules, whose expressions may take long.
 const INLINE_BYTES: usize = 256 * 1024;
-/// How much a gzip body is taken to grow; only its unpacking tells.
-const GZIP_GROWTH: usize = 32;
+/// How much a body is taken to grow in gzip and deflate, and in br and zstd; only its unpacking tells.
+const GROWTH: usize = 32;
+const GROWTH_WITHOUT_BOUND: usize = 1024;
 
 #[async_trait]
 impl TransformerService for Transformer {
@@ -140,8 +142,12 @@ fn caught(webhook: &Webhook, mapping: impl FnOnce() -> (TransformedWebhook, Note
 
 /// How much there is to read, in bytes.
 fn work(webhook: &Webhook) -> usize {
-    let growth = if body::is_gzip(&webhook.body) { GZIP_GROWTH } else { 1 };
-    webhook.body.len().saturating_mul(growth)
+    let growth = match outermost(&webhook.content_encoding, &webhook.body) {
+        None => 1,
+        Some(Coding::Gzip | Coding::Deflate) => GROWTH,
+        Some(Coding::Brotli | Coding::Zstd) => GROWTH_WITHOUT_BOUND,
+    };
+    webhook.body.len().saturating_mul(growth) + webhook.query.len()
 }
 
 /// Bytes of a webhook in the answer, overestimated a little.

@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use moehog_coding::Coding;
 use moehog_proto::transformer::{TransformedWebhook, Webhook, transformed_webhook};
 use moehog_runtime::Cores;
 use parking_lot::RwLock;
@@ -27,6 +28,9 @@ use crate::{
     rules::Rules,
     value::{Properties, placeholder::Detector},
 };
+
+/// The method of a request whose query is its body.
+const GET: &str = "GET";
 
 /// Maps webhooks to PostHog events. Cheap to clone; the rules can be replaced while it is used.
 #[derive(Debug, Clone)]
@@ -128,8 +132,20 @@ impl Transformer {
     }
 
     fn map(&self, webhook: &Webhook, rules: &Rules, notes: &mut Notes) -> Result<Output, Fault> {
-        let bytes = body::unpack(&webhook.body).map_err(|error| match error {
-            DecodeError::Gzip(_) => Fault::UnreadableGzip,
+        if webhook.body.is_empty() && webhook.method == GET && !webhook.query.is_empty() {
+            notes.count(Note::Form);
+            return self.read(
+                webhook,
+                rules,
+                &body::form::to_json(&webhook.query),
+                &Repaired::default(),
+                &BTreeMap::new(),
+                notes,
+            );
+        }
+        let bytes = body::unpack(&webhook.content_encoding, &webhook.body).map_err(|error| match error {
+            DecodeError::Coding(Coding::Gzip, _) => Fault::UnreadableGzip,
+            DecodeError::Coding(coding, _) => Fault::UnreadableCoding { name: coding.name() },
             DecodeError::TooLarge => Fault::TooLarge,
         })?;
         let text: Cow<'_, str> = body::text(&bytes, (&webhook.content_type, &webhook.content_encoding), notes);

@@ -1,12 +1,13 @@
 //! Each case in `testdata/cases` gives what it says, and the table in `testdata/README.md` has a row for it.
 //!
 //! A case is a JSON file that another implementation could run: `body` (or `body_base64`, or `body_file` beside the directory; `gzip`
-//! packs it), `source`, `api_key`, `content_type` and `mapping` go in, `expect` comes out. `MOEHOG_CASES=write` writes what comes out into
+//! packs it), `source`, `api_key`, `content_type`, `content_encoding`, `method`, `query`, `headers`, `idempotency_key` and `mapping` go in, `expect` comes out. `MOEHOG_CASES=write` writes what comes out into
 //! the cases and the table; read the difference before it is kept.
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     io::Write as _,
     path::{Path, PathBuf},
@@ -16,7 +17,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use moehog_proto::{
     Reason,
-    event::TraceContext,
+    event::{Header, TraceContext},
     transformer::{Rejection, Webhook, mapped_event::Outcome, transformed_webhook},
 };
 use moehog_transformer::{Mapping, Note, Rules, Transformer};
@@ -41,6 +42,16 @@ struct Case {
     gzip: bool,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     content_type: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    content_encoding: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    method: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    query: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    idempotency_key: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     mapping: String,
     expect: Value,
@@ -72,6 +83,15 @@ impl Case {
             route: if self.api_key.is_empty() { "in" } else { "capture" }.to_string(),
             api_key: self.api_key.clone(),
             content_type: self.content_type.clone(),
+            content_encoding: self.content_encoding.clone(),
+            method: self.method.clone(),
+            query: self.query.clone(),
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| Header { name: name.clone(), value: value.clone() })
+                .collect(),
+            idempotency_key: self.idempotency_key.clone(),
             trace: TraceContext::from_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
             body: body.into(),
             ..Webhook::default()

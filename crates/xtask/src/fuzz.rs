@@ -60,12 +60,18 @@ struct Target {
     directory: &'static str,
 }
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 8] = [
     Target {
         name: "scan",
         package: "moehog-gateway",
         test: "ingest::scan::fuzz::the_key_is_what_a_parser_finds_however_the_body_is_cut",
         directory: "crates/gateway/src/ingest/scan/__fuzz__/scan",
+    },
+    Target {
+        name: "codings",
+        package: "moehog-coding",
+        test: "decoder::fuzz::any_bytes_under_any_label_end_within_the_bound",
+        directory: "crates/coding/src/decoder/__fuzz__/codings",
     },
     Target {
         name: "repair",

@@ -15,7 +15,7 @@ use anyhow::Context;
 use crate::workspace::{self, Executable};
 
 /// The order in which packages are tested: what must not break stands first.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "journal",
     "relay",
     "proto",
@@ -26,6 +26,7 @@ const ORDER: [&str; 14] = [
     "transport",
     "telemetry",
     "runtime",
+    "coding",
     "connector",
     "moehog",
     "xtask",

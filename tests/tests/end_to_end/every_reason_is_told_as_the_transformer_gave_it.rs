@@ -83,6 +83,7 @@ fn bodies() -> Vec<(&'static str, Told, Vec<u8>)> {
         text("rule_forbidden", Nobody, r#"{"event":"apart","distinct_id":"b"}"#),
         text("empty_body", Sender, ""),
         ("unreadable_gzip", Nobody, b"\x1f\x8bnot gzip".to_vec()),
+        ("unreadable_coding", Nobody, b"\x28\xb5\x2f\xfdno zstd".to_vec()),
         text("unreadable_json", Sender, r#"{"event":"a","distinct_id":"#),
         text("unknown_shape", Sender, "7"),
         text("no_events", Nobody, "[]"),

@@ -3,11 +3,13 @@
 use std::io::Read;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use flate2::bufread::MultiGzDecoder;
+use moehog_coding::Decoder;
 use moehog_journal::{DeadLetter, Entry, Journal};
 use moehog_proto::{
     Destination, Reason,
+    event::Header,
     journal::{self, EntryHeader, EventPlace, EventState},
+    limits::MAX_BODY_BYTES,
     transformer::{MappedEvent, TransformedWebhook, mapped_event::Outcome, transformed_webhook},
 };
 use moehog_relay::{Wait, WaitsFor};
@@ -180,7 +182,7 @@ pub(super) struct EntryView {
     settled: bool,
     header: HeaderView,
     body: BodyView,
-    /// The body without its gzip.
+    /// The body without its compression.
     decompressed: Option<TextView>,
     events: Vec<EventView>,
     /// What it waits for, or each of its events that is not final.
@@ -204,7 +206,26 @@ struct HeaderView {
     content_encoding: String,
     received_at: Option<String>,
     idempotency_key: String,
+    /// UUIDs of events without an id of their own are made from it.
+    is_keyed: bool,
+    method: String,
+    /// As it came, without secrets.
+    query: String,
+    /// Those that the source keeps.
+    headers: Vec<KeptHeader>,
     trace_id: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct KeptHeader {
+    name: String,
+    value: String,
+}
+
+impl KeptHeader {
+    fn new(header: &Header) -> Self {
+        Self { name: header.name.clone(), value: header.value.clone() }
+    }
 }
 
 impl HeaderView {
@@ -218,6 +239,10 @@ impl HeaderView {
             content_encoding: header.content_encoding.clone(),
             received_at: time(header.received_at_ms),
             idempotency_key: header.idempotency_key.clone(),
+            is_keyed: header.keyed && !header.idempotency_key.is_empty(),
+            method: if header.method.is_empty() { "POST".to_string() } else { header.method.clone() },
+            query: header.query.clone(),
+            headers: header.headers.iter().map(KeptHeader::new).collect(),
             trace_id: header.trace.as_ref().map(moehog_proto::event::TraceContext::trace_id_text),
         }
     }
@@ -267,7 +292,7 @@ impl EntryView {
                 base64: STANDARD.encode(&entry.body),
                 text: Some(TextView::new(&entry.body)),
             },
-            decompressed: decompressed(&entry.body),
+            decompressed: decompressed(&entry.header.content_encoding, &entry.body),
             events: progress.events.iter().map(EventView::new).collect(),
             waits,
             mapped: mapped.map(|webhook| {
@@ -334,13 +359,16 @@ impl MappedView {
     }
 }
 
-/// The beginning of a gzip body's content; what can be read of a damaged one.
-fn decompressed(body: &[u8]) -> Option<TextView> {
+/// The beginning of a compressed body's content; what can be read of a damaged one.
+fn decompressed(content_encoding: &str, body: &[u8]) -> Option<TextView> {
     let mut output = Vec::new();
-    let mut decoder = MultiGzDecoder::new(body).take(MAX_TEXT_BYTES as u64 + 1);
-    // an error is the end of what can be read
-    let _whole = decoder.read_to_end(&mut output);
-    (body.starts_with(&[0x1f, 0x8b]) && !output.is_empty()).then(|| TextView::new(&output))
+    let decoder = Decoder::new(content_encoding, body, MAX_BODY_BYTES);
+    let is_plain = decoder.codings().is_empty();
+    if !is_plain {
+        // an error is the end of what can be read
+        let _whole = decoder.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut output);
+    }
+    (!is_plain && !output.is_empty()).then(|| TextView::new(&output))
 }
 
 /// RFC 3339; none for zero.

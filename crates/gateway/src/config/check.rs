@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use http::HeaderName;
 use moehog_proto::{Destination, project_key_fault};
 use moehog_runtime::{Exit, NAME_RULE, Secret, is_name};
 
@@ -50,6 +51,7 @@ impl Config {
         for (name, source) in sources {
             source.contradictions(name, &mut found);
         }
+        found.extend(self.kept_secrets());
         found.extend(self.secret_faults(|_| true));
         let mut keys = BTreeSet::new();
         for (name, destination) in destinations {
@@ -95,6 +97,47 @@ impl Config {
     }
 }
 
+/// Headers that hold secrets, whoever sends them.
+const SECRET_HEADERS: [&str; 11] = [
+    "api-key",
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "set-cookie",
+    "x-access-token",
+    "x-amz-security-token",
+    "x-api-key",
+    "x-auth-token",
+    "x-csrf-token",
+    "x-moehog-token",
+];
+/// Most headers that are kept with each webhook.
+const MAX_KEPT_HEADERS: usize = 32;
+
+impl Config {
+    /// Headers that are to be kept and must not be.
+    fn kept_secrets(&self) -> Vec<String> {
+        let Self { capture, sources, .. } = self;
+        let shown = sources.values().flat_map(|source| {
+            let signed = source.signature.as_ref().map(|signature| &signature.header);
+            std::iter::once(&source.header).chain(signed)
+        });
+        let shown: Vec<_> = shown.chain([&capture.header]).map(HeaderName::as_str).chain(SECRET_HEADERS).collect();
+        let of_sources = sources.iter().map(|(name, source)| (format!("sources.{name}.headers"), &source.headers));
+        let mut found = Vec::new();
+        for (key, headers) in of_sources.chain([("capture.headers".to_string(), &capture.headers)]) {
+            let secrets = headers.iter().map(HeaderName::as_str).filter(|name| shown.contains(name));
+            found.extend(secrets.map(|name| {
+                format!("{key} names `{name}`, which holds a secret, and secrets are never written: take it out")
+            }));
+            if headers.len() > MAX_KEPT_HEADERS {
+                found.push(format!("{key} has more than {MAX_KEPT_HEADERS} names: leave out what no rule reads"));
+            }
+        }
+        found
+    }
+}
+
 impl Source {
     fn contradictions(&self, name: &str, found: &mut Vec<String>) {
         if Destination::of(&self.destination).key().is_some() && !self.routes.is_empty() {
@@ -135,6 +178,9 @@ mod tests {
             ("DESTINATIONS__XX__API_KEY", ""),
             ("HTTP__APPEND_DEADLINE", "3s"),
             ("HTTP__MAX_HELD_BYTES", "1000000"),
+            ("SOURCES__SHOP__HEADER", "x-shop-secret"),
+            ("SOURCES__APP__HEADERS", "[\"X-Campaign\", \"Cookie\", \"X-Shop-Secret\"]"),
+            ("CAPTURE__HEADERS", "[\"Authorization\"]"),
         ];
         let variables = variables.map(|(name, value)| (format!("MOEHOG__{name}"), value.to_string()));
         let config: Config = moehog_runtime::load(Config::DEFAULTS, None, variables).unwrap();
@@ -153,10 +199,13 @@ mod tests {
             "destinations.xx.api_key is empty",
             "http.append_deadline",
             "http.max_held_bytes = 1000000 is less than one body may have",
+            "sources.app.headers names `cookie`, which holds a secret, and secrets are never written: take it out",
+            "sources.app.headers names `x-shop-secret`",
+            "capture.headers names `authorization`",
         ] {
             assert!(told.iter().any(|told| told.starts_with(says)), "{says}: {told:#?}");
         }
-        assert_eq!(told.len(), 13, "{told:#?}");
+        assert_eq!(told.len(), 16, "{told:#?}");
         assert!(check(&config).unwrap_err().root_cause().to_string().contains("; "));
     }
 }

@@ -36,6 +36,12 @@ pub struct Source {
     /// How its bodies are signed, where they are.
     #[serde(default)]
     pub signature: Option<Signature>,
+    /// Headers that are kept with each webhook, for mapping rules.
+    #[serde(default, deserialize_with = "header_names")]
+    pub headers: Vec<HeaderName>,
+    /// `Idempotency-Key` is the key of a webhook's events: their UUIDs are made from it.
+    #[serde(default)]
+    pub idempotency_header: bool,
 }
 
 /// How a sender signs its bodies: HMAC-SHA256 over the bytes as they are sent.
@@ -94,6 +100,19 @@ fn some_header_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     header_name(deserializer).map(Some)
 }
 
+pub(super) fn header_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<HeaderName>, D::Error> {
+    let mut names: Vec<HeaderName> = Vec::new();
+    for text in Vec::<String>::deserialize(deserializer)? {
+        let name = text.parse().map_err(|_| {
+            D::Error::custom("holds what is not the name of a header, such as X-Campaign: letters, digits and -")
+        })?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
 fn five_minutes() -> Duration {
     Duration::from_secs(300)
 }
@@ -123,6 +142,8 @@ impl Default for Source {
             basic: Vec::new(),
             from: None,
             signature: None,
+            headers: Vec::new(),
+            idempotency_header: false,
         }
     }
 }

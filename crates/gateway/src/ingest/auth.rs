@@ -18,7 +18,7 @@ pub(crate) use self::{
     credentials::shows_one_of,
     signature::SignatureWatch,
 };
-use super::{Refusal, local, places::Standing, refusal::Help, sender};
+use super::{Refusal, local, places::Standing, refusal::Help, request::Keeps, sender};
 use crate::{
     Config,
     addresses::{Addresses, Block},
@@ -74,6 +74,34 @@ impl Senders {
         if knows { Refusal::UnknownSource } else { nothing_right(headers) }
     }
 
+    /// The source of a GET, and what the request has shown. Crawlers, previews and prefetching browsers GET everything, so it is taken
+    /// only where the request shows a token or a password of the source; without one it is told no more than on any other path.
+    pub(crate) fn admit_get(
+        &self,
+        name: &str,
+        origin: Origin<'_>,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<(&Source, Standing), Refusal> {
+        let source = self.source(name);
+        let shows = |source: &Source| source.credentials.shown(headers).is_some();
+        if !headers.contains_key(header::AUTHORIZATION) && !source.is_some_and(shows) {
+            return Err(Refusal::Method);
+        }
+        let source = source.ok_or_else(|| self.unknown(origin, uri, headers))?;
+        match source.admit(origin, uri, headers)? {
+            // a signature is over the body, and says nothing of a query
+            standing if !source.credentials.is_empty() && source.signature.is_none() => Ok((source, standing)),
+            Standing::Stranger => Err(nothing_right(headers)),
+            Standing::Key | Standing::Secret => Err(Refusal::Method),
+        }
+    }
+
+    /// Whether a text is a secret that a request to this source may show; none is the capture paths.
+    pub(crate) fn is_secret(&self, source: Option<&Source>, text: &[u8]) -> bool {
+        source.map_or_else(|| self.capture.is_secret(text), |source| source.credentials.is_secret(text))
+    }
+
     pub(crate) fn source_names(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.sources.keys().map(String::as_str).collect();
         names.sort_unstable();
@@ -89,6 +117,7 @@ pub(crate) struct Source {
     credentials: Credentials,
     from: Option<Addresses>,
     signature: Option<config::Signature>,
+    keeps: Keeps,
     /// Without a secret and an address this machine may send.
     allow_local: bool,
 }
@@ -102,8 +131,14 @@ impl Source {
             credentials,
             from: config.from.clone(),
             signature: config.signature.clone(),
+            keeps: Keeps { headers: config.headers.clone(), is_keyed: config.idempotency_header },
             allow_local,
         }
+    }
+
+    /// What is kept of its requests.
+    pub(crate) fn keeps(&self) -> &Keeps {
+        &self.keeps
     }
 
     /// Computes the signature of the body to come; none where none is asked for.

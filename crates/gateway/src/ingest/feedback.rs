@@ -5,10 +5,11 @@
 //! told of it. It asks nobody, and no webhook waits where others wait already.
 //!
 //! **Who waits.** A Connector sends one event a request, Streams sends lists and repeats a whole list that is not answered
-//! 2XX. So a body waits only where it is small, is not compressed, and does not look like a list by its first byte or by the
-//! keys `"events"` and `"batch"`: a Streams batch is always 200 once it is durable, readable or not. Should a list come
+//! 2XX. So a body waits only where it is small, without its compression too, and does not look like a list by its first byte or by
+//! the keys `"events"` and `"batch"`, if it can be unpacked: a Streams batch is always 200 once it is durable, readable or not. Should a list come
 //! through all the same, no fault of one of its events beyond the first is held against it (see [`BodyFault::of`]). A
-//! Connector whose body has such a key waits for nothing and is 200 as well.
+//! Connector whose body has such a key waits for nothing and is 200 as well. Who asks to wait (`Prefer: wait`) waits with any body, and
+//! is told what its events came to; a list is 200 there as well.
 //!
 //! **How many.** An answer that waits keeps its connection from sending the next webhook, so under a full load the calls to the
 //! transformer would carry few webhooks each, and each webhook cost a third more. So only some wait at once; at the pace that
@@ -35,7 +36,6 @@ use tokio::{
 
 use super::{
     fault::BodyFault,
-    limits,
     refused::{Digest, Refused, RefusedBodies},
 };
 use crate::{
@@ -45,7 +45,7 @@ use crate::{
 };
 
 /// Larger bodies are lists.
-const MAX_BODY_BYTES: usize = 64 * 1024;
+pub(super) const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Beyond so many webhooks of a lane that wait to be mapped, or so old a one, no answer of that lane waits: it would wait in vain.
 const MOST_WAITING: u64 = 256;
 const OLDEST_WAITING: Duration = Duration::from_millis(100);
@@ -93,8 +93,8 @@ pub(super) enum Plan {
 #[derive(Debug)]
 pub(super) struct Wait {
     wanted: Wanted,
-    /// The body by which a refusal is remembered.
-    digest: Digest,
+    /// The body by which a refusal is remembered; none where it is a list, which is not refused.
+    digest: Option<Digest>,
     /// One of the few that may wait at once; none where the sender asked for it.
     _turn: Option<OwnedSemaphorePermit>,
 }
@@ -171,11 +171,19 @@ impl Feedback {
         }
     }
 
-    /// Decides what the answer to a webhook waits for. `prefers` is what its sender asks for.
-    pub(super) fn plan(&self, journal: &dyn Journal, header: &EntryHeader, body: &[u8], prefers: Option<u64>) -> Plan {
-        if !self.looks_like_one_event(body) {
-            return Plan::Append(None);
-        }
+    /// Decides what the answer to a webhook waits for. `plain` is its body without compression, none of a large one that has it; `prefers`
+    /// is what its sender asks for.
+    pub(super) fn plan(
+        &self,
+        journal: &dyn Journal,
+        header: &EntryHeader,
+        plain: Option<&[u8]>,
+        prefers: Option<u64>,
+    ) -> Plan {
+        let Some(body) = plain.filter(|plain| self.looks_like_one_event(plain)) else {
+            let wanted = prefers.map(|seconds| Wanted::Settled { seconds });
+            return Plan::Append(wanted.map(|wanted| Wait { wanted, digest: None, _turn: None }));
+        };
         let mut digest = None;
         if !self.refused.is_empty() {
             let of_body = Digest::of(header, body);
@@ -192,7 +200,7 @@ impl Feedback {
                 None => return Plan::Append(None),
             },
         };
-        let digest = digest.unwrap_or_else(|| Digest::of(header, body));
+        let digest = digest.or_else(|| Some(Digest::of(header, body)));
         Plan::Append(Some(Wait { wanted, digest, _turn: turn }))
     }
 
@@ -224,7 +232,9 @@ impl Feedback {
             self.metrics.count(Outcome::Late);
             return unsaid(wanted);
         };
-        if let Some(fault) = BodyFault::of(&known.progress) {
+        if let Some(digest) = digest
+            && let Some(fault) = BodyFault::of(&known.progress)
+        {
             self.metrics.count(Outcome::Refused);
             return Said::Refused(self.refused.add(digest, receipt, Arc::new(fault)));
         }
@@ -245,7 +255,6 @@ impl Feedback {
     fn looks_like_one_event(&self, body: &[u8]) -> bool {
         let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
         body.len() <= MAX_BODY_BYTES
-            && !limits::is_gzip(body)
             && !text.starts_with(b"[")
             && !self.list_keys.iter().any(|word| holds_key(body, word))
     }

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, request::Parts};
+use http::{HeaderValue, Method, Request, header, request::Parts};
 use http_body::Body;
 use moehog_proto::journal::{EntryHeader, Kind};
 use moehog_runtime::{SLOWED, Said, Shown, network_of};
@@ -23,14 +23,12 @@ use super::{
     feedback, limits,
     places::{Share, Standing},
     refusal::Help,
+    request,
     route::Route,
     store::{Received, Taken},
 };
 use crate::{config::CAPTURE, metrics::RouteLabel};
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Longest header value that an entry keeps.
-const MAX_KEPT_BYTES: usize = 256;
 /// What is read of the body of one refused request among many, so that its sender gets to read the answer.
 const MAX_DRAINED_OF_MANY: usize = 64 * 1024;
 
@@ -55,7 +53,7 @@ impl Ingest {
         let mut span = Span::none();
         let outcome = AssertUnwindSafe(self.take(peer, label, &parts, pin!(body), &mut span)).catch_unwind().await;
         let failed = Refused { refusal: Refusal::Internal, unread: true };
-        let (answer, receipt, error) = match outcome.unwrap_or(Err(failed)) {
+        let (mut answer, receipt, error) = match outcome.unwrap_or(Err(failed)) {
             Ok(taken) => {
                 let refused = taken.is_refused().then_some("unprocessable");
                 (answers::of_stored(taken.receipt, &taken.trace, &taken.said), Some(taken.receipt), refused)
@@ -69,6 +67,10 @@ impl Ingest {
                 (answer, None, Some(refusal.code()))
             }
         };
+        if parts.method == Method::GET {
+            // what a cache answers is not taken
+            answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
         waiting.answered();
         record_all!(
             span,
@@ -165,10 +167,16 @@ impl Ingest {
     /// Looks at all that can be known before the body.
     fn admit<'a>(&'a self, peer: IpAddr, parts: &'a Parts) -> Result<Admitted<'a>, Refusal> {
         let route = Route::find(parts.uri.path()).ok_or(Refusal::UnknownPath)?;
-        if parts.method != Method::POST {
+        let is_get = parts.method == Method::GET;
+        if !is_get && parts.method != Method::POST {
             return Err(Refusal::Method);
         }
         let (source, standing) = match route {
+            Route::In(name) if is_get => {
+                let (source, standing) = self.senders.admit_get(name, self.origin(peer), &parts.uri, &parts.headers)?;
+                (Some(source), standing)
+            }
+            Route::Capture if is_get => return Err(Refusal::Method),
             Route::Capture => (None, self.senders.capture.admit(self.origin(peer), &parts.uri, &parts.headers)?),
             Route::In(name) => {
                 let source = self
@@ -205,12 +213,10 @@ impl Ingest {
             request.rises_to(standing);
             shown.into_iter().for_each(Shown::is_right);
         };
-        let mut keys = source.is_none().then(|| KeyWatch::new(&self.senders.capture));
+        let mut keys = source.is_none().then(|| KeyWatch::new(&self.senders.capture, &parts.headers));
         let mut signature = source.map(|source| source.watch(&parts.headers)).transpose()?.flatten();
         // who shows nothing learns first that it must
-        if !readable(&parts.headers) {
-            return Err(Refusal::Encoding);
-        }
+        request::check_coding(&parts.headers)?;
         let body = limits::read(body, self.limits, &mut held, |piece, held| {
             signature.iter_mut().for_each(|signature| signature.feed(piece));
             if let Some(keys) = &mut keys
@@ -225,12 +231,13 @@ impl Ingest {
             signature.judge().then_some(()).ok_or(Refusal::SignatureWrong)?;
             rises(&mut held, Standing::Secret);
         }
+        let keeps = source.map_or(self.senders.capture.keeps(), Source::keeps);
         let header = EntryHeader {
             kind: Kind::Webhook.into(),
             source: source.map_or(CAPTURE, |source| &source.name).to_string(),
             route: label.text().to_string(),
-            content_type: kept(parts.headers.get(header::CONTENT_TYPE)),
-            content_encoding: kept(parts.headers.get(header::CONTENT_ENCODING)),
+            content_type: request::content_type(&parts.headers),
+            content_encoding: request::content_encoding(&parts.headers),
             received_at_ms: moehog_runtime::epoch_ms(),
             origin: None,
             destination: match source {
@@ -238,14 +245,18 @@ impl Ingest {
                 // empty where only the whole of the body says it
                 None => keys.as_mut().and_then(|keys| keys.destination.take()).unwrap_or_default(),
             },
-            idempotency_key: kept(parts.headers.get(IDEMPOTENCY_KEY)),
+            idempotency_key: request::idempotency_key(&parts.headers, keeps.is_keyed),
             trace: Some(trace),
             api_key: String::new(),
             routed: Vec::new(),
+            method: request::method(&parts.method),
+            query: request::query(parts, |value| self.senders.is_secret(source, value)),
+            headers: request::headers(&keeps.headers, &parts.headers),
+            keyed: keeps.is_keyed,
         };
         let key = keys.and_then(|keys| keys.key(&body));
         let prefers = feedback::preferred_seconds(&parts.headers);
-        Ok(Received { header, body, key, at: Instant::now(), held, prefers })
+        Ok(Received { header, body, key, plain: None, at: Instant::now(), held, prefers })
     }
 }
 
@@ -273,9 +284,9 @@ fn request_span(parts: &Parts, route: Route<'_>) -> Span {
     info_span!(
         "gateway.receive",
         otel.kind = "server",
-        otel.name = format!("POST {pattern}"),
+        otel.name = format!("{} {pattern}", parts.method),
         otel.status_code = Empty,
-        http.request.method = "POST",
+        http.request.method = parts.method.as_str(),
         http.route = pattern,
         http.response.status_code = Empty,
         url.path = parts.uri.path(),
@@ -283,41 +294,6 @@ fn request_span(parts: &Parts, route: Route<'_>) -> Span {
         error.r#type = Empty,
         moehog.receipt = Empty,
     )
-}
-
-/// What people write into `Content-Encoding` that is no coding of the body: charsets, and words for none.
-const PLAIN: [&str; 12] = [
-    "",
-    "7bit",
-    "8bit",
-    "application/json",
-    "ascii",
-    "binary",
-    "identity",
-    "json",
-    "latin1",
-    "none",
-    "us-ascii",
-    "utf8",
-];
-/// How the names of charsets begin.
-const CHARSETS: [&str; 3] = ["utf-", "iso-8859-", "windows-125"];
-
-/// Whether the body comes in an encoding that the transformer reads: plain, or gzip once.
-fn readable(headers: &HeaderMap) -> bool {
-    let is_gzip = |encoding: &str| ["gzip", "x-gzip"].contains(&encoding);
-    let is_plain =
-        |encoding: &str| PLAIN.contains(&encoding) || CHARSETS.iter().any(|begin| encoding.starts_with(begin));
-    let encodings =
-        headers.get_all(header::CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    let encodings = encodings.map(|encoding| String::from_utf8_lossy(encoding.trim_ascii()).to_ascii_lowercase());
-    let codings: Vec<_> = encodings.filter(|encoding| !is_plain(encoding)).collect();
-    codings.len() <= 1 && codings.iter().all(|encoding| is_gzip(encoding))
-}
-
-fn kept(value: Option<&HeaderValue>) -> String {
-    let text = value.map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default();
-    text[..text.floor_char_boundary(MAX_KEPT_BYTES)].to_string()
 }
 
 /// Counts a sender that hung up before its answer.

@@ -1,10 +1,15 @@
 //! How much is taken of one body: its bytes, as they come and decompressed, and the silence between two pieces.
 
-use std::{future::poll_fn, io::Read, pin::Pin, time::Duration};
+use std::{
+    future::poll_fn,
+    io::{ErrorKind, Read},
+    pin::Pin,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
-use flate2::bufread::MultiGzDecoder;
 use http_body::Body;
+use moehog_coding::Decoder;
 use tokio::time::Instant;
 
 use super::{Refusal, places::Share, scan::Finder};
@@ -90,52 +95,61 @@ where
     tokio::time::timeout(Duration::from_secs(1), drained).await.unwrap_or_default()
 }
 
-/// How gzip begins; no JSON and no form begins with the first of these.
-pub(crate) const GZIP: [u8; 2] = [0x1f, 0x8b];
-
-/// Whether the body is gzip: by its bytes, since a label may be wrong either way.
-pub(crate) fn is_gzip(body: &[u8]) -> bool {
-    body.starts_with(&GZIP)
+/// What is known of a compressed body.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inspected {
+    /// The project key in it.
+    pub(crate) key: Option<String>,
+    /// All of what it decompresses to, where that is little and can be read to its end.
+    pub(crate) plain: Option<Vec<u8>>,
 }
 
-/// Counts what a gzip body decompresses to, and looks for a project key if one is `wanted`. Nothing of the output is kept, so that
-/// a bomb costs its first `max_bytes` of work and no memory. It is left at `until`: nobody waits for it then. A body that breaks off inside is
-/// inspected as far as it goes: its syntax is not the gateway's business.
-pub(crate) fn inspect(body: &[u8], max_bytes: usize, wanted: bool, until: Instant) -> Result<Option<String>, Refusal> {
+/// Counts what a compressed body decompresses to, and looks for a project key if one is `wanted`. No more of the output is kept than
+/// `keeps` bytes, so that a bomb costs its first `max_bytes` of work and no memory. It is left at `until`: nobody waits for it then. A body
+/// that breaks off inside is inspected as far as it goes: its syntax is not the gateway's business.
+pub(crate) fn inspect(
+    (content_encoding, body): (&str, &[u8]),
+    max_bytes: usize,
+    (wanted, keeps): (bool, usize),
+    until: Instant,
+) -> Result<Inspected, Refusal> {
     let mut finder = wanted.then(Finder::new);
-    let mut decoder = MultiGzDecoder::new(body);
+    let mut plain = Some(Vec::new());
+    let mut decoder = Decoder::new(content_encoding, body, max_bytes);
     let mut buffer = [0; 16 * 1024];
-    let mut bytes = 0;
-    // an error is the end of what can be read
-    while let Ok(read @ 1..) = decoder.read(&mut buffer) {
-        bytes += read;
-        if bytes > max_bytes {
-            return Err(Refusal::TooLarge);
-        }
+    loop {
+        let read = match decoder.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => return Err(Refusal::TooLarge),
+            // the end of what can be read; what the rest was, nobody knows
+            Err(_) => {
+                plain = None;
+                break;
+            }
+        };
         if Instant::now() > until {
             return Err(Refusal::Overloaded);
         }
         if let Some(finder) = &mut finder {
             finder.feed(&buffer[..read]);
         }
+        plain = plain.filter(|plain| plain.len() + read <= keeps);
+        plain.iter_mut().for_each(|plain| plain.extend_from_slice(&buffer[..read]));
     }
-    Ok(finder.and_then(Finder::key))
+    Ok(Inspected { key: finder.and_then(Finder::key), plain })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::{Compression, write::GzEncoder};
     use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+    use moehog_coding::{Coding, made::coded};
 
     use super::*;
     use crate::ingest::places::{Bound, Standing};
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
+        coded(Coding::Gzip, bytes)
     }
 
     fn share_of(bound: &Bound) -> Share {
@@ -185,25 +199,38 @@ mod tests {
         assert_eq!(bound.used(), 0);
     }
 
+    /// What is found in a body, which is looked at for a key.
+    fn look(body: &[u8], max_bytes: usize) -> Result<Inspected, Refusal> {
+        inspect(("", body), max_bytes, (true, 1000), soon())
+    }
+
     #[test]
     fn a_decompressed_body_is_counted_to_the_byte() {
         let body = gzip(&[b'a'; 1000]);
-        assert!(inspect(&body, 1000, false, soon()).is_ok());
-        assert_eq!(inspect(&body, 999, false, soon()), Err(Refusal::TooLarge));
+        assert!(look(&body, 1000).is_ok());
+        assert_eq!(look(&body, 999), Err(Refusal::TooLarge));
         let twice = [gzip(&[b'a'; 600]), gzip(&[b'a'; 600])].concat();
-        assert_eq!(inspect(&twice, 1000, false, soon()), Err(Refusal::TooLarge));
+        assert_eq!(look(&twice, 1000), Err(Refusal::TooLarge));
+    }
+
+    #[test]
+    fn no_more_of_a_body_is_kept_than_is_asked_for() {
+        assert_eq!(look(&gzip(&[b'a'; 1000]), 2000).unwrap().plain.unwrap(), [b'a'; 1000]);
+        assert_eq!(look(&gzip(&[b'a'; 1001]), 2000).unwrap().plain, None);
+        let whole = gzip(&[b'a'; 1000]);
+        assert_eq!(look(&whole[..whole.len() - 1], 2000).unwrap().plain, None, "it may have been a list");
     }
 
     #[test]
     fn an_inspection_that_nobody_waits_for_is_left() {
-        let body = gzip(&[b'a'; 1000]);
-        assert_eq!(inspect(&body, 1000, true, Instant::now() - Duration::from_secs(1)), Err(Refusal::Overloaded));
+        let (body, before) = (gzip(&[b'a'; 1000]), Instant::now() - Duration::from_secs(1));
+        assert_eq!(inspect(("gzip", &body), 1000, (true, 0), before), Err(Refusal::Overloaded));
     }
 
     #[test]
     fn a_key_is_found_in_what_can_be_read_of_a_damaged_body() {
         let mut body = gzip(format!(r#"{{"api_key":"phc_a","text":"{}"}}"#, "lorem ipsum ".repeat(500)).as_bytes());
         body.truncate(body.len() - 12);
-        assert_eq!(inspect(&body, 10_000, true, soon()).unwrap().as_deref(), Some("phc_a"));
+        assert_eq!(look(&body, 10_000).unwrap().key.as_deref(), Some("phc_a"));
     }
 }

@@ -28,7 +28,10 @@ pub(super) struct Digest([u8; 32]);
 impl Digest {
     pub(super) fn of(header: &EntryHeader, body: &[u8]) -> Self {
         let mut context = Context::new(&SHA256);
-        for part in [header.source.as_bytes(), header.destination.as_bytes(), body] {
+        let EntryHeader { source, destination, method, query, .. } = header;
+        let of_request = [source, destination, method, query].into_iter().map(String::as_bytes);
+        let headers = header.headers.iter().flat_map(|header| [header.name.as_bytes(), header.value.as_bytes()]);
+        for part in of_request.chain(headers).chain([body]) {
             context.update(&(part.len() as u64).to_le_bytes());
             context.update(part);
         }
@@ -104,9 +107,29 @@ impl RefusedBodies {
 
 #[cfg(test)]
 mod tests {
-    use moehog_proto::{JournalId, journal::Progress};
+    use moehog_proto::{JournalId, event::Header, journal::Progress};
 
     use super::*;
+
+    #[test]
+    fn two_requests_of_which_anything_differs_are_two_bodies() {
+        let header = |name: &str, value: &str| vec![Header { name: name.into(), value: value.into() }];
+        let of = |change: &dyn Fn(&mut EntryHeader)| {
+            let mut header = EntryHeader { method: "GET".into(), query: "a=1".into(), ..EntryHeader::default() };
+            change(&mut header);
+            Digest::of(&header, b"")
+        };
+        assert_eq!(of(&|_| {}), of(&|it| it.received_at_ms = 7), "when it came is no part of it");
+        let all = [
+            of(&|_| {}),
+            of(&|it| it.query = "a=2".into()),
+            of(&|it| it.method.clear()),
+            of(&|it| it.headers = header("x-a", "b")),
+            of(&|it| it.headers = header("x-a", "c")),
+            of(&|it| it.headers = header("x-", "ab")),
+        ];
+        assert!(all.iter().enumerate().all(|(at, one)| !all[..at].contains(one)));
+    }
 
     fn digest(source: &str, destination: &str, body: &str) -> Digest {
         let header = EntryHeader { source: source.into(), destination: destination.into(), ..EntryHeader::default() };

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
+use moehog_coding::outermost;
 use moehog_journal::{AppendError, NewEntry};
 use moehog_proto::{Receipt, event::TraceContext, journal::EntryHeader};
 use moehog_runtime::{Cores, chain};
@@ -14,17 +15,21 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Ingest, Refusal,
-    feedback::{IN_TIME_PREFERRED, Listening, Plan, Said},
-    limits,
+    feedback::{self, IN_TIME_PREFERRED, Listening, Plan, Said},
+    limits::{self, Inspected},
     places::{Bound, Share, Standing},
     refused::Refused,
 };
 use crate::{config::CAPTURE, looks::Note, metrics::RouteLabel};
 
-/// A compressed body up to this size is decompressed at once: gzip makes at most a thousand times as much of it.
+/// A compressed body up to this size is decompressed at once, where that makes at most [`GROWTH`] times as much of it.
 const MAX_INFLATED_AT_ONCE: usize = 4 * 1024;
 /// The same of one whose sender has shown no secret.
 const MAX_INFLATED_OF_STRANGERS: usize = 512;
+/// What gzip makes of a byte at most; br and zstd make more.
+const GROWTH: usize = 1024;
+/// What events say of themselves is not told of larger bodies: they would be mapped a second time for it.
+const MAX_NOTED_BYTES: usize = 1024 * 1024;
 /// Compressed bodies that wait for a core, or have one: of strangers a quarter.
 const MAX_INFLATING: usize = 256;
 
@@ -48,11 +53,21 @@ pub(super) struct Received {
     pub(super) body: Bytes,
     /// The project key of a capture body, as far as it can be read as it came.
     pub(super) key: Option<String>,
+    /// What a compressed body decompresses to, where that is little.
+    pub(super) plain: Option<Vec<u8>>,
     /// When the last byte came.
     pub(super) at: Instant,
     pub(super) held: Share,
     /// Seconds that the sender asks to wait until it is settled.
     pub(super) prefers: Option<u64>,
+}
+
+impl Received {
+    /// With what was found in its compressed body.
+    fn inspected(self, found: Inspected) -> Self {
+        let Inspected { key, plain } = found;
+        Self { key, plain, ..self }
+    }
 }
 
 /// A webhook that the journal holds.
@@ -85,13 +100,16 @@ impl Ingest {
         let at_once = if is_known { MAX_INFLATED_AT_ONCE } else { MAX_INFLATED_OF_STRANGERS };
         // nothing is waited for between the last byte and the append of what need not be inspected at length: a sender that
         // hangs up cancels nothing
-        let outcome = if !limits::is_gzip(&received.body) {
-            self.append(received).await
-        } else if bytes <= at_once {
-            self.append(self.inspected(received)?).await
-        } else {
-            let appended = tokio::spawn(self.clone().append_inspected(received));
-            appended.await.unwrap_or(Err(Refusal::Internal))
+        let coding = outermost(&received.header.content_encoding, &received.body);
+        let little = (bytes <= at_once).then(|| self.inspect(&received, self.limits.max_bytes.min(at_once * GROWTH)));
+        let outcome = match (coding, little) {
+            (None, _) => self.append(received, false).await,
+            (Some(_), Some(Ok(inspected))) => self.append(received.inspected(inspected), true).await,
+            (Some(_), Some(Err(refusal))) if refusal != Refusal::TooLarge => Err(refusal),
+            _ => {
+                let appended = tokio::spawn(self.clone().append_inspected(received));
+                appended.await.unwrap_or(Err(Refusal::Internal))
+            }
         };
         let outcome = match outcome {
             Ok(Appended::Now(receipt, listening)) => {
@@ -102,7 +120,9 @@ impl Ingest {
         };
         self.metrics.answered(label, at.elapsed());
         let (receipt, mut said) = outcome?;
-        if let Said::Waited { settled: Some(_), notes, .. } = &mut said {
+        if let Said::Waited { settled: Some(_), notes, .. } = &mut said
+            && bytes <= MAX_NOTED_BYTES
+        {
             *notes = timeout_at(at + IN_TIME_PREFERRED, self.notes(receipt)).await.unwrap_or_default();
         }
         match said {
@@ -130,28 +150,32 @@ impl Ingest {
         let mut place = places.share(received.held.standing(), received.held.address());
         place.grow(1)?;
         let ingest = self.clone();
-        let inspected = cores.run(move || ingest.inspected(received));
+        let inspected = cores.run(move || {
+            let inspected = ingest.inspect(&received, ingest.limits.max_bytes)?;
+            Ok(received.inspected(inspected))
+        });
         let inspected = timeout_at(deadline, inspected).await.unwrap_or(Ok(Err(Refusal::Overloaded)));
         drop(place);
-        self.append(inspected.unwrap_or(Err(Refusal::Internal))?).await
+        self.append(inspected.unwrap_or(Err(Refusal::Internal))?, true).await
     }
 
-    /// Inspects a compressed body.
-    fn inspected(&self, mut received: Received) -> Result<Received, Refusal> {
-        let (key_wanted, deadline) = (received.header.source == CAPTURE, received.at + self.http.append_deadline);
-        received.key = limits::inspect(&received.body, self.limits.max_bytes, key_wanted, deadline)?;
-        Ok(received)
+    /// Looks into a compressed body, which may decompress to so many bytes.
+    fn inspect(&self, received: &Received, max_bytes: usize) -> Result<Inspected, Refusal> {
+        let Received { header, body, at, .. } = received;
+        let wanted = (header.source == CAPTURE, feedback::MAX_BODY_BYTES);
+        limits::inspect((&header.content_encoding, body), max_bytes, wanted, *at + self.http.append_deadline)
     }
 
-    async fn append(&self, received: Received) -> Result<Appended, Refusal> {
-        let Received { mut header, body, key, at, held, prefers } = received;
+    async fn append(&self, received: Received, is_coded: bool) -> Result<Appended, Refusal> {
+        let Received { mut header, body, key, plain, at, held, prefers } = received;
         if header.source == CAPTURE {
             if header.destination.is_empty() {
                 header.destination = self.senders.capture.destination(key.as_deref())?;
             }
             header.api_key = key.unwrap_or_default();
         }
-        let wanted = match self.feedback.plan(&*self.journal, &header, &body, prefers) {
+        let plain = if is_coded { plain.as_deref() } else { Some(&*body) };
+        let wanted = match self.feedback.plan(&*self.journal, &header, plain, prefers) {
             Plan::Append(wanted) => wanted,
             Plan::Again(refused) => return Ok(Appended::Before(refused)),
         };

@@ -1,5 +1,5 @@
 use moehog_proto::{
-    event::TraceContext,
+    event::{Header, TraceContext},
     journal::{EventPlace, Kind, Origin},
 };
 
@@ -26,6 +26,10 @@ pub(crate) async fn what_was_appended_is_read_byte_for_byte(store: &mut dyn Stor
         trace: Some(TraceContext { trace_id_low: 1, span_id: 2, flags: 1, ..TraceContext::default() }),
         api_key: "phc_x".into(),
         routed: vec![EventPlace { position: 3, ordinal: 1 }],
+        method: "GET".into(),
+        query: "campaign=Summer%20Sun".into(),
+        headers: vec![Header { name: "x-campaign".into(), value: "a, b".into() }],
+        keyed: true,
     };
     let every_byte: Vec<u8> = (0..=255).cycle().take(300_000).collect();
     let bodies = [Bytes::new(), Bytes::from_static(b"\0"), Bytes::from_static(b"{\"a\":1}"), Bytes::from(every_byte)];

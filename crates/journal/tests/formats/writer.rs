@@ -89,7 +89,7 @@ fn pending(source: &str, at: i64, number: usize) -> Pending {
             tracestate: "vendor=value".into(),
         }),
         api_key: "phc_shop".into(),
-        routed: Vec::new(),
+        ..EntryHeader::default()
     };
     let body =
         format!(r#"{{"event":"campaign_sent","distinct_id":"user_{number}","properties":{{"source":"{source}"}}}}"#);

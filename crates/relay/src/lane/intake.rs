@@ -16,6 +16,7 @@ use super::{
 use crate::{
     poison::{Failure, TransformQueue},
     progress::{Carried, event_cost},
+    webhook::request_bytes,
 };
 
 /// Most entries of one read.
@@ -97,7 +98,7 @@ impl Lane {
             self.budget.received += entry.received_cost();
             self.budget.mapped += entry.mapped_cost();
             let sequence = entry.sequence;
-            let waits = entry.webhook.as_ref().map(|webhook| webhook.body.len());
+            let waits = entry.webhook.as_ref().map(request_bytes);
             let key = self.entries.insert(entry);
             self.order.insert(sequence, key);
             if let Some(bytes) = waits {

@@ -111,11 +111,11 @@ impl Condition {
     }
 
     /// Calls `visit` with each attribute that it names.
-    pub(crate) fn attributes(&self, visit: &mut dyn FnMut(&Root, &str)) {
+    pub(crate) fn attributes(&self, visit: &mut dyn FnMut(&Root, &[String])) {
         match self {
             Self::Is(path, _) | Self::Compared(path, ..) | Self::Defined(path) => {
-                if let Some((root, key)) = path.attribute_named() {
-                    visit(root, key);
+                if let Some((root, names)) = path.attribute_named() {
+                    visit(root, names);
                 }
             }
             Self::Not(condition) => condition.attributes(visit),

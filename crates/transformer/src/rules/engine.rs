@@ -71,8 +71,16 @@ impl Engine {
     }
 
     /// Calls `visit` with each attribute that it names.
-    pub(crate) fn attributes(&self, visit: &mut dyn FnMut(&Root, &str)) {
-        self.reads.iter().filter_map(|read| read.path.attribute_named()).for_each(|(root, key)| visit(root, key));
+    pub(crate) fn attributes(&self, visit: &mut dyn FnMut(&Root, &[String])) {
+        for read in &self.reads {
+            let Some((root, names)) = read.path.attribute_named() else { continue };
+            match read.members.as_slice() {
+                [] => visit(root, names),
+                members => {
+                    members.iter().for_each(|member| visit(root, &[names, std::slice::from_ref(member)].concat()))
+                }
+            }
+        }
     }
 
     /// Whether it needs the key of the filter `hash`.

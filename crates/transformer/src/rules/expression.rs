@@ -78,12 +78,12 @@ impl Expression {
     }
 
     /// Calls `visit` with each attribute that it names.
-    pub(crate) fn attributes(&self, visit: &mut dyn FnMut(&Root, &str)) {
+    pub(crate) fn attributes(&self, visit: &mut dyn FnMut(&Root, &[String])) {
         match self {
             Self::Constant(_) => {}
             Self::Move(path) | Self::Cast(path, _) => {
-                if let Some((root, key)) = path.attribute_named() {
-                    visit(root, key);
+                if let Some((root, names)) = path.attribute_named() {
+                    visit(root, names);
                 }
             }
             Self::Engine(engine) => engine.attributes(visit),

@@ -13,7 +13,11 @@ use minijinja::{
     value::{Enumerator, Object},
 };
 
-use super::{path::Read, scope::Scope, unusable::Unusable};
+use super::{
+    path::Read,
+    scope::{HEADER, Root, Scope},
+    unusable::Unusable,
+};
 use crate::{json, value::time::Order};
 
 /// The name by which the filter `hash` finds its key; nothing else can say it.
@@ -101,7 +105,23 @@ fn named(read: &Read, scope: &Scope<'_, '_>) -> Result<Option<Value>, Unusable> 
     let Some(raw) = read.path.look(scope)? else { return Ok(None) };
     let growth = if raw.starts_with(['[', '{']) { GROWTH } else { 0 };
     scope.budget.read(raw.len() * (read.times + growth))?;
-    Ok(Some(value(&raw)))
+    let is_headers = read.path.root == Root::Webhook && read.path.keys == [HEADER];
+    Ok(Some(if is_headers { Value::from_object(Headers(value(&raw))) } else { value(&raw) }))
+}
+
+/// Headers, whose names are the same in any case.
+#[derive(Debug)]
+struct Headers(Value);
+
+impl Object for Headers {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let found = self.0.get_attr(&key.as_str()?.to_ascii_lowercase()).ok()?;
+        (!found.is_undefined()).then_some(found)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        self.0.try_iter().map_or(Enumerator::Empty, |names| Enumerator::Values(names.collect()))
+    }
 }
 
 fn whole(read: &Read, scope: &Scope<'_, '_>) -> Result<Option<Value>, Unusable> {

@@ -16,6 +16,8 @@ pub(crate) struct Read {
     pub(crate) path: Path,
     /// How often it is named: what is made of it may hold it as often.
     pub(crate) times: usize,
+    /// What is named below an attribute of `webhook`.
+    pub(crate) members: Vec<String>,
 }
 
 /// The place that an expression names, if it does nothing else.
@@ -49,10 +51,14 @@ fn key(subscript: &Expr<'_>) -> Option<String> {
 pub(crate) fn reads(expression: &Expr<'_>, found: &mut Vec<Read>) {
     if let Some((name, keys)) = parts(expression) {
         let mut path = Path { root: Root::named(name), keys };
+        let member = path.keys.get(1).filter(|_| path.root == Root::Webhook).cloned();
         path.keys.truncate(usize::from(!matches!(path.root, Root::Name | Root::Field(_))));
         match found.iter_mut().find(|known| known.name == name && known.path == path) {
-            Some(known) => known.times += 1,
-            None => found.push(Read { name: name.to_string(), path, times: 1 }),
+            Some(known) => {
+                known.times += 1;
+                known.members.extend(member);
+            }
+            None => found.push(Read { name: name.to_string(), path, times: 1, members: member.into_iter().collect() }),
         }
         return;
     }

@@ -118,7 +118,7 @@ impl Rule {
     }
 
     /// Calls `visit` with each attribute that it names.
-    pub(crate) fn attributes(&self, visit: &mut dyn FnMut(&Root, &str)) {
+    pub(crate) fn attributes(&self, visit: &mut dyn FnMut(&Root, &[String])) {
         if let Some(when) = &self.when {
             when.attributes(visit);
         }

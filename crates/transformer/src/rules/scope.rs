@@ -1,6 +1,6 @@
 //! What an expression of a mapping file can name: an event as it was sent, and the webhook that it came in.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use moehog_proto::transformer::Webhook;
 use serde_json::value::RawValue;
@@ -44,7 +44,7 @@ pub(crate) enum Root {
     Device,
     /// `properties`, as PostHog's form has them.
     Properties,
-    /// `webhook`: `source`, `receipt` and `received_at`.
+    /// `webhook`: what it is called, and what is kept of its request.
     Webhook,
     /// Any other member of the event.
     Field(String),
@@ -97,9 +97,9 @@ impl Path {
         !self.keys.is_empty() || matches!(self.root, Root::Name | Root::Field(_))
     }
 
-    /// The attribute that it names, with the object that it is of.
-    pub(crate) fn attribute_named(&self) -> Option<(&Root, &str)> {
-        Some((&self.root, self.keys.first()?))
+    /// The attribute that it names, with the names below it, and the object that it is of.
+    pub(crate) fn attribute_named(&self) -> Option<(&Root, &[String])> {
+        (!self.keys.is_empty()).then_some((&self.root, &self.keys[..]))
     }
 
     /// The JSON at this place, a slice of the body where it can be one.
@@ -141,7 +141,13 @@ impl Path {
         let (found, below) = match (&self.root, self.keys.split_first()) {
             (Root::Name, _) => (owned(scope.name.map(str::to_string)), &self.keys[..]),
             (Root::Field(name), _) => (scope.item.field(name).map(Cow::Borrowed), &self.keys[..]),
-            (Root::Webhook, Some((key, below))) => (owned(of_webhook(scope.webhook, key)), below),
+            (Root::Webhook, Some((key, below))) => match below.split_first() {
+                Some((name, below)) if [QUERY, HEADER].contains(&key.as_str()) => {
+                    scope.budget.read(request_bytes(scope.webhook))?;
+                    (owned(of_request(scope.webhook, key, name)), below)
+                }
+                _ => (of_webhook(scope.webhook, key).map(Cow::Owned), below),
+            },
             (Root::Event | Root::User | Root::Device | Root::Properties, Some((key, below))) => {
                 (self.attribute(scope, key)?, below)
             }
@@ -182,21 +188,58 @@ fn member<'a>(raw: &'a str, key: &str) -> Option<&'a str> {
     last(&Object::read(raw), key)
 }
 
+/// What `webhook` has by a name, as JSON.
 fn of_webhook(webhook: &Webhook, key: &str) -> Option<String> {
     match key {
-        "source" => Some(webhook.source.clone()),
-        "receipt" => Some(receipt_shown(webhook).to_string()),
+        "source" => Some(text(&webhook.source)),
+        "receipt" => Some(text(receipt_shown(webhook))),
         "received_at" => {
-            let mut text = Vec::new();
-            Moment::from_ms(webhook.received_at_ms).write(&mut text);
-            String::from_utf8(text).ok()
+            let mut written = Vec::new();
+            Moment::from_ms(webhook.received_at_ms).write(&mut written);
+            String::from_utf8(written).ok().map(|written| text(&written))
         }
+        "method" => Some(text(if webhook.method.is_empty() { "POST" } else { &webhook.method })),
+        QUERY => {
+            Some(object(form_urlencoded::parse(webhook.query.as_bytes()).map(|(name, _)| name.into_owned()), |name| {
+                of_request(webhook, QUERY, name)
+            }))
+        }
+        HEADER => Some(object(webhook.headers.iter().map(|header| header.name.clone()), |name| {
+            of_request(webhook, HEADER, name)
+        })),
         _ => None,
     }
 }
 
+/// The last parameter of a name; or the header of a name in any case, whose lines are one list.
+fn of_request(webhook: &Webhook, key: &str, name: &str) -> Option<String> {
+    if key == QUERY {
+        let parameters = form_urlencoded::parse(webhook.query.as_bytes());
+        return parameters.filter(|(parameter, _)| parameter == name).last().map(|(_, value)| value.into_owned());
+    }
+    let lines = webhook.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+    let lines: Vec<_> = lines.map(|header| header.value.as_str()).collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
+}
+
+/// An object of texts, each name once.
+fn object(names: impl Iterator<Item = String>, value: impl Fn(&str) -> Option<String>) -> String {
+    let names: BTreeSet<String> = names.collect();
+    let members = names.iter().filter_map(|name| Some([&*text(name), ":", &text(&value(name)?)].concat()));
+    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+}
+
+/// What is looked through for a parameter or a header.
+fn request_bytes(webhook: &Webhook) -> usize {
+    webhook.query.len() + webhook.headers.iter().map(|header| header.name.len() + header.value.len()).sum::<usize>()
+}
+
+/// What `webhook` has of the request: parameters and headers by their names.
+pub(crate) const QUERY: &str = "query";
+pub(crate) const HEADER: &str = "header";
+
 /// What `webhook` has.
-pub(crate) const OF_WEBHOOK: [&str; 3] = ["source", "receipt", "received_at"];
+pub(crate) const OF_WEBHOOK: [&str; 6] = ["source", "receipt", "received_at", "method", QUERY, HEADER];
 
 /// A text as JSON.
 pub(crate) fn text(text: &str) -> String {
@@ -204,3 +247,6 @@ pub(crate) fn text(text: &str) -> String {
     json::write_string(&mut out, text);
     String::from_utf8(out).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

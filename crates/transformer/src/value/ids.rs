@@ -16,6 +16,11 @@ pub(crate) fn of_place(source: &str, origin_address: &str, position: u32) -> Uui
     of_name(&[b"at\0", source.as_bytes(), b"\0", origin_address.as_bytes(), &position.to_be_bytes()])
 }
 
+/// The UUID of an event without an id whose webhook has a key: the key, and its place in the body.
+pub(crate) fn of_key(source: &str, key: &str, position: u32) -> Uuid {
+    of_name(&[b"key\0", source.as_bytes(), b"\0", key.as_bytes(), b"\0", &position.to_be_bytes()])
+}
+
 /// Version 5 in our namespace, of a name in parts: as [`Uuid::new_v5`] makes it, by the processor's own instructions
 /// where it has them.
 pub(crate) fn of_name(parts: &[&[u8]]) -> Uuid {
@@ -40,8 +45,16 @@ mod tests {
         assert_eq!(uuid.to_string(), "6a0dd1f9-0748-520c-902b-e1712547aa32");
         assert_eq!(uuid, Uuid::new_v5(&NAMESPACE, b"id\0shop\0e1"));
         assert_eq!(of_place("shop", "e1", 7), Uuid::new_v5(&NAMESPACE, b"at\0shop\0e1\0\0\0\x07"));
-        let all =
-            [uuid, of_id("shop2", "e1"), of_id("shop", "e2"), of_place("shop", "e1", 0), of_place("shop", "e1", 1)];
+        let all = [
+            uuid,
+            of_id("shop2", "e1"),
+            of_id("shop", "e2"),
+            of_place("shop", "e1", 0),
+            of_place("shop", "e1", 1),
+            of_key("shop", "e1", 0),
+            of_key("shop", "e1", 1),
+            of_key("shop2", "e1", 0),
+        ];
         for (at, one) in all.iter().enumerate() {
             assert!(!all[..at].contains(one));
         }

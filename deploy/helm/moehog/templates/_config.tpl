@@ -59,6 +59,12 @@ signature = { secrets = [{{ include "moehog.files" .secretKeys }}], header = {{ 
 {{- with .from }}
 from = {{ toJson . }}
 {{- end }}
+{{- with .headers }}
+headers = {{ toJson . }}
+{{- end }}
+{{- if .idempotencyHeader }}
+idempotency_header = true
+{{- end }}
 {{ end }}
 {{- range .Values.destinations }}
 [destinations.{{ .name | quote }}]

@@ -12,7 +12,7 @@ use moehog_emulator::{
 };
 use moehog_proto::{
     delivery::DeliverRequest,
-    event::{Event, TraceContext},
+    event::{Event, Header, TraceContext},
     transformer::{Mapping, TransformRequest, Webhook},
 };
 use moehog_tests::{Deployment, Service, Setup, Shape, cases, from_soak};
@@ -54,7 +54,9 @@ fn transform(bodies: &[Vec<u8>], chance: &mut StdRng) -> TransformRequest {
     for _ in 0..chance.random_range(0..4) {
         let body = bodies.choose(chance).cloned().unwrap_or_default();
         let body = mutated(&body, bodies, 4, chance).into();
-        let encodings = ["", "", "", "gzip", "br", "identity"];
+        let encodings = ["", "", "", "gzip", "br", "identity", "deflate, zstd"];
+        let queries = ["", "event=a&distinct_id=u", "%ff=%&&=&[]", "data={\"event\":"];
+        let header = Header { name: "x-a".to_string(), value: "\u{0}\"".to_string() };
         webhooks.push(Webhook {
             receipt: "0f2a-1".to_string(),
             origin_receipt: String::new(),
@@ -67,6 +69,10 @@ fn transform(bodies: &[Vec<u8>], chance: &mut StdRng) -> TransformRequest {
             trace: trace(chance),
             body,
             origin_shown: String::new(),
+            method: if chance.random_ratio(1, 4) { "GET".to_string() } else { String::new() },
+            query: queries[chance.random_range(0..queries.len())].to_string(),
+            headers: if chance.random_ratio(1, 4) { vec![header] } else { Vec::new() },
+            idempotency_key: if chance.random_ratio(1, 4) { "order-7".to_string() } else { String::new() },
         });
     }
     let mapping = chance.random_ratio(1, 4).then(|| Mapping {

@@ -43,7 +43,7 @@ const PATHS: [&str; 16] = [
     "/api/dead-letters?limit=3&before=x",
     "/metrics",
 ];
-const HEADERS: [(&str, &str); 24] = [
+const HEADERS: [(&str, &str); 26] = [
     ("content-type", "application/json"),
     ("content-type", "text/plain"),
     ("content-type", "application/x-www-form-urlencoded; charset=utf-16"),
@@ -52,6 +52,8 @@ const HEADERS: [(&str, &str); 24] = [
     ("content-encoding", "gzip, gzip"),
     ("content-encoding", "deflate"),
     ("content-encoding", "br"),
+    ("content-encoding", "zstd, deflate, br"),
+    ("idempotency-key", "order-7"),
     ("authorization", "Bearer wrong-token-of-the-tests"),
     ("authorization", "Basic bW9lbmdhZ2U6d29yZC10by1wYXNzLXRlc3Rz"),
     ("authorization", "Basic !!!"),

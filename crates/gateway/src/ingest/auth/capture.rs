@@ -6,6 +6,7 @@ use std::{
 };
 
 use http::{HeaderMap, Uri, header::AUTHORIZATION};
+use moehog_coding::{may_be_coded, outermost};
 use moehog_proto::{Destination, project_key_fault};
 use moehog_runtime::{Secret, ways_to_set};
 use parking_lot::Mutex;
@@ -19,11 +20,10 @@ use super::{
 use crate::{
     config,
     ingest::{
-        Refusal,
-        limits::{GZIP, is_gzip},
-        local,
+        Refusal, local,
         places::Standing,
         refusal::Help,
+        request::{self, Keeps},
         scan::Finder,
     },
 };
@@ -41,6 +41,7 @@ const KEYS_IN_QUERY: [&str; 2] = ["api_key", "token"];
 #[derive(Debug)]
 pub(crate) struct Capture {
     config: config::Capture,
+    keeps: Keeps,
     keys: Keys,
     remedy: String,
 }
@@ -49,6 +50,7 @@ pub(crate) struct Capture {
 #[derive(Debug)]
 pub(crate) struct KeyWatch<'a> {
     capture: &'a Capture,
+    content_encoding: String,
     finder: Finder,
     /// Nothing was seen yet.
     begins: bool,
@@ -59,14 +61,15 @@ pub(crate) struct KeyWatch<'a> {
 }
 
 impl<'a> KeyWatch<'a> {
-    pub(crate) fn new(capture: &'a Capture) -> Self {
-        Self { capture, finder: Finder::new(), begins: true, is_opaque: false, destination: None }
+    pub(crate) fn new(capture: &'a Capture, headers: &HeaderMap) -> Self {
+        let content_encoding = request::content_encoding(headers);
+        Self { capture, content_encoding, finder: Finder::new(), begins: true, is_opaque: false, destination: None }
     }
 
     /// Looks at the next piece. Says whether the key is known now, and was not before; one that nobody has is refused.
     pub(crate) fn finds(&mut self, piece: &[u8]) -> Result<bool, Refusal> {
         if self.begins && !piece.is_empty() {
-            (self.begins, self.is_opaque) = (false, piece.starts_with(&GZIP[..1]));
+            (self.begins, self.is_opaque) = (false, may_be_coded(&self.content_encoding, piece));
         }
         if self.is_opaque || self.finder.certain_key().is_some() {
             return Ok(false);
@@ -79,7 +82,7 @@ impl<'a> KeyWatch<'a> {
 
     /// The key, once all of the body is here; none where it has none, or is compressed.
     pub(crate) fn key(mut self, body: &[u8]) -> Option<String> {
-        if self.is_opaque && !is_gzip(body) {
+        if self.is_opaque && outermost(&self.content_encoding, body).is_none() {
             self.finder.feed(body);
         }
         self.finder.key()
@@ -119,7 +122,18 @@ impl Capture {
             "send the header {}: TOKEN with a token of capture.tokens, or put ?{TOKEN_IN_QUERY}=TOKEN behind the path",
             config.header
         );
-        Self { config: config.clone(), keys, remedy }
+        let keeps = Keeps { headers: config.headers.clone(), is_keyed: config.idempotency_header };
+        Self { config: config.clone(), keeps, keys, remedy }
+    }
+
+    /// What is kept of its requests.
+    pub(crate) fn keeps(&self) -> &Keeps {
+        &self.keeps
+    }
+
+    /// Whether a text is one of the tokens.
+    pub(super) fn is_secret(&self, text: &[u8]) -> bool {
+        is_one_of(&self.config.tokens, text)
     }
 
     /// Which keys are taken, in words.

@@ -35,6 +35,11 @@ impl Credentials {
         self.tokens.is_empty() && self.basic.is_empty()
     }
 
+    /// Whether a text is one of the tokens or passwords.
+    pub(super) fn is_secret(&self, text: &[u8]) -> bool {
+        is_one_of(self.tokens.iter().chain(self.basic.iter().map(|pair| &pair.password)), text)
+    }
+
     /// Whether the request shows one of them; none where it shows nothing.
     pub(super) fn shown(&self, headers: &HeaderMap) -> Option<bool> {
         let token = (!self.tokens.is_empty()).then(|| shows_one_of(&self.tokens, &self.header, headers)).flatten();

@@ -110,7 +110,7 @@ fn a_project_key_before_the_body_is_seen() {
 fn a_project_key_is_seen_in_a_body_that_still_comes() {
     let capture = senders(&[("eu", Some("phc_eu"))], false, &[]).capture;
     let seen = |pieces: &[&str]| {
-        let mut watch = KeyWatch::new(&capture);
+        let mut watch = KeyWatch::new(&capture, &HeaderMap::new());
         let seen: Vec<_> = pieces.iter().map(|piece| watch.finds(piece.as_bytes())).collect();
         (seen, watch.key(pieces.concat().as_bytes()))
     };
