@@ -127,19 +127,28 @@ impl Transformer {
     }
 
     fn map(&self, webhook: &Webhook, rules: &Rules, notes: &mut Notes) -> Result<Output, Fault> {
-        let bytes = body::unpack(&webhook.body).map_err(|error| match error {
+        let undecodable = |error| match error {
             DecodeError::Gzip(_) => Fault::UnreadableGzip,
             DecodeError::TooLarge => Fault::TooLarge,
-        })?;
-        let text: Cow<'_, str> = body::text(&bytes, (&webhook.content_type, &webhook.content_encoding), notes);
+        };
+        let bytes = body::unpack(&webhook.body).map_err(undecodable)?;
+        let mut text: Cow<'_, str> = body::text(&bytes, (&webhook.content_type, &webhook.content_encoding), notes);
         if text.trim_ascii().is_empty() {
             return Err(Fault::EmptyBody);
+        }
+        let is_form = body::form::is_form(&webhook.content_type, &text);
+        let whole = if is_form { body::form::whole(&text).map_err(undecodable)? } else { None };
+        let is_event = is_form && whole.is_none();
+        if let Some(whole) = whole {
+            text = Cow::Owned(body::text(&whole, ("", ""), notes).into_owned());
         }
         let of_text = [(Note::RepairedUtf8, Repair::Utf8), (Note::RepairedSurrogate, Repair::Surrogate)];
         let mut repairs: Vec<_> =
             of_text.into_iter().filter(|(note, _)| notes.get(*note) > 0).map(|(_, it)| it).collect();
-        if body::form::is_form(&webhook.content_type, &text) {
+        if is_form {
             notes.count(Note::Form);
+        }
+        if is_event {
             return self.read(webhook, rules, &body::form::to_json(&text), &repairs, &BTreeMap::new(), notes);
         }
         let read = self.read(webhook, rules, &text, &repairs, &BTreeMap::new(), notes);
