@@ -35,6 +35,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) when: When<'a>,
     /// A marketer's template made it, in which every value is a text.
     pub(crate) is_connector: bool,
+    /// It says of itself that it is history.
+    pub(crate) is_historical: bool,
 }
 
 /// When an event happened.

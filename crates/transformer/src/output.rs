@@ -104,6 +104,15 @@ impl Output {
         }
     }
 
+    /// Makes every event history: the request around them says so.
+    pub(crate) fn historical(&mut self) {
+        for event in &mut self.events {
+            if let Some(Outcome::Event(event)) = &mut event.outcome {
+                event.historical = true;
+            }
+        }
+    }
+
     pub(crate) fn finish(mut self) -> Mapped {
         let (mut begin, uuids) = (0, self.json.len());
         // one buffer for all
@@ -177,6 +186,7 @@ impl Output {
             json: Bytes::new(),
             receipt: self.receipt.clone(),
             destination: plan.destination.to_string(),
+            historical: plan.historical,
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess};
 
 use crate::{
     body::{self, DecodeError},
-    builtin::{Context, rudder},
+    builtin::{Context, capture, rudder},
     config::Mapping,
     costly::Named,
     fault::Fault,
@@ -268,6 +268,10 @@ impl<'a> Body<'a> {
                 // a request's own key speaks for all its events
                 if mapping::is_of_another_project(&self.own, &self.context.webhook.api_key) {
                     self.output.mismatch();
+                }
+                // which may say so behind them
+                if capture::is_historical(&self.own) {
+                    self.output.historical();
                 }
                 Ok(())
             }

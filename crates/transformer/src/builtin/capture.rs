@@ -71,7 +71,21 @@ pub(crate) fn draft<'a>(
         }
     }
     let person = person(item, context).map(Person::known);
-    Ok(Draft { name, person, anonymous: None, id: id(item, context), when: when(item, context), is_connector: !is_sdk })
+    Ok(Draft {
+        name,
+        person,
+        anonymous: None,
+        id: id(item, context),
+        when: when(item, context),
+        is_connector: !is_sdk,
+        is_historical: is_historical(item),
+    })
+}
+
+/// Whether an event, or the batch around events, is marked as history. PostHog reads the mark of a batch; of an event that is sent by itself it
+/// means the same.
+pub(crate) fn is_historical(item: &Item<'_>) -> bool {
+    item.field("historical_migration") == Some("true")
 }
 
 /// The first of the places where PostHog looks for the person.

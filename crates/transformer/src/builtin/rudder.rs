@@ -127,6 +127,7 @@ pub(crate) fn draft<'a>(
         id,
         when: When::Said { field, raw },
         is_connector: false,
+        is_historical: false,
     })
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn draft<'a>(
     let id = context.own_id(("event_uuid", fields.uuid));
     let when = When::Said { field: "event_time", raw: fields.time.or(fields.flat_time) };
     let anonymous = fields.moengage_user_id;
-    Ok(Draft { name, person, anonymous, id, when, is_connector: false })
+    Ok(Draft { name, person, anonymous, id, when, is_connector: false, is_historical: false })
 }
 
 /// Whether MoEngage tells that it made one user of two.
