@@ -19,7 +19,7 @@ use crate::{
         identity::{self, Reading},
         ids,
         placeholder::Policy,
-        time::Moment,
+        time::{Arrival, Moment},
     },
     webhook,
 };
@@ -47,6 +47,8 @@ pub(crate) enum When<'a> {
     Said {
         field: &'static str,
         raw: Option<&'a str>,
+        /// By how much the clock was ahead that said it.
+        ahead_ms: i64,
     },
 }
 
@@ -91,6 +93,8 @@ pub(crate) struct Context<'w> {
     pub(crate) mended_quotes: bool,
     /// No template made the event: what looks like a placeholder is a value.
     pub(crate) keeps_values: bool,
+    /// By how many milliseconds the clock was ahead that sent the events.
+    pub(crate) ahead_ms: i64,
     pub(crate) notes: Notes,
 }
 
@@ -146,20 +150,21 @@ impl Context<'_> {
 
     /// When it happened as it says, else when the webhook was received.
     pub(crate) fn moment<'a>(&mut self, when: When<'a>) -> Moment<'a> {
-        let (field, raw) = match when {
+        let (field, raw, ahead_ms) = match when {
             When::Known(moment) => return moment,
-            When::Said { field, raw } => (field, raw),
+            When::Said { field, raw, ahead_ms } => (field, raw, ahead_ms),
         };
         let Some(raw) = raw.filter(|raw| !json::is_null(raw)) else { return self.received() };
-        if let Some(moment) =
-            self.notes.moment(raw, field, self.rules.clock(&self.webhook.source), self.webhook.received_at_ms)
-        {
-            if !moment.is_verbatim() && !json::is_number(raw) {
-                self.notes.count(Note::RewrittenTime);
-            }
-            return moment;
+        let arrival = Arrival { at_ms: self.webhook.received_at_ms, ahead_ms };
+        let Some(moment) = self.notes.moment(raw, field, self.rules.clock(&self.webhook.source), arrival) else {
+            return Moment::in_place(arrival.at_ms);
+        };
+        if moment.shifted_ms() != 0 {
+            self.notes.say(Note::CorrectedClock, field, raw);
+        } else if !moment.is_verbatim() && !json::is_number(raw) {
+            self.notes.count(Note::RewrittenTime);
         }
-        Moment::in_place(self.webhook.received_at_ms)
+        moment
     }
 
     pub(crate) fn received(&self) -> Moment<'static> {

@@ -6,7 +6,7 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use crate::{
     json,
-    value::time::{Clock, Doubt, Moment, Unread},
+    value::time::{Arrival, Clock, Doubt, Moment, Unread},
 };
 
 /// One thing worth counting.
@@ -37,6 +37,8 @@ pub enum Note {
     FarOffTime,
     /// Times without a zone, read as UTC since no `timezone` is configured.
     AssumedUtc,
+    /// Times of a sender whose clock was wrong by a minute or more as its `sent_at` says, shifted by that.
+    CorrectedClock,
     /// Points in time that were readable and rewritten as RFC 3339 in UTC.
     RewrittenTime,
     /// Ids of an event that were not usable as such.
@@ -203,9 +205,9 @@ impl Notes {
         raw: &'a str,
         field: &str,
         clock: &Clock,
-        received_at_ms: i64,
+        arrival: Arrival,
     ) -> Option<Moment<'a>> {
-        let (moment, note) = match Moment::read(raw, clock, received_at_ms) {
+        let (moment, note) = match Moment::read(raw, clock, arrival) {
             Ok((moment, doubt)) => {
                 let note = doubt.map(|doubt| match doubt {
                     Doubt::AssumedUtc => Note::AssumedUtc,

@@ -19,7 +19,7 @@ use crate::{
     json,
     mapping::{Plan, Planned},
     notes::{Repair, Told},
-    value::Properties,
+    value::{Properties, time::Moment},
     webhook,
 };
 
@@ -172,7 +172,7 @@ impl Output {
             out.extend_from_slice(b"\"$process_person_profile\":false,");
         }
         out.extend_from_slice(&self.origin);
-        say(out, plan.moment.is_stand_in(), told);
+        say(out, &plan.moment, told);
         out.extend_from_slice(b"}}}");
         self.uuids.extend_from_slice(plan.uuid.as_bytes());
         self.finished.push(Finished { end: self.json.len(), index: self.events.len(), day: plan.moment.day() });
@@ -211,11 +211,15 @@ fn origin(webhook: &Webhook, revision: &str, repairs: &[Repair]) -> Vec<u8> {
     out
 }
 
-/// Appends what an event says of itself to its property `moehog`: `"time":"received"` where its own time could not be read, and
-/// `"notes":[{"code":…,"property":…,"original":…}]`.
-fn say(out: &mut Vec<u8>, is_stand_in: bool, told: &[Told]) {
-    if is_stand_in {
+/// Appends what an event says of itself to its property `moehog`: `"time":"received"` where its own time could not be read,
+/// `"shifted_ms":…` where its sender's clock was wrong, and `"notes":[{"code":…,"property":…,"original":…}]`.
+fn say(out: &mut Vec<u8>, moment: &Moment<'_>, told: &[Told]) {
+    if moment.is_stand_in() {
         out.extend_from_slice(b",\"time\":\"received\"");
+    }
+    if moment.shifted_ms() != 0 {
+        let written = write!(out, ",\"shifted_ms\":{}", moment.shifted_ms());
+        debug_assert!(written.is_ok(), "a vector takes all");
     }
     for (nth, Told { note, property, original }) in told.iter().enumerate() {
         out.extend_from_slice(if nth == 0 { b",\"notes\":[{\"code\":" } else { b",{\"code\":" });

@@ -24,7 +24,7 @@ use crate::{
     notes::{Note, Notes, Repair},
     output::Output,
     rules::Rules,
-    value::{Properties, placeholder::Detector},
+    value::{Properties, placeholder::Detector, time::ahead_ms},
 };
 
 /// Maps webhooks to PostHog events. Cheap to clone; the rules can be replaced while it is used.
@@ -174,16 +174,33 @@ impl Transformer {
         broken: &BTreeMap<u32, Fault>,
         notes: &mut Notes,
     ) -> Result<Output, Fault> {
-        let (mut read, mut noted) = self.body(webhook, rules, text.len(), repairs, broken).read_all(text);
+        let (mut read, mut noted) = self.read_by_its_clock(webhook, rules, text, repairs, broken);
         if noted.get(Note::WrongKind) > 0
             && let Some(unfolded) = body::unfolded(text)
         {
-            (read, noted) = self.body(webhook, rules, unfolded.len(), repairs, broken).read_all(&unfolded);
+            (read, noted) = self.read_by_its_clock(webhook, rules, &unfolded, repairs, broken);
         }
         if !matches!(read, Err(Fault::UnreadableJson { .. })) {
             notes.merge(&noted);
         }
         read
+    }
+
+    /// Reads a body once, and where it says, which may be behind its events, that the clock was wrong that dated them, again by that.
+    fn read_by_its_clock(
+        &self,
+        webhook: &Webhook,
+        rules: &Rules,
+        text: &str,
+        repairs: &[Repair],
+        broken: &BTreeMap<u32, Fault>,
+    ) -> (Result<Output, Fault>, Notes) {
+        let (read, noted, ahead_ms) = self.body(webhook, rules, text.len(), repairs, broken, 0).read_all(text);
+        if ahead_ms == 0 {
+            return (read, noted);
+        }
+        let (read, noted, _) = self.body(webhook, rules, text.len(), repairs, broken, ahead_ms).read_all(text);
+        (read, noted)
     }
 
     fn body<'a>(
@@ -193,6 +210,7 @@ impl Transformer {
         bytes: usize,
         repairs: &[Repair],
         broken: &'a BTreeMap<u32, Fault>,
+        ahead_ms: i64,
     ) -> Body<'a> {
         Body {
             context: Context {
@@ -202,6 +220,7 @@ impl Transformer {
                 markers: true,
                 mended_quotes: repairs.contains(&Repair::UnescapedQuote),
                 keeps_values: false,
+                ahead_ms,
                 notes: Notes::default(),
             },
             output: Output::new(webhook, rules.revision(), repairs, bytes),
@@ -246,11 +265,14 @@ struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// Reads the whole text; what was noted, too.
-    fn read_all(mut self, text: &'a str) -> (Result<Output, Fault>, Notes) {
+    /// Reads the whole text; what was noted, too, and by how much the clock was ahead that sent a list of events.
+    fn read_all(mut self, text: &'a str) -> (Result<Output, Fault>, Notes, i64) {
         self.context.markers = self.placeholders.may_hold_marker(text);
         let read = self.read(text);
-        (read.map(|()| self.output), self.context.notes)
+        // of an event that is sent by itself PostHog asks no `sent_at`
+        let sent_at = self.own.field("sent_at").filter(|_| read.is_ok() && self.lists == 1);
+        let ahead_ms = ahead_ms(sent_at, self.context.webhook.received_at_ms);
+        (read.map(|()| self.output), self.context.notes, ahead_ms)
     }
 
     fn read(&mut self, text: &'a str) -> Result<(), Fault> {

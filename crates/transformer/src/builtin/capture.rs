@@ -130,7 +130,10 @@ fn when<'a>(item: &Item<'a>, context: &mut Context<'_>) -> When<'a> {
             None => context.notes.say(Note::UnreadableTime, "offset", raw),
         }
     }
-    When::Said { field: "timestamp", raw: item.field("timestamp") }
+    let trusts_its_clock =
+        item.properties.pairs.iter().any(|pair| pair.name == "$ignore_sent_at" && pair.value == "true");
+    let ahead_ms = if trusts_its_clock { 0 } else { context.ahead_ms };
+    When::Said { field: "timestamp", raw: item.field("timestamp"), ahead_ms }
 }
 
 /// A member beside `properties`: PostHog's own go into them, where the newer API reads them too.

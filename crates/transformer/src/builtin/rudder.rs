@@ -125,7 +125,7 @@ pub(crate) fn draft<'a>(
         person,
         anonymous: item.field("anonymousId"),
         id,
-        when: When::Said { field, raw },
+        when: When::Said { field, raw, ahead_ms: 0 },
         is_connector: false,
         is_historical: false,
     })

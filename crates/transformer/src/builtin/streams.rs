@@ -74,7 +74,7 @@ pub(crate) fn draft<'a>(
         name = joined(&fields, &person, name, context, properties);
     }
     let id = context.own_id(("event_uuid", fields.uuid));
-    let when = When::Said { field: "event_time", raw: fields.time.or(fields.flat_time) };
+    let when = When::Said { field: "event_time", raw: fields.time.or(fields.flat_time), ahead_ms: 0 };
     let anonymous = fields.moengage_user_id;
     Ok(Draft { name, person, anonymous, id, when, is_connector: false, is_historical: false })
 }

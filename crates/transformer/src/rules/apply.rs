@@ -19,7 +19,7 @@ use crate::{
     notes::{Note, Notes},
     value::{
         MAX_DEPTH, Properties, identity, members, placeholder,
-        time::{Clock, Moment},
+        time::{Arrival, Clock, Moment},
     },
 };
 
@@ -194,10 +194,10 @@ impl<'a> Maker<'_, '_, 'a> {
         let Webhook { source, received_at_ms, .. } = self.scope.webhook;
         let clock = self.rules.clock(source);
         match zone {
-            None => self.notes.moment(raw, field, clock, *received_at_ms),
+            None => self.notes.moment(raw, field, clock, Arrival::at(*received_at_ms)),
             Some(zone) => {
                 let printed = Clock { zone: Some(zone.clone()), ..clock.clone() };
-                self.notes.moment(raw, field, &printed, *received_at_ms)
+                self.notes.moment(raw, field, &printed, Arrival::at(*received_at_ms))
             }
         }
     }
