@@ -145,7 +145,10 @@ impl Context<'_> {
     }
 
     pub(crate) fn event_name<'a>(&mut self, raw: &'a str, field: &'static str) -> Result<Option<Cow<'a, str>>, Fault> {
-        identity::event_name(raw, field, &self.rules.allow, &mut self.notes)
+        // an SDK means what it sends, and PostHog takes it so
+        let is_sdks = |name: &str| self.keeps_values && name != identity::MERGES_ANYBODY;
+        let is_allowed = |name: &str| is_sdks(name) || self.rules.allow.contains(name);
+        identity::event_name(raw, field, is_allowed, &mut self.notes)
     }
 
     /// When it happened as it says, else when the webhook was received.

@@ -53,14 +53,14 @@ pub(crate) fn draft<'a>(
     context: &mut Context<'a>,
     properties: &mut Properties<'a>,
 ) -> Result<Draft<'a>, Fault> {
+    // an SDK says which it is, and means what it writes
+    let is_sdk = item.properties.pairs.iter().any(|pair| pair.name == "$lib");
+    context.keeps_values = is_sdk;
     let name = item.field("event").map(|raw| context.event_name(raw, "event"));
     let name = name.unwrap_or(Ok(None)).and_then(|name| name.ok_or(Fault::MissingEvent));
     if item.properties.kind == Kind::Other {
         return Err(Fault::InvalidProperties);
     }
-    // an SDK says which it is, and means what it writes
-    let is_sdk = item.properties.pairs.iter().any(|pair| pair.name == "$lib");
-    context.keeps_values = is_sdk;
     for pair in &item.properties.pairs {
         add(pair, context, properties)?;
     }

@@ -87,7 +87,9 @@ impl Rule {
     fn event_name<'a>(&self, node: &Node, maker: &mut Maker<'_, '_, 'a>) -> Result<Cow<'a, str>, Fault> {
         let raw =
             node.evaluate(maker.scope, maker.rules.secret.as_ref()).map_err(|error| self.fault(error, "event"))?;
-        let name = text_of(raw, |raw| identity::event_name(raw, "event", &maker.rules.allow, maker.notes))?;
+        let name = text_of(raw, |raw| {
+            identity::event_name(raw, "event", |name| maker.rules.allow.contains(name), maker.notes)
+        })?;
         name.ok_or_else(|| self.fault(Unusable::Missing, "event"))
     }
 
