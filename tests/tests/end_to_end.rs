@@ -42,6 +42,7 @@ mod end_to_end {
     mod the_tutorials_bodies_arrive;
     mod versions_work_together;
     mod webhooks_are_answered_in_time;
+    mod what_sdks_send_arrives;
     mod what_was_changed_is_said;
     mod world;
 }

@@ -23,7 +23,7 @@ use super::{
     feedback, limits,
     places::{Share, Standing},
     refusal::Help,
-    route::Route,
+    route::{Route, is_asked_of_posthog},
     store::{Received, Taken},
 };
 use crate::{config::CAPTURE, metrics::RouteLabel};
@@ -164,7 +164,9 @@ impl Ingest {
 
     /// Looks at all that can be known before the body.
     fn admit<'a>(&'a self, peer: IpAddr, parts: &'a Parts) -> Result<Admitted<'a>, Refusal> {
-        let route = Route::find(parts.uri.path()).ok_or(Refusal::UnknownPath)?;
+        let path = parts.uri.path();
+        let unknown = if is_asked_of_posthog(path) { Refusal::AskedOfPostHog } else { Refusal::UnknownPath };
+        let route = Route::find(path).ok_or(unknown)?;
         if parts.method != Method::POST {
             return Err(Refusal::Method);
         }
