@@ -85,7 +85,8 @@ pub(crate) fn draft<'a>(
 /// Whether an event, or the batch around events, is marked as history. PostHog reads the mark of a batch; of an event that is sent by itself it
 /// means the same.
 pub(crate) fn is_historical(item: &Item<'_>) -> bool {
-    item.field("historical_migration") == Some("true")
+    // a text can mean nothing else
+    item.field("historical_migration").is_some_and(|raw| raw.trim_matches('"').eq_ignore_ascii_case("true"))
 }
 
 /// The first of the places where PostHog looks for the person.
@@ -131,8 +132,8 @@ fn when<'a>(item: &Item<'a>, context: &mut Context<'_>) -> When<'a> {
         }
     }
     let trusts_its_clock =
-        item.properties.pairs.iter().any(|pair| pair.name == "$ignore_sent_at" && pair.value == "true");
-    let ahead_ms = if trusts_its_clock { 0 } else { context.ahead_ms };
+        || item.properties.pairs.iter().any(|pair| pair.name == "$ignore_sent_at" && pair.value == "true");
+    let ahead_ms = if context.ahead_ms != 0 && trusts_its_clock() { 0 } else { context.ahead_ms };
     When::Said { field: "timestamp", raw: item.field("timestamp"), ahead_ms }
 }
 
