@@ -23,6 +23,7 @@ mod end_to_end {
     mod disks;
     mod every_mutated_body_is_kept;
     mod every_reason_is_told_as_the_transformer_gave_it;
+    mod history_travels_apart;
     mod kill_9_loses_nothing;
     mod kills_rolls_and_scaling_lose_nothing;
     mod load_balancers_are_told_the_truth;
@@ -43,6 +44,7 @@ mod end_to_end {
     mod the_whole_request_reaches_the_mapping;
     mod versions_work_together;
     mod webhooks_are_answered_in_time;
+    mod what_sdks_send_arrives;
     mod what_was_changed_is_said;
     mod world;
 }

@@ -10,6 +10,7 @@
 //! - a wrong key, host or quota rejects nothing: its events are held with the remedy;
 //! - an event goes out only as one JSON object, so that none of it becomes part of the request around it;
 //! - what is sent again is byte-identical: events are read and never written anew, and a request says nothing of the time it is made;
+//! - history (`historical_migration`) and live events never stand in one request;
 //! - a person's events go in their order: behind one that is to be tried again nothing of that person is sent;
 //! - a key is `delivered` to only once PostHog knows it;
 //! - a destination has as many requests under way as it bears, and never more than configured: see `concurrency`.

@@ -144,7 +144,8 @@ impl Inner {
         {
             let left = self.answer_by.saturating_sub(began.elapsed());
             let bodies = request.events.iter().map(|index| events[*index].json.clone()).collect();
-            let ended = self.send(destination, turn, bodies, &spans, left, &mut answers).await?;
+            let batch = (request.historical, bodies);
+            let ended = self.send(destination, turn, batch, &spans, left, &mut answers).await?;
             let answer = u32::try_from(answers.len()).unwrap_or(u32::MAX);
             split.record(request, judge(&ended), answer);
         }
@@ -153,19 +154,19 @@ impl Inner {
         Ok(DeliverResponse { verdicts, answers, load: None })
     }
 
-    /// Makes one request and notes it in `answers`.
+    /// Makes one request, of history or of what is live, and notes it in `answers`.
     async fn send(
         &self,
         destination: &Destination,
         turn: &Turn,
-        events: Vec<bytes::Bytes>,
+        (historical, events): (bool, Vec<bytes::Bytes>),
         spans: &Spans,
         left: Duration,
         answers: &mut Vec<Answer>,
     ) -> Result<Result<posthog::Answer, posthog::Failure>, Status> {
         let count = events.len();
         let key = destination.key.text();
-        let encoded = posthog::encode(&self.cores, key, events)
+        let encoded = posthog::encode(&self.cores, key, historical, events)
             .await
             .map_err(|error| Status::internal(format!("compress a request: {error}")))?;
         let mut span = spans.request(&destination.host, count, encoded.body.len());

@@ -1,5 +1,7 @@
 //! Which events go into which request, and what an answer means for each of them.
 
+mod cut;
+
 use std::collections::{BTreeMap, HashSet};
 
 use moehog_proto::{
@@ -8,6 +10,7 @@ use moehog_proto::{
     event::Event,
 };
 
+use self::cut::Cut;
 use crate::posthog::{self, Outcome};
 
 /// Events refused alone, with none taken, after which nothing more is tried: it is not these events that are at fault.
@@ -15,7 +18,7 @@ const MOST_REFUSED: usize = 8;
 
 /// One call's events on their way to a verdict each. Pure: asks for a request at a time and is told what came of it.
 ///
-/// A request holds no uuid twice and, unless it is one event, at most so many bytes. A refused one is halved until the
+/// A request holds no uuid twice, unless it is one event at most so many bytes, and either history or what is live. A refused one is halved until the
 /// guilty event stands alone: at most 2·log2(n)+1 requests for one guilty event among n. Events stay in their order,
 /// and nothing of a person is sent behind an event of that person which is to be tried again. Where everything is refused,
 /// no more than the first few are tried alone, and the rest gets no verdict.
@@ -48,6 +51,8 @@ struct Part {
 pub(crate) struct Request {
     /// Indexes into the call's events, ascending.
     pub(crate) events: Vec<usize>,
+    /// They are history.
+    pub(crate) historical: bool,
     first_half: bool,
 }
 
@@ -68,7 +73,7 @@ impl<'a> Split<'a> {
             waiting: HashSet::new(),
             refused: Some(0),
         };
-        let (mut part, mut bytes, mut uuids) = (Vec::new(), 0, HashSet::new());
+        let mut cut = Cut::new(events, max_request_bytes);
         for (index, event) in events.iter().enumerate() {
             if let Some(size) = posthog::too_large(&event.json) {
                 let most = posthog::MAX_EVENT_BYTES;
@@ -85,20 +90,9 @@ impl<'a> Split<'a> {
                 split.give(&[index], &Verdict::Rejected(Rejected::default()), &why);
                 continue;
             }
-            let again = !event.uuid.is_empty() && uuids.contains(&event.uuid);
-            if !part.is_empty() && (again || bytes + event.json.len() > max_request_bytes) {
-                split.parts.push(Part::whole(std::mem::take(&mut part)));
-                bytes = 0;
-                uuids.clear();
-            }
-            part.push(index);
-            bytes += event.json.len() + 1;
-            uuids.insert(&event.uuid);
+            cut.take(index);
         }
-        if !part.is_empty() {
-            split.parts.push(Part::whole(part));
-        }
-        split.parts.reverse();
+        split.parts = cut.into_requests().into_iter().rev().map(Part::whole).collect();
         split
     }
 
@@ -110,7 +104,8 @@ impl<'a> Split<'a> {
                 let middle = part.events.len() / 2;
                 self.halve(part.events, middle);
             } else if !part.events.is_empty() {
-                return Some(Request { events: part.events, first_half: part.first_half });
+                let historical = self.events[part.events[0]].historical;
+                return Some(Request { events: part.events, historical, first_half: part.first_half });
             }
         }
         None
@@ -118,7 +113,7 @@ impl<'a> Split<'a> {
 
     /// Takes what came of a request. `answer` is 1 + the index of the request among those of the call.
     pub(crate) fn record(&mut self, request: Request, outcome: Outcome, answer: u32) {
-        let Request { events, first_half } = request;
+        let Request { events, first_half, .. } = request;
         for index in &events {
             let verdict = &mut self.verdicts[*index];
             verdict.answer = answer;

@@ -35,6 +35,27 @@ async fn events_arrive_as_they_are_in_one_gzipped_request() {
 }
 
 #[tokio::test]
+async fn history_goes_in_requests_of_its_own_and_a_bad_event_of_it_is_found_among_history() {
+    let posthog = posthog();
+    posthog.faults().add(Rule::refuse("\"bad\"", "failed to parse request"));
+    let mut sent = events(40);
+    sent[21] = event(21, "user_21", r#","bad":1"#);
+    for event in sent.iter_mut().skip(1).step_by(2) {
+        event.historical = true;
+    }
+    let response = deliver(&client(&config(&posthog.url())), "shop", &sent).await;
+    for (number, verdict) in response.verdicts.iter().enumerate() {
+        assert_eq!(word(verdict), if number == 21 { "refused" } else { "delivered" }, "event {number}");
+    }
+    let arrivals = posthog.books().arrivals();
+    assert_eq!((arrivals.len(), arrivals.iter().filter(|event| event.historical).count()), (39, 19));
+    for arrival in arrivals {
+        let number = sent.iter().position(|event| event.json == arrival.raw).unwrap();
+        assert_eq!(arrival.historical, sent[number].historical, "event {number}");
+    }
+}
+
+#[tokio::test]
 async fn one_bad_event_in_300_costs_itself_within_20_requests() {
     for guilty in [0, 149, 150, 299] {
         let posthog = posthog();

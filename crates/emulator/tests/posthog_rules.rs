@@ -138,6 +138,39 @@ async fn a_historical_batch_is_taken_and_its_times_are_corrected_by_when_it_was_
 }
 
 #[tokio::test]
+async fn a_batch_has_a_key_of_its_own_and_of_an_array_one_event_may_have_it_for_all() {
+    let keyless = event(json!({"api_key": null}));
+    both_say(json!({"batch": [event(json!({}))]}).to_string(), 400, PARSE).await;
+    both_say(json!({"api_key": null, "batch": [event(json!({}))]}).to_string(), 400, PARSE).await;
+    both_say(json!({"api_key": "phc_a", "token": "phc_a", "batch": [keyless.clone()]}).to_string(), 400, PARSE).await;
+    both_say(json!({"api_key": "phc_a", "batch": [event(json!({"api_key": "phc_b"}))]}).to_string(), 200, "Ok").await;
+    both_say(json!([keyless, event(json!({})), keyless]).to_string(), 200, "Ok").await;
+    both_say(json!([keyless, keyless]).to_string(), 401, "without an api_key").await;
+}
+
+#[tokio::test]
+async fn a_member_that_stands_twice_under_its_names_refuses_the_request() {
+    for twice in [json!({"token": "phc_a"}), json!({"$token": "phc_a"}), json!({"$distinct_id": "u"})] {
+        both_say(event(twice.clone()).to_string(), 400, "failed to parse request").await;
+        let among_others = json!({"api_key": "phc_a", "batch": [event(json!({})), event(twice)]});
+        both_say(among_others.to_string(), 400, PARSE).await;
+    }
+}
+
+#[tokio::test]
+async fn of_gzip_the_first_member_is_read_and_nothing_behind_it() {
+    let (body, other) = (event(json!({})).to_string(), event(json!({"event": "other"})).to_string());
+    let (first, second) = body.split_at(20);
+    both_say([gzip(first.as_bytes()), gzip(second.as_bytes())].concat(), 400, "failed to").await;
+    both_say([&gzip(body.as_bytes())[..], &[0; 8]].concat(), 200, "Ok").await;
+    both_say([&gzip(body.as_bytes())[..], b"trailing"].concat(), 200, "Ok").await;
+    let posthog = start(Config::default());
+    post(&posthog, "/e/", [gzip(body.as_bytes()), gzip(other.as_bytes())].concat()).await;
+    let names: Vec<_> = posthog.books().arrivals().iter().map(|event| event.event.clone()).collect();
+    assert_eq!(names, ["opened"]);
+}
+
+#[tokio::test]
 async fn what_holds_no_event_is_refused() {
     both_say(r#"{"api_key":"phc_a","batch":[]}"#, 400, "request holds no event").await;
     both_say("[]", 401, "event submitted without an api_key").await;
@@ -251,6 +284,8 @@ async fn an_event_needs_a_name_and_somebody() {
     both_take(json!({"distinct_id": null, "$distinct_id": "u"})).await;
     both_take(json!({"distinct_id": null, "properties": {"distinct_id": "u"}})).await;
     let cookieless = event(json!({"properties": {"$cookieless_mode": "yes"}})).to_string();
+    both_say(cookieless, 400, "invalid cookieless mode").await;
+    let cookieless = event(json!({"properties": {"$cookieless_mode": null}})).to_string();
     both_say(cookieless, 400, "invalid cookieless mode").await;
     let posthog = start(Config::default());
     assert_eq!(post(&posthog, "/engage/", r#"{"api_key":"phc_a","distinct_id":"u"}"#).await.status, 200);

@@ -34,6 +34,17 @@ async fn an_event_is_measured_as_the_record_it_becomes() {
 }
 
 #[tokio::test]
+async fn the_name_of_an_event_counts_where_the_record_repeats_it() {
+    let long = |bytes: usize| event(json!({"event": "n".repeat(bytes)})).to_string();
+    let (new, old) = (start(Config::default()), start(Config::of_2024()));
+    for (posthog, bytes, status) in
+        [(&new, 330_000, 200), (&new, 340_000, 413), (&old, 340_000, 200), (&old, 999_800, 400)]
+    {
+        assert_eq!(post(posthog, "/e/", long(bytes)).await.status, status, "{bytes}");
+    }
+}
+
+#[tokio::test]
 async fn an_oversized_event_lets_those_before_it_land_and_none_behind_it() {
     for (config, status) in [(Config::default(), 413), (Config::of_2024(), 400)] {
         let posthog = start(config);

@@ -19,6 +19,8 @@ async fn each_refusal_has_its_status_and_code_and_says_what_to_do() {
     let cases = [
         (post("/", "{}"), 404, "unknown_path", "path"),
         (get("/nothing"), 404, "unknown_path", "path"),
+        (post("/flags/?v=2", r#"{"token":"phc_eu"}"#), 404, "asked_of_posthog", "path"),
+        (get("/array/phc_eu/config.js"), 404, "asked_of_posthog", "path"),
         (post("/v1/in/shopp", "{}"), 404, "unknown_source", "path"),
         (with(post("/v1/in/shopp", "{}"), "via", "1.1 proxy"), 401, "token_missing", "authorization"),
         (with(post("/v1/in/shopp", "{}"), "authorization", "Bearer tok-new"), 404, "unknown_source", "path"),
@@ -76,7 +78,7 @@ async fn a_refusal_says_where_to_look_and_nothing_of_which_sources_there_are() {
     let typo = gateway.send(with(post("/v1/in/typo", "{}"), "authorization", "Bearer tok-new")).await;
     assert_eq!(typo.refusal(), (404, "unknown_source"), "whose token is right is told");
     assert_eq!(from_afar("/v1/in/open").await.json, of_one.json);
-    for path in ["/", "/v1/in/", "/v2/in/shop", "/decide/"] {
+    for path in ["/", "/v1/in/", "/v2/in/shop", "/decided/"] {
         let lost = gateway.send(post(path, "{}")).await;
         assert!(lost.refusal() == (404, "unknown_path") && !lost.json.to_string().contains("shop"), "{}", lost.json);
     }

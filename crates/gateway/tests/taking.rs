@@ -69,6 +69,14 @@ async fn a_body_without_a_type_and_with_a_broken_byte_is_taken() {
     assert_eq!(gateway.entry(&reply).await.body, body);
     let form = with(post("/capture/", "api_key=phc_us&event=e"), "content-type", "application/x-www-form-urlencoded");
     assert_eq!(gateway.entry(&gateway.send(form).await).await.header.destination, "us");
+    // {"api_key":"phc_us","event":"e"}
+    for data in
+        ["%7B%22api_key%22%3A%22phc_us%22%2C%22event%22%3A%22e%22%7D", "eyJhcGlfa2V5IjoicGhjX3VzIiwiZXZlbnQiOiJlIn0%3D"]
+    {
+        let form = with(post("/e/", format!("data={data}")), "content-type", "application/x-www-form-urlencoded");
+        let header = gateway.entry(&gateway.send(form).await).await.header;
+        assert_eq!((header.destination.as_str(), header.api_key.as_str()), ("us", "phc_us"));
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::{
         identity::{self, Reading},
         ids,
         placeholder::Policy,
-        time::Moment,
+        time::{Arrival, Moment},
     },
     webhook,
 };
@@ -35,6 +35,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) anonymous: Option<&'a str>,
     pub(crate) id: Id<'a>,
     pub(crate) when: When<'a>,
+    /// It says of itself that it is history.
+    pub(crate) is_historical: bool,
 }
 
 /// What made an event, by which its values are read.
@@ -56,6 +58,8 @@ pub(crate) enum When<'a> {
     Said {
         field: &'static str,
         raw: Option<&'a str>,
+        /// By how much the clock was ahead that said it.
+        ahead_ms: i64,
     },
 }
 
@@ -100,6 +104,8 @@ pub(crate) struct Context<'w> {
     pub(crate) mended_quotes: bool,
     /// What made the event under way.
     pub(crate) maker: Maker,
+    /// By how many milliseconds the clock was ahead that sent the events.
+    pub(crate) ahead_ms: i64,
     pub(crate) notes: Notes,
 }
 
@@ -153,25 +159,29 @@ impl Context<'_> {
     }
 
     pub(crate) fn event_name<'a>(&mut self, raw: &'a str, field: &'static str) -> Result<Option<Cow<'a, str>>, Fault> {
-        identity::event_name(raw, field, &self.rules.allow, &mut self.notes)
+        // an SDK means what it sends, and PostHog takes it so
+        let is_sdks = |name: &str| self.maker == Maker::Sdk && name != identity::MERGES_ANYBODY;
+        let is_allowed = |name: &str| is_sdks(name) || self.rules.allow.contains(name);
+        identity::event_name(raw, field, is_allowed, &mut self.notes)
     }
 
     /// When it happened as it says, else when the webhook was received.
     pub(crate) fn moment<'a>(&mut self, when: When<'a>) -> Moment<'a> {
-        let (field, raw) = match when {
+        let (field, raw, ahead_ms) = match when {
             When::Known(moment) => return moment,
-            When::Said { field, raw } => (field, raw),
+            When::Said { field, raw, ahead_ms } => (field, raw, ahead_ms),
         };
         let Some(raw) = raw.filter(|raw| !json::is_null(raw)) else { return self.received() };
-        if let Some(moment) =
-            self.notes.moment(raw, field, self.rules.clock(&self.webhook.source), self.webhook.received_at_ms)
-        {
-            if !moment.is_verbatim() && !json::is_number(raw) {
-                self.notes.count(Note::RewrittenTime);
-            }
-            return moment;
+        let arrival = Arrival { at_ms: self.webhook.received_at_ms, ahead_ms };
+        let Some(moment) = self.notes.moment(raw, field, self.rules.clock(&self.webhook.source), arrival) else {
+            return Moment::in_place(arrival.at_ms);
+        };
+        if moment.shifted_ms() != 0 {
+            self.notes.say(Note::CorrectedClock, field, raw);
+        } else if !moment.is_verbatim() && !json::is_number(raw) {
+            self.notes.count(Note::RewrittenTime);
         }
-        Moment::in_place(self.webhook.received_at_ms)
+        moment
     }
 
     pub(crate) fn received(&self) -> Moment<'static> {

@@ -37,6 +37,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) personless: bool,
     /// Name of the destination that a rule chose; empty: the webhook's.
     pub(crate) destination: &'a str,
+    /// PostHog shall take it as history.
+    pub(crate) historical: bool,
 }
 
 /// What becomes of an event.
@@ -113,7 +115,7 @@ fn finish<'a>(
     properties: &mut Properties<'a>,
 ) -> Result<Planned<'a>, Fault> {
     let rules = context.rules;
-    let Draft { name, person, anonymous, id, when } = draft;
+    let Draft { name, person, anonymous, id, when, is_historical } = draft;
     let (budget, reading) = (Budget::default(), context.reading());
     let order = rules.clock(&context.webhook.source).order;
     let scope = Scope { item, name: name.as_deref().ok(), webhook: context.webhook, reading, order, budget: &budget };
@@ -169,8 +171,9 @@ fn finish<'a>(
     }
     polish::polish(properties, heals, rules, &mut context.notes);
     context.notes.add(Note::LongName, properties.long_names());
-    let destination = applied.destination;
-    Ok(Planned::Event(Plan { uuid, name, distinct_id: person.id, moment, personless: !person.is_known, destination }))
+    let (personless, destination) = (!person.is_known, applied.destination);
+    let historical = is_historical || rules.is_historical(&context.webhook.source);
+    Ok(Planned::Event(Plan { uuid, name, distinct_id: person.id, moment, personless, destination, historical }))
 }
 
 /// The list of a body that an event stands in.

@@ -6,7 +6,7 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use crate::{
     json,
-    value::time::{Clock, Doubt, Moment, Unread},
+    value::time::{Arrival, Clock, Doubt, Moment, Unread},
 };
 
 /// One thing worth counting.
@@ -39,6 +39,8 @@ pub enum Note {
     AssumedUtc,
     /// Times of an hour that their zone has twice or never, as clocks are set then: the earlier instant.
     RepeatedHour,
+    /// Times of a sender whose clock was wrong by a minute or more as its `sent_at` says, shifted by that.
+    CorrectedClock,
     /// Points in time that were readable and rewritten as RFC 3339 in UTC.
     RewrittenTime,
     /// Ids of an event that were not usable as such.
@@ -178,7 +180,7 @@ pub(crate) struct Told {
 }
 
 /// Counts of notes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notes {
     counts: [u64; Note::COUNT],
     /// By property, in small letters: names are those of the mapping file and of the list of quantities.
@@ -189,6 +191,13 @@ pub struct Notes {
     said: BTreeMap<(Note, String), u64>,
     /// Of the event under way.
     told: Vec<Told>,
+}
+
+impl Default for Notes {
+    fn default() -> Self {
+        let (healed, costly, said) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { counts: [0; Note::COUNT], healed, costly, said, told: Vec::new() }
+    }
 }
 
 impl Notes {
@@ -209,9 +218,9 @@ impl Notes {
         raw: &'a str,
         field: &str,
         clock: &Clock,
-        received_at_ms: i64,
+        arrival: Arrival,
     ) -> Option<Moment<'a>> {
-        let (moment, note) = match Moment::read(raw, clock, received_at_ms) {
+        let (moment, note) = match Moment::read(raw, clock, arrival) {
             Ok((moment, doubt)) => {
                 let note = doubt.map(|doubt| match doubt {
                     Doubt::AssumedUtc => Note::AssumedUtc,

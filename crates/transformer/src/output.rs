@@ -20,7 +20,7 @@ use crate::{
     json,
     mapping::{Plan, Planned},
     notes::{Repair, Told},
-    value::Properties,
+    value::{Properties, time::Moment},
     webhook,
 };
 
@@ -114,6 +114,15 @@ impl Output {
         }
     }
 
+    /// Makes every event history: the request around them says so.
+    pub(crate) fn historical(&mut self) {
+        for event in &mut self.events {
+            if let Some(Outcome::Event(event)) = &mut event.outcome {
+                event.historical = true;
+            }
+        }
+    }
+
     pub(crate) fn finish(mut self) -> Mapped {
         let (mut begin, uuids) = (0, self.json.len());
         // one buffer for all
@@ -173,7 +182,7 @@ impl Output {
             out.extend_from_slice(b"\"$process_person_profile\":false,");
         }
         out.extend_from_slice(&self.origin);
-        say(out, plan.moment.is_stand_in(), told);
+        say(out, &plan.moment, told);
         out.extend_from_slice(b"}}}");
         self.uuids.extend_from_slice(plan.uuid.as_bytes());
         self.finished.push(Finished { end: self.json.len(), index: self.events.len(), day: plan.moment.day() });
@@ -187,6 +196,7 @@ impl Output {
             json: Bytes::new(),
             receipt: self.receipt.clone(),
             destination: plan.destination.to_string(),
+            historical: plan.historical,
         }
     }
 }
@@ -215,11 +225,15 @@ fn origin(webhook: &Webhook, revision: &str, repaired: &Repaired) -> Vec<u8> {
     out
 }
 
-/// Appends what an event says of itself to its property `moehog`: `"time":"received"` where its own time could not be read, and
-/// `"notes":[{"code":…,"property":…,"original":…}]`.
-fn say(out: &mut Vec<u8>, is_stand_in: bool, told: &[Told]) {
-    if is_stand_in {
+/// Appends what an event says of itself to its property `moehog`: `"time":"received"` where its own time could not be read,
+/// `"shifted_ms":…` where its sender's clock was wrong, and `"notes":[{"code":…,"property":…,"original":…}]`.
+fn say(out: &mut Vec<u8>, moment: &Moment<'_>, told: &[Told]) {
+    if moment.is_stand_in() {
         out.extend_from_slice(b",\"time\":\"received\"");
+    }
+    if moment.shifted_ms() != 0 {
+        let written = write!(out, ",\"shifted_ms\":{}", moment.shifted_ms());
+        debug_assert!(written.is_ok(), "a vector takes all");
     }
     for (nth, Told { note, property, original }) in told.iter().enumerate() {
         out.extend_from_slice(if nth == 0 { b",\"notes\":[{\"code\":" } else { b",{\"code\":" });

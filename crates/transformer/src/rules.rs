@@ -55,6 +55,8 @@ pub struct Rules {
     pub(crate) privacy: Privacy,
     pub(crate) identity: Identity,
     clocks: Clocks,
+    /// Sources whose events are history.
+    historical: BTreeSet<String>,
     /// Names of PostHog's own that may be used.
     pub(crate) allow: BTreeSet<String>,
     secret: Option<Secret>,
@@ -109,6 +111,7 @@ impl Default for Rules {
             privacy: Privacy::default(),
             identity: Identity::default(),
             clocks: Clocks::default(),
+            historical: BTreeSet::new(),
             allow: BTreeSet::new(),
             secret: None,
             all: None,
@@ -204,6 +207,11 @@ impl Rules {
     /// How times of a source are read.
     pub(crate) fn clock(&self, source: &str) -> &Clock {
         self.clocks.of_sources.get(source).unwrap_or(&self.clocks.of_all)
+    }
+
+    /// Whether all that a source sends is history.
+    pub(crate) fn is_historical(&self, source: &str) -> bool {
+        self.historical.contains(source)
     }
 
     /// The key that values are hashed with.

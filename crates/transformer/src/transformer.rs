@@ -134,36 +134,36 @@ impl Transformer {
     fn map(&self, webhook: &Webhook, rules: &Rules, notes: &mut Notes) -> Result<Output, Fault> {
         if webhook.body.is_empty() && webhook.method == GET && !webhook.query.is_empty() {
             notes.count(Note::Form);
-            return self.read(
-                webhook,
-                rules,
-                &body::form::to_json(&webhook.query),
-                &Repaired::default(),
-                &BTreeMap::new(),
-                notes,
-            );
+            let of_query = body::form::to_json(&webhook.query);
+            return self.read(webhook, rules, &of_query, &Repaired::default(), &BTreeMap::new(), notes);
         }
-        let bytes = body::unpack(&webhook.content_encoding, &webhook.body).map_err(|error| match error {
+        let undecodable = |error| match error {
             DecodeError::Coding(Coding::Gzip, _) => Fault::UnreadableGzip,
             DecodeError::Coding(coding, _) => Fault::UnreadableCoding { name: coding.name() },
             DecodeError::TooLarge => Fault::TooLarge,
-        })?;
-        let text: Cow<'_, str> = body::text(&bytes, (&webhook.content_type, &webhook.content_encoding), notes);
+        };
+        let bytes = body::unpack(&webhook.content_encoding, &webhook.body).map_err(undecodable)?;
+        let mut text: Cow<'_, str> = body::text(&bytes, (&webhook.content_type, &webhook.content_encoding), notes);
         if text.trim_ascii().is_empty() {
             return Err(Fault::EmptyBody);
+        }
+        if let Some(inner) = body::unquoted(&text) {
+            notes.count(Note::JsonInText);
+            text = Cow::Owned(inner);
+        }
+        let is_form = body::form::is_form(&webhook.content_type, &text);
+        let whole = if is_form { body::form::whole(&text).map_err(undecodable)? } else { None };
+        let is_event = is_form && whole.is_none();
+        if let Some(whole) = whole {
+            text = Cow::Owned(body::text(&whole, ("", ""), notes).into_owned());
         }
         let of_text = [(Note::RepairedUtf8, Repair::Utf8), (Note::RepairedSurrogate, Repair::Surrogate)];
         let kinds = of_text.into_iter().filter(|(note, _)| notes.get(*note) > 0).map(|(_, it)| it).collect();
         let mut repaired = Repaired { kinds, places: Vec::new() };
-        let text = match body::unquoted(&text) {
-            Some(inner) => {
-                notes.count(Note::JsonInText);
-                Cow::Owned(inner)
-            }
-            None => text,
-        };
-        if body::form::is_form(&webhook.content_type, &text) {
+        if is_form {
             notes.count(Note::Form);
+        }
+        if is_event {
             return self.read(webhook, rules, &body::form::to_json(&text), &repaired, &BTreeMap::new(), notes);
         }
         let read = self.read(webhook, rules, &text, &repaired, &BTreeMap::new(), notes);
@@ -190,16 +190,33 @@ impl Transformer {
         broken: &BTreeMap<u32, Fault>,
         notes: &mut Notes,
     ) -> Result<Output, Fault> {
-        let (mut read, mut noted) = self.body(webhook, rules, text.len(), repaired, broken).read_all(text);
+        let (mut read, mut noted) = self.read_by_its_clock(webhook, rules, text, repaired, broken);
         if noted.get(Note::WrongKind) > 0
             && let Some(unfolded) = body::unfolded(text)
         {
-            (read, noted) = self.body(webhook, rules, unfolded.len(), repaired, broken).read_all(&unfolded);
+            (read, noted) = self.read_by_its_clock(webhook, rules, &unfolded, repaired, broken);
         }
         if !matches!(read, Err(Fault::UnreadableJson { .. })) {
             notes.merge(&noted);
         }
         read
+    }
+
+    /// Reads a body once, and where it says, which may be behind its events, that the clock was wrong that dated them, again by that.
+    fn read_by_its_clock(
+        &self,
+        webhook: &Webhook,
+        rules: &Rules,
+        text: &str,
+        repaired: &Repaired,
+        broken: &BTreeMap<u32, Fault>,
+    ) -> (Result<Output, Fault>, Notes) {
+        let (read, noted, ahead_ms) = self.body(webhook, rules, text.len(), repaired, broken, 0).read_all(text);
+        if ahead_ms == 0 {
+            return (read, noted);
+        }
+        let (read, noted, _) = self.body(webhook, rules, text.len(), repaired, broken, ahead_ms).read_all(text);
+        (read, noted)
     }
 
     fn body<'a>(
@@ -209,6 +226,7 @@ impl Transformer {
         bytes: usize,
         repaired: &Repaired,
         broken: &'a BTreeMap<u32, Fault>,
+        ahead_ms: i64,
     ) -> Body<'a> {
         Body {
             context: Context {
@@ -218,6 +236,7 @@ impl Transformer {
                 markers: true,
                 mended_quotes: repaired.kinds.contains(&Repair::UnescapedQuote),
                 maker: Maker::Template,
+                ahead_ms,
                 notes: Notes::default(),
             },
             output: Output::new(webhook, rules.revision(), repaired, bytes),

@@ -132,6 +132,9 @@ impl Case {
                         if !event.destination.is_empty() {
                             shown["destination"] = event.destination.into();
                         }
+                        if event.historical {
+                            shown["historical"] = true.into();
+                        }
                         shown
                     }
                     Outcome::Dead(rejection) => explained("dead", rejection),
@@ -152,7 +155,12 @@ impl Case {
                 (Some(json), ..) => {
                     let json: Value = serde_json::from_str(json).unwrap();
                     let to = event["destination"].as_str().map(|name| format!(" to `{name}`")).unwrap_or_default();
-                    format!("`{}` of `{}`{to}", json["event"].as_str().unwrap(), json["distinct_id"].as_str().unwrap())
+                    let lane = if event["historical"] == true { ", history" } else { "" };
+                    format!(
+                        "`{}` of `{}`{to}{lane}",
+                        json["event"].as_str().unwrap(),
+                        json["distinct_id"].as_str().unwrap()
+                    )
                 }
                 (None, Value::String(reason), _) => format!("dead: {reason}"),
                 (None, _, Value::String(by)) => format!("left out by {by}"),

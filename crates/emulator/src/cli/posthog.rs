@@ -157,6 +157,7 @@ fn line(event: &StoredEvent) -> serde_json::Value {
         "distinct_id": event.distinct_id,
         "uuid": event.uuid.to_string(),
         "timestamp": event.timestamp.to_string(),
+        "historical": event.historical,
         "properties": event.properties(),
     })
 }

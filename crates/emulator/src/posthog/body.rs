@@ -4,7 +4,7 @@ use std::{borrow::Cow, io::Read};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
-use flate2::read::MultiGzDecoder;
+use flate2::read::GzDecoder;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -110,7 +110,8 @@ fn gunzip(body: &[u8], limit: usize) -> Result<Bytes, Refusal> {
     // the trailer says how long it is, modulo 4 GiB; a lie costs a reallocation
     let told = body.last_chunk::<4>().map_or(0, |tail| u32::from_le_bytes(*tail) as usize);
     let mut json = Vec::with_capacity(told.min(body.len().saturating_mul(40)).min(limit));
-    MultiGzDecoder::new(body)
+    // of several members PostHog reads the first, and of what stands behind one nothing
+    GzDecoder::new(body)
         .take((limit as u64).saturating_add(1))
         .read_to_end(&mut json)
         .map_err(|error| Refusal::Decode(format!("invalid gzip data: {error}")))?;

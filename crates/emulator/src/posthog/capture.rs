@@ -223,12 +223,12 @@ fn events(
         let raw = piece.event;
         let Some(event) = raw.event.clone().filter(|name| !name.is_empty()) else { return Err(Refusal::EmptyName) };
         let distinct_id = raw.distinct_id()?;
-        if raw.properties.get("$cookieless_mode").is_some_and(|mode| !mode.is_boolean() && !mode.is_null()) {
+        if raw.properties.get("$cookieless_mode").is_some_and(|mode| !mode.is_boolean()) {
             return Err(Refusal::CookielessMode);
         }
         let limit = state.config.max_event_bytes;
-        if verdict.too_large.is_none() && piece.raw.len().saturating_mul(2) + 400 > limit {
-            let bytes = raw.record_bytes();
+        if verdict.too_large.is_none() && piece.raw.len().saturating_mul(4) + 400 > limit {
+            let bytes = raw.record_bytes(state.config.release);
             let status = state.config.too_large_status();
             verdict.too_large = (bytes > limit).then_some(Refusal::EventTooLarge { bytes, status });
         }

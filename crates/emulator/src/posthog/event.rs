@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::{posthog::refusal::Refusal, terminal::shown};
+use crate::{
+    posthog::{Release, refusal::Refusal},
+    terminal::shown,
+};
 
 /// The fields that capture reads; every other one is discarded without a word.
 #[derive(Debug, Deserialize, Serialize)]
@@ -58,11 +61,15 @@ impl RawEvent {
         })
     }
 
-    /// Bytes of the record it becomes: its JSON, written once more as a JSON string in an envelope.
-    pub(crate) fn record_bytes(&self) -> usize {
+    /// Bytes of the record it becomes: its JSON, written once more as a JSON string in an envelope. Today's envelope and the headers beside it
+    /// repeat the event's name.
+    pub(crate) fn record_bytes(&self, release: Release) -> usize {
         const ENVELOPE: usize = 400;
         let json = serde_json::to_vec(self).unwrap_or_default();
-        ENVELOPE + json.iter().map(|byte| escaped_bytes(*byte)).sum::<usize>()
+        let escaped = |bytes: &[u8]| bytes.iter().map(|byte| escaped_bytes(*byte)).sum::<usize>();
+        let name = self.event.as_deref().unwrap_or_default().as_bytes();
+        let repeated = if release == Release::Current { escaped(name) + name.len() } else { 0 };
+        ENVELOPE + escaped(&json) + repeated
     }
 }
 
@@ -172,8 +179,8 @@ pub(crate) fn normalise(raw: RawEvent) -> Map<String, Value> {
     properties
 }
 
-/// One readable line: `posthog stored purchase_completed  user_42  {amount: "49.9", currency: "INR"}`. Whatever the
-/// sender wrote, it is one line and moves no terminal.
+/// One readable line: `posthog stored purchase_completed  user_42  {amount: "49.9", currency: "INR"}`, with `history` at its end where its
+/// batch said so. Whatever the sender wrote, it is one line and moves no terminal.
 impl fmt::Display for StoredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 120;
@@ -194,6 +201,7 @@ impl fmt::Display for StoredEvent {
             write!(f, "{name}: {value}")?;
             written += name.len() + value.len() + 4;
         }
-        write!(f, "}}  {}", self.timestamp.to_zoned_datetime(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        let lane = if self.historical { "  history" } else { "" };
+        write!(f, "}}  {}{lane}", self.timestamp.to_zoned_datetime(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     }
 }

@@ -82,7 +82,7 @@ impl<'a> Cursor<'a> {
         match self.peek()? {
             b'[' => {
                 batch.events = self.events()?;
-                batch.key = batch.events.first().and_then(|event| event.key.clone());
+                batch.key = batch.events.iter().find_map(|event| event.key.clone());
             }
             b'{' => {
                 let start = self.at;
@@ -98,6 +98,9 @@ impl<'a> Cursor<'a> {
                     }
                     Some(())
                 })?;
+                if is_batch && batch.key.is_none() {
+                    return None;
+                }
                 if !is_batch {
                     self.at = start;
                     let event = self.event()?;
@@ -141,6 +144,7 @@ impl<'a> Cursor<'a> {
                 "distinct_id" | "$distinct_id" => event.distinct_id = cursor.text()?,
                 "uuid" => event.uuid = Some(cursor.borrowed()?),
                 "timestamp" => event.timestamp = Some(cursor.borrowed()?),
+                "token" | "$token" | "api_key" if event.key.is_some() => return None,
                 "token" | "$token" | "api_key" => event.key = Some(cursor.string()?),
                 _ => cursor.skip()?,
             }

@@ -24,12 +24,14 @@ pub(crate) struct Piece {
     pub(crate) uuid: Option<Uuid>,
 }
 
+/// A batch has a key of its own: those of its events do not count.
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(alias = "api_key")]
-    token: Option<String>,
+    // the first that is missed where it is no batch
     #[serde(borrow)]
     batch: Vec<&'a RawValue>,
+    #[serde(alias = "api_key")]
+    token: String,
     historical_migration: Option<bool>,
     sent_at: Option<String>,
 }
@@ -68,12 +70,8 @@ pub(crate) fn parse(body: &Bytes, is_engage: bool, release: Release) -> Result<P
             Ok(envelope) => {
                 let pieces: Vec<_> =
                     envelope.batch.iter().map(|raw| piece(raw.get())).collect::<Result<_, _>>().map_err(refused)?;
-                let key = match envelope.token {
-                    Some(key) => key,
-                    None => one_key(&pieces)?,
-                };
                 let historical = envelope.historical_migration.unwrap_or_default();
-                Ok(Parsed { key, pieces, historical, sent_at: envelope.sent_at })
+                Ok(Parsed { key: envelope.token, pieces, historical, sent_at: envelope.sent_at })
             }
             Err(not_a_batch) => {
                 let own = piece(text.trim()).map_err(|not_an_event| match release {
@@ -92,11 +90,11 @@ pub(crate) fn parse(body: &Bytes, is_engage: bool, release: Release) -> Result<P
     }
 }
 
-/// The key that all events carry.
+/// The key that all events carry which carry one.
 fn one_key(pieces: &[Piece]) -> Result<String, Refusal> {
-    let mut keys = pieces.iter().map(|piece| piece.event.key());
-    let first = keys.next().flatten().ok_or(Refusal::NoKey)?;
-    if keys.any(|key| key != Some(first)) { Err(Refusal::Keys) } else { Ok(first.to_owned()) }
+    let mut keys = pieces.iter().filter_map(|piece| piece.event.key());
+    let first = keys.next().ok_or(Refusal::NoKey)?;
+    if keys.any(|key| key != first) { Err(Refusal::Keys) } else { Ok(first.to_owned()) }
 }
 
 /// Whether a key has the shape of a project key. That it has says nothing about whether anyone owns it.

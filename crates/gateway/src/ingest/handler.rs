@@ -24,7 +24,7 @@ use super::{
     places::{Share, Standing},
     refusal::Help,
     request,
-    route::Route,
+    route::{Route, is_asked_of_posthog},
     store::{Received, Taken},
 };
 use crate::{config::CAPTURE, metrics::RouteLabel};
@@ -166,7 +166,9 @@ impl Ingest {
 
     /// Looks at all that can be known before the body.
     fn admit<'a>(&'a self, peer: IpAddr, parts: &'a Parts) -> Result<Admitted<'a>, Refusal> {
-        let route = Route::find(parts.uri.path()).ok_or(Refusal::UnknownPath)?;
+        let path = parts.uri.path();
+        let unknown = if is_asked_of_posthog(path) { Refusal::AskedOfPostHog } else { Refusal::UnknownPath };
+        let route = Route::find(path).ok_or(unknown)?;
         let is_get = parts.method == Method::GET;
         if !is_get && parts.method != Method::POST {
             return Err(Refusal::Method);

@@ -13,6 +13,18 @@ pub(crate) enum Route<'a> {
 /// @a0f7f827, rust/capture/src/router.rs.
 pub(crate) const CAPTURE_PATHS: [&str; 5] = ["/capture", "/e", "/i/v0/e", "/batch", "/track"];
 
+/// How paths begin that PostHog's SDKs ask for anything but to take events: feature flags, their definitions, remote configuration, scripts, surveys,
+/// recordings. Source: PostHog/posthog-js @9b2a1b18, packages/browser and packages/core (read 2026-11).
+const ASKED_OF_POSTHOG: [&str; 8] =
+    ["/flags", "/decide", "/array", "/static", "/api/feature_flag", "/api/surveys", "/api/early_access_features", "/s"];
+
+/// Whether a path is one that an SDK must ask of PostHog itself.
+pub(crate) fn is_asked_of_posthog(path: &str) -> bool {
+    ASKED_OF_POSTHOG
+        .iter()
+        .any(|begin| path.strip_prefix(begin).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
 impl<'a> Route<'a> {
     /// Finds a path's route.
     pub(crate) fn find(path: &'a str) -> Option<Self> {
@@ -27,6 +39,16 @@ impl<'a> Route<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_sdks_ask_of_posthog_is_known() {
+        for path in ["/flags/", "/flags", "/decide/", "/array/phc_a/config.js", "/static/array.js", "/s/"] {
+            assert!(is_asked_of_posthog(path) && Route::find(path).is_none(), "{path}");
+        }
+        for path in ["/flagship", "/e", "/", "/v1/in/s", "/status"] {
+            assert!(!is_asked_of_posthog(path), "{path}");
+        }
+    }
 
     #[test]
     fn a_slash_at_the_end_makes_no_difference() {

@@ -180,6 +180,7 @@ impl Mapper {
             json: json.into(),
             receipt: self.sequence(webhook).to_string(),
             destination: destination.into(),
+            historical: false,
         }
     }
 }

@@ -72,7 +72,15 @@ pub(crate) fn draft<'a>(
     }
     let person = person(item, context);
     let anonymous = flat::anonymous(item).1;
-    Ok(Draft { name, person, anonymous, id: id(item, context), when: when(item, context) })
+    let (id, when) = (id(item, context), when(item, context));
+    Ok(Draft { name, person, anonymous, id, when, is_historical: is_historical(item) })
+}
+
+/// Whether an event, or the batch around events, is marked as history. PostHog reads the mark of a batch; of an event that is sent by itself it
+/// means the same.
+pub(crate) fn is_historical(item: &Item<'_>) -> bool {
+    // a text can mean nothing else
+    item.field("historical_migration").is_some_and(|raw| raw.trim_matches('"').eq_ignore_ascii_case("true"))
 }
 
 /// Whether one of PostHog's SDKs made an event: it says which.
@@ -131,9 +139,12 @@ fn when<'a>(item: &Item<'a>, context: &mut Context<'_>) -> When<'a> {
             None => context.notes.say(Note::UnreadableTime, "offset", raw),
         }
     }
+    let trusts_its_clock =
+        || item.properties.pairs.iter().any(|pair| pair.name == "$ignore_sent_at" && pair.value == "true");
+    let ahead_ms = if context.ahead_ms != 0 && trusts_its_clock() { 0 } else { context.ahead_ms };
     let said = ["timestamp", "event_time"].into_iter().map(|field| (field, item.field(field)));
     let (field, raw) = said.into_iter().find(|said| said.1.is_some()).unwrap_or(("timestamp", None));
-    When::Said { field, raw }
+    When::Said { field, raw, ahead_ms }
 }
 
 /// A member beside `properties`: PostHog's own go into them, where the newer API reads them too.

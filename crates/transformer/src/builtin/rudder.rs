@@ -120,7 +120,8 @@ pub(crate) fn draft<'a>(
         Some(raw) => ("originalTimestamp", Some(raw)),
         None => ("timestamp", item.field("timestamp")),
     };
-    Ok(Draft { name, person, anonymous: item.field("anonymousId"), id, when: When::Said { field, raw } })
+    let when = When::Said { field, raw, ahead_ms: 0 };
+    Ok(Draft { name, person, anonymous: item.field("anonymousId"), id, when, is_historical: false })
 }
 
 /// A member of `context`.

@@ -92,7 +92,8 @@ impl<'a> Segment<'a> {
             person,
             anonymous: flat::anonymous(user).1,
             id,
-            when: When::Said { field: "timestamp", raw: None },
+            when: When::Said { field: "timestamp", raw: None, ahead_ms: 0 },
+            is_historical: false,
         })
     }
 }

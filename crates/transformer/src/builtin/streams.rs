@@ -98,7 +98,8 @@ pub(crate) fn draft<'a>(
         None if is_template => ("timestamp", item.field("timestamp")),
         raw => ("event_time", raw),
     };
-    Ok(Draft { name, person, anonymous: fields.moengage_user_id, id, when: When::Said { field, raw } })
+    let when = When::Said { field, raw, ahead_ms: 0 };
+    Ok(Draft { name, person, anonymous: fields.moengage_user_id, id, when, is_historical: false })
 }
 
 /// Whether MoEngage tells that it made one user of two.

@@ -19,7 +19,7 @@ use crate::{
     notes::{Note, Notes},
     value::{
         MAX_DEPTH, Properties, identity, members, placeholder,
-        time::{Clock, Moment},
+        time::{Arrival, Clock, Moment},
     },
 };
 
@@ -105,7 +105,9 @@ impl Rule {
         let raw =
             node.evaluate(maker.scope, maker.rules.secret.as_ref()).map_err(|error| self.fault(error, "event"))?;
         let is_made = matches!(raw, Cow::Owned(_));
-        let name = text_of(raw, |raw| identity::event_name(raw, "event", &maker.rules.allow, maker.notes));
+        let name = text_of(raw, |raw| {
+            identity::event_name(raw, "event", |name| maker.rules.allow.contains(name), maker.notes)
+        });
         let name = name.map_err(|fault| self.own(fault, is_made, "event"))?;
         name.ok_or_else(|| self.fault(Unusable::Missing, "event"))
     }
@@ -229,10 +231,10 @@ impl<'a> Maker<'_, '_, 'a> {
         let Webhook { source, received_at_ms, .. } = self.scope.webhook;
         let clock = self.rules.clock(source);
         match zone {
-            None => self.notes.moment(raw, field, clock, *received_at_ms),
+            None => self.notes.moment(raw, field, clock, Arrival::at(*received_at_ms)),
             Some(zone) => {
                 let printed = Clock { zone: Some(zone.clone()), ..clock.clone() };
-                self.notes.moment(raw, field, &printed, *received_at_ms)
+                self.notes.moment(raw, field, &printed, Arrival::at(*received_at_ms))
             }
         }
     }

@@ -58,7 +58,7 @@ fn read_all(text: &str, has_key: bool) -> Result<Rules, Vec<Problem>> {
         }
     }
     rules.allow = reader.names(table, "", "allow");
-    rules.clocks = reader.clocks(table);
+    reader.sources(table, &mut rules);
     rules.identity = reader.identity(table);
     rules.privacy = reader.privacy(table);
     if let Some(value) = table.get("all") {

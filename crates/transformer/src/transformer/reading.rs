@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess};
 use crate::{
     body,
     builtin::{
-        Context, rudder,
+        Context, capture, rudder,
         segment::{Change, Segment},
     },
     fault::Fault,
@@ -15,7 +15,7 @@ use crate::{
     mapping::{self, List},
     notes::Notes,
     output::Output,
-    value::{Properties, placeholder::Detector},
+    value::{Properties, placeholder::Detector, time::ahead_ms},
 };
 
 /// A body while it is read.
@@ -38,11 +38,14 @@ pub(super) struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// Reads the whole text; what was noted, too.
-    pub(super) fn read_all(mut self, text: &'a str) -> (Result<Output, Fault>, Notes) {
+    /// Reads the whole text; what was noted, too, and by how much the clock was ahead that sent a list of events.
+    pub(super) fn read_all(mut self, text: &'a str) -> (Result<Output, Fault>, Notes, i64) {
         self.context.markers = self.placeholders.may_hold_marker(text);
         let read = self.read(text);
-        (read.map(|()| self.output), self.context.notes)
+        // of an event that is sent by itself PostHog asks no `sent_at`
+        let sent_at = self.own.field("sent_at").filter(|_| read.is_ok() && self.lists == 1);
+        let ahead_ms = ahead_ms(sent_at, self.context.webhook.received_at_ms);
+        (read.map(|()| self.output), self.context.notes, ahead_ms)
     }
 
     fn read(&mut self, text: &'a str) -> Result<(), Fault> {
@@ -60,6 +63,10 @@ impl<'a> Body<'a> {
                 // a request's own key speaks for all its events
                 if mapping::is_of_another_project(&self.own, &self.context.webhook.api_key) {
                     self.output.mismatch();
+                }
+                // which may say so behind them
+                if capture::is_historical(&self.own) {
+                    self.output.historical();
                 }
                 Ok(())
             }

@@ -1,6 +1,6 @@
 //! Who an event is about, and which texts must never become a person.
 
-use std::{borrow::Cow, collections::BTreeSet, ops::Range};
+use std::{borrow::Cow, ops::Range};
 
 use super::placeholder;
 use crate::{
@@ -180,10 +180,13 @@ fn digits(raw: &str) -> usize {
     written.max(exponent.trim_start_matches('+').parse().unwrap_or(0))
 }
 
+/// Joins two persons whoever they are. No SDK makes it by itself.
+pub(crate) const MERGES_ANYBODY: &str = "$merge_dangerously";
+
 /// Whether PostHog routes, bills or drops events of this name apart. Sources: PostHog, rust/capture/src/v1/analytics/constants.rs
 /// (02291397) and rust/capture/src/events/analytics.rs (006ae06e), read 2026-08.
 fn is_special(name: &str) -> bool {
-    ["$exception", "$performance_event", "$merge_dangerously"].contains(&name)
+    ["$exception", "$performance_event", MERGES_ANYBODY].contains(&name)
         || ["$$", "$ai_", "$snapshot", "survey "].iter().any(|begin| name.starts_with(begin))
 }
 
@@ -191,14 +194,14 @@ fn is_special(name: &str) -> bool {
 pub(crate) fn event_name<'a>(
     raw: &'a str,
     field: &'static str,
-    allow: &BTreeSet<String>,
+    is_allowed: impl Fn(&str) -> bool,
     notes: &mut Notes,
 ) -> Result<Option<Cow<'a, str>>, Fault> {
     let Some(text) = json::string(raw).filter(|text| !text.trim().is_empty()) else { return Ok(None) };
     if placeholder::is_unresolved(&text) {
         return Err(Fault::unresolved(field, &text));
     }
-    if is_special(&text) && !allow.contains(&*text) {
+    if is_special(&text) && !is_allowed(&text) {
         return Err(Fault::ForbiddenEvent);
     }
     Ok(Some(kept(text, field, notes)))

@@ -5,10 +5,11 @@
 
 mod clock;
 mod forms;
+mod skew;
 
 use std::borrow::Cow;
 
-use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
+use jiff::{SignedDuration, Timestamp, fmt::temporal::DateTimePrinter};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -16,6 +17,7 @@ use self::forms::{Form, Zone};
 pub(crate) use self::{
     clock::{Clock, Doubt},
     forms::Order,
+    skew::ahead_ms,
 };
 use crate::json;
 
@@ -36,6 +38,24 @@ pub(crate) struct Moment<'a> {
     verbatim: Option<Cow<'a, str>>,
     /// It stands where the event's own time cannot be read.
     is_stand_in: bool,
+    /// Milliseconds by which a clock that was wrong is corrected; 0 is not at all.
+    shifted_ms: i64,
+}
+
+/// When a webhook came, by whose clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// When it was received.
+    pub(crate) at_ms: i64,
+    /// By how much the clock was ahead that dated what is in it.
+    pub(crate) ahead_ms: i64,
+}
+
+impl Arrival {
+    /// Of a webhook whose sender's clock is right.
+    pub(crate) fn at(at_ms: i64) -> Self {
+        Self { at_ms, ahead_ms: 0 }
+    }
 }
 
 /// Why a value is no time.
@@ -59,7 +79,7 @@ struct Parsed<'a> {
 
 impl<'a> Moment<'a> {
     fn new(at: Timestamp) -> Self {
-        Self { at, verbatim: None, is_stand_in: false }
+        Self { at, verbatim: None, is_stand_in: false, shifted_ms: 0 }
     }
 
     /// A point in time by its milliseconds since the epoch.
@@ -77,10 +97,11 @@ impl<'a> Moment<'a> {
         Some(at.checked_sub(ms)?).filter(|ms| is_in_reach(*ms)).map(Self::from_ms)
     }
 
-    /// Reads a point in time from a JSON value of a webhook that was received at `received_at_ms`.
-    pub(crate) fn read(raw: &'a str, clock: &Clock, received_at_ms: i64) -> Result<(Self, Option<Doubt>), Unread> {
+    /// Reads a point in time from a JSON value of a webhook.
+    pub(crate) fn read(raw: &'a str, clock: &Clock, arrival: Arrival) -> Result<(Self, Option<Doubt>), Unread> {
         let Parsed { moment, is_certain, doubt } = parse(raw, clock)?;
-        let is_plausible = (FIRST_MS..=received_at_ms.saturating_add(MILLIS_A_DAY)).contains(&moment.ms());
+        let moment = moment.corrected(arrival.ahead_ms);
+        let is_plausible = (FIRST_MS..=arrival.at_ms.saturating_add(MILLIS_A_DAY)).contains(&moment.ms());
         match (is_plausible, is_certain) {
             (false, false) => Err(Unread::FarOff),
             (false, true) => Ok((moment, Some(Doubt::FarOff))),
@@ -105,8 +126,26 @@ impl<'a> Moment<'a> {
 
     /// The same, kept beyond its body.
     pub(crate) fn into_owned(self) -> Moment<'static> {
-        let Self { at, verbatim, is_stand_in } = self;
-        Moment { at, verbatim: verbatim.map(|text| Cow::Owned(text.into_owned())), is_stand_in }
+        let verbatim = self.verbatim.map(|text| Cow::Owned(text.into_owned()));
+        Moment { verbatim, ..self }
+    }
+
+    /// The same as a clock would have said it that was right, of one that was `ahead_ms` ahead; as it is where that is out of reach.
+    fn corrected(self, ahead_ms: i64) -> Self {
+        if ahead_ms == 0 {
+            return self;
+        }
+        let at = self.ms().checked_sub(ahead_ms).filter(|ms| is_in_reach(*ms));
+        let at = at.and_then(|_| self.at.checked_sub(SignedDuration::from_millis(ahead_ms)).ok());
+        match at {
+            Some(at) => Self { shifted_ms: ahead_ms.saturating_neg(), ..Self::new(at) },
+            None => self,
+        }
+    }
+
+    /// Milliseconds by which a clock that was wrong was corrected; 0 is not at all.
+    pub(crate) fn shifted_ms(&self) -> i64 {
+        self.shifted_ms
     }
 
     /// Whether the text of the body is kept.

@@ -101,6 +101,7 @@ fn deliver(bodies: &[Vec<u8>], chance: &mut StdRng) -> DeliverRequest {
             json: json.into(),
             receipt: "0f2a-1".to_string(),
             destination: String::new(),
+            historical: chance.random_ratio(1, 4),
         });
     }
     let destinations = ["default", "default", "default", "nobody", ""];

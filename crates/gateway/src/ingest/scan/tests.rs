@@ -1,3 +1,7 @@
+use std::io::Write;
+
+use base64::{Engine, prelude::BASE64_STANDARD as STANDARD};
+use flate2::{Compression, write::GzEncoder};
 use moehog_proto::project_key_fault;
 use proptest::prelude::*;
 
@@ -71,6 +75,40 @@ fn a_form_gives_its_key() {
     assert_eq!(key("api_key=phc_a&event=e"), found("phc_a"));
     assert_eq!(key("event=e&token=phc_b&api_key=phc_a\r\n"), found("phc_a"));
     assert_eq!(key("event=api_key"), None);
+}
+
+/// As PostHog's SDKs for browsers sent it: percent-encoded, as it is, in base64, compressed in base64.
+fn forms_of(json: &str) -> Vec<String> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(json.as_bytes()).unwrap();
+    let packed = STANDARD.encode(gzip.finish().unwrap());
+    let encoded = |value: &str| form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>();
+    vec![
+        format!("data={}", encoded(json)),
+        format!("data={}", encoded(&STANDARD.encode(json))),
+        format!("ver=1.2&data={}&compression=base64", STANDARD.encode(json)),
+        format!("data={}&compression=gzip-js\r\n", encoded(&packed)),
+        format!("data={packed}&compression=gzip-js"),
+    ]
+}
+
+#[test]
+fn a_form_with_a_whole_body_in_it_gives_the_key_of_that() {
+    let large = format!(r#"[{{"event":"{}?>","properties":{{"token":"phc_a"}}}}]"#, "é~ÿ".repeat(3_000));
+    for json in
+        [r#"{"api_key":"phc_a","event":"e + f","distinct_id":"u"}"#, r#" [{"event":"e","$token":"phc_a"}]"#, &large]
+    {
+        for form in forms_of(json) {
+            assert_eq!(key(&form), found("phc_a"), "{form}");
+        }
+    }
+    for form in forms_of(r#"{"api_key":"phc_b"}"#) {
+        assert_eq!(key(format!("{form}&api_key=phc_a")), found("phc_a"), "one of its own is believed first");
+    }
+    assert_eq!(key("data=aGVsbG8=&event=e"), None);
+    assert_eq!(key("data=%7B%22api_key%22%3A%22phc_a%2&x=%"), None);
+    let bomb = forms_of(&format!(r#"{{"a":"{}","api_key":"phc_a"}}"#, "x".repeat(1 << 20)));
+    assert_eq!((key(&bomb[1]), key(&bomb[4])), (found("phc_a"), None), "what is unpacked has an end");
 }
 
 #[test]
@@ -183,7 +221,7 @@ proptest! {
             // no key in it: the scan may only see one from inside a string's text
             let mut outside = KeyScan::new(State::Between);
             outside.feed(body.as_bytes());
-            prop_assert!(outside.best.is_none());
+            prop_assert!(outside.key().is_none());
         }
     }
 

@@ -6,7 +6,7 @@ use toml::{Spanned, de::DeTable};
 
 use super::{
     super::{
-        Clocks, Identity, Otherwise, dates,
+        Clocks, Identity, Otherwise, Rules, dates,
         expression::{self, Expression},
     },
     Reader, below,
@@ -71,7 +71,8 @@ impl Reader {
         Privacy { drop, hash }
     }
 
-    pub(super) fn clocks(&mut self, table: &DeTable<'_>) -> Clocks {
+    /// What is said of all sources, and of each.
+    pub(super) fn sources(&mut self, table: &DeTable<'_>, rules: &mut Rules) {
         let mut clocks = Clocks { of_all: self.clock(table, ""), ..Clocks::default() };
         for (name, value) in self.table(table, "", "sources").into_iter().flatten() {
             let (name, place) = (name.get_ref().to_string(), below("sources", name.get_ref()));
@@ -79,7 +80,10 @@ impl Reader {
                 self.report(value.span(), &place, "must be a table, as in [sources.shop]".to_string());
                 continue;
             };
-            self.known(source, &place, &["timezone", "date_order"]);
+            self.known(source, &place, &["timezone", "date_order", "historical"]);
+            if self.flag(source, &place, "historical") == Some(true) {
+                rules.historical.insert(name.clone());
+            }
             let own = self.clock(source, &place);
             let clock = Clock {
                 zone: own.zone.or_else(|| clocks.of_all.zone.clone()),
@@ -87,7 +91,7 @@ impl Reader {
             };
             clocks.of_sources.insert(name, clock);
         }
-        clocks
+        rules.clocks = clocks;
     }
 
     fn clock(&mut self, table: &DeTable<'_>, place: &str) -> Clock {
@@ -152,7 +156,7 @@ mod tests {
     #[test]
     fn a_zone_and_an_order_that_are_none_are_named() {
         let problems = Rules::read(
-            "timezone = \"Asia/Kolkatta\"\ndate_order = \"ymd\"\n[sources.shop]\ntimezone = \"IST\"\nzone = 1\n[sources]\nblog = 1\n",
+            "timezone = \"Asia/Kolkatta\"\ndate_order = \"ymd\"\n[sources.shop]\ntimezone = \"IST\"\nzone = 1\nhistorical = \"yes\"\n[sources]\nblog = 1\n",
             None,
         );
         let said: String = problems.unwrap_err().iter().map(|problem| format!("{problem}\n")).collect();
@@ -161,7 +165,8 @@ mod tests {
             "line 2: date_order: must be \"dmy\"",
             "line 4: sources.shop.timezone: is no time zone",
             "line 5: sources.shop.zone: unknown key",
-            "line 7: sources.blog: must be a table",
+            "line 6: sources.shop.historical: must be",
+            "line 8: sources.blog: must be a table",
         ] {
             assert!(said.contains(expected), "{said}\nlacks\n{expected}");
         }

@@ -9,7 +9,7 @@ use super::*;
 const RECEIVED_MS: i64 = 1_796_083_200_000;
 
 fn read<'a>(raw: &'a str, clock: &Clock) -> Result<(Moment<'a>, Option<Doubt>), Unread> {
-    Moment::read(raw, clock, RECEIVED_MS)
+    Moment::read(raw, clock, Arrival::at(RECEIVED_MS))
 }
 
 fn shown(moment: &Moment<'_>) -> String {
