@@ -95,7 +95,7 @@ pub fn lint(body: &str) -> Vec<Finding> {
 /// Looks at bodies, with what it was told of where they go.
 #[derive(Default, Clone, Copy)]
 pub struct Linter<'a> {
-    reads_time: Option<&'a ReadsTime>,
+    reads_time: Option<&'a ReadsTime<'a>>,
 }
 
 impl fmt::Debug for Linter<'_> {
@@ -107,7 +107,7 @@ impl fmt::Debug for Linter<'_> {
 impl<'a> Linter<'a> {
     /// Lets `reads_time` say how a text in `timestamp` is read.
     #[must_use]
-    pub fn reading_times(self, reads_time: &'a ReadsTime) -> Self {
+    pub fn reading_times(self, reads_time: &'a ReadsTime<'a>) -> Self {
         Self { reads_time: Some(reads_time) }
     }
 

@@ -35,7 +35,11 @@ use self::{expression::Expression, names::Secret, rule::Rule, scope::Root};
 use crate::{
     fault::Fault,
     notes::{Note, Notes},
-    value::{privacy::Privacy, time::Clock, types::Types},
+    value::{
+        privacy::Privacy,
+        time::{Clock, Moment, Unread},
+        types::Types,
+    },
 };
 
 /// Names the built-in mapping; it changes with what the mapping makes of a body.
@@ -171,6 +175,16 @@ impl Rules {
     /// How times of a source are read.
     pub(crate) fn clock(&self, source: &str) -> &Clock {
         self.clocks.of_sources.get(source).unwrap_or(&self.clocks.of_all)
+    }
+
+    /// How a text in `timestamp` of a source is read of a webhook that was received at `received_at_ms`: milliseconds since the epoch.
+    ///
+    /// # Errors
+    ///
+    /// It is no time for certain, and the event would have the time of its arrival.
+    pub fn read_time(&self, source: &str, text: &str, received_at_ms: i64) -> Result<i64, Unread> {
+        let raw = serde_json::Value::from(text).to_string();
+        Moment::read(&raw, self.clock(source), received_at_ms).map(|(moment, _)| moment.ms())
     }
 
     /// The key that values are hashed with.

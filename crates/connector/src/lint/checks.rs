@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Adds the findings of a body that is read as a template.
-pub(super) fn run(text: &Text<'_>, template: &Template, reads_time: Option<&ReadsTime>, found: &mut Vec<Found>) {
+pub(super) fn run(text: &Text<'_>, template: &Template, reads_time: Option<&ReadsTime<'_>>, found: &mut Vec<Found>) {
     let probes = &Probes::new(template);
     for aside in &probes.left_aside {
         found.push(unchecked(template.tags[aside.tag].range.start, "what stands here", &aside.reason));

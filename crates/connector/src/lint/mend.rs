@@ -14,6 +14,9 @@ use crate::jinja;
 /// Rounds of mending; what a round mends may show what stood behind it.
 const MAX_ROUNDS: usize = 20;
 
+/// Bodies that are looked at to judge the edits of one: of a large body with many that are wrong some are not told.
+const MAX_LOOKS: usize = 80;
+
 /// Makes an edit of all that is found in one print.
 pub(super) fn join_prints(text: &Text<'_>, template: &Template, found: &mut [Found]) {
     let mut needs: BTreeMap<usize, Vec<Need>> = BTreeMap::new();
@@ -79,17 +82,22 @@ fn apply(body: &str, edits: &[Edit]) -> String {
 impl Linter<'_> {
     /// Leaves only the edits after which less is found.
     pub(super) fn keep_accepted(&self, body: &str, found: &mut [Found]) {
-        let mut judged: Vec<(Edit, bool)> = Vec::new();
         let before = found.to_vec();
+        let (mut accepted, mut groups, mut looks) = (Vec::<Edit>::new(), vec![distinct(found)], 0);
+        // most are right, so that one look tells; of a group that is not, each half is looked at
+        while let Some(mut group) = groups.pop()
+            && looks < MAX_LOOKS
+        {
+            looks += 1;
+            if group.is_empty() || is_less(&before, &self.look(&apply(body, &group)), &group) {
+                accepted.append(&mut group);
+            } else if group.len() > 1 {
+                let half = group.split_off(group.len() / 2);
+                groups.extend([half, group]);
+            }
+        }
         for found in found {
-            let Mend::Put(edit) = &found.mend else { continue };
-            let known = judged.iter().find(|(known, _)| known == edit).map(|(_, is_accepted)| *is_accepted);
-            let is_accepted = known.unwrap_or_else(|| {
-                let is_accepted = is_less(&before, &self.look(&apply(body, std::slice::from_ref(edit))), edit);
-                judged.push((edit.clone(), is_accepted));
-                is_accepted
-            });
-            if !is_accepted {
+            if matches!(&found.mend, Mend::Put(edit) if !accepted.contains(edit)) {
                 found.mend = Mend::None;
             }
         }
@@ -101,14 +109,7 @@ impl Linter<'_> {
         for _ in 0..MAX_ROUNDS {
             let mut found = self.look(&body);
             self.keep_accepted(&body, &mut found);
-            let mut edits: Vec<Edit> = Vec::new();
-            for found in found {
-                if let Mend::Put(edit) = found.mend
-                    && !edits.contains(&edit)
-                {
-                    edits.push(edit);
-                }
-            }
+            let edits = distinct(&found);
             if edits.is_empty() {
                 break;
             }
@@ -121,11 +122,24 @@ impl Linter<'_> {
     }
 }
 
-/// Whether an edit led to less: what it was for is gone, and no error came.
-fn is_less(before: &[Found], after: &[Found], edit: &Edit) -> bool {
+/// The edits of what was found, each once.
+fn distinct(found: &[Found]) -> Vec<Edit> {
+    let mut edits: Vec<Edit> = Vec::new();
+    for found in found {
+        if let Mend::Put(edit) = &found.mend
+            && !edits.contains(edit)
+        {
+            edits.push(edit.clone());
+        }
+    }
+    edits
+}
+
+/// Whether edits led to less: what they were for is gone, and no error came.
+fn is_less(before: &[Found], after: &[Found], edits: &[Edit]) -> bool {
     let count = |found: &[Found], is: &dyn Fn(&Found) -> bool| found.iter().filter(|found| is(found)).count();
-    let of_edit = |found: &Found| matches!(&found.mend, Mend::Put(other) if other == edit);
-    let codes: Vec<_> = before.iter().filter(|found| of_edit(found)).map(|found| found.says.code).collect();
+    let of_edits = |found: &Found| matches!(&found.mend, Mend::Put(edit) if edits.contains(edit));
+    let codes: Vec<_> = before.iter().filter(|found| of_edits(found)).map(|found| found.says.code).collect();
     if codes.iter().any(|code| ["invalid_json", "template_syntax"].contains(code)) {
         let unread = |found: &Found| ["invalid_json", "template_syntax"].contains(&found.says.code);
         let first = |found: &[Found]| found.iter().filter(|found| unread(found)).map(|found| found.at).min();
@@ -136,7 +150,8 @@ fn is_less(before: &[Found], after: &[Found], edit: &Edit) -> bool {
     let is_error = |found: &Found| found.says.severity == Severity::Error;
     codes.iter().all(|code| {
         let of_code = |found: &Found| found.says.code == *code;
-        count(after, &of_code) < count(before, &of_code)
+        let mended = codes.iter().filter(|other| *other == code).count();
+        count(after, &of_code) + mended <= count(before, &of_code)
     }) && count(after, &is_error) <= count(before, &is_error)
         && after.len() < before.len()
 }

@@ -27,7 +27,7 @@ pub enum ReadTime {
 }
 
 /// Reads a text as the place does that the body goes to, at a point in time in milliseconds since the epoch.
-pub type ReadsTime = dyn Fn(&str, i64) -> ReadTime;
+pub type ReadsTime<'a> = dyn Fn(&str, i64) -> ReadTime + 'a;
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -38,7 +38,7 @@ const SAMPLES_MS: [i64; 2] = [1_793_727_906_000, 1_795_843_269_000]; // 2026-11-
 const TIMES: [&str; 2] = ["timestamp", "event_time"];
 
 /// Adds what becomes of the time.
-pub(super) fn check(filled: &Filled<'_>, reads_time: &ReadsTime, found: &mut Vec<Found>) {
+pub(super) fn check(filled: &Filled<'_>, reads_time: &ReadsTime<'_>, found: &mut Vec<Found>) {
     let printed = SAMPLES_MS.map(|ms| {
         let outcome = filled.probes.filled_at(ms, |at| filled.suited(at, Fill::Word));
         let Outcome::Sent(body) = outcome else { return None };

@@ -46,7 +46,7 @@ pub(crate) enum Doubt {
 
 /// Why a value is no time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unread {
+pub enum Unread {
     /// It has none of the forms.
     Form,
     /// Day and month could be exchanged.
