@@ -124,7 +124,12 @@ fn a_file_that_is_no_case_is_told_and_hides_no_other() {
     case(at, "c.json", &right);
     let (code, printed) = moehog(at, &["test", "."]);
     assert_eq!(code, 2, "{printed}");
-    for part in ["wrong ./a.json: unknown field `expct`", "wrong ./b.json: ", "line 1: timezone: is no time zone", "1 passed, 0 failed, 2 wrong"] {
+    for part in [
+        "wrong ./a.json: unknown field `expct`",
+        "wrong ./b.json: ",
+        "line 1: timezone: is no time zone",
+        "1 passed, 0 failed, 2 wrong",
+    ] {
         assert!(printed.contains(part), "{part}\n{printed}");
     }
     let empty = at.join("empty");
