@@ -40,7 +40,7 @@ const OTHER_OBJECTS: [&str; 4] = ["product", "recommend", "auxiliary", "content"
 /// Filters that Jinja 2.8 has, and MoEngage's own.
 ///
 /// Source: Jinja 2.8, "List of Builtin Filters"; MoEngage, "Jinja Templating Language" (read 2026-11).
-const FILTERS: [&str; 59] = [
+const FILTERS: [&str; 58] = [
     "abs",
     "attr",
     "batch",
@@ -99,7 +99,6 @@ const FILTERS: [&str; 59] = [
     "days",
     "today",
     "urldecode",
-    "equalto",
 ];
 
 /// Filters of Jinja's that are newer than 2.8.
