@@ -267,7 +267,7 @@ fn a_form_is_no_event() {
 
 #[test]
 fn no_body_makes_it_panic() {
-    const PIECES: [&str; 60] = [
+    const PIECES: [&str; 70] = [
         "{{",
         "}}",
         "{%",
@@ -328,6 +328,16 @@ fn no_body_makes_it_panic() {
         "{% macro m(v) %}",
         "{% endmacro %}",
         "event=purchase&distinct_id=",
+        "“",
+        "”é",
+        "‘",
+        "\u{a0}",
+        "// é",
+        "/* é */",
+        "True",
+        "{% raw %}",
+        "{% endraw %}",
+        "{{é|dateTimeFormatter(toFormat='%q')}}",
     ];
     let seed = rand::random();
     println!("seed {seed}");
@@ -340,6 +350,7 @@ fn no_body_makes_it_panic() {
             assert!(finding.line >= 1 && finding.column >= 1, "{body}");
             found += 1;
         }
+        assert_eq!(lint(&Linter::default().fixed(&with(&body))).iter().find(|finding| finding.fixable), None, "{body}");
     }
     assert!(found > 3000, "{found}");
 }
