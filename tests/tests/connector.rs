@@ -5,4 +5,7 @@ mod connector {
     mod commands;
     #[path = "../../../crates/connector/tests/corpus/mod.rs"]
     mod corpus;
+    mod lint_calls_no_valid_template_broken;
+    #[path = "../../../crates/connector/tests/templates/mod.rs"]
+    mod templates;
 }

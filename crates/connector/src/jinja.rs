@@ -52,7 +52,7 @@ pub(crate) fn macros(properties: bool, number: bool, boolean: bool) -> String {
                 kinds += &format!("{{%- elif kind == '{kind}' -%}}{{{{ {kind}(v) }}}}\n");
             }
         }
-        text += &FIELD.replace("KINDS\n", &kinds);
+        text += &if kinds.is_empty() { PLAIN_FIELD.to_string() } else { FIELD.replace("KINDS\n", &kinds) };
     }
     text
 }
@@ -146,6 +146,13 @@ const NUMBER: &str = "\
 const BOOLEAN: &str = "\
 {%- macro boolean(v) -%}
 {%- if v is string and v|lower in ['true', 'false'] -%}{{ v|lower }}{%- else -%}{{ json(v) }}{%- endif -%}
+{%- endmacro -%}
+";
+
+/// Where no property has a kind of its own.
+const PLAIN_FIELD: &str = "\
+{%- macro field(name, v) -%}
+{%- if v is not none and v != '' -%}, {{ text(name) }}: {{ json(v) }}{%- endif -%}
 {%- endmacro -%}
 ";
 

@@ -21,7 +21,7 @@ pub use self::{
     attribute::{Attribute, AttributeError, Object},
     connector::{Connector, Property, PropertyError, Source},
     jinja::Kind,
-    lint::{Finding, Severity, lint},
+    lint::{Finding, Linter, ReadTime, ReadsTime, Severity, lint},
     request::{Request, Target, TargetError},
     sample::{Sample, SampleError},
 };

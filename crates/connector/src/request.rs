@@ -112,6 +112,19 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Adds a note of each trap that [`crate::lint()`] finds in the body, save those that a note tells of already.
+    pub fn add_traps(&mut self) {
+        let told = ["no_uuid", "no_timestamp", "api_key_left"];
+        for finding in crate::lint(&self.body).into_iter().filter(|finding| !told.contains(&finding.code)) {
+            let note = format!("{}: {}", finding.breaks, finding.why);
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+    }
+}
+
 fn key_notes(connector: &Connector, kind: TargetKind) -> Option<String> {
     let Connector { id, key, time, .. } = connector;
     match (key, time) {
@@ -181,6 +194,37 @@ mod tests {
         assert!(note(&direct, "counts twice") && !direct.body.contains("uuid"));
         let keyed = request("https://us.i.posthog.com/e", |connector| connector.key = Some(Attribute::event("Order")));
         assert!(note(&keyed, "has to hold one"));
+    }
+
+    #[test]
+    fn a_note_tells_each_trap_that_lint_finds() {
+        let traps = |change: fn(&mut Connector)| {
+            let mut request = request("https://your.host/v1/in/default", |connector| {
+                connector.key = Some(Attribute::event("Order"));
+                connector.time = Some(Attribute::event("At"));
+                change(connector);
+            });
+            request.notes.clear();
+            request.add_traps();
+            request.notes.join("\n")
+        };
+        assert_eq!(traps(|_| {}), "");
+        for (part, change) in [
+            (
+                "EventAttribute['Revenue'] is your value in a preview and MoEngage's own when sent",
+                (|connector| connector.properties.push("revenue=EventAttribute['Revenue']:number".parse().unwrap()))
+                    as fn(&mut Connector),
+            ),
+            ("CampaignAttribute['Flow Name'] is blank outside a Flow", |connector| {
+                connector.person.push("flow=CampaignAttribute['Flow Name']".parse().unwrap());
+            }),
+            ("CampaignAttribute['Name'] is never filled", |connector| {
+                connector.properties.push("campaign=CampaignAttribute['Name']".parse().unwrap());
+            }),
+            ("becomes a second person", |connector| connector.id = Attribute::user("Email (Standard)")),
+        ] {
+            assert!(traps(change).contains(part), "{}", traps(change));
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@ mod corpus;
 use std::collections::BTreeMap;
 
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value as Filled};
-use moehog_connector::lint;
+use moehog_connector::{Attribute, Connector, Kind, Property, Source, lint};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 
 use self::corpus::{Nasty, POSITIONS, Position, connector, expected, plain, values};
@@ -176,5 +177,57 @@ fn stands_first_in_an_object_without_constants() {
         let printed = environment.render_str(&body, Filled::from(objects)).unwrap();
         let event: Value = serde_json::from_str(&printed).unwrap();
         assert_eq!(event["properties"], json!({"source": expected}));
+    }
+}
+
+/// A connector of a seed, in which no name is MoEngage's own.
+fn drawn(seed: u64) -> Connector {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut connector = Connector::new("order placed");
+    let kinds = [Kind::AsIs, Kind::Number, Kind::Boolean];
+    let mut property = |at: usize, attribute: fn(&str) -> Attribute| {
+        let kind = kinds[random.random_range(0..3)];
+        match random.random_range(0..5) {
+            0 => Property { name: format!("c{at}"), value: Source::Constant(json!(at)) },
+            _ => Property::filled(&format!("p{at}"), attribute(&format!("My Attribute {at}")), kind),
+        }
+    };
+    connector.properties.extend((0..4).map(|at| property(at, Attribute::event)));
+    connector.person.extend((4..7).map(|at| property(at, Attribute::user)));
+    connector.properties.truncate(random.random_range(0..6));
+    connector.person.truncate(random.random_range(0..4));
+    connector.key = random.random::<bool>().then(|| Attribute::event("Order No"));
+    connector.time = random.random::<bool>().then(|| Attribute::event("Placed At"));
+    connector.compose_key = random.random();
+    connector.api_key = random.random::<bool>().then(|| "phc_x".to_string());
+    connector
+}
+
+#[test]
+fn of_200_drawn_connectors_lint_finds_no_more_than_that_key_and_time_are_not_known() {
+    for seed in 0..200 {
+        let connector = drawn(seed);
+        let body = connector.body();
+        let mut expected = Vec::new();
+        if connector.time.is_none() {
+            expected.push("no_timestamp");
+        }
+        if connector.key.is_none() && !(connector.compose_key && connector.time.is_some()) {
+            expected.push("no_uuid");
+        }
+        let found: Vec<_> = lint(&body).iter().map(|finding| finding.code).collect();
+        assert_eq!(found, expected, "seed {seed}\n{body}");
+        let kinds: Vec<_> = connector.properties.iter().chain(&connector.person).map(|it| &it.value).collect();
+        let uses = |kind| kinds.iter().any(|value| matches!(value, Source::Attribute(_, it) if *it == kind));
+        let is_filled = kinds.iter().any(|value| matches!(value, Source::Attribute(..)));
+        for (macro_, is_needed) in [
+            ("macro json(", is_filled),
+            ("macro field(", is_filled),
+            ("macro number(", uses(Kind::Number)),
+            ("macro boolean(", uses(Kind::Boolean)),
+            ("kind=''", uses(Kind::Number) || uses(Kind::Boolean)),
+        ] {
+            assert_eq!(body.contains(macro_), is_needed, "seed {seed}: {macro_}\n{body}");
+        }
     }
 }

@@ -37,6 +37,8 @@ pub(crate) enum Command {
     /// Posts one event as MoEngage would, and follows it until PostHog has it.
     #[command(name = "send-test")]
     SendTest(SendTest),
+    /// Maps the bodies of case files and compares what comes out with what they expect.
+    Test(Test),
 }
 
 /// Prints what to paste into MoEngage's Connector, field by field.
@@ -93,6 +95,21 @@ pub(crate) struct Lint {
     /// File that holds the body as it stands in MoEngage; - reads standard input.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// Prints the body with every fix written into it; what is left to be said goes to standard error.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) fix: bool,
+    /// Writes it into the file instead.
+    #[arg(long, requires = "fix")]
+    pub(crate) in_place: bool,
+    /// Mapping file, for its time zones and the order of day and month; without it the one that the configuration names.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mapping: Option<PathBuf>,
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", env = "MOEHOG_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Source that it posts to, as in /v1/in/NAME.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) source: String,
     /// Prints JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -171,6 +188,24 @@ pub(crate) struct Preview {
     /// Prints JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Maps bodies of case files here. Ends with 0 where all give what they expect, with 1 where one does not, and with 2 where a file is no
+/// case.
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// Case files; of a directory all *.json below it.
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Writes what comes out into the cases; read the difference before you keep it.
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// Mapping file of cases that name none; without it the one that the configuration names, else the built-in mapping.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mapping: Option<PathBuf>,
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", env = "MOEHOG_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// A running gateway that is asked, and how its answer is shown.

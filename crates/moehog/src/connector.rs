@@ -56,6 +56,7 @@ fn request(command: cli::Connector) -> anyhow::Result<Request> {
     }
     let mut request = Request::new(connector, &command.url, &command.token_header, command.token.as_deref());
     request.notes.extend(left_out);
+    request.add_traps();
     Ok(request)
 }
 

@@ -3,16 +3,19 @@
 mod arguments;
 mod check;
 mod cli;
+mod columns;
 mod connector;
 mod dead_letters;
 mod gateway;
 mod input;
 mod lint;
+mod mapped;
 mod notes;
 mod preview;
 mod receipt;
 mod send_test;
 mod stored;
+mod test;
 mod up;
 
 use std::process::ExitCode;
@@ -29,6 +32,7 @@ async fn main() -> ExitCode {
     }
     moehog_runtime::exit(match command {
         Command::Health(health) => return moehog_runtime::tell_health(up::admin(health)),
+        Command::Test(test) => return test::run(&test),
         Command::Up(up) => up::run(up).await,
         Command::Check(check) => check::run(&check),
         Command::Preview(preview) => preview::run(&preview),

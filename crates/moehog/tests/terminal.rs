@@ -146,6 +146,11 @@ fn what_stands_in_a_file_is_shown_and_not_obeyed() {
     prints_quietly(&["lint", &body]);
     serde_json::from_str::<Value>(&prints_quietly(&["lint", &body, "--json"])).unwrap();
 
+    let expect = json!([{"event": CANARY, "properties": {CANARY: CANARY}}]);
+    let case = json!({"body": CANARY, "received_at": "2026-11-28T10:00:00Z", "expect": expect});
+    let case = file("case.json", &case.to_string());
+    prints_safely(&["test", &case]);
+
     // TOML reads it only escaped
     let key = Value::from(CANARY).to_string().replace('\u{7f}', r"\u007f");
     let mapping = file("mapping.toml", &format!("{key} = 1\n[types]\n{key} = \"number\"\n[[rule]]\n{key} = {key}\n"));
@@ -158,7 +163,9 @@ fn what_stands_in_a_file_is_shown_and_not_obeyed() {
 
     let odd = directory.path().join(CANARY.replace('/', "_"));
     let odd = odd.to_str().unwrap();
-    for command in [&["preview"][..], &["lint"], &["check"], &["check", "--config"], &["preview", &body, "--mapping"]] {
+    for command in
+        [&["preview"][..], &["lint"], &["check"], &["test"], &["check", "--config"], &["preview", &body, "--mapping"]]
+    {
         prints_safely(&[command, &[odd]].concat());
     }
     fs::write(odd, "[types]\namount = \"number\"\n").unwrap();

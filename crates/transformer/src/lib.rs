@@ -47,7 +47,7 @@ pub use self::{
     notes::{Healed, Note, Notes},
     rules::{Attributes, Named, Problem, ReadHeader, Rules},
     transformer::Transformer,
-    value::types::Type,
+    value::{time::Unread, types::Type},
 };
 
 /// Takes the ports of a transformer process. Call it inside the runtime.

@@ -36,7 +36,11 @@ use self::{expression::Expression, names::Secret, rule::Rule, scope::Root};
 use crate::{
     fault::Fault,
     notes::{Note, Notes},
-    value::{privacy::Privacy, time::Clock, types::Types},
+    value::{
+        privacy::Privacy,
+        time::{Arrival, Clock, Moment, Unread},
+        types::Types,
+    },
 };
 
 /// Names the built-in mapping; it changes with what the mapping makes of a body.
@@ -212,6 +216,16 @@ impl Rules {
     /// Whether all that a source sends is history.
     pub(crate) fn is_historical(&self, source: &str) -> bool {
         self.historical.contains(source)
+    }
+
+    /// How a text in `timestamp` of a source is read of a webhook that was received at `received_at_ms`: milliseconds since the epoch.
+    ///
+    /// # Errors
+    ///
+    /// It is no time for certain, and the event would have the time of its arrival.
+    pub fn read_time(&self, source: &str, text: &str, received_at_ms: i64) -> Result<i64, Unread> {
+        let raw = serde_json::Value::from(text).to_string();
+        Moment::read(&raw, self.clock(source), Arrival::at(received_at_ms)).map(|(moment, _)| moment.ms())
     }
 
     /// The key that values are hashed with.

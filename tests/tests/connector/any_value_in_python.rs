@@ -3,7 +3,8 @@
 
 use std::{
     io::Write as _,
-    process::{Command, Stdio},
+    path::PathBuf,
+    process::{Command, Output, Stdio},
 };
 
 use anyhow::{Context, ensure};
@@ -33,6 +34,20 @@ fn case(position: Position, value: &Nasty) -> Value {
     json!({"objects": objects, "expected": expected(position, value)})
 }
 
+/// What a script beside this file makes of an input, in the Jinja2 of these wheels.
+pub(super) fn python(script: &str, wheels: &[PathBuf], input: String) -> anyhow::Result<Output> {
+    let mut python = Command::new("python3");
+    python.arg(root().join("tests/tests/connector").join(script)).args(wheels);
+    python.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONIOENCODING", "utf-8").env("PYTHONWARNINGS", "ignore");
+    let mut python = python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut stdin = python.stdin.take().context("a pipe")?;
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = python.wait_with_output()?;
+    // what ended early says why itself
+    let _written = writer.join();
+    Ok(output)
+}
+
 /// The body as a line, and each value in each place.
 fn cases() -> String {
     let values = values();
@@ -48,16 +63,7 @@ fn a_thousand_nasty_values_in_each_place_are_printed_as_they_are() -> anyhow::Re
     };
     let cases = cases();
     for Jinja { version, wheels } in versions {
-        let mut python = Command::new("python3");
-        python.arg(root().join("tests/tests/connector/fill.py")).args(wheels);
-        python.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONIOENCODING", "utf-8").env("PYTHONWARNINGS", "ignore");
-        let mut python = python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let mut stdin = python.stdin.take().context("a pipe")?;
-        let input = cases.clone();
-        let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
-        let output = python.wait_with_output()?;
-        // what ended early says why itself
-        let _written = writer.join();
+        let output = python("fill.py", &wheels, cases.clone())?;
         let complaint = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "Jinja2 {version}: {}", complaint.chars().take(6000).collect::<String>());
         let printed = String::from_utf8(output.stdout)?;

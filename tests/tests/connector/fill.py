@@ -4,44 +4,12 @@ The first line of the cases is the body, each other line a case: the attributes 
 where nothing is to be sent. All are JSON. Prints how many were sent; anything else than expected ends with 1.
 """
 
-import collections
-import collections.abc
 import json
-import re
 import sys
 
-sys.path[:0] = sys.argv[1:]
-
-# Jinja2 2.8 is older than this Python: names that have moved, and a flag that has to stand first
-for name in dir(collections.abc):
-    if not hasattr(collections, name):
-        setattr(collections, name, getattr(collections.abc, name))
-compile_pattern = re.compile
-re.compile = lambda pattern, flags=0: compile_pattern(re.sub(r"\(\?u\)$", "", pattern) if isinstance(pattern, str) else pattern, flags)
-
+import engine
 import jinja2
-from jinja2 import nodes
-from jinja2.ext import Extension
-
-
-class NotSent(Exception):
-    pass
-
-
-class NotSend(Extension):
-    """MoEngage's statement {% MOE_NOT_SEND("reason") %}."""
-
-    tags = {"MOE_NOT_SEND"}
-
-    def parse(self, parser):
-        line = next(parser.stream).lineno
-        parser.stream.expect("lparen")
-        reason = parser.parse_expression()
-        parser.stream.expect("rparen")
-        return nodes.CallBlock(self.call_method("stop", [reason]), [], [], []).set_lineno(line)
-
-    def stop(self, reason, caller):
-        raise NotSent(reason)
+from engine import NotSent
 
 
 def value(told):
@@ -101,7 +69,7 @@ body, *cases = (json.loads(line) for line in sys.stdin)
 # all cases as Jinja is by itself, the first of them where it is stricter or escapes HTML: these are the values that people thought of
 settings = [(jinja2.StrictUndefined, False, cases[:1050]), (jinja2.Undefined, True, cases[:1050]), (jinja2.Undefined, False, cases)]
 for undefined, autoescape, some in settings:
-    environment = jinja2.Environment(undefined=undefined, autoescape=autoescape, extensions=[NotSend])
+    environment = engine.environment(undefined, autoescape)
     named = "%s, %s, autoescape %s" % (jinja2.__version__, undefined.__name__, autoescape)
     count = run(environment.from_string(body), some, named)
 print(jinja2.__version__, count)

@@ -3,40 +3,33 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Finding, Severity,
+    Severity,
     filled::Filled,
+    found::{Edit, Found, Mend, Need},
     shape::Shape,
     suggest,
     template::Name,
-    text::Says,
     values::{self, Fill},
 };
 use crate::{attribute::Attribute, jinja, names};
 
+/// Members that name an event.
+const NAMES: [&str; 2] = ["event", "event_name"];
+/// Members that say whose event it is, as PostHog and then as MoEngage names them.
+const IDS: [&str; 8] =
+    ["distinct_id", "$distinct_id", "uid", "user_id", "userId", "moengage_user_id", "customer_id", "$user_id"];
 /// Members in which an event's own id is found.
 const KEYS: [&str; 4] = ["uuid", "event_uuid", "messageId", "message_id"];
-
-/// Members beside `properties` that are read.
-const READ: [&str; 12] = [
-    "api_key",
-    "token",
-    "event",
-    "distinct_id",
-    "properties",
-    "timestamp",
-    "offset",
-    "uuid",
-    "event_uuid",
-    "messageId",
-    "message_id",
-    "sent_at",
-];
+/// Members that say when it happened.
+const TIMES: [&str; 3] = ["timestamp", "offset", "event_time"];
+/// Members beside `properties` that are read, or are not about the event.
+const READ: [&str; 7] = ["api_key", "token", "$token", "properties", "sent_at", "historical_migration", "type"];
 
 /// Adds the findings of the event that a body makes.
-pub(super) fn checks(filled: &Filled<'_>, numbers: &Shape, findings: &mut Vec<Finding>) {
-    let Some(words) = filled.shape(|_| Fill::Word) else { return };
+pub(super) fn checks(filled: &Filled<'_>, numbers: &Shape, found: &mut Vec<Found>) {
+    let Some(words) = filled.shape(|_| Fill::Word).or_else(|| filled.shape(|_| Fill::Number)) else { return };
     let (Some(event), Some(as_numbers)) = (words.event(), numbers.event()) else { return };
-    let mut says = Checks { filled, findings };
+    let mut says = Checks { filled, found };
     says.name(event);
     says.person(event, as_numbers);
     says.key(event, as_numbers);
@@ -45,36 +38,41 @@ pub(super) fn checks(filled: &Filled<'_>, numbers: &Shape, findings: &mut Vec<Fi
     says.beside(event);
     if matches!(numbers, Shape::Json(_)) {
         for (name, value) in as_numbers {
-            says.quantities(name, value, name == "properties" || name.starts_with('$'));
+            says.quantities(name, value, is_free(event) || name == "properties" || name.starts_with('$'));
         }
     }
 }
 
 struct Checks<'a, 'f> {
     filled: &'a Filled<'a>,
-    findings: &'f mut Vec<Finding>,
+    found: &'f mut Vec<Found>,
 }
 
 impl Checks<'_, '_> {
     fn name(&mut self, event: &Map<String, Value>) {
-        if event.get("event").and_then(Value::as_str).is_none_or(|name| name.trim().is_empty()) {
-            let fix = Some("\"event\": \"the event's name\",".to_string());
-            self.add("{", Severity::Error, "no_event", ("no event arrives", "nothing says which event it is"), fix);
+        let names = NAMES.iter().filter_map(|name| event.get(*name)?.as_str());
+        if names.into_iter().all(|name| name.trim().is_empty()) {
+            let mend = Mend::Advice("\"event\": \"the event's name\",".to_string());
+            self.add("{", Severity::Error, "no_event", ("no event arrives", "nothing says which event it is"), mend);
         }
     }
 
     fn person(&mut self, event: &Map<String, Value>, numbers: &Map<String, Value>) {
+        let line = format!("\"distinct_id\": \"{}\",", guarded(&Attribute::user("ID")));
         let Some(id) = distinct_id(event) else {
-            let fix = Some(format!("\"distinct_id\": \"{}\",", guarded(&Attribute::user("ID"))));
             let says = ("no event arrives", "nothing says whose event it is");
-            self.add("{", Severity::Error, "no_distinct_id", says, fix);
+            let mend = self.put_first(&line);
+            self.add("{", Severity::Error, "no_distinct_id", says, mend);
             return;
         };
+        if values::holds_unknown(&id) {
+            return;
+        }
         let sources = self.sources([Some(id.clone()), distinct_id(numbers)]);
         let Some(first) = sources.first().copied() else {
-            let fix = Some(format!("\"distinct_id\": \"{}\",", guarded(&Attribute::user("ID"))));
-            let breaks = format!("all users become one person, `{id}`");
-            self.add("distinct_id", Severity::Error, "constant_id", (&breaks, "the id is the same for everyone"), fix);
+            let (at, breaks) = (id_member(event), format!("all users become one person, `{id}`"));
+            let says = (&*breaks, "the id is the same for everyone");
+            self.add(at, Severity::Error, "constant_id", says, Mend::Advice(line));
             return;
         };
         let access = &self.filled.template.accesses[first];
@@ -84,82 +82,90 @@ impl Checks<'_, '_> {
             Name::Bare(written) => names::is_contact(written),
         };
         if is_contact {
-            let fix = self.guarded(first, &Attribute::user("ID"));
-            let says = Says {
-                severity: Severity::Warning,
-                code: "contact_as_id",
-                breaks: format!("who changes {shown} becomes a second person"),
-                why: "an address is no id: send the ID that your apps give PostHog, and the address as a property"
+            let says = (
+                format!("who changes {shown} becomes a second person"),
+                "an address is no id: send the ID that your apps give PostHog, and the address as a property"
                     .to_string(),
-            };
-            self.findings.push(self.filled.text.finding(at, says, fix));
+            );
+            let print = self.filled.template.print_around(&access.range);
+            let line = print.map(|tag| {
+                let tag = self.filled.template.tags[tag].range.clone();
+                Mend::Advice(self.filled.text.with(tag, &guarded(&Attribute::user("ID"))))
+            });
+            let mend = line.unwrap_or(Mend::None);
+            self.found.push(Found::new(at, Severity::Warning, "contact_as_id", says, mend));
         }
-        self.guard(&sources, at, &shown, is_contact);
+        if id.trim() != id {
+            let says = (
+                "PostHog itself makes another person of an id with blanks around it".to_string(),
+                "the blanks between the quotes and the placeholder are part of the id; moehog cuts them".to_string(),
+            );
+            let mend = self.without_blanks(first);
+            self.found.push(Found::new(at, Severity::Warning, "blanks_around_id", says, mend));
+        }
+        self.guard(&sources, at, &shown);
     }
 
     /// What is sent for a user who has no id.
-    fn guard(&mut self, sources: &[usize], at: usize, shown: &str, is_contact: bool) {
+    fn guard(&mut self, sources: &[usize], at: usize, shown: &str) {
         let group: Vec<usize> = sources.iter().flat_map(|source| self.same(*source)).collect();
         for fill in [Fill::Missing, Fill::Blank] {
             let shape = self.filled.shape(|at| if group.contains(&at) { fill } else { Fill::Word });
             let Some(id) = shape.map(|shape| shape.event().and_then(distinct_id).unwrap_or_default()) else { continue };
-            let attribute = match &self.filled.template.accesses[sources[0]].name {
-                Name::Attribute(attribute) if !is_contact => attribute.clone(),
-                _ => Attribute::user("ID"),
-            };
-            let fix = self.guarded(sources[0], &attribute);
-            let says = if id.trim().is_empty() {
-                Says {
-                    severity: Severity::Warning,
-                    code: "no_guard",
-                    breaks: format!("a request is made for users without {shown}, and no event comes of it"),
-                    why: "an event needs an id; `MOE_NOT_SEND` counts these users as not sent, with the reason"
-                        .to_string(),
-                }
+            let access = &self.filled.template.accesses[sources[0]];
+            let attribute = suggest::attribute(access).unwrap_or_else(|| Attribute::user("ID"));
+            let tag = self.filled.template.print_around(&access.range);
+            let mend = tag.map_or(Mend::None, |tag| Mend::Print(tag, Need::Guard(attribute)));
+            let found = if id.trim().is_empty() {
+                let says = (
+                    format!("a request is made for users without {shown}, and no event comes of it"),
+                    "an event needs an id; `MOE_NOT_SEND` counts these users as not sent, with the reason".to_string(),
+                );
+                Found::new(at, Severity::Warning, "no_guard", says, mend)
             } else {
-                Says {
-                    severity: Severity::Error,
-                    code: "shared_id",
-                    breaks: format!("all users without {shown} become one person, `{id}`"),
-                    why: "its default is the same for everyone".to_string(),
-                }
+                let says = (
+                    format!("all users without {shown} become one person, `{id}`"),
+                    "its default is the same for everyone".to_string(),
+                );
+                Found::new(at, Severity::Error, "shared_id", says, mend)
             };
-            self.findings.push(self.filled.text.finding(at, says, fix));
+            self.found.push(found);
             return;
         }
     }
 
     fn key(&mut self, event: &Map<String, Value>, numbers: &Map<String, Value>) {
-        let fix = Some(
-            "\"uuid\": \"{{EventAttribute['Order ID']}}\",  (an attribute that names one event and no other)"
-                .to_string(),
-        );
+        let advice = || {
+            let print = suggest::escaped("EventAttribute['Order ID']");
+            Mend::Advice(format!("\"uuid\": \"{print}\",  (an attribute that names one event and no other)"))
+        };
         match key(event) {
             None => {
                 let says = (
                     "an event that MoEngage sends twice counts twice",
                     "nothing tells a rerun from a new event: moehog makes a UUID of any text here, PostHog itself takes only a UUID",
                 );
-                self.add("{", Severity::Warning, "no_uuid", says, fix);
+                self.add("{", Severity::Warning, "no_uuid", says, advice());
             }
-            Some(words) if self.sources([Some(words.clone()), key(numbers)]).is_empty() => {
+            Some(words)
+                if !values::holds_unknown(&words) && self.sources([Some(words.clone()), key(numbers)]).is_empty() =>
+            {
                 let says = ("a person's events of one day become one", "the uuid is the same for all of them");
-                self.add("uuid", Severity::Error, "constant_uuid", says, fix);
+                self.add("uuid", Severity::Error, "constant_uuid", says, advice());
             }
             Some(_) => {}
         }
     }
 
     fn time(&mut self, event: &Map<String, Value>) {
-        if ["timestamp", "offset"].iter().all(|field| event.get(*field).is_none_or(Value::is_null)) {
-            let fix = Some(
-                "\"timestamp\": \"{{EventAttribute['Ordered At']}}\",  (the attribute that says when)".to_string(),
-            );
+        if TIMES.iter().all(|field| event.get(*field).is_none_or(Value::is_null)) {
+            let print = suggest::escaped("EventAttribute['Ordered At']");
+            let advice = Mend::Advice(format!("\"timestamp\": \"{print}\",  (the attribute that says when)"));
             let says = (
                 "the event has the time of its arrival",
                 "MoEngage sends it up to minutes later, and a rerun hours later: only an attribute of the event says when it happened",
             );
-            self.add("{", Severity::Warning, "no_timestamp", says, fix);
+            self.add("{", Severity::Warning, "no_timestamp", says, advice);
         }
     }
 
@@ -167,27 +173,25 @@ impl Checks<'_, '_> {
         for field in ["api_key", "token"] {
             if event.get(field).and_then(Value::as_str).is_some_and(|key| key.is_empty() || key.starts_with('<')) {
                 let says = ("no event arrives", "the project API key is still the example's");
-                let fix = Some(format!("\"{field}\": \"phc_…\",  (PostHog, Settings, Project API key)"));
-                self.add(field, Severity::Error, "api_key_left", says, fix);
+                let advice = Mend::Advice(format!("\"{field}\": \"phc_…\",  (PostHog, Settings, Project API key)"));
+                self.add(field, Severity::Error, "api_key_left", says, advice);
             }
         }
     }
 
     fn beside(&mut self, event: &Map<String, Value>) {
-        for name in
-            event.keys().filter(|name| !READ.contains(&&***name) && !["$distinct_id", "$token"].contains(&&***name))
-        {
+        let is_read = |name: &str| [&NAMES[..], &IDS, &KEYS, &TIMES, &READ].iter().any(|names| names.contains(&name));
+        for name in event.keys().filter(|name| !is_read(name)) {
+            let advice = Mend::Advice(format!("\"properties\": {{ \"{name}\": … }}"));
             if name.starts_with('$') {
                 let says = (
                     &*format!("PostHog's newer API does not read `{name}` here"),
                     "it belongs within `properties`, where both of its APIs read it; moehog moves it there",
                 );
-                let fix = Some(format!("\"properties\": {{ \"{name}\": … }}"));
-                self.add(name, Severity::Hint, "outside_properties", says, fix);
-            } else {
+                self.add(name, Severity::Hint, "outside_properties", says, advice);
+            } else if !is_free(event) {
                 let says = (&*format!("`{name}` is lost"), "PostHog reads no such member beside `properties`");
-                let fix = Some(format!("\"properties\": {{ \"{name}\": … }}"));
-                self.add(name, Severity::Warning, "ignored_member", says, fix);
+                self.add(name, Severity::Warning, "ignored_member", says, advice);
             }
         }
     }
@@ -202,22 +206,14 @@ impl Checks<'_, '_> {
             Value::String(text) if within && names::is_quantity(name) => {
                 let Some(at) = self.sources([Some(text.clone())]).first().copied() else { return };
                 let access = &self.filled.template.accesses[at];
-                let says = Says {
-                    severity: Severity::Warning,
-                    code: "number_as_text",
-                    breaks: format!("PostHog cannot add up `{name}`: it arrives as text"),
-                    why: "the placeholder stands in quotes; moehog makes numbers of names such as this one, PostHog itself does not"
+                let says = (
+                    format!("PostHog cannot add up `{name}`: it arrives as text"),
+                    "the placeholder stands in quotes; moehog makes numbers of names such as this one, PostHog itself does not"
                         .to_string(),
-                };
-                let tag = suggest::tag(self.filled.template, &access.range);
-                let fix = (tag != access.range).then(|| {
-                    let inside = suggest::corrected(self.filled.text, self.filled.template, tag.start + 2..tag.end - 2);
-                    let quoted = self.filled.text.body[..tag.start].ends_with('"')
-                        && self.filled.text.body[tag.end..].starts_with('"');
-                    let around = if quoted { tag.start - 1..tag.end + 1 } else { tag.clone() };
-                    quoted.then(|| self.filled.text.with(around, &suggest::number_or_text(&inside)))
-                });
-                self.findings.push(self.filled.text.finding(access.range.start, says, fix.flatten()));
+                );
+                let print = self.filled.template.print_around(&access.range);
+                let mend = print.map_or(Mend::None, |tag| Mend::Print(tag, Need::Number));
+                self.found.push(Found::new(access.range.start, Severity::Warning, "number_as_text", says, mend));
             }
             _ => {}
         }
@@ -235,11 +231,28 @@ impl Checks<'_, '_> {
         accesses.filter_map(holds).collect()
     }
 
-    /// The line of a look-up with this attribute, guarded, in its place; none where it stands in a statement.
-    fn guarded(&self, at: usize, attribute: &Attribute) -> Option<String> {
-        let range = &self.filled.template.accesses[at].range;
-        let tag = suggest::tag(self.filled.template, range);
-        (tag != *range).then(|| self.filled.text.with(tag, &guarded(attribute)))
+    /// A first member of the event, where that is the body itself.
+    fn put_first(&self, line: &str) -> Mend {
+        let (text, tags) = (self.filled.text, &self.filled.template.tags);
+        let at = text.place("{", tags);
+        let advice = || Mend::Advice(line.to_string());
+        if !text.body[at..].starts_with('{') || text.place("batch", tags) != at {
+            return advice();
+        }
+        Mend::Put(Edit { range: at + 1..at + 1, text: format!("\n  {line}") })
+    }
+
+    /// The print of a look-up without the blanks between it and the quotes around it.
+    fn without_blanks(&self, at: usize) -> Mend {
+        let template = self.filled.template;
+        let Some(tag) = template.print_around(&template.accesses[at].range) else { return Mend::None };
+        let (body, tag) = (self.filled.text.body, template.tags[tag].range.clone());
+        let (before, behind) = (body[..tag.start].trim_end(), body[tag.end..].trim_start());
+        if !before.ends_with('"') || !behind.starts_with('"') {
+            return Mend::None;
+        }
+        let range = before.len()..body.len() - behind.len();
+        Mend::Put(Edit { range, text: body[tag].to_string() })
     }
 
     /// The look-ups of the same name.
@@ -250,18 +263,29 @@ impl Checks<'_, '_> {
     }
 
     /// A finding at a member, or at the event's first bracket.
-    fn add(&mut self, member: &str, severity: Severity, code: &'static str, says: (&str, &str), fix: Option<String>) {
+    fn add(&mut self, member: &str, severity: Severity, code: &'static str, says: (&str, &str), mend: Mend) {
         let at = self.filled.text.place(member, &self.filled.template.tags);
-        let says = Says { severity, code, breaks: says.0.to_string(), why: says.1.to_string() };
-        self.findings.push(self.filled.text.finding(at, says, fix));
+        self.found.push(Found::new(at, severity, code, (says.0.to_string(), says.1.to_string()), mend));
     }
 }
 
-/// The id in the first of the places where PostHog looks for it.
+/// Whether what stands beside the event's name and person are its properties: nothing else is said to be, and no key is shown, so
+/// that it is no request for PostHog itself.
+fn is_free(event: &Map<String, Value>) -> bool {
+    ["properties", "api_key", "token"].iter().all(|name| !event.contains_key(*name))
+}
+
+/// The id in the first of the places where it is looked for.
 fn distinct_id(event: &Map<String, Value>) -> Option<String> {
     let inner = event.get("properties").and_then(|properties| properties.get("distinct_id"));
-    let places = [event.get("distinct_id"), event.get("$distinct_id"), inner];
-    places.into_iter().flatten().find_map(printed)
+    let (own, moengages) = IDS.split_at(2);
+    let of = |names: &'static [&'static str]| names.iter().filter_map(|name| event.get(*name));
+    of(own).chain(inner).chain(of(moengages)).find_map(printed)
+}
+
+/// The member that says whose event it is.
+fn id_member(event: &Map<String, Value>) -> &'static str {
+    IDS.iter().find(|name| event.contains_key(**name)).copied().unwrap_or("distinct_id")
 }
 
 /// The event's own id, in the first of the places where it is found.

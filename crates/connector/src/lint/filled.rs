@@ -12,7 +12,7 @@ use super::{
 pub(super) struct Filled<'a> {
     pub(super) text: &'a Text<'a>,
     pub(super) template: &'a Template,
-    pub(super) probes: &'a Probes,
+    pub(super) probes: &'a Probes<'a>,
     /// Look-ups that stand without quotes where JSON has a value; they are filled with numbers.
     pub(super) unquoted: Vec<usize>,
 }
@@ -20,13 +20,17 @@ pub(super) struct Filled<'a> {
 impl Filled<'_> {
     /// The body filled with `fill`, save for look-ups that nothing but a number suits.
     pub(super) fn shape(&self, fill: impl Fn(usize) -> Fill) -> Option<Shape> {
-        let fill = |at: usize| match fill(at) {
+        match self.probes.filled(|at| self.suited(at, fill(at))) {
+            Outcome::Sent(filled) if !filled.trim().is_empty() => Some(Shape::read(&filled)),
+            Outcome::Sent(_) | Outcome::NotSent | Outcome::Failed(_) => None,
+        }
+    }
+
+    /// What suits a look-up in place of `fill`.
+    pub(super) fn suited(&self, at: usize, fill: Fill) -> Fill {
+        match fill {
             Fill::Word | Fill::Nasty | Fill::Blank if self.unquoted.contains(&at) => Fill::Number,
             fill => fill,
-        };
-        match self.probes.filled(fill) {
-            Outcome::Sent(filled) => Some(Shape::read(&filled)),
-            Outcome::NotSent | Outcome::Failed(_) => None,
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::{
-    Finding, Severity,
-    template::{Access, Name, TagKind, Template},
-    text::{Says, Text},
+    Severity,
+    found::{Edit, Found, Mend, Need},
+    template::{Access, Name, TagKind, Template, Used},
+    text::Text,
 };
 use crate::{
     attribute::{Attribute, Object},
@@ -36,6 +37,73 @@ const USER: [(&str, &str); 15] = [
 /// Objects of MoEngage's that a Connector may use and whose members are named by the workspace.
 const OTHER_OBJECTS: [&str; 4] = ["product", "recommend", "auxiliary", "content"];
 
+/// Filters that Jinja 2.8 has, and MoEngage's own.
+///
+/// Source: Jinja 2.8, "List of Builtin Filters"; MoEngage, "Jinja Templating Language" (read 2026-11).
+const FILTERS: [&str; 58] = [
+    "abs",
+    "attr",
+    "batch",
+    "capitalize",
+    "center",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "e",
+    "escape",
+    "filesizeformat",
+    "first",
+    "float",
+    "forceescape",
+    "format",
+    "groupby",
+    "indent",
+    "int",
+    "join",
+    "last",
+    "length",
+    "list",
+    "lower",
+    "map",
+    "pprint",
+    "random",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "string",
+    "striptags",
+    "sum",
+    "title",
+    "trim",
+    "truncate",
+    "upper",
+    "urlencode",
+    "urlize",
+    "wordcount",
+    "wordwrap",
+    "xmlattr",
+    "base64decode",
+    "base64encode",
+    "convertToSHA256",
+    "convertToSHA256NoSalt",
+    "dateFormatter",
+    "dateTimeFormatter",
+    "days",
+    "today",
+    "urldecode",
+];
+
+/// Filters of Jinja's that are newer than 2.8.
+const NEWER_FILTERS: [&str; 5] = ["items", "max", "min", "tojson", "unique"];
+
 /// What to write for a name that MoEngage does not know.
 enum Instead {
     Attribute(Attribute),
@@ -43,82 +111,101 @@ enum Instead {
     Typed(&'static str),
 }
 
-/// Findings that a look-up or a filter makes by its name alone.
-pub(super) fn names(text: &Text<'_>, template: &Template, findings: &mut Vec<Finding>) {
+/// What a look-up or a filter is found for by its name alone.
+pub(super) fn names(text: &Text<'_>, template: &Template, found: &mut Vec<Found>) {
     for access in &template.accesses {
         let at = access.range.start;
-        let says = match &access.name {
-            Name::Bare(written) if is_other_object(written) => continue,
-            Name::Bare(written) => {
-                let (why, fix) = match instead(written) {
-                    Instead::Attribute(attribute) => (
-                        format!(
-                            "it fills {attribute}; without an object in front the text goes out as it stands or blank"
-                        ),
-                        attribute.to_string(),
-                    ),
-                    Instead::Typed(typed) => {
-                        let why = "MoEngage has no such variable for a Connector: type the text itself".to_string();
-                        let says = undocumented(written, why);
-                        findings.push(text.finding(at, says, Some(text.with(tag(template, &access.range), typed))));
-                        continue;
-                    }
-                };
-                findings.push(text.finding(
-                    at,
-                    undocumented(written, why),
-                    Some(text.with(access.range.clone(), &fix)),
-                ));
-                continue;
-            }
+        match &access.name {
+            Name::Bare(written) if is_other_object(written) => {}
+            Name::Bare(written) => found.push(undocumented(text, template, access, written)),
             Name::Attribute(attribute) if access.needs_brackets => {
-                let fix = Some(text.with(access.range.clone(), &attribute.to_string()));
-                let says = Says {
-                    severity: Severity::Error,
-                    code: "needs_brackets",
-                    breaks: format!("`{}` is blank", text.body.get(access.range.clone()).unwrap_or_default()),
-                    why: "a name with a space or bracket is read only in brackets and quotes".to_string(),
-                };
-                findings.push(text.finding(at, says, fix));
-                continue;
+                let says = (
+                    format!("`{}` is blank", text.body.get(access.range.clone()).unwrap_or_default()),
+                    "a name with a space or bracket is read only in brackets and quotes".to_string(),
+                );
+                let mend = named(template, access, attribute);
+                found.push(Found::new(at, Severity::Error, "needs_brackets", says, mend));
             }
-            Name::Attribute(attribute) => match attribute.object {
-                Object::Campaign if names::CAMPAIGN.contains(&&*attribute.name) => Says {
-                    severity: Severity::Warning,
-                    code: "flow_only",
-                    breaks: format!("{attribute} is blank outside a Flow"),
-                    why: "MoEngage fills campaign attributes in a Flow's Connector stage, not in a Connector campaign"
-                        .to_string(),
-                },
-                Object::Campaign => Says {
-                    severity: Severity::Error,
-                    code: "undocumented_placeholder",
-                    breaks: format!("{attribute} is never filled"),
-                    why: format!(
-                        "of campaigns a Connector knows only {}, and those only in a Flow",
-                        names::CAMPAIGN.join(", ")
-                    ),
-                },
-                _ if names::is_reserved(attribute) => Says {
-                    severity: Severity::Warning,
-                    code: "reserved_attribute",
-                    breaks: format!("{attribute} is your value in a preview and MoEngage's own when sent"),
-                    why: "MoEngage keeps this name for itself: track the value under another name".to_string(),
-                },
-                _ => continue,
-            },
-        };
-        findings.push(text.finding(at, says, None));
+            Name::Attribute(attribute) => {
+                if let Some((severity, code, says)) = reserved(attribute) {
+                    found.push(Found::new(at, severity, code, says, Mend::None));
+                }
+            }
+        }
     }
-    for filter in template.filters.iter().filter(|filter| filter.name == "tojson") {
-        let says = Says {
-            severity: Severity::Warning,
-            code: "undocumented_filter",
-            breaks: "`tojson` may fail the request".to_string(),
-            why: "MoEngage names it nowhere, and one of the two Jinja versions that it names has it not".to_string(),
+    for Used { name, at } in &template.filters {
+        let why = if NEWER_FILTERS.contains(&&**name) {
+            "MoEngage names it nowhere, and one of the two Jinja versions that it names has it not"
+        } else if FILTERS.contains(&&**name) {
+            continue;
+        } else {
+            "neither MoEngage nor Jinja documents it; the value is looked at as if the filter left it as it is"
         };
-        findings.push(text.finding(filter.at, says, None));
+        let says = (format!("`{name}` may fail the request"), why.to_string());
+        found.push(Found::new(*at, Severity::Warning, "undocumented_filter", says, Mend::None));
     }
+}
+
+/// What an attribute that MoEngage knows is found for.
+fn reserved(attribute: &Attribute) -> Option<(Severity, &'static str, (String, String))> {
+    Some(match attribute.object {
+        Object::Campaign if names::CAMPAIGN.contains(&&*attribute.name) => (
+            Severity::Warning,
+            "flow_only",
+            (
+                format!("{attribute} is blank outside a Flow"),
+                "MoEngage fills campaign attributes in a Flow's Connector stage, not in a Connector campaign"
+                    .to_string(),
+            ),
+        ),
+        Object::Campaign => (
+            Severity::Error,
+            "undocumented_placeholder",
+            (
+                format!("{attribute} is never filled"),
+                format!("of campaigns a Connector knows only {}, and those only in a Flow", names::CAMPAIGN.join(", ")),
+            ),
+        ),
+        _ if names::is_reserved(attribute) => (
+            Severity::Warning,
+            "reserved_attribute",
+            (
+                format!("{attribute} is your value in a preview and MoEngage's own when sent"),
+                "MoEngage keeps this name for itself: track the value under another name".to_string(),
+            ),
+        ),
+        _ => return None,
+    })
+}
+
+fn undocumented(text: &Text<'_>, template: &Template, access: &Access, written: &str) -> Found {
+    let (why, mend) = match instead(written) {
+        Instead::Attribute(attribute) => (
+            format!("it fills {attribute}; without an object in front the text goes out as it stands or blank"),
+            named(template, access, &attribute),
+        ),
+        Instead::Typed(typed) => (
+            "MoEngage has no such variable for a Connector: type the text itself".to_string(),
+            Mend::Advice(text.with(tag(template, &access.range), typed)),
+        ),
+    };
+    let says = (format!("MoEngage does not know `{written}`"), why);
+    Found::new(access.range.start, Severity::Error, "undocumented_placeholder", says, mend)
+}
+
+/// The right name: with all else that its print lacks, or by itself in a statement.
+fn named(template: &Template, access: &Access, attribute: &Attribute) -> Mend {
+    match template.print_around(&access.range) {
+        Some(tag) => Mend::Print(tag, Need::Names),
+        None => Mend::Put(Edit { range: access.range.clone(), text: attribute.to_string() }),
+    }
+}
+
+/// What a print prints, with the names that MoEngage knows.
+pub(super) fn expression(text: &Text<'_>, template: &Template, tag: &Range<usize>) -> String {
+    let whole = text.body.get(tag.clone()).unwrap_or_default();
+    let dashes = (usize::from(whole.starts_with("{{-")), usize::from(whole.ends_with("-}}")));
+    corrected(text, template, tag.start + 2 + dashes.0..tag.end - 2 - dashes.1)
 }
 
 /// An expression with the names that MoEngage knows.
@@ -166,6 +253,17 @@ pub(super) fn tag(template: &Template, range: &Range<usize>) -> Range<usize> {
     template.tags.iter().find(around).map_or_else(|| range.clone(), |tag| tag.range.clone())
 }
 
+/// The attribute of a look-up, or the one that it means.
+pub(super) fn attribute(access: &Access) -> Option<Attribute> {
+    match &access.name {
+        Name::Attribute(attribute) => Some(attribute.clone()),
+        Name::Bare(written) => match instead(written) {
+            Instead::Attribute(attribute) => Some(attribute),
+            Instead::Typed(_) => None,
+        },
+    }
+}
+
 /// How findings call a look-up.
 pub(super) fn shown(access: &Access) -> String {
     match &access.name {
@@ -177,15 +275,6 @@ pub(super) fn shown(access: &Access) -> String {
 /// Whether no placeholder can stand there: the text has to be typed.
 pub(super) fn is_typed(access: &Access) -> bool {
     matches!(&access.name, Name::Bare(written) if matches!(instead(written), Instead::Typed(_)))
-}
-
-fn undocumented(written: &str, why: String) -> Says {
-    Says {
-        severity: Severity::Error,
-        code: "undocumented_placeholder",
-        breaks: format!("MoEngage does not know `{written}`"),
-        why,
-    }
 }
 
 fn instead(written: &str) -> Instead {

@@ -1,5 +1,6 @@
 //! A body read as Jinja: what it looks up, and its text with other look-ups in their place.
 
+mod expected;
 mod names;
 mod prepare;
 mod walk;
@@ -8,11 +9,15 @@ use std::ops::Range;
 
 use minijinja::machinery::parse;
 
-pub(super) use self::prepare::{Tag, TagKind};
-use self::{names::Names, walk::Walk};
+pub(super) use self::{
+    expected::Expected,
+    prepare::{Tag, TagKind, word},
+};
+use self::{expected::Uses, names::Names, walk::Walk};
 use super::{
-    Finding, Severity,
-    text::{Says, Text},
+    Severity,
+    found::{Edit, Found, Mend},
+    text::Text,
 };
 use crate::attribute::Attribute;
 
@@ -34,8 +39,14 @@ pub(super) struct Access {
     pub(super) needs_brackets: bool,
     /// Text it is compared with: the value that gets past the body's own condition.
     pub(super) compared_with: Option<String>,
-    /// Whether a loop goes through its value, which is a list then.
-    pub(super) is_iterated: bool,
+    /// What it has to hold.
+    pub(super) expected: Expected,
+}
+
+impl Access {
+    fn of(name: Name, range: Range<usize>) -> Self {
+        Self { range, name, needs_brackets: false, compared_with: None, expected: Expected::Value }
+    }
 }
 
 /// A filter that is used, and where.
@@ -59,15 +70,17 @@ pub(super) struct Template {
 
 impl Template {
     /// Reads a body, or says where it is no Jinja.
-    pub(super) fn read(text: &Text<'_>) -> Result<Self, Box<Finding>> {
+    pub(super) fn read(text: &Text<'_>) -> Result<Self, Box<Found>> {
         let prepared = prepare::prepare(text.body).map_err(|unclosed| {
             let why = "what follows is read as Jinja to the end of the body".to_string();
-            let breaks = format!("`{}` is never closed", unclosed.opening);
-            Box::new(text.finding(unclosed.at, syntax(breaks, why), None))
+            let says = (format!("`{}` is never closed", unclosed.opening), why);
+            Box::new(Found::new(unclosed.at, Severity::Error, "template_syntax", says, Mend::None))
         })?;
-        let (mut accesses, mut filters) = {
+        let (mut accesses, mut filters, uses) = {
             let tree = parse(&prepared.text, "body", Default::default()).map_err(|error| unread(text, &error))?;
-            Walk::over(&tree, &prepared.text, &Names::of(&tree))
+            let names = Names::of(&tree);
+            let (accesses, filters) = Walk::over(&tree, &prepared.text, &names);
+            (accesses, filters, Uses::of(&tree, &prepared.text, &names))
         };
         for access in &mut accesses {
             if let Some(dotted) = prepared.dotted.iter().find(|dotted| dotted.range == access.range) {
@@ -75,44 +88,79 @@ impl Template {
                 access.needs_brackets = true;
             }
         }
+        let named: Vec<_> = accesses.iter().map(|access| (access.name.clone(), access.range.start)).collect();
         for access in &mut accesses {
-            let within = |tag: &&Tag| tag.range.contains(&access.range.start);
-            let tag = prepared.tags.iter().find(within).and_then(|tag| prepared.text.get(tag.range.clone()));
-            let words = tag.map(|tag| tag.trim_start_matches(['{', '%', '-', '+']).trim_start());
-            access.is_iterated = words.is_some_and(|words| words.starts_with("for "));
+            let same = named.iter().filter(|(name, _)| *name == access.name).map(|(_, start)| *start);
+            access.expected = uses.expected(same);
         }
         accesses.sort_by_key(|access| access.range.start);
         filters.sort_by_key(|filter| filter.at);
         Ok(Self { prepared: prepared.text, accesses, filters, tags: prepared.tags })
     }
 
-    /// The template with each look-up replaced by one in `object`, named for its place in the list.
-    pub(super) fn looking_up(&self, object: &str) -> String {
-        let mut text = self.prepared.clone();
-        for (index, access) in self.accesses.iter().enumerate().rev() {
-            text.replace_range(access.range.clone(), &format!("{object}.p{index}"));
+    /// The print that a place of the body stands in, by its place among the tags; none in a statement.
+    pub(super) fn print_around(&self, range: &Range<usize>) -> Option<usize> {
+        let around =
+            |tag: &Tag| tag.kind == TagKind::Print && tag.range.start <= range.start && range.end <= tag.range.end;
+        self.tags.iter().position(around)
+    }
+
+    /// The template in pieces, each look-up replaced by one in `object`, named for its place in the list.
+    pub(super) fn pieces(&self, object: &str) -> Vec<Piece> {
+        let (mut pieces, mut at) = (Vec::new(), 0);
+        for (index, tag) in self.tags.iter().enumerate() {
+            pieces.push(Piece { tag: None, text: self.prepared[at..tag.range.start].to_string() });
+            let mut text = self.prepared[tag.range.clone()].to_string();
+            let inside =
+                self.accesses.iter().enumerate().rev().filter(|(_, access)| tag.range.contains(&access.range.start));
+            for (place, Access { range, .. }) in inside {
+                let within = range.start - tag.range.start..range.end - tag.range.start;
+                text.replace_range(within, &format!("{object}.p{place}"));
+            }
+            pieces.push(Piece { tag: Some(index), text });
+            at = tag.range.end;
         }
-        text
+        pieces.push(Piece { tag: None, text: self.prepared[at..].to_string() });
+        pieces
     }
 }
 
-fn unread(text: &Text<'_>, error: &minijinja::Error) -> Box<Finding> {
-    let at = error.range().map_or(0, |range| range.start);
+/// A tag, or what stands between two.
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    /// Which of the template's tags it is.
+    pub(super) tag: Option<usize>,
+    pub(super) text: String,
+}
+
+fn unread(text: &Text<'_>, error: &minijinja::Error) -> Box<Found> {
     let line = error.line().unwrap_or(1);
-    let at =
-        if error.range().is_some() { at } else { text.body.split_inclusive('\n').take(line - 1).map(str::len).sum() };
-    let detail = error.detail().unwrap_or("unreadable").to_string();
-    let whole = text.with(at..at, "");
-    let curly = whole.contains(['‘', '’', '“', '”']);
-    let straight = whole.replace(['‘', '’'], "'").replace(['“', '”'], "\"");
-    let why = if curly {
-        "a text editor made the quotes curly, and Jinja reads straight ones only".to_string()
+    let at = error.range().map_or_else(
+        || text.body.split_inclusive('\n').take(line - 1).map(str::len).sum(),
+        |range| range.start.min(text.body.len()),
+    );
+    let detail = error.detail().unwrap_or("unreadable");
+    let curly = ['‘', '’', '“', '”', '\u{a0}'];
+    let straight = tag_around(text.body, at).map(|range| {
+        let instead =
+            text.body[range.clone()].replace(['‘', '’'], "'").replace(['“', '”'], "\"").replace('\u{a0}', " ");
+        Edit { range, text: instead }
+    });
+    let straight = straight.filter(|edit| text.body[edit.range.clone()].contains(curly));
+    let why = if straight.is_some() {
+        "a text editor made the quotes curly or the blanks wide, and Jinja reads straight and plain ones only"
+            .to_string()
     } else {
         format!("Jinja does not read it ({detail}), so MoEngage sends nothing")
     };
-    Box::new(text.finding(at, syntax("the template cannot be read".to_string(), why), curly.then_some(straight)))
+    let says = ("the template cannot be read".to_string(), why);
+    Box::new(Found::new(at, Severity::Error, "template_syntax", says, straight.map_or(Mend::None, Mend::Put)))
 }
 
-fn syntax(breaks: String, why: String) -> Says {
-    Says { severity: Severity::Error, code: "template_syntax", breaks, why }
+/// The tag that a place of a body stands in or behind.
+fn tag_around(body: &str, at: usize) -> Option<Range<usize>> {
+    let before = body.get(..(at + 2).min(body.len())).or_else(|| body.get(..at))?;
+    let start = ["{{", "{%"].iter().filter_map(|open| before.rfind(open)).max()?;
+    let end = ["}}", "%}"].iter().filter_map(|close| body[start..].find(close)).min()?;
+    Some(start..start + end + 2)
 }

@@ -30,6 +30,12 @@ fn only(body: &str) -> Finding {
     findings.into_iter().next().unwrap()
 }
 
+/// The first finding of a body that is no JSON.
+fn unread(body: &str) -> Finding {
+    let mut found = lint(body).into_iter().filter(|finding| finding.code == "invalid_json");
+    found.next().unwrap_or_else(|| panic!("{body}: {:#?}", lint(body)))
+}
+
 /// The one finding of a property: its code and the line to write instead, which mends it.
 fn mended(property: &str) -> (&'static str, String) {
     let finding = only(&with(property));
@@ -52,16 +58,16 @@ fn a_whole_body_breaks_nowhere() {
 #[test]
 fn a_name_that_moengage_does_not_fill_is_named_with_the_right_one() {
     for (written, expected) in [
-        ("user_id", "{{UserAttribute['ID']}}"),
-        ("email", "{{UserAttribute['Email (Standard)']}}"),
-        ("user.first_name", "{{UserAttribute['First Name']}}"),
-        ("purchase_amount", "{{EventAttribute['purchase_amount']}}"),
-        ("event['currency']", "{{EventAttribute['currency']}}"),
+        ("user_id", "UserAttribute['ID']"),
+        ("email", "UserAttribute['Email (Standard)']"),
+        ("user.first_name", "UserAttribute['First Name']"),
+        ("purchase_amount", "EventAttribute['purchase_amount']"),
+        ("event['currency']", "EventAttribute['currency']"),
     ] {
         let findings = lint(&with(&format!("\"p\": \"{{{{{written}}}}}\"")));
         let finding = findings.iter().find(|finding| finding.code == "undocumented_placeholder");
         let finding = finding.unwrap_or_else(|| panic!("{written}: {findings:#?}"));
-        assert_eq!(finding.fix.as_deref(), Some(&*format!("\"p\": \"{expected}\"")), "{written}");
+        assert_eq!(finding.fix.as_deref(), Some(&*format!("\"p\": \"{}\"", escaped(expected))), "{written}");
         assert_eq!((finding.line, finding.column, finding.severity), (7, 9, Severity::Error));
     }
     let typed = lint(&with("\"p\": \"{{ campaign_name }}\""));
@@ -88,7 +94,7 @@ fn what_a_template_names_itself_is_no_placeholder() {
 fn a_dotted_name_with_a_space_needs_brackets() {
     let finding = &lint(&with("\"p\": \"{{UserAttribute.First Name}}\""))[0];
     assert_eq!((finding.code, finding.severity), ("needs_brackets", Severity::Error));
-    assert_eq!(finding.fix.as_deref(), Some("\"p\": \"{{UserAttribute['First Name']}}\""));
+    assert_eq!(finding.fix.as_deref(), Some(&*format!("\"p\": \"{}\"", escaped("UserAttribute['First Name']"))));
 }
 
 #[test]
@@ -167,7 +173,7 @@ fn what_cannot_be_read_is_found_where_it_stands() {
         ("{\"a\": 1} x", 1, 10, None),
         ("{\"a\": yes}", 1, 7, None),
     ] {
-        let finding = only(body);
+        let finding = unread(body);
         assert_eq!(
             (finding.code, finding.line, finding.column, finding.fix.as_deref()),
             ("invalid_json", line, column, fix),
@@ -180,8 +186,48 @@ fn what_cannot_be_read_is_found_where_it_stands() {
         let finding = only(body);
         assert_eq!((finding.code, finding.line, finding.column), ("template_syntax", line, column), "{body} {finding}");
     }
-    let curly = only("{\n\"a\": \"{{UserAttribute[‘x’]}}\"\n}");
-    assert_eq!(curly.fix.as_deref(), Some("\"a\": \"{{UserAttribute['x']}}\""));
+}
+
+#[test]
+fn what_a_document_or_another_language_put_in_is_named_and_mended() {
+    for (body, what, fix) in [
+        ("{\n\"a\": \"{{UserAttribute[‘x’]}}\"\n}", "quotes curly", "\"a\": \"{{UserAttribute['x']}}\""),
+        ("{\n\"a\": \"{{\u{a0}UserAttribute['x']}}\"\n}", "blanks wide", "\"a\": \"{{ UserAttribute['x']}}\""),
+        (
+            "{“a”: “{{UserAttribute['x']}}”, “b”: “it's”}",
+            "curly quotes",
+            "{\"a\": \"{{UserAttribute['x']}}\", \"b\": \"it's\"}",
+        ),
+        (
+            "{'a': '{{UserAttribute['x']}}', 'b': 'it's'}",
+            "apostrophes",
+            "{\"a\": \"{{UserAttribute['x']}}\", \"b\": \"it's\"}",
+        ),
+        ("{\"a\": True, \"b\": [None, NaN]}", "a word of Python", "{\"a\": true, \"b\": [null, null]}"),
+        ("{\"a\":\u{a0}1}", "a blank pasted", "{\"a\": 1}"),
+        ("{\"a\": 1 // the \"amount\"\n}", "a comment", "\n }"),
+        ("{/* a's */\"a\": 1}", "a comment", "{\"a\": 1}"),
+        ("{# ours #}{\"a\": 1\n # theirs\n}", "a comment", "\n }"),
+        ("{\"a\" 1}", "no colon", "{\"a\": 1}"),
+        ("{\"a\" \"{{UserAttribute['x']}}\"}", "no colon", "{\"a\": \"{{UserAttribute['x']}}\"}"),
+    ] {
+        let found = lint(body);
+        let finding = found.iter().find(|finding| finding.why.contains(what));
+        let finding = finding.unwrap_or_else(|| panic!("{body}: {found:#?}"));
+        assert_eq!((finding.severity, finding.fixable), (Severity::Error, true), "{body}: {finding}");
+        if fix != "\n }" {
+            assert_eq!(finding.fix.as_deref(), Some(fix), "{body}");
+        }
+        let fixed = Linter::default().fixed(body);
+        let still =
+            lint(&fixed).into_iter().find(|finding| ["invalid_json", "template_syntax"].contains(&finding.code));
+        assert_eq!(still, None, "{body} became {fixed}");
+    }
+    // what is text stays
+    for right in ["say “hi”", "it's", "a // b", "# 1", "True story", "\u{a0}"] {
+        let body = with(&format!("\"p\": \"{right}\""));
+        assert_eq!(codes(&body), [], "{right}");
+    }
 }
 
 #[test]
@@ -204,9 +250,12 @@ fn a_body_is_looked_at_past_its_own_conditions() {
     );
     assert_eq!(codes(&conditional), [(7, Severity::Warning, "unescaped_placeholder")]);
     let never = format!("{{% if UserAttribute['n']|length == 3 %}}{inner}{{% endif %}}");
-    assert_eq!(codes(&never), [(1, Severity::Hint, "not_checked")]);
+    assert_eq!(codes(&never), [(1, Severity::Hint, "not_checked"), (7, Severity::Warning, "unescaped_placeholder")]);
+    let seldom = format!("{{% if UserAttribute['n'] is string %}}{inner}{{% endif %}}");
+    assert_eq!(codes(&seldom), [(7, Severity::Warning, "unescaped_placeholder")]);
     let unknown = with("\"name\": \"{{UserAttribute['First Name']|frobnicate}}\"");
-    assert_eq!(codes(&unknown)[0].2, "not_checked");
+    let expected = [(7, Severity::Warning, "unescaped_placeholder"), (7, Severity::Warning, "undocumented_filter")];
+    assert_eq!(codes(&unknown), expected);
 }
 
 #[test]
@@ -218,7 +267,7 @@ fn a_form_is_no_event() {
 
 #[test]
 fn no_body_makes_it_panic() {
-    const PIECES: [&str; 60] = [
+    const PIECES: [&str; 70] = [
         "{{",
         "}}",
         "{%",
@@ -279,6 +328,16 @@ fn no_body_makes_it_panic() {
         "{% macro m(v) %}",
         "{% endmacro %}",
         "event=purchase&distinct_id=",
+        "“",
+        "”é",
+        "‘",
+        "\u{a0}",
+        "// é",
+        "/* é */",
+        "True",
+        "{% raw %}",
+        "{% endraw %}",
+        "{{é|dateTimeFormatter(toFormat='%q')}}",
     ];
     let seed = rand::random();
     println!("seed {seed}");
@@ -291,6 +350,7 @@ fn no_body_makes_it_panic() {
             assert!(finding.line >= 1 && finding.column >= 1, "{body}");
             found += 1;
         }
+        assert_eq!(lint(&Linter::default().fixed(&with(&body))).iter().find(|finding| finding.fixable), None, "{body}");
     }
     assert!(found > 3000, "{found}");
 }

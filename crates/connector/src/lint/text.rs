@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
-use super::{Finding, Severity, template::Tag};
+use super::{
+    Finding,
+    found::{Edit, Found, Mend, Says},
+    template::Tag,
+};
 
 /// A body and where its lines begin.
 #[derive(Debug)]
@@ -11,29 +15,26 @@ pub(super) struct Text<'a> {
     starts: Vec<usize>,
 }
 
-/// What a finding says apart from its place.
-#[derive(Debug)]
-pub(super) struct Says {
-    pub(super) severity: Severity,
-    pub(super) code: &'static str,
-    pub(super) breaks: String,
-    pub(super) why: String,
-}
-
 impl<'a> Text<'a> {
     pub(super) fn new(body: &'a str) -> Self {
         let starts = std::iter::once(0).chain(body.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { body, starts }
     }
 
-    /// A finding at a place, whose line says the fix.
-    pub(super) fn finding(&self, at: usize, says: Says, fix: Option<String>) -> Finding {
-        let at = self.boundary(at);
+    /// What was found, with its place in lines and its fix as a line.
+    pub(super) fn finding(&self, found: Found) -> Finding {
+        let at = self.boundary(found.at);
         let line = self.starts.partition_point(|start| *start <= at).max(1);
         let start = self.starts.get(line - 1).copied().unwrap_or_default();
         let column = self.body.get(start..at).unwrap_or_default().chars().count() + 1;
-        let Says { severity, code, breaks, why } = says;
-        Finding { line, column, severity, code, breaks, why, fix }
+        let Says { severity, code, breaks, why } = found.says;
+        let fixable = matches!(found.mend, Mend::Put(_));
+        let fix = match found.mend {
+            Mend::None | Mend::Print(..) => None,
+            Mend::Advice(line) => Some(line),
+            Mend::Put(Edit { range, text }) => Some(self.with(range, &text)),
+        };
+        Finding { line, column, severity, code, breaks, why, fix, fixable }
     }
 
     /// The line or lines around a range, with another text in its place.

@@ -17,6 +17,9 @@ pub(super) enum Fill {
     Missing,
 }
 
+/// What stands for a value that is not known.
+pub(super) const UNKNOWN: usize = 6_999_999;
+
 const FIRST_NUMBER: usize = 7_000_000;
 
 impl Fill {
@@ -39,4 +42,9 @@ fn word(index: usize) -> String {
 /// Whether a text that was printed holds what the look-up at `index` was filled with.
 pub(super) fn holds(printed: &str, index: usize) -> bool {
     printed.contains(&(FIRST_NUMBER + index).to_string()) || printed.to_lowercase().contains(&word(index))
+}
+
+/// Whether a text that was printed holds what is not known.
+pub(super) fn holds_unknown(printed: &str) -> bool {
+    printed.contains(&UNKNOWN.to_string())
 }

@@ -60,7 +60,7 @@ impl Arrival {
 
 /// Why a value is no time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unread {
+pub enum Unread {
     /// It has none of the forms.
     Form,
     /// Day and month could be exchanged.

@@ -93,9 +93,22 @@ fn tags(body: &str) -> Result<Vec<Tag>, Unclosed> {
         };
         let end = end(bytes, at + 2, closing, kind != TagKind::Comment).ok_or(Unclosed { at, opening })?;
         tags.push(Tag { kind, range: at..end });
-        at = end;
+        at = if kind == TagKind::Statement && word(&body[at..end]) == "raw" { raw_end(body, end) } else { end };
     }
     Ok(tags)
+}
+
+/// What a statement does: its first word.
+pub(in super::super) fn word(tag: &str) -> &str {
+    let inside = tag.trim_start_matches(['{', '%', '-', '+']).trim_start();
+    inside.split(|character: char| !(character.is_alphanumeric() || character == '_')).next().unwrap_or_default()
+}
+
+/// Where the statement begins that ends a text which is printed as it stands.
+fn raw_end(body: &str, from: usize) -> usize {
+    let is_end = |at: &usize| word(&body[*at..]) == "endraw";
+    let ends = body[from..].match_indices("{%").map(|(at, _)| from + at);
+    ends.into_iter().find(is_end).unwrap_or(body.len())
 }
 
 fn end(bytes: &[u8], from: usize, closing: &[u8], quotes: bool) -> Option<usize> {
@@ -122,7 +135,8 @@ fn names(body: &str, inside: Range<usize>) -> Vec<Dotted> {
             let at = inside.start + offset;
             let name_at = at + start.len();
             let name = name(&body[name_at..inside.end]);
-            if name.contains([' ', '(']) {
+            // `get('Name')` is a call
+            if name.contains([' ', '(']) && !name.starts_with("get(") {
                 let attribute = Attribute { object, name: name.to_string() };
                 found.push(Dotted { range: at..name_at + name.len(), attribute });
             }

@@ -72,9 +72,8 @@ impl<'n> Walk<'n> {
     }
 
     fn expression(&mut self, expression: &Expr<'_>) {
-        if let Some((name, range)) = self.look_up(expression) {
-            let access = Access { range, name, needs_brackets: false, compared_with: None, is_iterated: false };
-            self.accesses.push(access);
+        if let Some((name, range)) = look_up(expression, self.text, self.names) {
+            self.accesses.push(Access::of(name, range));
             return;
         }
         match expression {
@@ -151,20 +150,20 @@ impl<'n> Walk<'n> {
             access.compared_with.get_or_insert_with(|| text.clone());
         }
     }
+}
 
-    /// What an expression looks up by itself: an attribute of a documented object, or a name that nothing defines.
-    fn look_up(&self, expression: &Expr<'_>) -> Option<(Name, Range<usize>)> {
-        let (root, from) = root(expression)?;
-        let range = from..range(expression.span()).end;
-        if let Some(attribute) = attribute(expression) {
-            return Some((Name::Attribute(attribute), range));
-        }
-        if self.names.hold(root) || Object::named(root).is_some() {
-            return None;
-        }
-        let written = self.text.get(range.clone()).unwrap_or(root);
-        Some((Name::Bare(written.to_string()), range))
+/// What an expression looks up by itself: an attribute of a documented object, or a name that nothing defines.
+pub(super) fn look_up(expression: &Expr<'_>, text: &str, names: &Names) -> Option<(Name, Range<usize>)> {
+    let (root, from) = root(expression)?;
+    let range = from..range(expression.span()).end;
+    if let Some(attribute) = attribute(expression) {
+        return Some((Name::Attribute(attribute), range));
     }
+    if names.hold(root) || Object::named(root).is_some() {
+        return None;
+    }
+    let written = text.get(range.clone()).unwrap_or(root);
+    Some((Name::Bare(written.to_string()), range))
 }
 
 /// `UserAttribute['x']`, `UserAttribute.x` or `UserAttribute.get('x')`.
@@ -186,7 +185,7 @@ fn attribute(expression: &Expr<'_>) -> Option<Attribute> {
 }
 
 /// The variable that a chain of names and items starts with, and where: a chain's own span begins at its last link.
-fn root<'a>(expression: &'a Expr<'_>) -> Option<(&'a str, usize)> {
+pub(super) fn root<'a>(expression: &'a Expr<'_>) -> Option<(&'a str, usize)> {
     match expression {
         Expr::Var(variable) => Some((variable.id, range(expression.span()).start)),
         Expr::GetAttr(attribute) => root(&attribute.expr),
@@ -196,13 +195,13 @@ fn root<'a>(expression: &'a Expr<'_>) -> Option<(&'a str, usize)> {
     }
 }
 
-fn constant(expression: &Expr<'_>) -> Option<String> {
+pub(super) fn constant(expression: &Expr<'_>) -> Option<String> {
     match expression {
         Expr::Const(constant) => constant.value.as_str().map(str::to_string),
         _ => None,
     }
 }
 
-fn range(span: Span) -> Range<usize> {
+pub(super) fn range(span: Span) -> Range<usize> {
     span.start_offset as usize..span.end_offset as usize
 }
