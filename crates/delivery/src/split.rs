@@ -18,10 +18,10 @@ const MOST_REFUSED: usize = 8;
 
 /// One call's events on their way to a verdict each. Pure: asks for a request at a time and is told what came of it.
 ///
-/// A request holds no uuid twice, unless it is one event at most so many bytes, and either history or what is live. A refused one is halved until the
-/// guilty event stands alone: at most 2·log2(n)+1 requests for one guilty event among n. Events stay in their order,
-/// and nothing of a person is sent behind an event of that person which is to be tried again. Where everything is refused,
-/// no more than the first few are tried alone, and the rest gets no verdict.
+/// A request holds no uuid twice, unless it is one event at most so many bytes, and either history or what is live. A
+/// refused one is halved until the guilty event stands alone: at most 2·log2(n)+1 requests for one guilty event among
+/// n. Events stay in their order, and nothing of a person is sent behind an event of that person which is to be tried
+/// again. Where everything is refused, no more than the first few are tried alone, and the rest gets no verdict.
 #[derive(Debug)]
 pub(crate) struct Split<'a> {
     events: &'a [Event],

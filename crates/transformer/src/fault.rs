@@ -186,7 +186,8 @@ impl Fault {
             Self::InvalidProperties => ("`properties` is not an object", "PostHog takes nothing else: make it one"),
             Self::NotAnObject => ("an event must be a JSON object", "put `event` and `distinct_id` into one"),
             Self::NestedTooDeep => (
-                "a value nests deeper than the 100 levels that moehog sends; PostHog refuses the request around it a few levels further on",
+                "a value nests deeper than the 100 levels that moehog sends; PostHog refuses the request around it a few \
+                 levels further on",
                 "flatten it",
             ),
             Self::EndlessNumber => (
@@ -194,7 +195,8 @@ impl Fault {
                 "send it as a text, or leave it out",
             ),
             Self::TooManyProperties => (
-                "the event has more than 20,000 properties, which is as many as moehog maps: PostHog itself counts none",
+                "the event has more than 20,000 properties, which is as many as moehog maps: PostHog itself counts \
+                 none",
                 "leave out what is not needed, or put it into an object",
             ),
             Self::UnreadableLine => {

@@ -11,8 +11,9 @@
 //! event (`event_name`), and PostHog's own forms (one event, an array, a `batch`). A body passes three steps: read in place
 //! (`item`), planned by rules over slices of it (`mapping`), written once (`output`).
 //!
-//! It leaves to others: durability and order (the relay), retries (the relay), and what PostHog says (delivery). It marks
-//! what its sender calls `historical_migration`. By `sent_at` it corrects a clock that is wrong by a minute or more, and sends none.
+//! It leaves to others: durability and order (the relay), retries (the relay), and what PostHog says (delivery). It
+//! marks what its sender calls `historical_migration`. By `sent_at` it corrects a clock that is wrong by a minute or
+//! more, and sends none.
 
 use moehog_transport::Worker;
 use tonic::service::Routes;

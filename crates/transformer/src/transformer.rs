@@ -202,7 +202,8 @@ impl Transformer {
         read
     }
 
-    /// Reads a body once, and where it says, which may be behind its events, that the clock was wrong that dated them, again by that.
+    /// Reads a body once, and where it says, which may be behind its events, that the clock was wrong that dated them,
+    /// again by that.
     fn read_by_its_clock(
         &self,
         webhook: &Webhook,

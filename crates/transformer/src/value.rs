@@ -16,9 +16,9 @@ use crate::{
     notes::{Note, Notes},
 };
 
-/// Deepest value that is sent. PostHog reads a little more: its capture reads with serde_json, which takes 127 levels, and a value stands four
-/// deep in a batch; the rest is room for what reads it after that. Measured: a real server took values of 120 levels and refused 125
-/// (2026-11).
+/// Deepest value that is sent. PostHog reads a little more: its capture reads with serde_json, which takes 127 levels,
+/// and a value stands four deep in a batch; the rest is room for what reads it after that. Measured: a real server takes
+/// values of 120 to 125 levels (2026-11).
 pub(crate) const MAX_DEPTH: usize = 100;
 
 /// Refuses a value that PostHog could not read, and has the event say it where numbers of it are others there.

@@ -1,5 +1,5 @@
-//! What PostHog's SDKs send besides plain batches: forms, names that PostHog bills apart, times in a zone of their own and of clocks that
-//! are wrong; and what they ask for that is not moehog's.
+//! What PostHog's SDKs send besides plain batches: forms, names that PostHog bills apart, times in a zone of their own
+//! and of clocks that are wrong; and what they ask for that is not moehog's.
 
 use std::io::Write;
 

@@ -20,8 +20,8 @@ pub(crate) struct Encoded {
     pub(crate) json_bytes: usize,
 }
 
-/// Makes `{"api_key":…,"batch":[…]}` of finished events, gzipped, with `"historical_migration":true` between the two where they are
-/// historical: PostHog reads it of a batch alone. The same events give the same bytes.
+/// Makes `{"api_key":…,"batch":[…]}` of finished events, gzipped, with `"historical_migration":true` between the two
+/// where they are historical: PostHog reads it of a batch alone. The same events give the same bytes.
 ///
 /// No `sent_at`: with one PostHog shifts each timestamp by the clock difference of that attempt, and a resend near midnight
 /// is no longer the same event. Source: PostHog/posthog, `rust/common/types/src/timestamp.rs` (read 2026-08-22).

@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use moehog_proto::event::Event;
 
-/// Requests that are begun so that a person's order holds between history and what is live. Beyond them, where somebody mixes the two on
-/// and on, order holds within each: PostHog itself keeps the two in queues of their own.
+/// Requests that are begun so that a person's order holds between history and what is live. Beyond them, where somebody
+/// mixes the two on and on, order holds within each: PostHog itself keeps the two in queues of their own.
 const MAX_FOR_ORDER: usize = 16;
 
-/// Cuts the events of a call into requests, as they come. A request holds no uuid twice, unless it is one event at most so many bytes, and
-/// either history or what is live.
+/// Cuts the events of a call into requests, as they come. A request holds no uuid twice, unless it is one event at most
+/// so many bytes, and either history or what is live.
 #[derive(Debug)]
 pub(super) struct Cut<'a> {
     events: &'a [Event],

@@ -61,8 +61,8 @@ impl RawEvent {
         })
     }
 
-    /// Bytes of the record it becomes: its JSON, written once more as a JSON string in an envelope. Today's envelope and the headers beside it
-    /// repeat the event's name.
+    /// Bytes of the record it becomes: its JSON, written once more as a JSON string in an envelope. Today's envelope
+    /// and the headers beside it repeat the event's name.
     pub(crate) fn record_bytes(&self, release: Release) -> usize {
         const ENVELOPE: usize = 400;
         let json = serde_json::to_vec(self).unwrap_or_default();
@@ -179,8 +179,8 @@ pub(crate) fn normalise(raw: RawEvent) -> Map<String, Value> {
     properties
 }
 
-/// One readable line: `posthog stored purchase_completed  user_42  {amount: "49.9", currency: "INR"}`, with `history` at its end where its
-/// batch said so. Whatever the sender wrote, it is one line and moves no terminal.
+/// One readable line: `posthog stored purchase_completed  user_42  {amount: "49.9", currency: "INR"}`, with `history`
+/// at its end where its batch said so. Whatever the sender wrote, it is one line and moves no terminal.
 impl fmt::Display for StoredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 120;

@@ -110,8 +110,10 @@ impl Refusal {
             Self::UnknownPath => text(S::NOT_FOUND, "unknown_path", "path", "nothing is served at this path",
                 "POST to /v1/in/NAME of a configured source, or to /capture/"),
             Self::AskedOfPostHog => text(S::NOT_FOUND, "asked_of_posthog", "path",
-                "moehog takes events and passes nothing else through: feature flags, remote configuration, surveys and recordings are PostHog's",
-                "give the SDK PostHog's own host for it (posthog-js: flags_api_host), or a client of its own with that host (python, node)"),
+                "moehog takes events and passes nothing else through: feature flags, remote configuration, surveys and \
+                 recordings are PostHog's",
+                "give the SDK PostHog's own host for it (posthog-js: flags_api_host), or a client of its own with that \
+                 host (python, node)"),
             Self::UnknownSource => text(S::NOT_FOUND, "unknown_source", "path",
                 "no source of this name is configured", "POST to /v1/in/NAME of a source that is"),
             Self::Method => text(S::METHOD_NOT_ALLOWED, "method_not_allowed", "method",

@@ -13,8 +13,9 @@ pub(crate) enum Route<'a> {
 /// @a0f7f827, rust/capture/src/router.rs.
 pub(crate) const CAPTURE_PATHS: [&str; 5] = ["/capture", "/e", "/i/v0/e", "/batch", "/track"];
 
-/// How paths begin that PostHog's SDKs ask for anything but to take events: feature flags, their definitions, remote configuration, scripts, surveys,
-/// recordings. Source: PostHog/posthog-js @9b2a1b18, packages/browser and packages/core (read 2026-11).
+/// How paths begin that PostHog's SDKs ask for anything but to take events: feature flags, their definitions, remote
+/// configuration, scripts, surveys, recordings. Source: posthog-js, posthog-python and posthog-node, as they asked a
+/// moehog in their place (2026-11), and the paths in their code.
 const ASKED_OF_POSTHOG: [&str; 8] =
     ["/flags", "/decide", "/array", "/static", "/api/feature_flag", "/api/surveys", "/api/early_access_features", "/s"];
 

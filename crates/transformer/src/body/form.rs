@@ -57,8 +57,8 @@ const WHOLE: [&str; 3] = ["data", "body", "payload"];
 const BESIDE_WHOLE: [&str; 10] =
     ["compression", "ver", "lib_version", "ip", "_", "beacon", "retry_count", "api_key", "token", "$token"];
 
-/// The body that a form holds as the value of one name, such as `data={…}`: JSON, or JSON in base64, compressed or not, as PostHog's SDKs for
-/// browsers sent it. None where the form itself is the event.
+/// The body that a form holds as the value of one name, such as `data={…}`: JSON, or JSON in base64, compressed or not,
+/// as PostHog's SDKs for browsers sent it. None where the form itself is the event.
 ///
 /// # Errors
 ///

@@ -76,8 +76,8 @@ pub(crate) fn draft<'a>(
     Ok(Draft { name, person, anonymous, id, when, is_historical: is_historical(item) })
 }
 
-/// Whether an event, or the batch around events, is marked as history. PostHog reads the mark of a batch; of an event that is sent by itself it
-/// means the same.
+/// Whether an event, or the batch around events, is marked as history. PostHog reads the mark of a batch; of an event
+/// that is sent by itself it means the same.
 pub(crate) fn is_historical(item: &Item<'_>) -> bool {
     // a text can mean nothing else
     item.field("historical_migration").is_some_and(|raw| raw.trim_matches('"').eq_ignore_ascii_case("true"))

@@ -130,7 +130,8 @@ impl<'a> Moment<'a> {
         Moment { verbatim, ..self }
     }
 
-    /// The same as a clock would have said it that was right, of one that was `ahead_ms` ahead; as it is where that is out of reach.
+    /// The same as a clock would have said it that was right, of one that was `ahead_ms` ahead; as it is where that is
+    /// out of reach.
     fn corrected(self, ahead_ms: i64) -> Self {
         if ahead_ms == 0 {
             return self;

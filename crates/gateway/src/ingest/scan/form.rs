@@ -1,4 +1,5 @@
-//! The key in a form-encoded body: `api_key=phc_x&event=…`, or within what a field `data` holds, as PostHog's SDKs for browsers sent it.
+//! The key in a form-encoded body: `api_key=phc_x&event=…`, or within what a field `data` holds, as PostHog's SDKs for
+//! browsers sent it.
 
 use std::io::{self, Write};
 
