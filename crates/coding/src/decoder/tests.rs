@@ -139,7 +139,10 @@ fn a_window_that_would_take_much_memory_is_an_error() {
     let window = [&ZSTD[..], &[0x00, 20 << 3], &[0x01, 0x00, 0x00]].concat();
     assert!(read("zstd", &window, 1 << 20).is_err());
     // the large windows of br, which are no part of RFC 7932
-    assert!(read("br", &[0x11, 30, 0x03], 1 << 20).is_err());
+    let params = brotli::enc::BrotliEncoderParams { large_window: true, lgwin: 28, ..Default::default() };
+    let mut large = Vec::new();
+    brotli::BrotliCompress(&mut &EVENT[..], &mut large, &params).unwrap();
+    assert!(read("br", &large, 1 << 20).is_err());
 }
 
 proptest! {
