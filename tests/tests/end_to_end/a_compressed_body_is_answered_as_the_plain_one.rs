@@ -7,7 +7,7 @@ use super::world::{KEY, SOON, by_person, dead_letters, posthog, refused, taken};
 #[tokio::test]
 async fn a_connector_in_each_coding_arrives_and_one_at_fault_is_422() -> anyhow::Result<()> {
     let posthog = posthog()?;
-    let moehog = Deployment::start(Setup::new(Shape::Three, &posthog.url(), KEY)).await?;
+    let moehog = Deployment::start(Setup::new(Shape::Three, &posthog.url(), KEY).expect("dead letters")).await?;
     for (number, coding) in Coding::ALL.into_iter().enumerate() {
         let sent = async |body: String, prefers: Option<(&'static str, &'static str)>| {
             let said = [("content-type", "application/json"), ("content-encoding", coding.name())];
@@ -33,7 +33,7 @@ async fn a_connector_in_each_coding_arrives_and_one_at_fault_is_422() -> anyhow:
 #[tokio::test]
 async fn who_prefers_to_wait_is_told_what_came_of_a_batch_packed_or_not() -> anyhow::Result<()> {
     let posthog = posthog()?;
-    let moehog = Deployment::start(Setup::new(Shape::One, &posthog.url(), KEY)).await?;
+    let moehog = Deployment::start(Setup::new(Shape::One, &posthog.url(), KEY).expect("dead letters")).await?;
     let token = format!("Bearer {TOKEN}");
     for (number, coding) in [None, Some(Coding::Gzip), Some(Coding::Brotli)].into_iter().enumerate() {
         let ids = ["a", "b", "{{user_id}}"]

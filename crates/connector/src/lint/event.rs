@@ -16,8 +16,17 @@ use crate::{attribute::Attribute, jinja, names};
 /// Members that name an event.
 const NAMES: [&str; 2] = ["event", "event_name"];
 /// Members that say whose event it is, as PostHog and then as MoEngage names them.
-const IDS: [&str; 8] =
-    ["distinct_id", "$distinct_id", "uid", "user_id", "userId", "moengage_user_id", "customer_id", "$user_id"];
+const IDS: [&str; 9] = [
+    "distinct_id",
+    "$distinct_id",
+    "uid",
+    "user_id",
+    "userId",
+    "customer_id",
+    "customerId",
+    "moengage_user_id",
+    "moengage_distinct_id",
+];
 /// Members in which an event's own id is found.
 const KEYS: [&str; 4] = ["uuid", "event_uuid", "messageId", "message_id"];
 /// Members that say when it happened.
