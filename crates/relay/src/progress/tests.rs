@@ -41,6 +41,31 @@ fn made(position: u32, ordinal: u32, json: &str) -> MappedEvent {
 }
 
 #[test]
+fn each_death_is_told_once_also_by_the_process_that_takes_the_entry_up_again() {
+    let dead = |position, code: &str| {
+        let why = Reason::new(Blame::Body, code, "why");
+        mapped(position, 0, Some(mapped_event::Outcome::Dead(why.into())))
+    };
+    let mut entry = carried(None);
+    entry.map(
+        answer(vec![dead(0, "forbidden_id"), made(1, 0, "a"), dead(2, "forbidden_id"), dead(3, "missing_event")]),
+        "r",
+        &Config::default(),
+    );
+    let told = |entry: &mut Carried| {
+        entry.deaths().into_iter().map(|(reason, events)| (reason.code, events)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&mut entry), [("forbidden_id".to_string(), 2), ("missing_event".to_string(), 1)]);
+    assert!(told(&mut entry).is_empty());
+    let stored = (*entry.recorded(Duration::ZERO)).clone();
+    let mut again = carried(Some(stored));
+    assert!(told(&mut again).is_empty(), "the process before told these");
+    again.map(answer(vec![made(1, 0, "a")]), "r", &Config::default());
+    again.finish(1, EventState::Dead, Reason::new(Blame::Body, "forbidden_id", "why"));
+    assert_eq!(told(&mut again), [("forbidden_id".to_string(), 1)]);
+}
+
+#[test]
 fn the_transformer_is_told_the_address_of_the_webhook_first_taken_and_its_receipt() {
     let taken = Mint::new(JournalId(7), [1; 16]).receipt(Incarnation(0xabc), 3);
     let of_0_1 = Receipt::plain(JournalId(7), 3);
