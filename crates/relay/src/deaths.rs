@@ -54,7 +54,16 @@ impl Deaths {
 
     /// Writes the lines that are due.
     pub(crate) fn say(&mut self, now: Instant) {
-        for Line { source, events, first } in self.due(now) {
+        Self::write(self.lines(|events| events.take_due(now)));
+    }
+
+    /// Writes what is left to be said, due or not.
+    pub(crate) fn say_rest(&mut self) {
+        Self::write(self.lines(OncePerMinute::take_rest));
+    }
+
+    fn write(lines: Vec<Line>) {
+        for Line { source, events, first } in lines {
             let Died { reason, receipt, .. } = first;
             warn!(
                 source,
@@ -68,12 +77,12 @@ impl Deaths {
         }
     }
 
-    fn due(&mut self, now: Instant) -> Vec<Line> {
-        let due = self.0.iter_mut().filter_map(|((source, _), tally)| {
-            let events = tally.events.take_due(now)?;
+    fn lines(&mut self, take: impl Fn(&mut OncePerMinute) -> Option<u64>) -> Vec<Line> {
+        let lines = self.0.iter_mut().filter_map(|((source, _), tally)| {
+            let events = take(&mut tally.events)?;
             Some(Line { source: source.clone(), events, first: tally.first.take()? })
         });
-        due.collect()
+        lines.collect()
     }
 }
 
@@ -97,7 +106,11 @@ mod tests {
         deaths.add("shop", died("rule_failed", 12, 8));
         deaths.add("shop", died("refused", 1, 9));
         deaths.add("blog", died("rule_failed", 2, 10));
-        let said: Vec<_> = deaths.due(began).into_iter().map(|line| (line.source, line.events, line.first)).collect();
+        let said: Vec<_> = deaths
+            .lines(|events| events.take_due(began))
+            .into_iter()
+            .map(|line| (line.source, line.events, line.first))
+            .collect();
         assert_eq!(
             said,
             [
@@ -107,10 +120,12 @@ mod tests {
             ]
         );
         deaths.add("shop", died("rule_failed", 5, 11));
-        assert!(deaths.due(began + Duration::from_secs(59)).is_empty());
-        let later = deaths.due(began + Duration::from_secs(60));
+        assert!(deaths.lines(|events| events.take_due(began + Duration::from_secs(59))).is_empty());
+        let later = deaths.lines(|events| events.take_due(began + Duration::from_secs(60)));
         assert_eq!((later.len(), later[0].events, &later[0].first), (1, 5, &died("rule_failed", 5, 11)));
-        assert!(deaths.due(began + Duration::from_secs(600)).is_empty());
+        assert!(deaths.lines(|events| events.take_due(began + Duration::from_secs(600))).is_empty());
+        deaths.add("shop", died("rule_failed", 3, 12));
+        assert_eq!(deaths.lines(OncePerMinute::take_rest).len(), 1, "the end of the process does not wait");
     }
 
     #[test]
@@ -119,7 +134,7 @@ mod tests {
         for source in 0..MAX_PAIRS as u64 + 50 {
             deaths.add(&format!("source-{source}"), died("refused", 1, source));
         }
-        let lines = deaths.due(now);
+        let lines = deaths.lines(|events| events.take_due(now));
         assert_eq!(lines.len(), MAX_PAIRS + 1);
         assert_eq!(lines.iter().map(|line| line.events).sum::<u64>(), MAX_PAIRS as u64 + 50);
     }

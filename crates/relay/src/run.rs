@@ -129,8 +129,7 @@ impl Relay {
         while let Some(ended) = lanes.walks.join_next_with_id().await {
             self.ended(&mut lanes, ended);
         }
-        // the last line is due whenever the one before was
-        self.status.say_deaths(Instant::now() + Duration::from_secs(60));
+        self.status.say_last_deaths();
     }
 
     /// Starts a walk of each lane that has entries and none.

@@ -143,6 +143,11 @@ impl Status {
         self.deaths.lock().say(now);
     }
 
+    /// Says in the log what died and was not said yet.
+    pub(crate) fn say_last_deaths(&self) {
+        self.deaths.lock().say_rest();
+    }
+
     /// A walk of the lane begins, which answers questions.
     pub(crate) fn answers(&self, name: &LaneName, questions: Questions) {
         self.questions.lock().insert(name.clone(), questions);

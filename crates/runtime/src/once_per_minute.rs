@@ -37,7 +37,12 @@ impl OncePerMinute {
             return None;
         }
         self.said_at = Some(now);
-        Some(mem::take(&mut self.unsaid))
+        self.take_rest()
+    }
+
+    /// All that were counted since the last line, due or not: for the end of a process. None where there is nothing to say.
+    pub fn take_rest(&mut self) -> Option<u64> {
+        Some(mem::take(&mut self.unsaid)).filter(|unsaid| *unsaid > 0)
     }
 }
 
@@ -65,5 +70,7 @@ mod tests {
         assert_eq!(dropped.take_due(began + Duration::from_secs(59)), None);
         assert_eq!(dropped.take_due(began + Duration::from_secs(60)), Some(40));
         assert_eq!(dropped.take_due(began + Duration::from_secs(600)), None);
+        dropped.add(2);
+        assert_eq!((dropped.take_rest(), dropped.take_rest()), (Some(2), None), "whenever the line before was");
     }
 }

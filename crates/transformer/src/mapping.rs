@@ -66,15 +66,17 @@ pub(crate) fn map<'a>(
         context.notes.say(Note::DuplicateKey, name, "");
     }
     let is_flat = streams::is_flat(item);
+    let is_streams = list == List::Events || is_flat;
+    let is_rudder = !is_streams && rudder::is_one(item);
     context.maker = match list {
         List::Batch if is_flat && !streams::is_typed(item) => Maker::Template,
-        _ if list == List::Events || is_flat || rudder::is_one(item) => Maker::Program,
+        _ if is_streams || is_rudder => Maker::Program,
         _ if capture::is_of_sdk(item) => Maker::Sdk,
         _ => Maker::Template,
     };
-    let draft = if list == List::Events || is_flat {
+    let draft = if is_streams {
         streams::draft(item, context, properties)?
-    } else if rudder::is_one(item) {
+    } else if is_rudder {
         rudder::draft(item, context, properties)?
     } else {
         let is_free = context.webhook.api_key.is_empty() && item.properties.kind == Kind::Absent;
