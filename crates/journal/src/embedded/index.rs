@@ -141,6 +141,11 @@ impl Index {
         self.damaged.contains(sequence) || self.unconfirmed.contains(sequence)
     }
 
+    /// Entries that are not settled.
+    pub(super) fn waiting(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.waiting.count()).sum()
+    }
+
     /// Frames in the file.
     pub(super) fn frames(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.present.count()).sum()

@@ -188,6 +188,26 @@ impl Log {
         self.directory.lock().take();
     }
 
+    /// Whether an append or a record that comes now need not wait for another thread.
+    #[cfg(test)]
+    pub(super) fn is_free(&self) -> bool {
+        let appends = self.appender.try_lock().is_some() && self.carried.try_lock().is_some();
+        appends
+            && self.recorder.try_lock().is_some()
+            && self.marks.try_lock().is_some()
+            && self.state.try_lock().is_some()
+    }
+
+    /// Whether maintenance that comes now, while a segment is ended, need not wait for another thread.
+    #[cfg(test)]
+    pub(super) fn is_free_to_maintain(&self) -> bool {
+        let is_ending = self.state.try_lock().is_some_and(|state| state.active.is_none());
+        is_ending
+            && self.maintainer.try_lock().is_some()
+            && self.carried.try_lock().is_some()
+            && self.recorder.try_lock().is_some()
+    }
+
     /// A number above that of every claim before.
     pub(super) fn next_epoch(&self) -> u64 {
         let mut state = self.state.lock();

@@ -150,7 +150,7 @@ impl Segment {
     }
 
     pub(super) fn waiting(&self) -> u64 {
-        self.index.lanes.iter().map(|lane| lane.waiting.count()).sum()
+        self.index.waiting()
     }
 
     /// The lane in which the entry waits.

@@ -14,6 +14,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+mod appends;
 mod caches;
 mod check;
 mod damage;
@@ -40,7 +41,7 @@ const HISTORIES: u64 = 300;
 type Coverage = BTreeMap<&'static str, u64>;
 
 /// What every slice of histories must meet.
-const MET: [&str; 40] = [
+const MET: [&str; 42] = [
     "append acknowledged",
     "append given up before it was written",
     "append given up during its sync",
@@ -70,6 +71,8 @@ const MET: [&str; 40] = [
     "first group of a segment failed",
     "handed on while the disk was full",
     "step without a warning",
+    "appends while something is under way",
+    "maintenance while a segment ends",
     "all that was settled expired",
     "glitch",
     "flipped bit",

@@ -29,9 +29,7 @@ impl Log {
         if self.owes() {
             self.note_losses();
         }
-        for first in self.those(|first, segment, active| active != Some(first) && !segment.webhooks.sealed) {
-            self.seal_webhooks(first);
-        }
+        self.seal_left_behind();
         let segment_bytes = self.config.segment();
         let wasteful = |segment: &Segment| {
             let size = segment.records.as_ref().map_or(0, |records| records.size);
@@ -59,6 +57,14 @@ impl Log {
         self.free(segment_bytes.min(self.config.limit() / 16), self.config.limit(), Freeing::of_good_parts(self));
         self.state.lock().count_unsettled();
         metrics::space(&self.stats(), self.config.clock.now_ms(), &self.lanes());
+    }
+
+    /// Seals the segments that could not be when they were left; one that the appender leaves right now is its own to seal.
+    fn seal_left_behind(&self) {
+        let Some(_appender) = self.appender.try_lock() else { return };
+        for first in self.those(|first, segment, active| active != Some(first) && !segment.webhooks.sealed) {
+            self.seal_webhooks(first);
+        }
     }
 
     /// Sets room aside; where the disk has none, settled entries give way: records have only this to go on with.

@@ -136,8 +136,7 @@ impl Log {
         }
         self.rewrite_records(first)?;
         drop(recorder);
-        let settled = self.state.lock().segments.get(&first).is_some_and(|segment| segment.waiting() == 0);
-        if settled { self.seal_records(first) } else { Ok(()) }
+        self.seal_records(first)
     }
 
     /// Writes a records file with only what counts: the last record of each entry that the webhooks file holds. Called
@@ -200,7 +199,9 @@ impl Log {
 
     /// Seals the records file of a segment whose entries are all settled. Called with `maintainer` held.
     pub(in crate::embedded) fn seal_records(&self, first: Sequence) -> io::Result<()> {
-        let Some(snapshot) = self.snapshot(first).filter(|it| it.foot.is_none()) else { return Ok(()) };
+        // it may have been appended to since it was chosen: what waits is no error
+        let is_due = |it: &Snapshot| it.foot.is_none() && it.index.waiting() == 0;
+        let Some(snapshot) = self.snapshot(first).filter(is_due) else { return Ok(()) };
         let Some(records) = snapshot.records.clone() else { return Ok(()) };
         let replay = self.replay_of(Some(&records))?;
         snapshot.check(&replay, &Bits::default())?;

@@ -6,7 +6,7 @@ use moehog_runtime::chain;
 use crate::embedded::{Log, blocks::remove_if_there, webhooks};
 
 impl Log {
-    /// Seals the segment that is appended to. False where the disk failed: maintenance tries again.
+    /// Seals the segment that is appended to. Called with `appender` held. False where the disk failed: maintenance tries again.
     pub(in crate::embedded) fn finish_active(&self) -> bool {
         let mut state = self.state.lock();
         let Some(first) = state.active.take() else { return true };
@@ -32,7 +32,7 @@ impl Log {
         removed.is_ok()
     }
 
-    /// Seals a webhooks file that is no longer appended to.
+    /// Seals a webhooks file that is no longer appended to. Called with `appender` held.
     pub(in crate::embedded) fn seal_webhooks(&self, first: Sequence) -> bool {
         let state = self.state.lock();
         let Some(segment) = state.segments.get(&first) else { return true };

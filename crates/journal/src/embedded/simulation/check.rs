@@ -1,12 +1,18 @@
 //! What must be true while the process lives.
 
-use std::{collections::BTreeSet, num::NonZeroUsize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+};
 
 use moehog_proto::Sequence;
 use prost::Message;
 use rand::Rng;
 
-use crate::{Batch, DeadLetterQuery, Entry, ReadLimit, embedded::Log};
+use crate::{
+    Batch, DeadLetterQuery, Entry, ReadLimit,
+    embedded::{Log, webhooks},
+};
 
 use super::{damage::counts, draw, history::History, model::Known};
 
@@ -87,6 +93,22 @@ impl History {
         assert_eq!(log.recount().expect("readable"), ledger, "the books counted anew");
         self.check_lanes(log);
         self.check_dead_letters(log);
+        if self.is_well() {
+            self.check_sizes(log);
+        }
+    }
+
+    /// What a file is known to take is what it takes: the budget is kept by it.
+    fn check_sizes(&self, log: &Log) {
+        let files: BTreeMap<_, _> = self.disk.files().into_iter().collect();
+        for (first, segment) in &log.state.lock().segments {
+            let name = webhooks::name(*first);
+            if segment.index.frames() == 0 && !files.contains_key(&name) {
+                // its removal was not durable, and it is kept in mind until it is
+                continue;
+            }
+            assert_eq!(files.get(&name), Some(&segment.webhooks.size), "size of {name}");
+        }
     }
 
     fn check_lanes(&self, log: &Log) {

@@ -2,10 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -14,15 +13,15 @@ use moehog_proto::Sequence;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use crate::{
-    AppendError, Record,
+    Record, RecordError,
     disk::simulated::{Call, Files, SimulatedDisk},
-    embedded::{Chain, Clock, Config, Decision, Log, Pending},
+    embedded::{Clock, Config, Log},
 };
 
 use super::{
     Coverage, draw,
     lines::{Lines, failure},
-    model::{Fate, Id, Model},
+    model::Model,
 };
 
 pub(super) const HOUR_MS: i64 = 3_600_000;
@@ -46,7 +45,7 @@ pub(super) struct Profile {
 pub(super) struct History {
     pub(super) random: StdRng,
     pub(super) disk: SimulatedDisk,
-    pub(super) log: Option<Log>,
+    pub(super) log: Option<Arc<Log>>,
     pub(super) model: Model,
     pub(super) config: Config,
     pub(super) shortest_retention: Duration,
@@ -134,7 +133,7 @@ impl History {
         };
         history.disk.limit_open_files(200);
         history.say(|history| format!("{:?}, segments of {segment_bytes}", history.profile));
-        history.log = Some(history.open_log());
+        history.log = Some(Arc::new(history.open_log()));
         history
     }
 
@@ -190,7 +189,7 @@ impl History {
     }
 
     /// Nothing has failed in this process, and nothing will.
-    fn is_well(&self) -> bool {
+    pub(super) fn is_well(&self) -> bool {
         let troubles = [self.faulty, self.limited, self.owes, self.damaged, self.disk.crashed()];
         troubles == [false; 5]
     }
@@ -220,95 +219,20 @@ impl History {
         self.now_ms.load(Ordering::Relaxed)
     }
 
-    pub(super) fn append(&mut self, step: u64) {
-        let (mut ids, mut group, mut given_up) = (Vec::new(), Vec::new(), Vec::new());
-        // as the relay hands events on
-        let mut chain = self.random.random_bool(0.3).then(Chain::default);
-        for _ in 0..self.random.random_range(1..=6) {
-            let (id, now) = (self.model.known.len(), self.now_ms() + self.jumped_ms.load(Ordering::Relaxed));
-            let segment = self.config.segment().min(40_960);
-            let entry = draw::webhook(&mut self.random, id, self.profile.sources, segment, now);
-            if entry.body.len() as u64 > self.config.segment() {
-                self.met("oversized body");
-            }
-            self.model.add(entry.clone(), self.now_ms());
-            let decision = Decision::default();
-            let before = self.random.random_bool(0.05);
-            let during = Arc::new(AtomicBool::new(false));
-            if before {
-                assert!(decision.give_up());
-            } else if self.random.random_bool(0.08) {
-                let (decision, during) = (decision.clone(), during.clone());
-                self.disk.during(Call::SyncData, move || during.store(decision.give_up(), Ordering::Relaxed));
-            }
-            ids.push(id);
-            given_up.push((before, during));
-            group.push(Pending { entry, decision, watch: None, chain: chain.as_mut().map(Chain::link) });
-        }
-        let results = self.log().append_group(&group);
-        self.say(|_| format!("step {step}: append {ids:?}: {results:?}"));
-        if chain.is_some()
-            && let Some(failed) = results.iter().position(Result::is_err)
-        {
-            assert!(results[failed..].iter().all(Result::is_err), "one is ahead of webhook {}", ids[failed]);
-            assert!(!matches!(results[failed], Err(AppendError::Behind)), "webhook {} is behind none", ids[failed]);
-            if failed + 1 < results.len() {
-                self.met("append behind one that failed");
-            }
-        }
-        for ((id, (before, during)), result) in ids.into_iter().zip(given_up).zip(results) {
-            let during = during.load(Ordering::Relaxed);
-            match result {
-                Ok(receipt) => {
-                    assert!(!before && !during, "webhook {id} was given up and is acknowledged");
-                    self.model.acknowledged(id, receipt);
-                    self.met("append acknowledged");
-                }
-                Err(error) => self.refused(id, before, during, &error),
-            }
-        }
-    }
-
-    pub(super) fn refused(&mut self, id: Id, before: bool, during: bool, error: &AppendError) {
-        self.met(match error {
-            AppendError::Deadline if before => "append given up before it was written",
-            AppendError::Deadline if during => "append given up during its sync",
-            AppendError::Full { .. } | AppendError::SourceFull { .. } => "append refused for want of room",
-            AppendError::Write { .. } => "append failed",
-            AppendError::Behind => "append refused for the one before it",
-            other => panic!("webhook {id}: {other:?}"),
-        });
-        let known = &self.model.known[id];
-        let bytes = known.entry.body.len() as u64;
-        match error {
-            AppendError::Full { .. } => self.check_full(bytes),
-            AppendError::SourceFull { .. } => {
-                let others = draw::sources().skip(self.profile.sources);
-                let configured = others.filter(|source| self.config.sources.iter().any(|name| name == source));
-                assert!(self.profile.sources + configured.count() > 1, "one source alone may fill the budget");
-                self.check_full(bytes);
-            }
-            AppendError::Write { source, .. } => {
-                let full = source.kind() == io::ErrorKind::StorageFull && self.limited;
-                // what is let go is written down before
-                let has_room = self.disk.files().iter().any(|(name, bytes)| name == "reserve" && *bytes >= 8192);
-                if full && has_room && !self.faulty && !self.disk.crashed() {
-                    assert_eq!(self.log().segments_to_drop(), 0, "a webhook is refused for what was delivered");
-                }
-                assert!(full || self.faulty || self.disk.crashed(), "a disk that works failed: {error:?}");
-            }
-            _ => {}
-        }
-        self.model.known[id].fate = match error {
-            _ if before => Fate::Absent,
-            AppendError::Behind if !during && !self.disk.crashed() => Fate::Refused,
-            AppendError::Full { .. } | AppendError::SourceFull { .. } => Fate::Absent,
-            _ if self.disk.crashed() => Fate::Unknown,
-            _ => Fate::Refused,
-        };
-    }
-
     fn record(&mut self) {
+        let records = self.draw_records();
+        if records.is_empty() {
+            return;
+        }
+        let result = self.log().record(self.epoch, records.clone());
+        self.say(|_| {
+            let what: Vec<_> = records.iter().map(|record| (record.sequence, record.settled)).collect();
+            format!("record {what:?}: {result:?}")
+        });
+        self.recorded(records, &result);
+    }
+
+    pub(super) fn draw_records(&mut self) -> Vec<Record> {
         let mut waiting: Vec<Sequence> = self.model.waiting().map(|(sequence, _)| sequence).collect();
         // Old ones first, mostly, as a relay would.
         if self.random.random_bool(0.3) {
@@ -322,15 +246,11 @@ impl History {
             let (progress, settled) = self.model.to_repeat(sequence).unwrap_or(drawn);
             records.push(Record { sequence, progress: progress.into(), settled });
         }
-        if records.is_empty() {
-            return;
-        }
-        let result = self.log().record(self.epoch, records.clone());
-        self.say(|_| {
-            let what: Vec<_> = records.iter().map(|record| (record.sequence, record.settled)).collect();
-            format!("record {what:?}: {result:?}")
-        });
-        if let Err(error) = &result {
+        records
+    }
+
+    pub(super) fn recorded(&mut self, records: Vec<Record>, result: &Result<(), RecordError>) {
+        if let Err(error) = result {
             assert!(self.faulty || self.limited || self.disk.crashed(), "a disk that works failed: {error:?}");
         }
         let stored = result.is_ok();
@@ -388,7 +308,11 @@ impl History {
     }
 
     pub(super) fn maintain(&mut self) {
-        self.log().maintain();
+        let meanwhile = self.is_well() && self.profile.roomy && self.random.random_bool(0.5);
+        match meanwhile {
+            true => self.meanwhile(Log::maintain),
+            false => self.log().maintain(),
+        }
         self.owes &= self.limited || self.faulty;
         self.say(|_| "maintain".into());
         if self.disk.crashed() {

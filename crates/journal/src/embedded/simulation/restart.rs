@@ -135,7 +135,7 @@ impl History {
         };
         self.disk.heal();
         self.faulty = false;
-        self.log = Some(log);
+        self.log = Some(std::sync::Arc::new(log));
         self.epoch += 1;
         death
     }
