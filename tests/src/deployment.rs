@@ -305,7 +305,7 @@ impl Deployment {
         let (webhooks, events) = (&ledger["webhooks"], &ledger["events"]);
         let accounted = sum(webhooks, &["settled", "waiting", "damaged"]);
         ensure!(webhooks["taken"].as_u64() == Some(accounted), "webhooks do not add up: {webhooks}");
-        let ends = ["delivered", "delivered_degraded", "filtered", "duplicate", "dead", "in_flight"];
+        let ends = ["delivered", "delivered_degraded", "filtered", "duplicate", "dead", "discarded", "in_flight"];
         ensure!(events["mapped"].as_u64() == Some(sum(events, &ends)), "events do not add up: {events}");
         Ok(())
     }

@@ -20,6 +20,7 @@ mod end_to_end {
     mod a_start_waits_for_a_file_to_be_right;
     mod a_test_event_is_followed;
     mod dead_letters_are_listed_and_shown;
+    mod dead_letters_are_tried_again;
     mod disks;
     mod every_mutated_body_is_kept;
     mod every_reason_is_told_as_the_transformer_gave_it;

@@ -4,6 +4,7 @@
 
 mod dead_letters;
 mod receipts;
+mod revise;
 mod status;
 mod view;
 
@@ -14,7 +15,7 @@ use axum::{
     extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use http::{StatusCode, header};
 use moehog_journal::{Journal, ReadError};
@@ -41,6 +42,8 @@ pub(crate) fn routes(admin: Admin, address: IpAddr, config: Api) -> Router {
     Router::new()
         .route("/api/status", get(status::show))
         .route("/api/dead-letters", get(dead_letters::list))
+        .route("/api/dead-letters/retry", post(revise::retry))
+        .route("/api/dead-letters/discard", post(revise::discard))
         .route("/api/receipts/{receipt}", get(receipts::show))
         .layer(middleware::from_fn_with_state(guard_by, guard))
         .with_state(admin)

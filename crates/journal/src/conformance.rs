@@ -19,6 +19,7 @@ pub(crate) mod books;
 pub(crate) mod claims;
 pub(crate) mod reads;
 pub(crate) mod records;
+pub(crate) mod revisions;
 pub(crate) mod watches;
 
 /// What outlives a journal: a directory, a disk, a stream.
@@ -73,6 +74,13 @@ macro_rules! conformance {
             books: the_books_agree_with_a_recount_at_every_step
             books: the_books_survive_restarts
             books: lanes_tell_what_waits
+            revisions: dead_events_are_tried_again_and_their_neighbours_are_not
+            revisions: a_webhook_of_which_nothing_was_made_is_mapped_as_a_new_one
+            revisions: what_is_tried_again_is_mapped_by_what_is_in_force_then
+            revisions: who_walks_the_lane_is_told_what_was_reopened
+            revisions: what_was_discarded_is_listed_no_more
+            revisions: what_is_under_way_or_not_dead_or_not_there_stays_as_it_is
+            revisions: a_revision_survives_a_kill_at_once_and_a_power_cut_soon
             watches: a_watch_that_began_with_the_append_misses_nothing
             watches: a_watch_of_a_receipt_begins_with_what_is_stored
             watches: a_watch_that_begins_during_a_record_knows_of_it

@@ -22,6 +22,7 @@ mod commit;
 mod config;
 #[cfg(test)]
 mod conformance;
+mod counts;
 mod decisions;
 mod files;
 mod format;
@@ -53,7 +54,10 @@ mod webhooks;
 mod window;
 mod writer;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use moehog_proto::{
@@ -73,9 +77,9 @@ pub use pending::{Chain, Decision, Link, Pending};
 
 use self::commit::Threads;
 use crate::{
-    AppendError, Batch, Claim, ClaimError, DeadLetter, DeadLetterQuery, Entry, Journal, LaneStats, Ledger, NewEntry,
-    ReadError, ReadLimit, Record, RecordError, Stats, Ticket, Until, Watch, disk::Disk, growth::Growths,
-    metrics::Appends, watch::Known,
+    AppendError, Batch, Claim, ClaimError, DeadLetter, DeadLetterQuery, Entry, Journal, LaneStats, Ledger, Letters,
+    NewEntry, ReadError, ReadLimit, Record, RecordError, Revised, Revision, Stats, Ticket, Until, Watch, disk::Disk,
+    growth::Growths, metrics::Appends, reopened::Reopened, watch::Known,
 };
 
 /// The journal on one disk.
@@ -90,6 +94,7 @@ pub struct Embedded {
 struct Shared {
     log: Arc<Log>,
     growths: Arc<Growths>,
+    reopened: Reopened,
     claims: Mutex<HashMap<String, u64>>,
 }
 
@@ -113,7 +118,7 @@ impl Embedded {
         let growths = Arc::<Growths>::default();
         let threads = Threads::start(&log, &growths)
             .map_err(|source| OpenError::Disk { what: "start the journal's threads".into(), source })?;
-        let shared = Arc::new(Shared { log, growths, claims: Mutex::default() });
+        let shared = Arc::new(Shared { log, growths, reopened: Reopened::default(), claims: Mutex::default() });
         Ok(Self { shared, threads, appends: Appends::new() })
     }
 
@@ -257,6 +262,18 @@ impl Journal for Embedded {
         self.blocking(move |log| log.dead_letters(&query)).await.unwrap_or(Err(ReadError::Closed))
     }
 
+    async fn revise(&self, letters: Vec<Letters>, to: Revision) -> Result<Vec<Revised>, ReadError> {
+        let shared = self.shared.clone();
+        let revising = task::spawn_blocking(move || {
+            let mut results = Vec::with_capacity(letters.len());
+            let end = shared.log.revise(&letters, to, &mut results, |source, destination, sequences| {
+                shared.reopened.tell(source, destination, sequences);
+            });
+            end.map(|()| results)
+        });
+        revising.await.unwrap_or(Err(ReadError::Closed))
+    }
+
     fn stats(&self) -> Stats {
         self.shared.log.stats()
     }
@@ -271,6 +288,7 @@ impl Journal for Embedded {
 
     async fn close(&self) {
         self.threads.stop();
+        self.shared.reopened.close();
         let joined = self.threads.join();
         let log = self.shared.log.clone();
         let closed = task::spawn_blocking(move || {
@@ -317,6 +335,10 @@ impl Claim for EmbeddedClaim {
     async fn grown(&self, destination: &str, seen: Sequence) -> Option<Sequence> {
         let Shared { log, growths, .. } = &*self.shared;
         growths.wait((&self.source, destination), seen, || log.durable()).await
+    }
+
+    async fn reopened(&self, destination: &str) -> Option<BTreeSet<Sequence>> {
+        self.shared.reopened.wait(&self.source, destination).await
     }
 
     async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {

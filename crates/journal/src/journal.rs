@@ -1,6 +1,6 @@
 //! The journal's promises.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
 use moehog_proto::{
@@ -10,8 +10,8 @@ use moehog_proto::{
 use tokio::time::Instant;
 
 use crate::{
-    AppendError, Batch, ClaimError, DeadLetter, Entry, NewEntry, ReadError, ReadLimit, Record, RecordError, Until,
-    Watch,
+    AppendError, Batch, ClaimError, DeadLetter, Entry, Letters, NewEntry, ReadError, ReadLimit, Record, RecordError,
+    Revised, Revision, Until, Watch,
 };
 
 /// A durable log of webhooks, read by lane (source and destination), with what became of their events beside it.
@@ -120,6 +120,16 @@ pub trait Journal: Debug + Send + Sync + 'static {
     /// The disk failed.
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, ReadError>;
 
+    /// Has dead events of settled entries tried again, or discards them. An entry that is tried again waits in its lane with
+    /// these events open and its others as they are: it is read again ([`Claim::reopened`]), mapped by what is in force then,
+    /// and keeps receipt, time and UUIDs. Survives kill -9 when it returns, and a power cut one second later. Safe to repeat:
+    /// an event that is not dead stays as it is. The results stand in the order of the letters.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed or the journal is closing: what was revised before counts.
+    async fn revise(&self, letters: Vec<Letters>, to: Revision) -> Result<Vec<Revised>, ReadError>;
+
     /// The books and sizes as they are kept while running.
     fn stats(&self) -> Stats;
 
@@ -162,6 +172,14 @@ pub trait Claim: Debug + Send + Sync + 'static {
     ///
     /// Nothing is lost by dropping it.
     async fn grown(&self, destination: &str, seen: Sequence) -> Option<Sequence>;
+
+    /// Waits until entries of the lane were reopened ([`Journal::revise`]) that a read was past, and gives their sequences, each
+    /// once; entries that no read was past may be among them. None where the journal closes before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost by dropping it.
+    async fn reopened(&self, destination: &str) -> Option<BTreeSet<Sequence>>;
 
     /// Stores what is known of each entry's events, and settles those that are complete. Safe to repeat. Survives
     /// kill -9 when it returns, and a power cut one second later. Who watches one of the entries is told then.
@@ -231,10 +249,11 @@ pub struct LaneStats {
 
 /// The two books. Webhooks: `taken = settled + waiting + damaged`; a cancelled append was not taken. `unconfirmed` ones
 /// are in none of these: a crash left no frame of them, and nothing says that they were ever synced. Events, from their
-/// entry's first record on: `mapped = delivered + delivered_degraded + filtered + duplicate + dead + in_flight`.
+/// entry's first record on: `mapped = delivered + delivered_degraded + filtered + duplicate + dead + discarded + in_flight`.
+/// What is settled only grows until a dead letter of it is tried again ([`Journal::revise`]).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ledger {
-    /// Counts that only grow.
+    /// What everything came to.
     pub book: Book,
     /// Webhooks not settled.
     pub waiting: u64,
@@ -283,6 +302,7 @@ pub fn count(progress: &Progress) -> (Book, u64) {
             EventState::Filtered => book.filtered += 1,
             EventState::Duplicate => book.duplicate += 1,
             EventState::Dead => book.dead += 1,
+            EventState::Discarded => book.discarded += 1,
             EventState::Pending | EventState::Unspecified => in_flight += 1,
         }
     }

@@ -13,10 +13,13 @@ mod journal;
 #[cfg(any(test, feature = "test-util"))]
 pub mod memory;
 mod metrics;
+mod reopened;
+mod revision;
 mod watch;
 
 pub use entry::{
     AppendError, Batch, ClaimError, Crashed, DeadLetter, Entry, NewEntry, ReadError, ReadLimit, Record, RecordError,
 };
 pub use journal::{Claim, DeadLetterQuery, Journal, LaneStats, Ledger, Stats, count};
+pub use revision::{Letters, Revised, Revision};
 pub use watch::{Known, Ticket, Until, Watch};

@@ -3,7 +3,11 @@
 //! It keeps the promises of [`Journal`] short of surviving anything, and has what tests need beside: appends that hang
 //! or fail ([`Memory::set_appends`]), records that fail, and a [`Memory::restart`] that stands for a process that died.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use moehog_proto::{Incarnation, JournalId, Mint, ParseReceiptError, Receipt, Sequence, journal::EntryHeader};
@@ -14,9 +18,10 @@ use tokio::{
 };
 
 use crate::{
-    AppendError, Claim, ClaimError, DeadLetter, DeadLetterQuery, Entry, Journal, LaneStats, Ledger, NewEntry,
-    ReadError, Stats, Ticket, Until, Watch,
+    AppendError, Claim, ClaimError, DeadLetter, DeadLetterQuery, Entry, Journal, LaneStats, Ledger, Letters, NewEntry,
+    ReadError, Revised, Revision, Stats, Ticket, Until, Watch,
     growth::Growths,
+    reopened::Reopened,
     watch::{Known, Watchers},
 };
 
@@ -48,6 +53,7 @@ pub enum Appends {
 pub struct Memory {
     shared: Arc<Shared>,
     growths: Arc<Growths>,
+    reopened: Arc<Reopened>,
     /// Process that this handle stands for; another one after a restart.
     process: u64,
 }
@@ -124,7 +130,7 @@ impl Memory {
     pub fn with_budget(budget_bytes: u64) -> Self {
         let store = Mutex::new(Store::new(budget_bytes));
         let shared = Shared { life: Life::new(), store, grown: watch::Sender::default(), watchers: Arc::default() };
-        Self { shared: Arc::new(shared), growths: Arc::default(), process: 0 }
+        Self { shared: Arc::new(shared), growths: Arc::default(), reopened: Arc::default(), process: 0 }
     }
 
     /// Decides what becomes of appends from now on, those that hang included.
@@ -157,7 +163,8 @@ impl Memory {
         let grown = Grown { durable: store.durable(), process: store.process, closed: false };
         self.shared.grown.send_replace(grown);
         self.growths.close();
-        Self { shared: self.shared.clone(), growths: Arc::default(), process: store.process }
+        self.reopened.close();
+        Self { shared: self.shared.clone(), growths: Arc::default(), reopened: Arc::default(), process: store.process }
     }
 
     async fn commit(&self, entry: NewEntry, deadline: Instant, watch: Option<Ticket>) -> Result<Receipt, AppendError> {
@@ -275,6 +282,7 @@ impl Journal for Memory {
         Ok(Arc::new(MemoryClaim {
             shared: self.shared.clone(),
             growths: self.growths.clone(),
+            reopened: self.reopened.clone(),
             source: source.to_owned(),
             epoch,
         }))
@@ -314,6 +322,24 @@ impl Journal for Memory {
         Ok(store.dead_letters(&self.shared.life, &query))
     }
 
+    async fn revise(&self, letters: Vec<Letters>, to: Revision) -> Result<Vec<Revised>, ReadError> {
+        let mut store = self.shared.store.lock();
+        store.check_read()?;
+        let (mut reopened, mut named) = (BTreeMap::new(), BTreeSet::new());
+        let mut revised = Vec::with_capacity(letters.len());
+        for letters in letters {
+            self.shared.life.check(letters.receipt)?;
+            revised.push(match named.insert(letters.receipt.sequence) {
+                true => store.revise(&letters, to, &mut reopened),
+                false => Revised::UnderWay,
+            });
+        }
+        for ((source, destination), sequences) in reopened {
+            self.reopened.tell(&source, &destination, sequences);
+        }
+        Ok(revised)
+    }
+
     fn stats(&self) -> Stats {
         Stats { watches: self.shared.watchers.count() as u64, ..self.shared.store.lock().stats() }
     }
@@ -336,6 +362,7 @@ impl Journal for Memory {
             store.pending.clear();
             self.shared.grown.send_modify(|grown| grown.closed = true);
             self.growths.close();
+            self.reopened.close();
         }
     }
 }

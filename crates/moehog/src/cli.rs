@@ -259,6 +259,56 @@ pub(crate) enum DeadLettersAction {
         /// The receipt, as the list or MoEngage's answer names it.
         receipt: String,
     },
+    /// Has dead events mapped anew, by the mapping that is in force now, and sent: those alone, under the UUIDs and times that
+    /// they had. What is dead again stays in the list.
+    Retry(Which),
+    /// Takes dead letters off the list for good: their events were never sent, and their webhooks may go.
+    Discard(Which),
+    /// Writes dead letters as lines of JSON, newest first.
+    Export(Which),
+}
+
+/// Which dead letters are meant: all that are as every option says.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// All of these webhooks, by their receipts.
+    #[arg(conflicts_with_all = ["source", "destination", "reason", "since", "until", "all"])]
+    pub(crate) receipts: Vec<String>,
+    /// Only of this source.
+    #[arg(long)]
+    pub(crate) source: Option<String>,
+    /// Only of this destination, as the list names it.
+    #[arg(long)]
+    pub(crate) destination: Option<String>,
+    /// Only with this reason, as in missing_distinct_id.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Only received then or later: a day as in 2026-11-28, or a time as in 2026-11-28T06:00:00Z. In UTC.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<When>,
+    /// Only received before.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<When>,
+    /// All there are, where no other option says which.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Does nothing, and says how many there are.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// A point in time, or a day in UTC, which is its begin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct When(pub(crate) jiff::Timestamp);
+
+impl std::str::FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let day = || jiff::tz::TimeZone::UTC.to_timestamp(text.parse::<jiff::civil::Date>().ok()?.at(0, 0, 0, 0)).ok();
+        let at = text.parse().ok().or_else(day);
+        at.map(Self).ok_or_else(|| "a day as in 2026-11-28, or a time as in 2026-11-28T06:00:00Z".to_string())
+    }
 }
 
 /// Posts one event named `moehog_test` of the person `moehog-test`, and follows it until PostHog has it.

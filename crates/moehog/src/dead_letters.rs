@@ -1,9 +1,12 @@
 //! `moehog dead-letters`: asks the admin port of a running gateway.
 
+mod revise;
+
 use anyhow::bail;
 use moehog_telemetry::terminal::{shown, shown_json};
 use serde_json::Value;
 
+use self::revise::Change;
 use crate::{
     cli::{DeadLetters, DeadLettersAction},
     gateway::{Gateway, Gateways},
@@ -44,6 +47,11 @@ pub(crate) async fn run(command: DeadLetters) -> anyhow::Result<()> {
                 print!("{}", page(&entry));
             }
         }
+        DeadLettersAction::Retry(which) => revise::run(&gateways, which, Change::Retry, command.gateway.json).await?,
+        DeadLettersAction::Discard(which) => {
+            revise::run(&gateways, which, Change::Discard, command.gateway.json).await?
+        }
+        DeadLettersAction::Export(which) => revise::export(&gateways, which).await?,
     }
     Ok(())
 }

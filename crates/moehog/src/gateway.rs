@@ -121,15 +121,27 @@ impl Gateways {
 
 impl Gateway {
     pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, AskError> {
-        let base = self.base.clone();
-        let mut url = base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path);
-        }
+        let mut url = self.at(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = self.client.get(url);
+        self.ask(self.client.get(url)).await
+    }
+
+    pub(crate) async fn post(&self, path: &[&str], body: &Value) -> Result<Value, AskError> {
+        self.ask(self.client.post(self.at(path)).json(body)).await
+    }
+
+    fn at(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+
+    async fn ask(&self, mut request: reqwest::RequestBuilder) -> Result<Value, AskError> {
+        let base = self.base.clone();
         if let Some(token) = &self.token {
             request = request.bearer_auth(&*token.expose());
         }

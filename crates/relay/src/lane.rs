@@ -46,6 +46,7 @@ mod load;
 mod outlet;
 mod reader;
 mod recorder;
+mod reopened;
 mod sending;
 mod verdicts;
 mod waits;
@@ -57,6 +58,7 @@ pub(crate) use load::CONCURRENCY;
 use outlet::Outlet;
 use reader::Reader;
 use recorder::Recorder;
+use reopened::Reopened;
 use sending::Sending;
 pub(crate) use {fate::DeliverEnd, outlet::RouteCall, recorder::RecordCall, sending::DeliverCall};
 
@@ -105,6 +107,7 @@ pub(crate) struct Lane {
     order: BTreeMap<Sequence, Key>,
     reader: Reader,
     aside: Option<Aside>,
+    reopened: Reopened,
     /// Nothing steps aside before.
     steps_aside_from: Option<Instant>,
     budget: Budget,
@@ -149,6 +152,7 @@ impl Lane {
             order: BTreeMap::new(),
             reader: Reader::new(short),
             aside: None,
+            reopened: Reopened::default(),
             steps_aside_from: None,
             queue: TransformQueue::new(config),
             barrier: Barrier::new(),

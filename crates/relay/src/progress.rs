@@ -12,7 +12,7 @@ use moehog_proto::{
     Blame, Reason, Receipt, Sequence,
     delivery::Answer,
     event::{Event, TraceContext},
-    journal::{Attempt, EventOutcome, EventPlace, EventState, Mapping, Progress},
+    journal::{Attempt, Book, EventOutcome, EventPlace, EventState, Mapping, Progress},
     transformer::{MappedEvent, TransformedWebhook, Webhook, mapped_event, transformed_webhook},
 };
 
@@ -74,6 +74,8 @@ pub(crate) struct Carried {
     pending: usize,
     /// What is told of its dead events.
     told: deaths::Told,
+    /// What its events came to when it was settled before, of one that was reopened.
+    pub(crate) counted: Option<Box<Book>>,
 }
 
 /// What an event costs while it is carried, in bytes.
@@ -109,6 +111,7 @@ impl Carried {
             mapping,
             tried_before: Duration::from_millis(progress.trying_ms),
             told: deaths::told(&progress),
+            counted: (progress.retries > 0).then(|| Box::new(moehog_journal::count(&progress).0)),
             progress: progress.into(),
             dirty: to_watch.is_some(),
             listed: false,

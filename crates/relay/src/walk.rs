@@ -1,6 +1,6 @@
 //! Walks one lane: does what the lane decided, and tells it what came of it.
 
-use std::{pin::Pin, sync::Arc};
+use std::{collections::BTreeSet, pin::Pin, sync::Arc};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use moehog_journal::{Batch, Claim, Crashed, Entry, Journal, ReadError, RecordError};
@@ -67,6 +67,11 @@ impl Walk {
         let mut lane = Lane::new(&self.name.1, &self.calls.config, shared, self.seed, Instant::now());
         let mut under_way = JoinSet::new();
         let mut growth: Option<Growth> = None;
+        let mut reopened = Some(self.reopened());
+        // what is reopened from here on is told, before anything is read
+        if let Some(sequences) = reopened.as_mut().and_then(|reopened| reopened.now_or_never()) {
+            reopened = sequences.is_some().then(|| self.reopened());
+        }
         let mut seen = 0;
         let mut stop_by: Option<Instant> = None;
         let (asks, mut questions) = mpsc::channel(8);
@@ -125,6 +130,10 @@ impl Walk {
                         lane.stop();
                     }
                 }
+                sequences = async { reopened.as_mut()?.await }, if reopened.is_some() => {
+                    reopened = sequences.is_some().then(|| self.reopened());
+                    lane.reopen(sequences.unwrap_or_default());
+                }
                 () = sleep_until(wake_at.unwrap_or(now.instant)), if wake_at.is_some() => {}
                 Some((sequence, answer)) = questions.recv() => {
                     // who asked may have gone
@@ -144,6 +153,11 @@ impl Walk {
                 }
             }
         }
+    }
+
+    fn reopened(&self) -> Reopening {
+        let (claim, destination) = (self.claim.clone(), self.name.1.clone());
+        Box::pin(async move { claim.reopened(&destination).await })
     }
 
     /// Begins a step, and gives what it came to where it has ended at once: nobody else is woken for it then.
@@ -338,6 +352,9 @@ fn below(until: Sequence, mut batch: Batch) -> Batch {
 
 /// See [`Claim::grown`].
 type Growth = Pin<Box<dyn Future<Output = Option<Sequence>> + Send>>;
+
+/// See [`Claim::reopened`].
+type Reopening = Pin<Box<dyn Future<Output = Option<BTreeSet<Sequence>>> + Send>>;
 
 /// Reads and Transform calls that end at once and are taken before others have their turn.
 const AT_ONCE: u32 = 16;

@@ -65,11 +65,10 @@ pub(crate) fn map<'a>(
     if let Some(name) = item.twice {
         context.notes.say(Note::DuplicateKey, name, "");
     }
-    let is_flat = streams::is_flat(item);
-    let is_streams = list == List::Events || is_flat;
+    let is_streams = list == List::Events || streams::is_flat(item);
     let is_rudder = !is_streams && rudder::is_one(item);
     context.maker = match list {
-        List::Batch if is_flat && !streams::is_typed(item) => Maker::Template,
+        List::Batch if is_streams && !streams::is_typed(item) => Maker::Template,
         _ if is_streams || is_rudder => Maker::Program,
         _ if capture::is_of_sdk(item) => Maker::Sdk,
         _ => Maker::Template,

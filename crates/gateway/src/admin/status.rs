@@ -81,6 +81,7 @@ struct Events {
     filtered: u64,
     duplicate: u64,
     dead: u64,
+    discarded: u64,
     in_flight: u64,
 }
 
@@ -102,6 +103,7 @@ impl LedgerView {
                 filtered: book.filtered,
                 duplicate: book.duplicate,
                 dead: book.dead,
+                discarded: book.discarded,
                 in_flight: ledger.in_flight,
             },
         }

@@ -150,6 +150,7 @@ fn state(state: EventState) -> &'static str {
         EventState::Filtered => "filtered",
         EventState::Duplicate => "duplicate",
         EventState::Dead => "dead",
+        EventState::Discarded => "discarded",
     }
 }
 
@@ -194,6 +195,8 @@ pub(super) struct EntryView {
     /// The mapping that events of it may have been sent by before, where the transformer could not map by it again.
     former_revision: Option<String>,
     transform_deaths: u32,
+    /// How often dead events of it were tried again because somebody asked for that.
+    retries: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -305,6 +308,7 @@ impl EntryView {
             mapping_revision: Some(progress.mapping_revision).filter(|revision| !revision.is_empty()),
             former_revision: Some(progress.former_revision).filter(|revision| !revision.is_empty()),
             transform_deaths: progress.transform_deaths,
+            retries: progress.retries,
         }
     }
 }

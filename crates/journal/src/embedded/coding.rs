@@ -1,7 +1,11 @@
 //! How the frames of a file are written, by the version of the format.
 
-/// The version this binary writes; it reads those before too.
+/// The version whose frames this binary writes; it reads those before too.
 pub(super) const VERSION: u32 = 2;
+
+/// The version of a directory in which dead letters were revised: what a binary of version 2 took for the last record of such
+/// an entry is not. The frames are those of version 2.
+pub(super) const REVISED: u32 = 3;
 
 /// The version whose files of frames this binary reads, and appends to where they hold records. What it knew less is told
 /// at each place.

@@ -40,6 +40,11 @@ impl Decisions {
         }
     }
 
+    /// It is open again, whatever was decided.
+    pub(super) fn undecide(&mut self, sequence: Sequence) {
+        self.layers.iter_mut().for_each(|(_, entries)| entries.remove(sequence));
+    }
+
     /// Takes over the decisions on the entries of which `waits` is true.
     pub(super) fn merge(&mut self, other: &Self, waits: impl Fn(Sequence) -> bool) {
         for (revision, entries) in &other.layers {

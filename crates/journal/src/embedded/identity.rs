@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io};
 use super::{
     OpenError,
     blocks::{read_small, write_small},
-    coding::{VERSION, VERSION_1},
+    coding::{REVISED, VERSION, VERSION_1},
     files::What,
     format::{Format, Identity},
 };
@@ -20,6 +20,8 @@ pub(super) struct Known {
     pub(super) identity: Identity,
     /// It is of version 1 until [`write_format`] has said otherwise.
     pub(super) is_version_1: bool,
+    /// It says so already that dead letters were revised.
+    pub(super) is_revised: bool,
 }
 
 /// What `format` says; none where it is missing or damaged. A directory that a newer moehog wrote stays as it is.
@@ -29,7 +31,7 @@ pub(super) fn read_format(disk: &dyn Disk) -> Result<Option<Format>, OpenError> 
         format => format.what("read format")?,
     };
     match format {
-        Some(Format { version: found, .. }) if found > VERSION => Err(OpenError::NewerFormat { found, known: VERSION }),
+        Some(Format { version: found, .. }) if found > REVISED => Err(OpenError::NewerFormat { found, known: REVISED }),
         format => Ok(format),
     }
 }
@@ -43,10 +45,11 @@ pub(super) fn identify(
     said: Option<Identity>,
 ) -> Result<Known, OpenError> {
     let holds_something = names.iter().any(|name| name.contains('.') || name == super::files::CARRIED);
-    let is_of_this_version = |identity: Identity| Known { identity, is_version_1: false };
+    let is_revised = format.as_ref().is_some_and(|format| format.version == REVISED);
+    let is_of_this_version = |identity: Identity| Known { identity, is_version_1: false, is_revised };
     match (format, said) {
         (Some(Format { version: VERSION_1, journal, .. }), _) => {
-            Ok(Known { identity: drawn(journal, u64::MAX), is_version_1: true })
+            Ok(Known { identity: drawn(journal, u64::MAX), is_version_1: true, is_revised })
         }
         (Some(Format { identity: Some(identity), .. }), _) => Ok(is_of_this_version(identity)),
         (_, Some(identity)) => {
@@ -54,13 +57,14 @@ pub(super) fn identify(
                 journal = format_args!("{:08x}", identity.journal),
                 "the file `format` is missing or damaged; it is made anew from what the other files say"
             );
-            write_format(disk, &identity)?;
-            Ok(is_of_this_version(identity))
+            // nothing tells whether something was revised
+            write_format(disk, &identity, REVISED).what("write format")?;
+            Ok(Known { is_revised: true, ..is_of_this_version(identity) })
         }
         _ if holds_something => Err(OpenError::NoFormat),
         _ => {
             let identity = drawn(rand::random(), 1);
-            write_format(disk, &identity)?;
+            write_format(disk, &identity, VERSION).what("write format")?;
             Ok(is_of_this_version(identity))
         }
     }
@@ -79,7 +83,7 @@ fn drawn(journal: u32, gapless_from: u64) -> Identity {
 }
 
 /// Says that the directory is of this version: no binary that knows only those before opens it any more.
-pub(super) fn write_format(disk: &dyn Disk, identity: &Identity) -> Result<(), OpenError> {
-    let format = Format { version: VERSION, journal: identity.journal, identity: Some(identity.clone()) };
-    write_small(disk, FORMAT, &format).what("write format")
+pub(super) fn write_format(disk: &dyn Disk, identity: &Identity, version: u32) -> io::Result<()> {
+    let format = Format { version, journal: identity.journal, identity: Some(identity.clone()) };
+    write_small(disk, FORMAT, &format)
 }

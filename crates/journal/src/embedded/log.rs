@@ -10,10 +10,15 @@ pub(super) mod open;
 mod read;
 pub(super) mod record;
 mod recount;
+mod revise;
 mod rewrite;
 mod seal;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use moehog_proto::{Incarnation, JournalId, Mint, Receipt, Sequence};
 use moehog_runtime::{OncePerMinute, chain};
@@ -90,6 +95,8 @@ pub struct Log {
     pub(super) id: JournalId,
     pub(super) mint: Mint,
     pub(super) identity: Identity,
+    /// `format` says that dead letters were revised.
+    pub(super) is_revised: AtomicBool,
     /// Drawn at random when the journal was opened.
     pub(super) incarnation: u64,
     /// The buffer of the group being written.

@@ -12,13 +12,14 @@ use bytes::Bytes;
 use memchr::memmem;
 use moehog_proto::{
     Sequence,
-    journal::{Book, EntryRecord, RecordFrame, record_frame::Kind},
+    journal::{EntryRecord, RecordFrame, record_frame::Kind},
 };
 use prost::{Message, encoding};
 
 use super::{
     blocks::create_over,
     coding::Coding,
+    counts::Counts,
     decisions::Decisions,
     format::{self, Foot, Head, RecordsFoot},
     frame,
@@ -26,7 +27,7 @@ use super::{
     window::Window,
 };
 use crate::{
-    Record, count,
+    Record,
     disk::{Disk, File},
     journal::holds,
 };
@@ -52,50 +53,6 @@ pub(super) struct Records {
 
 pub(super) fn name(first: Sequence) -> String {
     format!("{first:016x}.records")
-}
-
-/// Counts of one entry's events.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    delivered: u32,
-    delivered_degraded: u32,
-    filtered: u32,
-    duplicate: u32,
-    pub(super) dead: u32,
-    in_flight: u32,
-}
-
-impl Counts {
-    pub(super) fn of(progress: &moehog_proto::journal::Progress) -> Self {
-        let (book, in_flight) = count(progress);
-        Self {
-            delivered: book.delivered as u32,
-            delivered_degraded: book.delivered_degraded as u32,
-            filtered: book.filtered as u32,
-            duplicate: book.duplicate as u32,
-            dead: book.dead as u32,
-            in_flight: in_flight as u32,
-        }
-    }
-
-    pub(super) fn add_to(&self, book: &mut Book, in_flight: &mut u64) {
-        self.apply(book, in_flight, |total, part| *total += part);
-    }
-
-    pub(super) fn take_from(&self, book: &mut Book, in_flight: &mut u64) {
-        self.apply(book, in_flight, |total, part| *total -= part);
-    }
-
-    fn apply(&self, book: &mut Book, in_flight: &mut u64, with: impl Fn(&mut u64, u64)) {
-        with(&mut book.delivered, self.delivered.into());
-        with(&mut book.delivered_degraded, self.delivered_degraded.into());
-        with(&mut book.filtered, self.filtered.into());
-        with(&mut book.duplicate, self.duplicate.into());
-        with(&mut book.dead, self.dead.into());
-        with(in_flight, self.in_flight.into());
-        let parts = [self.delivered, self.delivered_degraded, self.filtered, self.duplicate, self.dead, self.in_flight];
-        with(&mut book.mapped, parts.into_iter().map(u64::from).sum());
-    }
 }
 
 /// The record of an entry that counts.
@@ -142,8 +99,13 @@ impl Replay {
             Some(Kind::Records(records)) => {
                 self.epoch = self.epoch.max(records.epoch);
                 for record in records.records {
-                    if self.entries.get(&record.sequence).is_some_and(|known| known.settled) {
+                    let is_settled = self.entries.get(&record.sequence).is_some_and(|known| known.settled);
+                    if is_settled && !record.revises {
                         continue;
+                    }
+                    if is_settled && !record.settled {
+                        // it is mapped by what is in force then
+                        self.decisions.undecide(record.sequence);
                     }
                     let counts = record.progress.as_ref().map(Counts::of).unwrap_or_default();
                     let recorded = Recorded { offset, length, settled: record.settled, counts };
@@ -387,7 +349,7 @@ mod tests {
         let progresses = [Progress::default(), Progress { events: vec![long; 70], ..Progress::default() }];
         for (sequence, progress) in [(1, &progresses[0]), (u64::MAX, &progresses[1]), (300, &progresses[1])] {
             for (settled, epoch) in [(false, 0), (true, 0), (true, 1), (false, u64::MAX)] {
-                let record = EntryRecord { sequence, progress: Some(progress.clone()), settled };
+                let record = EntryRecord { sequence, progress: Some(progress.clone()), settled, revises: false };
                 let whole = Kind::Records(Recording { records: vec![record], epoch });
                 let mut bytes = Vec::new();
                 encode_entry(&mut bytes, &Record { sequence, progress: progress.clone().into(), settled }, epoch);

@@ -40,6 +40,14 @@ impl Runs {
         self.0.insert(first, last);
     }
 
+    pub(super) fn remove(&mut self, sequence: Sequence) {
+        if let Some((first, last)) = self.run_up_to(sequence).filter(|(_, last)| *last >= sequence) {
+            self.0.remove(&first);
+            self.insert(first, sequence.saturating_sub(1));
+            self.insert(sequence.saturating_add(1), last);
+        }
+    }
+
     pub(super) fn extend(&mut self, others: &Self) {
         others.iter().for_each(|(first, last)| self.insert(first, last));
     }

@@ -165,6 +165,14 @@ impl Segment {
         self.index.lanes.iter_mut().any(|lane| lane.waiting.remove(number))
     }
 
+    /// A settled entry is open again.
+    pub(super) fn wait_again(&mut self, sequence: Sequence) {
+        let number = sequence - self.index.first;
+        if let Some(lane) = self.index.lanes.iter_mut().find(|lane| lane.present.contains(number)) {
+            lane.waiting.insert(number);
+        }
+    }
+
     pub(super) fn note_dead(&mut self, sequence: Sequence, dead: bool) {
         let number = sequence - self.index.first;
         match dead {

@@ -25,6 +25,7 @@ mod lines;
 mod lost;
 mod model;
 mod restart;
+mod revise;
 mod threaded;
 mod world;
 
@@ -41,7 +42,7 @@ const HISTORIES: u64 = 300;
 type Coverage = BTreeMap<&'static str, u64>;
 
 /// What every slice of histories must meet.
-const MET: [&str; 42] = [
+const MET: [&str; 44] = [
     "append acknowledged",
     "append given up before it was written",
     "append given up during its sync",
@@ -72,6 +73,8 @@ const MET: [&str; 42] = [
     "handed on while the disk was full",
     "step without a warning",
     "appends while something is under way",
+    "dead letter tried again",
+    "dead letter discarded",
     "maintenance while a segment ends",
     "all that was settled expired",
     "glitch",

@@ -171,4 +171,5 @@ fn combine(total: &mut Book, part: &Book, with: impl Fn(&mut u64, u64)) {
     with(&mut total.duplicate, part.duplicate);
     with(&mut total.dead, part.dead);
     with(&mut total.unconfirmed, part.unconfirmed);
+    with(&mut total.discarded, part.discarded);
 }

@@ -1,6 +1,6 @@
 //! A claim of a source of the journal in memory.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use moehog_proto::{
@@ -9,11 +9,14 @@ use moehog_proto::{
 };
 
 use super::Shared;
-use crate::{Batch, Claim, ReadError, ReadLimit, Record, RecordError, growth::Growths, watch::Known};
+use crate::{
+    Batch, Claim, ReadError, ReadLimit, Record, RecordError, growth::Growths, reopened::Reopened, watch::Known,
+};
 
 pub(super) struct MemoryClaim {
     pub(super) shared: Arc<Shared>,
     pub(super) growths: Arc<Growths>,
+    pub(super) reopened: Arc<Reopened>,
     pub(super) source: String,
     pub(super) epoch: u64,
 }
@@ -38,6 +41,10 @@ impl Claim for MemoryClaim {
 
     async fn grown(&self, destination: &str, seen: Sequence) -> Option<Sequence> {
         self.growths.wait((&self.source, destination), seen, || self.shared.store.lock().durable()).await
+    }
+
+    async fn reopened(&self, destination: &str) -> Option<BTreeSet<Sequence>> {
+        self.reopened.wait(&self.source, destination).await
     }
 
     async fn record(&self, records: Vec<Record>) -> Result<(), RecordError> {

@@ -1,5 +1,7 @@
 //! What a memory journal holds.
 
+mod letters;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io, mem,
@@ -9,20 +11,17 @@ use std::{
 use bytes::Bytes;
 use moehog_proto::{
     Receipt, Sequence,
-    journal::{Book, EntryHeader, EventState, Mapping, Progress},
+    journal::{Book, EntryHeader, Mapping, Progress},
 };
 use prost::Message;
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    AppendError, Batch, Crashed, DeadLetter, DeadLetterQuery, Entry, LaneStats, Ledger, NewEntry, ReadError, ReadLimit,
-    Record, RecordError, Stats, Ticket, count, journal::holds,
+    AppendError, Batch, Crashed, Entry, LaneStats, Ledger, NewEntry, ReadError, ReadLimit, Record, RecordError, Stats,
+    Ticket, count, journal::holds,
 };
 
 use super::{Appends, Life};
-
-/// Dead letters in a page when the query names no limit.
-const PAGE: usize = 100;
 
 /// An append that waits for its answer.
 pub(super) struct Pending {
@@ -53,7 +52,7 @@ impl Stored {
 }
 
 /// Source and destination.
-type Lane = (String, String);
+pub(super) type Lane = (String, String);
 
 /// What a memory journal holds, behind one lock.
 pub(super) struct Store {
@@ -306,31 +305,6 @@ impl Store {
         entries.map(|(sequence, _)| life.receipt(*sequence)).collect()
     }
 
-    pub(super) fn dead_letters(&self, life: &Life, query: &DeadLetterQuery) -> Vec<DeadLetter> {
-        let before = if query.before == 0 { Sequence::MAX } else { query.before };
-        let limit = if query.limit == 0 { PAGE } else { query.limit };
-        let mut letters = Vec::new();
-        for (sequence, stored) in self.entries.range(..before).rev() {
-            if letters.len() >= limit {
-                break;
-            }
-            if query.source.as_ref().is_some_and(|source| *source != stored.header.source) {
-                continue;
-            }
-            let Some(progress) = &stored.progress else { continue };
-            for event in progress.events.iter().filter(|event| event.state() == EventState::Dead) {
-                let attempt = (event.attempt as usize).checked_sub(1).and_then(|at| progress.attempts.get(at));
-                letters.push(DeadLetter {
-                    receipt: life.receipt(*sequence),
-                    header: stored.header.clone(),
-                    event: event.clone(),
-                    answer: attempt.cloned(),
-                });
-            }
-        }
-        letters
-    }
-
     pub(super) fn stats(&self) -> Stats {
         let settled = self.entries.values().find(|stored| stored.settled);
         Stats {
@@ -373,6 +347,7 @@ fn move_events(book: &mut Book, part: &Book, change: impl Fn(&mut u64, u64)) {
     change(&mut book.filtered, part.filtered);
     change(&mut book.duplicate, part.duplicate);
     change(&mut book.dead, part.dead);
+    change(&mut book.discarded, part.discarded);
 }
 
 fn broken() -> io::Error {

@@ -1,6 +1,6 @@
 //! What a lane takes in: entries from the journal, and their events from the transformer.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{collections::HashSet, num::NonZeroUsize, sync::Arc};
 
 use moehog_journal::ReadLimit;
 use moehog_proto::{
@@ -24,6 +24,17 @@ const READ_ENTRIES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 /// Full calls that wait, from which on a lane reads no further: more would only lie in memory.
 const READ_AHEAD_CALLS: usize = 4;
 
+/// What a read was of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// What comes next in the lane.
+    On,
+    /// What stepped aside.
+    Back,
+    /// What was reopened, before this one.
+    Reopened { until: Sequence },
+}
+
 impl Lane {
     pub(super) fn next_read(&mut self, now: Now) -> Option<Step> {
         // what came back may have been settled since
@@ -43,6 +54,13 @@ impl Lane {
         let ahead = !self.gate.refuses_everything()
             && self.barrier.ready_together() >= READ_AHEAD_CALLS * self.config.deliver_max_events;
         let full = !idle && self.budget.received > self.budget.received_limit() / 2;
+        if !(parked || full || ahead)
+            && let Some((from, until, limit)) = self.next_reopened()
+        {
+            self.reader.under_way = true;
+            self.budget.reading = limit.max_bytes;
+            return Some(Step::Read { from, until, limit });
+        }
         // while it keeps up, what comes during a Transform call is one read and one call after it
         let gathers = self.reader.keeps_up && self.queue.calls() > 0;
         self.budget.wants_more |= self.gate.is_open() && !self.reader.caught_up && !ahead && (parked || full);
@@ -69,29 +87,42 @@ impl Lane {
         has_room.then_some(ReadLimit { max_entries: NonZeroUsize::MIN, max_bytes: body + events })
     }
 
-    /// A read ended at `next`. Says whether it was of what stepped aside.
-    fn has_read(&mut self, next: Sequence, caught_up: bool) -> bool {
+    /// A read ended at `next`. Says of what it was.
+    fn has_read(&mut self, next: Sequence, caught_up: bool) -> Read {
         self.budget.reading = 0;
-        let is_back = self.has_come_back(next);
-        if !is_back {
+        if let Some(until) = self.has_read_reopened(next) {
+            Read::Reopened { until }
+        } else if self.has_come_back(next) {
+            Read::Back
+        } else {
             self.reader.has_read(next, caught_up);
+            Read::On
         }
-        is_back
     }
 
     /// Takes what was read. `next` is where to read on; `caught_up` says that all that was durable is read.
     pub(crate) fn read(&mut self, batch: Vec<Carried>, next: Sequence, caught_up: bool) {
-        let is_back = self.has_read(next, caught_up);
+        let read = self.has_read(next, caught_up);
+        // what was reopened may be here already
+        let held: HashSet<_> = match read {
+            Read::Back => self.entries.iter().map(|(_, entry)| entry.sequence).collect(),
+            _ => HashSet::new(),
+        };
         for mut entry in batch {
+            if held.contains(&entry.sequence) {
+                continue;
+            }
             let costs = (entry.received_cost(), entry.mapped_cost());
             if !self.entries.is_empty() && !self.budget.fits(costs, &self.gate) {
-                self.stops_before(entry.sequence, costs, is_back);
+                self.stops_before(entry.sequence, costs, read);
                 break;
             }
-            match self.aside.as_mut().filter(|_| is_back) {
-                Some(aside) => aside.came_back(),
-                None => self.reader.cursor_at_ms = entry.received_at_ms,
+            match (read, &mut self.aside) {
+                (Read::Back, Some(aside)) => aside.came_back(),
+                (Read::On, _) => self.reader.cursor_at_ms = entry.received_at_ms,
+                _ => {}
             }
+            self.reopened.has_read(entry.sequence);
             if entry.webhook.is_some() && TransformQueue::crashed_too_often(&entry.trial, &self.config) {
                 entry.reject(&transform_failed());
             }
@@ -111,21 +142,23 @@ impl Lane {
 
     /// The next webhook, at `next`, has so many bytes, which is more than was asked for.
     pub(crate) fn too_large(&mut self, next: Sequence, bytes: usize) {
-        let is_back = self.has_read(next, false);
-        self.stops_before(next, (bytes, 0), is_back);
+        let read = self.has_read(next, false);
+        self.stops_before(next, (bytes, 0), read);
     }
 
     /// The entry at `sequence` finds no room for its bytes: it stays in the journal and is read again.
-    fn stops_before(&mut self, sequence: Sequence, bytes: (usize, usize), is_back: bool) {
-        match self.aside.as_mut().filter(|_| is_back) {
-            Some(aside) => aside.stops_before(sequence, bytes),
-            None => self.reader.stops_before(sequence, bytes),
+    fn stops_before(&mut self, sequence: Sequence, bytes: (usize, usize), read: Read) {
+        match (read, &mut self.aside) {
+            (Read::Reopened { until }, _) => self.reopened.stops_before(sequence, until, bytes),
+            (Read::Back, Some(aside)) => aside.stops_before(sequence, bytes),
+            _ => self.reader.stops_before(sequence, bytes),
         }
     }
 
     /// A read failed.
     pub(crate) fn read_failed(&mut self, now: Now) {
         (self.reader.under_way, self.budget.reading) = (false, 0);
+        self.reopened.read_failed();
         if let Some(aside) = &mut self.aside {
             aside.read_failed();
         }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use moehog_journal::{DeadLetterQuery, Journal};
+use moehog_journal::{DeadLetterQuery, Journal, Letters, Revision};
 use moehog_proto::{
     delivery::{DeliverRequest, EventVerdict},
     event::Event,
@@ -192,8 +192,27 @@ impl History {
         self.say(|| format!("a stranger posts {webhooks} webhooks of 30 bad events to {source}"));
     }
 
+    /// Somebody has dead letters tried again: they are bad still.
+    async fn retry(&mut self) {
+        let query = DeadLetterQuery { limit: 10_000, ..DeadLetterQuery::default() };
+        let mut letters: Vec<Letters> = Vec::new();
+        for letter in self.rig.journal.dead_letters(query).await.unwrap() {
+            if letters.last().is_none_or(|last| last.receipt != letter.receipt) && self.random.random_bool(0.5) {
+                letters.push(Letters { receipt: letter.receipt, places: Vec::new() });
+            }
+        }
+        self.say(|| format!("dead letters of {} webhooks are tried again", letters.len()));
+        // they are mapped anew
+        let again: HashSet<_> = letters.iter().map(|letters| letters.receipt.sequence).collect();
+        self.rig.sink.state().sent.retain(|at, _| !again.contains(&at.0));
+        self.rig.journal.revise(letters, Revision::Retry).await.unwrap();
+    }
+
     /// Some time in which all may go wrong.
     async fn trouble(&mut self) {
+        if self.random.random_bool(0.3) {
+            self.retry().await;
+        }
         let moods = [
             Mood::Well,
             Mood::Well,
@@ -286,6 +305,9 @@ impl History {
         self.say(|| "all is well".into());
         self.be(Mood::Well, Mapping::Well);
         let began = Instant::now();
+        if self.random.random_bool(0.5) {
+            self.retry().await;
+        }
         // what is refused is judged beside what is taken, and what expires has its time
         while self.rig.journal.stats().ledger.waiting > 0 {
             if began.elapsed() > 180 * MINUTE {

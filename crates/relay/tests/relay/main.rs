@@ -14,6 +14,7 @@ mod order;
 mod pacing;
 mod poison;
 mod refusals;
+mod retried;
 mod rig;
 mod routes;
 mod scale;

@@ -1,7 +1,8 @@
 //! A transformer that reads bodies of one event a line.
 //!
-//! A line is `person`, or `person uuid=N`; `person >eu,us` names the destination `eu`, from the next revision on `us`; `!filter`, `!duplicate` and `!dead` make no event. A body that holds `@die`
-//! kills the call, `@slow` takes 3 s, `@hang` never ends, `@reject` is a rejection, `@big` makes events of 100 KB.
+//! A line is `person`, or `person uuid=N`; `person >eu,us` names the destination `eu`, from the next revision on `us`; `!filter`, `!duplicate` and `!dead` make no event, nor
+//! does `!mended…` before the first other revision. A body that holds `@die`
+//! kills the call, `@slow` takes 3 s, `@hang` never ends, `@reject` is a rejection, as `@unread` is before the first other revision, `@big` makes events of 100 KB.
 
 use std::{sync::Arc, time::Duration};
 
@@ -141,7 +142,7 @@ impl Mapper {
 
     fn map(&self, webhook: &Webhook, mapping: &Mapping) -> Answer {
         let body = text(webhook);
-        if body.contains("@reject") {
+        if body.contains("@reject") || body.contains("@unread") && mapping.revision == 0 {
             return Answer::Rejection(Reason::new(Blame::Body, "unreadable_json", "line 1").into());
         }
         let padding = if body.contains("@big") { "x".repeat(100_000) } else { String::new() };
@@ -154,6 +155,7 @@ impl Mapper {
                 "!filter" => Outcome::Filtered("rule 1".into()),
                 "!duplicate" => Outcome::Duplicate(true),
                 "!dead" => Outcome::Dead(rejection()),
+                line if line.starts_with("!mended") && mapping.revision == 0 => Outcome::Dead(rejection()),
                 line => Outcome::Event(self.make(webhook, position, line, mapping.revision, &padding)),
             };
             MappedEvent { position, ordinal: 0, outcome: Some(outcome) }

@@ -52,6 +52,9 @@ pub(crate) fn is_unresolved(text: &str) -> bool {
 /// Whether a whole text is what templates of other makers leave of what they did not fill: `{user_id}`, `[[id]]`, `${id}`, `<%= id %>`,
 /// `%uid%`, `<user_id>`, `*|UID|*`.
 pub(crate) fn is_in_braces(text: &str) -> bool {
+    if !text.starts_with(['{', '$', '[', '<', '%', '*']) {
+        return false;
+    }
     let within = |(open, close): (&str, &str)| Some(text.strip_prefix(open)?.strip_suffix(close)?.trim());
     let braces = [("{", "}"), ("${", "}"), ("[[", "]]"), ("<%", "%>"), ("%{", "}")];
     // these stand around values, too: only what names a person is none

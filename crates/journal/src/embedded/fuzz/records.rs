@@ -86,7 +86,7 @@ impl Book {
         let record = Record { sequence, progress: progress.clone().into(), settled };
         let offset = self.write(sequence, &Content::Entry(record, epoch.into()));
         self.epoch = self.epoch.max(epoch.into());
-        self.entries.push((offset, EntryRecord { sequence, progress: Some(progress), settled }));
+        self.entries.push((offset, EntryRecord { sequence, progress: Some(progress), settled, revises: false }));
     }
 }
 

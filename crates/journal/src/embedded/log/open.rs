@@ -11,6 +11,7 @@ use crate::embedded::{
     Config, Log, OpenError,
     age::Age,
     blocks::{create_over, read_small, write_small},
+    coding::VERSION,
     config::MIN_SEGMENTS,
     files::What,
     format::Opened,
@@ -60,6 +61,7 @@ impl Log {
             id,
             mint: Mint::new(id, key_of(&known.identity)),
             identity: known.identity,
+            is_revised: known.is_revised.into(),
             incarnation: rand::random_range(1..=u64::MAX),
             appender: Mutex::new(Vec::new()),
             maintainer: Mutex::default(),
@@ -82,7 +84,7 @@ impl Log {
         segments.open_all(&log, &mut state)?;
         if known.is_version_1 {
             log.identity.gapless_from = state.next;
-            write_format(&*log.disk, &log.identity)?;
+            write_format(&*log.disk, &log.identity, VERSION).what("write format")?;
         }
         segments.close_the_books(&log, &mut state)?;
         log.merge_small(&mut state).what("merge small segments")?;

@@ -10,8 +10,9 @@ use moehog_runtime::chain;
 
 use crate::embedded::{
     Log,
+    counts::Counts,
     format::Head,
-    records::{self, Content, Counts, ENDED, Recorded, Records, end_transform},
+    records::{self, Content, ENDED, Recorded, Records, end_transform},
     segment::Segment,
 };
 use crate::{Record, RecordError, watch::Known};
@@ -31,8 +32,20 @@ pub(in crate::embedded) struct Write {
 
 /// What is known in memory once a frame is written.
 pub(in crate::embedded) enum Then {
-    Recorded { settled: bool, counts: Counts },
-    Decided { sequences: Vec<Sequence> },
+    Recorded {
+        settled: bool,
+        counts: Counts,
+    },
+    Decided {
+        sequences: Vec<Sequence>,
+    },
+    /// What the entry counted to before, the bytes that no longer count, and what it is now.
+    Revised {
+        before: Counts,
+        freed: u64,
+        settled: bool,
+        counts: Counts,
+    },
     Nothing,
 }
 

@@ -126,9 +126,7 @@ impl Log {
     /// left: it stays. Called with `maintainer` held.
     pub(in crate::embedded) fn compact_records(&self, first: Sequence) -> io::Result<()> {
         let recorder = self.recorder.lock();
-        if let Some(sealed) = self.snapshot(first).filter(|it| it.foot.is_some())
-            && !sealed.agrees_with(&self.replay_of(sealed.records.as_ref())?)
-        {
+        if self.foot_knows_more(first)? {
             if let Some(segment) = self.state.lock().segments.get_mut(&first) {
                 segment.garbage = 0;
             }
@@ -137,6 +135,25 @@ impl Log {
         self.rewrite_records(first)?;
         drop(recorder);
         self.seal_records(first)
+    }
+
+    /// Whether records of a sealed file were damaged: its foot says more than what is left.
+    fn foot_knows_more(&self, first: Sequence) -> io::Result<bool> {
+        let sealed = self.snapshot(first).filter(|it| it.foot.is_some());
+        sealed.map_or(Ok(false), |sealed| Ok(!sealed.agrees_with(&self.replay_of(sealed.records.as_ref())?)))
+    }
+
+    /// Opens a sealed records file to be appended to again; one that is not sealed stays as it is. False where its foot knows
+    /// more than what is left of it. Called with `maintainer` and `recorder` held.
+    pub(in crate::embedded) fn unseal_records(&self, first: Sequence) -> io::Result<bool> {
+        let is_sealed = self.state.lock().segments.get(&first).is_some_and(|segment| segment.foot.is_some());
+        if is_sealed {
+            if self.foot_knows_more(first)? {
+                return Ok(false);
+            }
+            self.rewrite_records(first)?;
+        }
+        Ok(true)
     }
 
     /// Writes a records file with only what counts: the last record of each entry that the webhooks file holds. Called

@@ -3,7 +3,7 @@
 use moehog_proto::{Sequence, journal::Mapping};
 use rand::Rng;
 
-use super::history::History;
+use super::{history::History, model::UNDECIDED};
 use crate::Entry;
 
 /// The mapping of a revision.
@@ -45,7 +45,8 @@ impl History {
                 );
             }
             if self.crashed.is_some() && said.iter().all(|(_, stored)| *stored) {
-                let last = said.last().map(|(revision, _)| revision.to_string());
+                let last = said.last().map(|(revision, _)| *revision).filter(|revision| *revision != UNDECIDED);
+                let last = last.map(|revision| revision.to_string());
                 let decided = entry.decided.as_ref().map(|decided| decided.revision.clone());
                 assert_eq!(decided, last, "entry {}: {said:?}", entry.sequence());
             }

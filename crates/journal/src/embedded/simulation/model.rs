@@ -12,6 +12,9 @@ use crate::{Entry, Ledger, NewEntry, count, disk::simulated::Death};
 /// Number of a webhook in a history; it stands in the header, so that an empty body has it too.
 pub(super) type Id = usize;
 
+/// The revision of what is open again: none was decided on.
+pub(super) const UNDECIDED: u32 = u32::MAX;
+
 /// What is promised of a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -189,6 +192,16 @@ impl Model {
         known.history.push(Recorded { progress: Some(progress), settled });
     }
 
+    /// Dead letters of a settled entry were revised.
+    pub(super) fn revised(&mut self, sequence: Sequence, progress: Progress, settled: bool) {
+        let known = &mut self.known[self.by_sequence[&sequence]];
+        assert!(known.now().settled, "entry {sequence} was under way and was revised");
+        known.attempted.clear();
+        known.history.push(Recorded { progress: Some(progress), settled });
+        // it is decided anew by which mapping it is mapped
+        self.decisions.entry(sequence).or_default().push((UNDECIDED, true));
+    }
+
     /// A record of the entry that failed and is to be tried again.
     pub(super) fn to_repeat(&self, sequence: Sequence) -> Option<(Progress, bool)> {
         let last = self.known[self.by_sequence[&sequence]].attempted.last()?;
@@ -360,6 +373,7 @@ impl Model {
                     EventState::Filtered => &mut book.filtered,
                     EventState::Duplicate => &mut book.duplicate,
                     EventState::Dead => &mut book.dead,
+                    EventState::Discarded => &mut book.discarded,
                     EventState::Pending | EventState::Unspecified => &mut ledger.in_flight,
                 } += 1;
             }

@@ -3,7 +3,7 @@
 use super::{super::OpenError, *};
 use crate::embedded::{
     blocks::write_small,
-    coding::{FRAMES_AT, VERSION},
+    coding::{FRAMES_AT, REVISED},
     format::Format,
 };
 
@@ -191,7 +191,7 @@ fn a_newer_format_is_refused_by_its_number_and_a_second_process_too() {
     let newer = crate::embedded::format::Format { version: 1000, journal: 7, identity: None };
     crate::embedded::blocks::write_small(&disk, "format", &newer).unwrap();
     let error = Log::open(Arc::new(disk.clone()), config()).unwrap_err().to_string();
-    assert!(error.contains("format 1000") && error.contains("reads format 2:"), "{error}");
+    assert!(error.contains("format 1000") && error.contains("reads format 3:"), "{error}");
     // what a process is started over in the end-to-end test
     assert!(disk.content("format").unwrap() == include_bytes!("../../../testdata/newer/format"));
 }
@@ -355,7 +355,7 @@ fn a_sealed_file_with_a_damaged_record_keeps_its_book_when_it_would_be_written_a
 #[test]
 fn a_directory_of_a_newer_format_stays_as_it_is() {
     let (disk, _) = five();
-    let newer = Format { version: VERSION + 1, ..Format::default() };
+    let newer = Format { version: REVISED + 1, ..Format::default() };
     write_small(&disk, "format", &newer).unwrap();
     disk.create("left.new").unwrap();
     let before = disk.files();
