@@ -3,6 +3,7 @@
 //! It shows a webhook's bytes as they came, and otherwise no key and no token.
 
 mod dead_letters;
+mod lanes;
 mod receipts;
 mod revise;
 mod status;
@@ -44,6 +45,7 @@ pub(crate) fn routes(admin: Admin, address: IpAddr, config: Api) -> Router {
         .route("/api/dead-letters", get(dead_letters::list))
         .route("/api/dead-letters/retry", post(revise::retry))
         .route("/api/dead-letters/discard", post(revise::discard))
+        .route("/api/lanes/give-up", post(lanes::give_up))
         .route("/api/receipts/{receipt}", get(receipts::show))
         .layer(middleware::from_fn_with_state(guard_by, guard))
         .with_state(admin)

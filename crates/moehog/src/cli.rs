@@ -30,6 +30,8 @@ pub(crate) enum Command {
     DeadLetters(DeadLetters),
     /// Asks the moehog that runs here whether it is ready: ends with 0, else with 1 and why not, within two seconds.
     Health(Health),
+    /// Gives up what a held destination keeps waiting.
+    Lanes(Lanes),
     /// Says what in a Connector's body breaks, why, and the line to write instead.
     Lint(Lint),
     /// Shows one webhook: what came, the events made of it, what became of them, and PostHog's answers.
@@ -309,6 +311,28 @@ impl std::str::FromStr for When {
         let at = text.parse().ok().or_else(day);
         at.map(Self).ok_or_else(|| "a day as in 2026-11-28, or a time as in 2026-11-28T06:00:00Z".to_string())
     }
+}
+
+/// Asks a running gateway to give up a lane.
+#[derive(Debug, Args)]
+pub(crate) struct Lanes {
+    #[command(subcommand)]
+    pub(crate) action: LanesAction,
+    #[command(flatten)]
+    pub(crate) gateway: Running,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LanesAction {
+    /// Turns all that a held lane keeps into dead letters, so that `dead-letters retry` maps it anew: the end of what PostHog
+    /// will never take as it is. Some of its events may have reached PostHog.
+    #[command(name = "give-up")]
+    GiveUp {
+        /// The source.
+        source: String,
+        /// The destination, as /api/status names it.
+        destination: String,
+    },
 }
 
 /// Posts one event named `moehog_test` of the person `moehog-test`, and follows it until PostHog has it.

@@ -8,6 +8,7 @@ mod connector;
 mod dead_letters;
 mod gateway;
 mod input;
+mod lanes;
 mod lint;
 mod mapped;
 mod notes;
@@ -38,6 +39,7 @@ async fn main() -> ExitCode {
         Command::Preview(preview) => preview::run(&preview),
         Command::Connector(connector) => connector::run(connector),
         Command::DeadLetters(dead_letters) => dead_letters::run(dead_letters).await,
+        Command::Lanes(lanes) => lanes::run(lanes).await,
         Command::Lint(lint) => lint::run(&lint),
         Command::Receipt(receipt) => receipt::run(receipt).await,
         Command::SendTest(send_test) => send_test::run(send_test).await,

@@ -29,6 +29,7 @@ mod deadline;
 mod deaths;
 mod evidence;
 mod gate;
+mod give_up;
 mod lane;
 mod limits;
 mod mappings;
@@ -51,6 +52,7 @@ mod window;
 
 pub use config::{Config, DEFAULTS};
 pub use gate::GateState;
+pub use give_up::{GiveUpError, GivenUp};
 pub use run::Relay;
 pub use status::{LaneStatus, Status, Unmapped};
 pub use waits::{NextTry, Wait, WaitsFor};

@@ -11,6 +11,7 @@ use moehog_runtime::{chain, epoch_ms};
 use moehog_transport::Link;
 use tokio::{
     runtime::Handle,
+    sync::mpsc,
     task::{Id, JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
@@ -20,6 +21,7 @@ use tracing::{error, info, warn};
 use crate::{
     Config,
     calls::Calls,
+    give_up::{GiveUp, Work},
     limits::Bounds,
     metrics,
     status::{LaneName, Status, shown},
@@ -40,6 +42,7 @@ pub struct Relay {
     calls: Calls,
     status: Status,
     bounds: Arc<Bounds>,
+    give_ups: mpsc::Receiver<GiveUp>,
     seed: u64,
 }
 
@@ -51,6 +54,10 @@ struct Lanes {
     names: HashMap<Id, (LaneName, u64)>,
     /// Their lanes.
     walked: HashSet<LaneName>,
+    /// What ends the walk of each.
+    stops: HashMap<LaneName, CancellationToken>,
+    /// What is given up once its walk has ended.
+    giving_up: HashMap<LaneName, GiveUp>,
     claims: HashMap<String, Arc<dyn Claim>>,
     /// Sources claimed elsewhere, told once.
     taken: HashMap<String, Instant>,
@@ -63,7 +70,8 @@ impl Relay {
     /// is called on.
     pub fn new(journal: Arc<dyn Journal>, transformer: Link, delivery: Link, config: Config) -> Self {
         let config = Arc::new(config.within(moehog_runtime::memory_limit()));
-        let status = Status::new(journal.clone());
+        let (asks, give_ups) = mpsc::channel(1);
+        let status = Status::new(journal.clone(), asks);
         let bounds = Bounds::new(config.clone(), transformer.replicas.clone(), delivery.replicas);
         let calls = Calls {
             transformer: moehog_proto::transformer::client(transformer.channel),
@@ -77,7 +85,7 @@ impl Relay {
             same_process: transformer.same_process,
             cut: CancellationToken::new(),
         };
-        Self { journal, calls, status, bounds, seed: rand::random() }
+        Self { journal, calls, status, bounds, give_ups, seed: rand::random() }
     }
 
     /// Draws the jitter of waiting times from `seed`, so that a test can be repeated.
@@ -99,7 +107,7 @@ impl Relay {
     /// # Cancel safety
     ///
     /// Dropping the future is a crash of the relay: nothing is lost, and what was not recorded is done again.
-    pub async fn run(self, shutdown: CancellationToken) {
+    pub async fn run(mut self, shutdown: CancellationToken) {
         let mut lanes = Lanes::default();
         let (mut seen, mut look_at, mut gauges_at, mut open) = (0, Instant::now(), Instant::now(), true);
         while !shutdown.is_cancelled() {
@@ -123,11 +131,13 @@ impl Relay {
                     open = highest.is_some();
                     seen = highest.unwrap_or(seen);
                 }
-                Some(ended) = lanes.walks.join_next_with_id() => self.ended(&mut lanes, ended),
+                Some(ended) = lanes.walks.join_next_with_id() => self.ended(&mut lanes, ended, &shutdown),
+                Some(give_up) = self.give_ups.recv() => self.give_up(&mut lanes, give_up),
             }
         }
+        self.give_ups.close();
         while let Some(ended) = lanes.walks.join_next_with_id().await {
-            self.ended(&mut lanes, ended);
+            self.ended(&mut lanes, ended, &shutdown);
         }
         self.status.say_last_deaths();
     }
@@ -155,7 +165,9 @@ impl Relay {
                 status: self.status.clone(),
                 seed: self.seed ^ lanes.names.len() as u64,
             };
-            let id = lanes.walks.spawn(walk.run(shutdown.clone())).id();
+            let stop = shutdown.child_token();
+            let id = lanes.walks.spawn(walk.run(stop.clone())).id();
+            lanes.stops.insert(name.clone(), stop);
             lanes.walked.insert(name.clone());
             lanes.names.insert(id, (name, epoch));
         }
@@ -181,10 +193,29 @@ impl Relay {
         }
     }
 
-    fn ended(&self, lanes: &mut Lanes, ended: Result<(Id, WalkEnd), JoinError>) {
+    /// The lane's walk ends first, and nothing is under way then.
+    fn give_up(&self, lanes: &mut Lanes, give_up: GiveUp) {
+        if let Some(stop) = lanes.stops.get(&give_up.name) {
+            stop.cancel();
+            lanes.giving_up.insert(give_up.name.clone(), give_up);
+        }
+        // else nobody walks it: who asked is told that it ended early
+    }
+
+    fn ended(&self, lanes: &mut Lanes, ended: Result<(Id, WalkEnd), JoinError>, shutdown: &CancellationToken) {
         let (id, end) = ended.unwrap_or_else(|error| (error.id(), WalkEnd::Failed));
         let Some((name, epoch)) = lanes.names.remove(&id) else { return };
         lanes.walked.remove(&name);
+        lanes.stops.remove(&name);
+        let given_up = lanes.giving_up.remove(&name).filter(|_| end == WalkEnd::Stopped && !shutdown.is_cancelled());
+        if let (Some(GiveUp { answer, .. }), Some(claim)) = (given_up, lanes.claims.get(&name.0).cloned()) {
+            let (journal, status) = (self.journal.clone(), self.status.clone());
+            let work = Work { journal, claim, status, name: name.clone() };
+            let id = lanes.walks.spawn(work.run(answer, shutdown.child_token())).id();
+            lanes.walked.insert(name.clone());
+            lanes.names.insert(id, (name, epoch));
+            return;
+        }
         if end == WalkEnd::Stopped {
             return;
         }

@@ -5,11 +5,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use moehog_journal::Journal;
 use moehog_proto::{Destination, Reason, Sequence};
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::{
     GateState, NextTry, Wait,
     deaths::{Deaths, Died},
+    give_up::{GiveUp, GiveUpError, GivenUp},
     lane::{Lane, Now},
     waits::Questions,
 };
@@ -87,11 +91,35 @@ pub struct Status {
     lanes: Arc<Mutex<BTreeMap<LaneName, LaneStatus>>>,
     questions: Arc<Mutex<BTreeMap<LaneName, Questions>>>,
     deaths: Arc<Mutex<Deaths>>,
+    give_ups: mpsc::Sender<GiveUp>,
 }
 
 impl Status {
-    pub(crate) fn new(journal: Arc<dyn Journal>) -> Self {
-        Self { journal, lanes: Arc::default(), questions: Arc::default(), deaths: Arc::default() }
+    /// What is asked to be given up goes to `give_ups`.
+    pub(crate) fn new(journal: Arc<dyn Journal>, give_ups: mpsc::Sender<GiveUp>) -> Self {
+        Self { journal, lanes: Arc::default(), questions: Arc::default(), deaths: Arc::default(), give_ups }
+    }
+
+    /// Turns what a held lane keeps into dead letters: mapped anew they may be taken. It ends when all is recorded, and goes on where
+    /// nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// Nothing waits there, the lane is not held, or it ended early: what was given up until then is.
+    pub async fn give_up(&self, source: &str, destination: &str) -> Result<GivenUp, GiveUpError> {
+        let is_meant = |name: &LaneName| name.0 == source && (name.1 == destination || shown(&name.1) == destination);
+        let waiting = self.journal.lanes().into_iter().map(|lane| (lane.source, lane.destination)).find(is_meant);
+        let Some(name) = waiting else {
+            return Err(GiveUpError::Unknown { source_name: source.into(), destination: destination.into() });
+        };
+        let is_open = self.lanes.lock().get(&name).is_none_or(|lane| lane.state == GateState::Open);
+        if is_open {
+            return Err(GiveUpError::Open);
+        }
+        let (answer, answered) = oneshot::channel();
+        let stops = || GiveUpError::Failed("the relay stops".into());
+        self.give_ups.send(GiveUp { name, answer }).await.map_err(|_gone| stops())?;
+        answered.await.unwrap_or_else(|_gone| Err(stops()))
     }
 
     /// All lanes that were walked since the start, or hold entries now.

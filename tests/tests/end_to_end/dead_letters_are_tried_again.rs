@@ -77,7 +77,7 @@ async fn after_the_mistake(shape: Shape) -> anyhow::Result<Day> {
 
 impl Day {
     /// Each event is there once, the neighbours were sent once, and every time is the one that it had.
-    async fn is_repaired(self, is_killed: bool) -> anyhow::Result<()> {
+    async fn check_repaired(self, is_killed: bool) -> anyhow::Result<()> {
         self.moehog.drained(SOON).await?;
         let letters = dead_letters(&self.moehog).await?;
         ensure!(letters.is_empty(), "{} dead letters are left: {}", letters.len(), letters[0]);
@@ -111,7 +111,7 @@ async fn by_a_command(shape: Shape) -> anyhow::Result<()> {
     ensure!(nothing.starts_with("no dead letters"), "{nothing}");
     let said = command(&day.moehog, &["dead-letters", "retry", "--since", "2026-11-01"])?;
     ensure!(said.starts_with("312 events of 4 webhooks tried again"), "{said}");
-    day.is_repaired(false).await
+    day.check_repaired(false).await
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn by_the_api() -> anyhow::Result<()> {
     let form = [("content-type", "text/plain")];
     let strange = post(day.moehog.admin()?, "/api/dead-letters/discard", &form, "{}".to_string()).await?;
     ensure!(strange.status == 400, "{}: {}", strange.status, strange.text());
-    day.is_repaired(false).await
+    day.check_repaired(false).await
 }
 
 async fn though_all_die_in_the_middle(shape: Shape) -> anyhow::Result<()> {
@@ -156,7 +156,7 @@ async fn though_all_die_in_the_middle(shape: Shape) -> anyhow::Result<()> {
         day.moehog.kill_all()?;
         day.moehog.heal().await?;
     }
-    day.is_repaired(true).await
+    day.check_repaired(true).await
 }
 
 #[tokio::test]

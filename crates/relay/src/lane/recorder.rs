@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{Lane, Now, Step};
 use crate::{
     backoff::{Backoff, Retry},
+    metrics,
     slab::{Key, take},
     spans,
 };
@@ -127,7 +128,8 @@ impl Lane {
                 && let Some(entry) = take(&mut self.entries, key)
             {
                 self.order.remove(&entry.sequence);
-                add(&mut self.recorder.settled, &moehog_journal::count(&entry.progress).0, entry.counted.as_deref());
+                let book = moehog_journal::count(&entry.progress).0;
+                metrics::add_settled(&mut self.recorder.settled, &book, entry.counted.as_deref());
             }
         }
         for person in call.persons {
@@ -149,16 +151,4 @@ impl Lane {
         self.recorder.next.persons.extend(call.persons);
         self.recorder.next.freed += call.freed;
     }
-}
-
-/// Adds what an entry came to, without what it was `counted` for when it was settled before.
-fn add(total: &mut Book, entry: &Book, counted: Option<&Book>) {
-    total.settled += u64::from(counted.is_none());
-    let before = counted.copied().unwrap_or_default();
-    total.mapped += entry.mapped.saturating_sub(before.mapped);
-    total.delivered += entry.delivered.saturating_sub(before.delivered);
-    total.delivered_degraded += entry.delivered_degraded.saturating_sub(before.delivered_degraded);
-    total.filtered += entry.filtered.saturating_sub(before.filtered);
-    total.duplicate += entry.duplicate.saturating_sub(before.duplicate);
-    total.dead += entry.dead.saturating_sub(before.dead);
 }

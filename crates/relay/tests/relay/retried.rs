@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use moehog_journal::{DeadLetterQuery, Journal, Letters, Revised, Revision};
 use moehog_proto::journal::EventState;
+use moehog_relay::GiveUpError;
 
 use crate::{
     rig::Rig,
-    sink::{Plan, delivered, rejected},
+    sink::{Plan, delivered, hold, rejected},
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -104,4 +105,46 @@ async fn what_was_routed_is_tried_again_where_it_was_routed_to() {
     rig.settled(SOON).await;
     let book = rig.journal.stats().ledger.book;
     assert_eq!((book.delivered, book.dead), (3, 0), "{book:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_lane_is_given_up_and_what_it_kept_is_mapped_anew() {
+    let rig = Rig::started();
+    rig.sink.script(|request| Plan::all(request, hold));
+    for number in 0..1200 {
+        rig.append(format!("anna{number}\n!filter\nbob{number}")).await;
+    }
+    rig.append("@big\ncarol").await;
+    let other = rig.append_from("crm", "default", "dora").await;
+    tokio::time::sleep(SOON).await;
+    let unknown = rig.status().give_up("shop", "eu").await;
+    assert!(matches!(unknown, Err(GiveUpError::Unknown { .. })), "{unknown:?}");
+    let given_up = rig.status().give_up("shop", "default").await.unwrap();
+    assert_eq!(given_up.webhooks, 1201);
+    let ledger = rig.journal.stats().ledger;
+    assert_eq!((ledger.waiting, ledger.book.dead), (1, given_up.events), "the other source waits still");
+    assert_eq!(rig.outcome(other, 0).await.state(), EventState::Pending);
+    // there is nothing of it that could be given up again
+    assert!(rig.status().give_up("shop", "default").await.is_err());
+
+    rig.sink.script(|request| Plan::all(request, delivered));
+    rig.sink.state().sent.clear();
+    rig.mapper.0.lock().revision = 1;
+    assert_eq!(retry_all(&rig).await, given_up.events);
+    rig.settled(Duration::from_secs(600)).await;
+    let book = rig.journal.stats().ledger.book;
+    assert_eq!((book.delivered, book.filtered, book.dead), (2400 + 1 + 1, 1200, 0), "{book:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_is_not_given_up() {
+    let mut rig = Rig::started();
+    rig.sink.script(|request| Plan { after: Duration::from_secs(5), ..Plan::all(request, delivered) });
+    rig.append("anna").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let open = rig.status().give_up("shop", "default").await;
+    assert!(matches!(open, Err(GiveUpError::Open)), "{open:?}");
+    rig.settled(SOON).await;
+    assert_eq!(rig.journal.stats().ledger.book.delivered, 1);
+    rig.stop().await;
 }

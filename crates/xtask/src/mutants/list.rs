@@ -193,7 +193,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         old: "self.decisions.undecide(record.sequence);",
         new: "let _decided = record.sequence;",
         package: "moehog-journal",
-        test: &["simulation"],
+        test: &["what_is_tried_again"],
     },
     Mutant {
         name: "revision: neighbours stay as they are",
