@@ -297,6 +297,9 @@ pub(crate) struct Which {
     /// Does nothing, and says how many there are.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// About so many events a second at most, as where PostHog is to have room for what is new.
+    #[arg(long, value_name = "EVENTS")]
+    pub(crate) rate: Option<std::num::NonZeroU32>,
 }
 
 /// A point in time, or a day in UTC, which is its begin.

@@ -1,11 +1,16 @@
 //! `moehog dead-letters retry`, `discard` and `export`.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::{
+    io::{IsTerminal, Write, stderr},
+    num::NonZeroU32,
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 use moehog_runtime::Exit;
 use moehog_telemetry::terminal::shown_json;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{
     cli::Which,
@@ -109,6 +114,7 @@ async fn revise_all(gateway: &Gateway, which: &Which, change: Change, done: &mut
     let mut body = Value::Object(which.filters().map(|(name, value)| (name.to_string(), value.into())).collect());
     body["dry_run"] = which.dry_run.into();
     loop {
+        let (began, before) = (Instant::now(), done.events);
         let answer = gateway.post(&["api", "dead-letters", change.path()], &body).await?;
         done.add(&answer);
         show_progress(done.events);
@@ -116,7 +122,15 @@ async fn revise_all(gateway: &Gateway, which: &Which, change: Change, done: &mut
             Some(next) => body["before"] = next.into(),
             None => return Ok(()),
         }
+        if let Some(rate) = which.rate {
+            tokio::time::sleep_until(began + takes(done.events - before, rate)).await;
+        }
     }
+}
+
+/// How long so many events take at this rate.
+fn takes(events: u64, rate: NonZeroU32) -> Duration {
+    Duration::from_millis(events.saturating_mul(1000) / u64::from(rate.get()))
 }
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
@@ -194,6 +208,8 @@ mod tests {
         assert!(words.contains("2 webhooks left out, of which other events"), "{words}");
         assert!(words.contains("1 webhook left out, which are not kept"), "{words}");
         assert_eq!(Done::default().words(Change::Retry, false), "no dead letters to try again\n");
+        let rate = NonZeroU32::new(200).unwrap();
+        assert_eq!([takes(500, rate), takes(0, rate)], [Duration::from_millis(2500), Duration::ZERO]);
         let done = Done { events: 1, webhooks: 1, ..Done::default() };
         assert_eq!(done.words(Change::Discard, true), "1 event of 1 webhook would be discarded\n");
     }
