@@ -5,6 +5,7 @@
 mod dead_letters;
 mod lanes;
 mod receipts;
+mod request;
 mod revise;
 mod status;
 mod view;
@@ -16,7 +17,7 @@ use axum::{
     extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use http::{StatusCode, header};
 use moehog_journal::{Journal, ReadError};
@@ -47,6 +48,8 @@ pub(crate) fn routes(admin: Admin, address: IpAddr, config: Api) -> Router {
         .route("/api/dead-letters/discard", post(revise::discard))
         .route("/api/lanes/give-up", post(lanes::give_up))
         .route("/api/receipts/{receipt}", get(receipts::show))
+        .route("/api/{*path}", any(request::unknown))
+        .method_not_allowed_fallback(request::other_method)
         .layer(middleware::from_fn_with_state(guard_by, guard))
         .with_state(admin)
 }

@@ -2,7 +2,7 @@ use std::fs;
 
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
-use moehog_tests::{Deployment, Setup, Shape, post, within};
+use moehog_tests::{Deployment, Setup, Shape, get, post, within};
 use serde_json::{Value, json};
 
 use super::world::{KEY, SOON, command, dead_letters, posthog, stream, taken};
@@ -138,6 +138,14 @@ async fn by_the_api() -> anyhow::Result<()> {
     ensure!(done["next"].is_null(), "{done}");
     let wrong = post(day.moehog.admin()?, "/api/dead-letters/retry", &headers, r#"{"sorce":"x"}"#.to_string()).await?;
     ensure!(wrong.status == 400 && wrong.text().contains("unknown field `sorce`"), "{}", wrong.text());
+    for (path, status, code) in [
+        ("/api/dead-letters?limit=abc", 400, "malformed_request"),
+        ("/api/dead-letters/retry", 405, "other_method"),
+        ("/api/nope", 404, "unknown_path"),
+    ] {
+        let answer = get(day.moehog.admin()?, path).await?;
+        ensure!(answer.status == status && answer.json()["error"] == code, "{path}: {}", answer.text());
+    }
     // no page of another site can ask for it
     let form = [("content-type", "text/plain")];
     let strange = post(day.moehog.admin()?, "/api/dead-letters/discard", &form, "{}".to_string()).await?;

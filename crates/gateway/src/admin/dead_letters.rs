@@ -1,13 +1,10 @@
 //! `/api/dead-letters`.
 
-use axum::{
-    Json,
-    extract::{Query, State},
-};
+use axum::{Json, extract::State};
 use moehog_journal::DeadLetterQuery;
 use serde::{Deserialize, Serialize};
 
-use super::{Admin, Failure, receipts::receipt, view::DeadLetterView};
+use super::{Admin, Failure, receipts::receipt, request::Params, view::DeadLetterView};
 
 /// Dead letters in a page, and at most.
 const PAGE: usize = 100;
@@ -32,7 +29,7 @@ pub(super) struct Page {
 }
 
 /// Dead letters, newest first.
-pub(super) async fn list(State(admin): State<Admin>, Query(list): Query<List>) -> Result<Json<Page>, Failure> {
+pub(super) async fn list(State(admin): State<Admin>, Params(list): Params<List>) -> Result<Json<Page>, Failure> {
     let before = list.before.map(|before| receipt(&*admin.journal, &before)).transpose()?;
     let before = before.map_or(0, |receipt| receipt.sequence);
     let limit = list.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use axum::{
-    Json,
-    extract::{State, rejection::JsonRejection},
-};
+use axum::{Json, extract::State};
 use http::StatusCode;
 use moehog_relay::GiveUpError;
 use serde::{Deserialize, Serialize};
 
-use super::{Admin, Failure};
+use super::{Admin, Failure, request::Object};
 
 /// How long an answer waits for the end; it goes on where nobody waits for it.
 const ANSWER: Duration = Duration::from_secs(25);
@@ -35,13 +32,8 @@ pub(super) struct Done {
 
 pub(super) async fn give_up(
     State(admin): State<Admin>,
-    lane: Result<Json<Lane>, JsonRejection>,
+    Object(Lane { source, destination }): Object<Lane>,
 ) -> Result<Json<Done>, Failure> {
-    let Json(Lane { source, destination }) = lane.map_err(|rejection| Failure {
-        status: StatusCode::BAD_REQUEST,
-        error: "malformed_request",
-        message: format!("send an object with source and destination as application/json: {}", rejection.body_text()),
-    })?;
     match tokio::time::timeout(ANSWER, admin.relay.give_up(&source, &destination)).await {
         Ok(Ok(given_up)) => Ok(Json(Done { webhooks: given_up.webhooks, events: given_up.events, goes_on: false })),
         Ok(Err(error)) => {

@@ -3,17 +3,13 @@
 //! One request looks at so many dead letters, newest first, and says where the next one goes on: what it did is done, and
 //! whoever asks begins again at any time without doing anything twice.
 
-use axum::{
-    Json,
-    extract::{State, rejection::JsonRejection},
-};
-use http::StatusCode;
+use axum::{Json, extract::State};
 use jiff::Timestamp;
 use moehog_journal::{DeadLetter, DeadLetterQuery, Letters, Revised, Revision};
 use moehog_proto::{Destination, Receipt, journal::EventPlace};
 use serde::{Deserialize, Serialize};
 
-use super::{Admin, Failure, receipts::receipt};
+use super::{Admin, Failure, receipts::receipt, request::Object};
 
 /// Dead letters that one request looks at.
 const PAGE: usize = 500;
@@ -64,26 +60,12 @@ pub(super) struct Done {
     next: Option<String>,
 }
 
-pub(super) async fn retry(
-    State(admin): State<Admin>,
-    which: Result<Json<Which>, JsonRejection>,
-) -> Result<Json<Done>, Failure> {
-    revise(&admin, read(which)?, Revision::Retry).await.map(Json)
+pub(super) async fn retry(State(admin): State<Admin>, Object(which): Object<Which>) -> Result<Json<Done>, Failure> {
+    revise(&admin, which, Revision::Retry).await.map(Json)
 }
 
-pub(super) async fn discard(
-    State(admin): State<Admin>,
-    which: Result<Json<Which>, JsonRejection>,
-) -> Result<Json<Done>, Failure> {
-    revise(&admin, read(which)?, Revision::Discard).await.map(Json)
-}
-
-fn read(which: Result<Json<Which>, JsonRejection>) -> Result<Which, Failure> {
-    which.map(|Json(which)| which).map_err(|rejection| Failure {
-        status: StatusCode::BAD_REQUEST,
-        error: "malformed_request",
-        message: format!("send an object as application/json, {{}} for all dead letters: {}", rejection.body_text()),
-    })
+pub(super) async fn discard(State(admin): State<Admin>, Object(which): Object<Which>) -> Result<Json<Done>, Failure> {
+    revise(&admin, which, Revision::Discard).await.map(Json)
 }
 
 async fn revise(admin: &Admin, which: Which, to: Revision) -> Result<Done, Failure> {

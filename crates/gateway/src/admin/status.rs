@@ -1,14 +1,11 @@
 //! `/api/status`.
 
-use axum::{
-    Json,
-    extract::{Query, State},
-};
+use axum::{Json, extract::State};
 use moehog_journal::{Ledger, Stats};
 use moehog_relay::{GateState, LaneStatus};
 use serde::{Deserialize, Serialize};
 
-use super::{Admin, Failure, view::time};
+use super::{Admin, Failure, request::Params, view::time};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -169,7 +166,7 @@ impl LaneView {
 }
 
 /// The journal's books and sizes, and what waits where.
-pub(super) async fn show(State(admin): State<Admin>, Query(ask): Query<Ask>) -> Result<Json<Status>, Failure> {
+pub(super) async fn show(State(admin): State<Admin>, Params(ask): Params<Ask>) -> Result<Json<Status>, Failure> {
     let stats = admin.journal.stats();
     let recount = if ask.recount { Some(admin.journal.recount().await?) } else { None };
     Ok(Json(Status {
