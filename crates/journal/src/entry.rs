@@ -39,7 +39,8 @@ pub struct Entry {
     /// Every event is final.
     pub settled: bool,
     /// A Transform that named this webhook had begun and not ended when the process before this one died:
-    /// how many such calls held it alone, and whether it was in one with others.
+    /// how many such calls held it alone, and whether it was in one with others. Of an entry that was reopened, calls of before
+    /// may count too.
     pub crashed: Crashed,
     /// The mapping that a call was made by which sent events of it ([`crate::Claim::decide`]); none before the first.
     pub decided: Option<Mapping>,

@@ -202,6 +202,11 @@ impl Model {
         self.decisions.entry(sequence).or_default().push((UNDECIDED, true));
     }
 
+    pub(super) fn was_revised(&self, sequence: Sequence) -> bool {
+        let decisions = self.decisions.get(&sequence).into_iter().flatten();
+        decisions.into_iter().any(|(revision, _)| *revision == UNDECIDED)
+    }
+
     /// A record of the entry that failed and is to be tried again.
     pub(super) fn to_repeat(&self, sequence: Sequence) -> Option<(Progress, bool)> {
         let last = self.known[self.by_sequence[&sequence]].attempted.last()?;

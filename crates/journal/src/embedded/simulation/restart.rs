@@ -176,7 +176,8 @@ impl History {
 
     fn compare_crashes(&self, waiting: &[Entry]) {
         let Some(crashed) = &self.crashed else { return };
-        for entry in waiting {
+        // calls of before an entry was reopened may count, or not
+        for entry in waiting.iter().filter(|entry| !self.model.was_revised(entry.sequence())) {
             let expected = crashed.get(&entry.sequence()).copied().unwrap_or_default();
             assert_eq!(entry.crashed, expected, "Transform calls that died with entry {}", entry.sequence());
         }
