@@ -6,7 +6,7 @@ use moehog_runtime::{ConfigError, Listen, Secret, SecretFiles, Shutdown, duratio
 use moehog_transport::{Grpc, TlsConfig, WorkerSection};
 use serde::Deserialize;
 
-use crate::posthog::Host;
+use crate::posthog::{Api, Host};
 
 /// Everything the delivery service is told; `config.default.toml` documents each key.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,6 +46,11 @@ pub struct PostHog {
     /// Longest wait for a connection.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
+    /// In which API the destinations are spoken to that say nothing of it.
+    pub api: Api,
+    /// How long nobody asks again for v1 where there was none.
+    #[serde(with = "duration")]
+    pub v1_probe_every: Duration,
     /// Whether `/flags/` is asked if a project owns the key.
     pub verify_key: bool,
     /// How long a definite yes stands.
@@ -87,6 +92,8 @@ pub struct Destination {
     pub api_key: Option<Secret>,
     /// Where it is; [`PostHog::host`] when absent.
     pub host: Option<Host>,
+    /// In which API it is spoken to; [`PostHog::api`] when absent.
+    pub api: Option<Api>,
     /// Most events a second that it is sent; the gateway's business.
     pub max_events_per_second: Option<u32>,
 }

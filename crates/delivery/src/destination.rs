@@ -1,6 +1,6 @@
 //! From the name in a call to a host, a key and a turn.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use moehog_proto::{Blame, Reason};
 use moehog_runtime::{Exposed, Secret, ways_to_set};
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::{
     config::{self, Config, Limits},
-    posthog::{Host, Key},
+    posthog::{Api, Host, Key, V1},
     turns::Turns,
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Destinations {
     /// `key:<project key>`, where no destination with a key is configured.
     keyed: Mutex<HashMap<String, Arc<Destination>>>,
     host: Host,
+    api: Api,
+    v1_probe_every: Duration,
     limits: Limits,
 }
 
@@ -33,6 +35,7 @@ pub(crate) struct Destination {
     pub(crate) label: String,
     pub(crate) host: Host,
     pub(crate) key: Key,
+    pub(crate) v1: Arc<V1>,
     pub(crate) turns: Arc<Turns>,
 }
 
@@ -42,6 +45,7 @@ struct Named {
     name: String,
     host: Host,
     api_key: Option<Secret>,
+    v1: Arc<V1>,
     /// Changed keys do not give more of them.
     turns: Arc<Turns>,
     made: Mutex<Made>,
@@ -68,12 +72,15 @@ impl Destinations {
     pub(crate) fn new(config: &Config) -> Self {
         let named = config.destinations.iter().map(|(name, destination)| {
             let host = destination.host.as_ref().unwrap_or(&config.posthog.host).clone();
-            (name.clone(), Named::new(name, host, destination, &config.limits))
+            let v1 = V1::new(destination.api.unwrap_or(config.posthog.api), config.posthog.v1_probe_every);
+            (name.clone(), Named::new(name, host, destination, (&config.limits, Arc::new(v1))))
         });
         Self {
             named: named.collect(),
             keyed: Mutex::default(),
             host: config.posthog.host.clone(),
+            api: config.posthog.api,
+            v1_probe_every: config.posthog.v1_probe_every,
             limits: config.limits.clone(),
         }
     }
@@ -113,24 +120,26 @@ impl Destinations {
         }
         let label = moehog_proto::Destination::Keyed(key).label();
         let turns = Arc::new(Turns::new(self.limits.clone(), &label));
-        let destination = Arc::new(Destination::new(&label, &self.host, key, &turns));
+        let v1 = Arc::new(V1::new(self.api, self.v1_probe_every));
+        let destination = Arc::new(Destination::new(&label, &self.host, key, (&turns, &v1)));
         keyed.insert(key.to_string(), destination.clone());
         Ok(destination)
     }
 }
 
 impl Destination {
-    fn new(label: &str, host: &Host, key: &str, turns: &Arc<Turns>) -> Self {
-        Self { label: label.to_string(), host: host.clone(), key: Key::new(key.to_string()), turns: turns.clone() }
+    fn new(label: &str, host: &Host, key: &str, (turns, v1): (&Arc<Turns>, &Arc<V1>)) -> Self {
+        let (label, host, key) = (label.to_string(), host.clone(), Key::new(key.to_string()));
+        Self { label, host, key, v1: v1.clone(), turns: turns.clone() }
     }
 }
 
 impl Named {
-    fn new(name: &str, host: Host, config: &config::Destination, limits: &Limits) -> Self {
+    fn new(name: &str, host: Host, config: &config::Destination, (limits, v1): (&Limits, Arc<V1>)) -> Self {
         let (turns, key) = (Arc::new(Turns::new(limits.clone(), name)), config.api_key.as_ref().map(Secret::expose));
-        let destination = made(name, &host, key.as_deref(), &turns);
+        let destination = made(name, &host, key.as_deref(), (&turns, &v1));
         let made = Mutex::new(Made { key, destination });
-        Self { name: name.to_string(), host, api_key: config.api_key.clone(), turns, made }
+        Self { name: name.to_string(), host, api_key: config.api_key.clone(), v1, turns, made }
     }
 
     /// With the key as it is now; of another one nothing is known yet.
@@ -138,7 +147,7 @@ impl Named {
         let key = self.api_key.as_ref().map(Secret::expose);
         let mut last = self.made.lock();
         if last.key.as_deref() != key.as_deref() {
-            let destination = made(&self.name, &self.host, key.as_deref(), &self.turns);
+            let destination = made(&self.name, &self.host, key.as_deref(), (&self.turns, &self.v1));
             *last = Made { key, destination };
         }
         last.destination.clone()
@@ -149,7 +158,12 @@ impl Named {
     }
 }
 
-fn made(name: &str, host: &Host, key: Option<&str>, turns: &Arc<Turns>) -> Result<Arc<Destination>, Reason> {
+fn made(
+    name: &str,
+    host: &Host,
+    key: Option<&str>,
+    shared: (&Arc<Turns>, &Arc<V1>),
+) -> Result<Arc<Destination>, Reason> {
     let key = key.unwrap_or_default().trim();
     if key.is_empty() {
         return Err(no_key(name));
@@ -158,7 +172,7 @@ fn made(name: &str, host: &Host, key: Option<&str>, turns: &Arc<Turns>) -> Resul
         let why = wrong_key(format!("api key of destination {name} {fault}"));
         return Err(why.remedied("set the project's api key (phc_…)"));
     }
-    Ok(Arc::new(Destination::new(name, host, key, turns)))
+    Ok(Arc::new(Destination::new(name, host, key, shared)))
 }
 
 fn no_key(name: &str) -> Reason {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use moehog_proto::delivery::{EventVerdict, Verdict};
 
-use crate::posthog::{Answer, Failure};
+use crate::posthog::{Answer, Failure, Results};
 
 /// Handles of all metrics of this crate. Make it after the recorder is installed.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Metrics {
     request_events: Histogram,
     json_bytes: Counter,
     wire_bytes: Counter,
+    results: [(&'static str, Counter); 5],
+    pub(crate) fallbacks: Counter,
     pub(crate) calls: Gauge,
 }
 
@@ -44,6 +46,8 @@ impl Metrics {
             request_events: request_events(),
             json_bytes: request_bytes("json"),
             wire_bytes: request_bytes("wire"),
+            results: ["ok", "warning", "drop", "quota", "retry"].map(|result| (result, results(result))),
+            fallbacks: fallbacks(),
             calls: calls_in_flight(),
         }
     }
@@ -75,6 +79,15 @@ impl Metrics {
         }
         for (counter, count) in counters.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
             counter.increment(count);
+        }
+    }
+
+    /// Counts what v1 answered of the events of a request.
+    pub(crate) fn results(&self, said: &Results) {
+        for name in said.names() {
+            if let Some((_, counter)) = self.results.iter().find(|(result, _)| *result == name) {
+                counter.increment(1);
+            }
         }
     }
 
@@ -145,6 +158,16 @@ fn request_seconds() -> Histogram {
 /// Events in a request.
 fn request_events() -> Histogram {
     histogram!("moehog_delivery_request_events")
+}
+
+/// Events by what v1 answered of each: `quota` is what was dropped for a billing limit.
+fn results(result: &'static str) -> Counter {
+    counter!("moehog_delivery_results_total", "result" => result)
+}
+
+/// Times that `auto` asked for v1 and found none.
+fn fallbacks() -> Counter {
+    counter!("moehog_delivery_fallbacks_total")
 }
 
 /// Bytes of requests before gzip (`json`) and after (`wire`).

@@ -21,9 +21,9 @@ use crate::{
     Config,
     destination::{Destination, Destinations, NoDestination},
     metrics::Metrics,
-    posthog::{self, Checks, Client, ClientError, KeyState, judge},
+    posthog::{self, Checks, Client, ClientError, Envelope, KeyState, Outcome, Post, judge, judge_v1},
     spans::Spans,
-    split::Split,
+    split::{self, Split},
     turns::{Taken, Turn},
 };
 
@@ -137,46 +137,85 @@ impl Inner {
         let spans = Spans::begin(caller.as_ref(), &destination.label, events);
         let faults = posthog::object_faults(&self.cores, events).await;
         let faults = faults.map_err(|error| Status::internal(format!("look at a call's events: {error}")))?;
-        let mut split = Split::new(events, &faults, self.max_request_bytes, taken);
+        let converted = match destination.v1.is_spoken() {
+            true => posthog::convert(&self.cores, events).await,
+            false => Ok(Vec::new()),
+        };
+        let converted = converted.map_err(|error| Status::internal(format!("convert a call's events: {error}")))?;
+        let fits_v1 = converted.iter().map(Option::is_some).collect();
+        let mut split = Split::new(events, &faults, fits_v1, self.max_request_bytes, taken);
         let mut answers = Vec::new();
         while began.elapsed() < self.last_request
             && let Some(request) = split.next()
         {
             let left = self.answer_by.saturating_sub(began.elapsed());
-            let bodies = request.events.iter().map(|index| events[*index].json.clone()).collect();
-            let batch = (request.historical, bodies);
+            let v1 = request.v1.then(|| destination.v1.begin(request.events.iter().map(|index| &events[*index])));
+            let json = |index: &usize| match v1.and_then(|_| converted.get(*index)?.clone()) {
+                Some(converted) => converted,
+                None => events[*index].json.clone(),
+            };
+            let batch = Batch { v1, historical: request.historical, events: request.events.iter().map(json).collect() };
             let ended = self.send(destination, turn, batch, &spans, left, &mut answers).await?;
             let answer = u32::try_from(answers.len()).unwrap_or(u32::MAX);
-            split.record(request, judge(&ended), answer);
+            let Some(attempt) = v1 else {
+                split.record(request, judge(&ended), answer);
+                continue;
+            };
+            if destination.v1.may_fall_back() && posthog::has_no_v1(&ended, destination.v1.is_known()) {
+                destination.v1.is_missing(&destination.label);
+                self.metrics.fallbacks.increment(1);
+                split.fall_back(request);
+                continue;
+            }
+            let outcome = judge_v1(&ended);
+            if let Outcome::Judged(results) = &outcome {
+                destination.v1.answered();
+                self.metrics.results(results);
+            }
+            let again = split::to_be_sent_again(&request, &outcome, events);
+            destination.v1.is_unfinished(attempt, again);
+            split.record(request, outcome, answer);
         }
         let verdicts = split.into_verdicts();
         spans.end(&verdicts, &answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
         Ok(DeliverResponse { verdicts, answers, load: None })
     }
 
-    /// Makes one request, of history or of what is live, and notes it in `answers`.
+    /// Makes one request and notes it in `answers`.
     async fn send(
         &self,
         destination: &Destination,
         turn: &Turn,
-        (historical, events): (bool, Vec<bytes::Bytes>),
+        batch: Batch,
         spans: &Spans,
         left: Duration,
         answers: &mut Vec<Answer>,
     ) -> Result<Result<posthog::Answer, posthog::Failure>, Status> {
+        let Batch { v1, historical, events } = batch;
         let count = events.len();
         let key = destination.key.text();
-        let encoded = posthog::encode(&self.cores, key, historical, events)
+        let envelope = if v1.is_some() { Envelope::V1(Timestamp::now()) } else { Envelope::Classic(key) };
+        let encoded = posthog::encode(&self.cores, envelope, historical, events)
             .await
             .map_err(|error| Status::internal(format!("compress a request: {error}")))?;
         let mut span = spans.request(&destination.host, count, encoded.body.len());
-        let mut headers = HeaderMap::new();
+        let mut headers = match v1 {
+            None => HeaderMap::new(),
+            Some(attempt) => attempt
+                .headers(key, Timestamp::now())
+                .ok_or_else(|| Status::internal("a project key that cannot stand in a header"))?,
+        };
         trace::inject(span.context(), &mut headers);
         let (started_at, began) = (Timestamp::now(), Instant::now());
         let wire_bytes = encoded.body.len();
         let timeout = self.timeout.min(left);
+        let (path, whole_bytes) = match v1 {
+            None => (posthog::CLASSIC_PATH, None),
+            Some(_) => (posthog::V1_PATH, Some(1024 + count * posthog::ANSWER_BYTES_PER_EVENT)),
+        };
+        let post = Post { path, headers, body: encoded.body, timeout, whole_bytes };
         let request = turn.begin_request();
-        let ended = self.client.batch(&destination.host, key, encoded.body, headers, timeout).await;
+        let ended = self.client.batch(&destination.host, key, post).await;
         let took = began.elapsed();
         turn.end_request(request, encoded.json_bytes, posthog::judge_load(&ended, timeout == self.timeout));
         self.metrics.request(&ended, took, count, encoded.json_bytes, wire_bytes);
@@ -194,6 +233,16 @@ impl Inner {
         });
         Ok(ended)
     }
+}
+
+/// What goes into one request.
+struct Batch {
+    /// It is one of v1.
+    v1: Option<posthog::Attempt>,
+    /// Its events are history.
+    historical: bool,
+    /// In the form of the API.
+    events: Vec<bytes::Bytes>,
 }
 
 /// The same verdict for every event of a call in which nothing was sent.

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, HashSet};
 
 use moehog_proto::{
     Blame, Reason,
-    delivery::{EventVerdict, Hold, Refused, Rejected, Retry, Verdict},
+    delivery::{Degraded, EventVerdict, Hold, Refused, Rejected, Retry, Verdict},
     event::Event,
 };
 
-use self::cut::Cut;
-use crate::posthog::{self, Outcome};
+use self::cut::{Cut, Kind};
+use crate::posthog::{self, Outcome, Results, Said};
 
 /// Events refused alone, with none taken, after which nothing more is tried: it is not these events that are at fault.
 const MOST_REFUSED: usize = 8;
@@ -27,6 +27,8 @@ pub(crate) struct Split<'a> {
     events: &'a [Event],
     /// What an accepted event gets, and why.
     taken: (Verdict, Reason),
+    /// Which events v1 takes as they are; none where classic alone is spoken.
+    fits_v1: Vec<bool>,
     verdicts: Vec<EventVerdict>,
     /// Requests still to be made; the next one is the last.
     parts: Vec<Part>,
@@ -53,27 +55,35 @@ pub(crate) struct Request {
     pub(crate) events: Vec<usize>,
     /// They are history.
     pub(crate) historical: bool,
+    /// It is one of v1.
+    pub(crate) v1: bool,
     first_half: bool,
 }
 
 impl<'a> Split<'a> {
     /// Cuts `events` into requests. Events that PostHog can never take are rejected at once; `faults` says of each that is not
     /// one JSON object what it is, by its index.
+    /// `fits_v1` says which events v1 takes as they are, and is empty where classic alone is spoken.
     pub(crate) fn new(
         events: &'a [Event],
         faults: &BTreeMap<usize, String>,
+        fits_v1: Vec<bool>,
         max_request_bytes: usize,
         taken: (Verdict, Reason),
     ) -> Self {
         let mut split = Self {
             events,
             taken,
+            fits_v1,
             verdicts: vec![EventVerdict::default(); events.len()],
             parts: Vec::new(),
             waiting: HashSet::new(),
             refused: Some(0),
         };
-        let mut cut = Cut::new(events, max_request_bytes);
+        let kind =
+            |split: &Self, index: usize| Kind { historical: events[index].historical, fits_v1: split.fits_v1(index) };
+        let is_mixed = (1..events.len()).any(|index| kind(&split, index) != kind(&split, 0));
+        let mut cut = Cut::new(events, is_mixed, max_request_bytes);
         for (index, event) in events.iter().enumerate() {
             if let Some(size) = posthog::too_large(&event.json) {
                 let most = posthog::MAX_EVENT_BYTES;
@@ -90,10 +100,21 @@ impl<'a> Split<'a> {
                 split.give(&[index], &Verdict::Rejected(Rejected::default()), &why);
                 continue;
             }
-            cut.take(index);
+            cut.take(index, kind(&split, index));
         }
         split.parts = cut.into_requests().into_iter().rev().map(Part::whole).collect();
         split
+    }
+
+    /// Gives back a request of which nothing was taken, since there is no v1: it and all that follow are classic ones.
+    pub(crate) fn fall_back(&mut self, request: Request) {
+        let Request { events, first_half, .. } = request;
+        self.fits_v1.clear();
+        self.parts.push(Part { events, first_half, guilty: false });
+    }
+
+    fn fits_v1(&self, index: usize) -> bool {
+        self.fits_v1.get(index).copied().unwrap_or_default()
     }
 
     /// The next request to make; none once nothing is left to try.
@@ -104,8 +125,9 @@ impl<'a> Split<'a> {
                 let middle = part.events.len() / 2;
                 self.halve(part.events, middle);
             } else if !part.events.is_empty() {
-                let historical = self.events[part.events[0]].historical;
-                return Some(Request { events: part.events, historical, first_half: part.first_half });
+                let first = part.events[0];
+                let (historical, v1) = (self.events[first].historical, self.fits_v1(first));
+                return Some(Request { events: part.events, historical, v1, first_half: part.first_half });
             }
         }
         None
@@ -124,9 +146,12 @@ impl<'a> Split<'a> {
                 self.refused = None;
                 let (verdict, why) = self.taken.clone();
                 self.give(&events, &verdict, &why);
-                if let (true, Some(second_half)) = (first_half, self.parts.last_mut()) {
-                    second_half.guilty = true;
-                }
+                self.is_guiltless(first_half);
+            }
+            Outcome::Judged(results) => {
+                self.refused = None;
+                self.judged(&events, &results);
+                self.is_guiltless(first_half);
             }
             Outcome::Refused { why } if events.len() == 1 => {
                 self.give(&events, &Verdict::Refused(Refused::default()), &why);
@@ -184,6 +209,35 @@ impl<'a> Split<'a> {
         self.waiting.extend(events.iter().map(|index| self.events[*index].distinct_id.as_str()));
     }
 
+    /// Gives each event of a request the verdict that PostHog's answer says.
+    fn judged(&mut self, events: &[usize], results: &Results) {
+        for index in events {
+            let (verdict, why) = match results.of(&self.events[*index].uuid) {
+                Said::Taken => self.taken.clone(),
+                Said::Reserved(why) => (Verdict::Degraded(Degraded::default()), why),
+                Said::Dropped(why) => (Verdict::Rejected(Rejected::default()), why),
+                Said::Again { after_ms, why } => {
+                    let verdict = Verdict::Retry(Retry { after_ms, ..Retry::default() });
+                    self.retry_later(&[*index], &verdict, &why);
+                    continue;
+                }
+                // what was not sent yet is given back: it would be dropped too
+                Said::Held(why) => {
+                    self.parts.clear();
+                    (Verdict::Hold(Hold::default()), why)
+                }
+            };
+            self.give(&[*index], &verdict, &why);
+        }
+    }
+
+    /// A request was not refused: of two halves of a refused one it is the other that is guilty.
+    fn is_guiltless(&mut self, first_half: bool) {
+        if let (true, Some(second_half)) = (first_half, self.parts.last_mut()) {
+            second_half.guilty = true;
+        }
+    }
+
     fn halve(&mut self, mut events: Vec<usize>, middle: usize) {
         let second = events.split_off(middle);
         self.parts.push(Part::whole(second));
@@ -201,6 +255,20 @@ impl<'a> Split<'a> {
         });
         cut.count().clamp(1, events.len() - 1)
     }
+}
+
+/// The events of a request that are to be sent again after this outcome.
+pub(crate) fn to_be_sent_again<'e>(
+    request: &Request,
+    outcome: &Outcome,
+    events: &'e [Event],
+) -> impl Iterator<Item = &'e Event> {
+    let is_again = |event: &&Event| match outcome {
+        Outcome::Retry { .. } => true,
+        Outcome::Judged(results) => matches!(results.of(&event.uuid), Said::Again { .. }),
+        Outcome::Taken | Outcome::Refused { .. } | Outcome::TooLarge { .. } | Outcome::Hold { .. } => false,
+    };
+    request.events.iter().map(|index| &events[*index]).filter(is_again)
 }
 
 impl Part {

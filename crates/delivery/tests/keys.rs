@@ -67,12 +67,23 @@ async fn a_key_that_cannot_be_verified_makes_delivered_degraded_until_it_can() {
         config.posthog.key_check_retry = Duration::from_millis(100);
         let client = client(&config);
         posthog.faults().add(Rule::always(action.clone()).on("/flags"));
+        posthog.faults().add(Rule::always(action.clone()).on("/decide"));
         let response = deliver(&client, "shop", &events(2)).await;
         assert_eq!(words(&response), ["degraded"; 2], "{action:?}");
         assert_eq!(reason(&response.verdicts[0]), "unverified_key");
         posthog.faults().clear();
         tokio::time::sleep(Duration::from_millis(110)).await;
         assert_eq!(words(&deliver(&client, "shop", &events(2)).await), ["delivered"; 2], "{action:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_posthog_that_is_too_old_for_flags_is_asked_at_decide() {
+    for (keys, expected) in [([KEY], "delivered"), (["phc_else"], "hold")] {
+        let posthog = start(posthog::Config { flags: false, ..posthog::Config::with_keys(keys) });
+        let response = deliver(&client(&config(&posthog.url())), "shop", &events(1)).await;
+        assert_eq!(words(&response), [expected]);
+        assert_eq!(posthog.books().unique(), u64::from(expected == "delivered"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A PostHog that takes events by the rules of the capture API, keeps books of them, and fails as told.
 //!
 //! What it keeps to is PostHog's own capture server (today's, and one of mid 2024), read and probed in August 2026: see
-//! [`Config`]. Where neither source nor probe settles a point it refuses, so that a forwarder that passes here passes
+//! [`Config`]; and today's v1 (`/i/v1/analytics/events`), read in December 2026. Where neither source nor probe settles a point it refuses, so that a forwarder that passes here passes
 //! there: a lone surrogate in a JSON string, for one, is a 400 (today's server may mend it), and `lz64` is not read.
 //!
 //! ```no_run

@@ -213,6 +213,8 @@ pub struct Destination {
     pub api_key: Option<Secret>,
     /// Where PostHog is; delivery's business.
     pub host: Option<String>,
+    /// In which API it is spoken to; delivery's business.
+    pub api: Option<String>,
     /// Most events a second that it is sent; [`moehog_relay::Config::max_events_per_second`] when absent.
     pub max_events_per_second: Option<u32>,
 }

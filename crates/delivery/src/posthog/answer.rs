@@ -5,12 +5,12 @@
 
 use std::{fmt, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use moehog_proto::{Blame, Reason};
 
-use crate::concurrency::Ended;
-
+use super::results::Results;
 /// A body this large that is cut off while it is written counts as too large: a capture server over its cap resets the
 /// connection instead of saying 413. The smallest known cap is nginx's 1 MiB.
 pub(crate) const LARGE_BODY_BYTES: usize = 512 * 1024;
@@ -27,6 +27,8 @@ pub(crate) struct Answer {
     pub(crate) body: String,
     /// The body is a page for a browser, which no capture server sends.
     html: bool,
+    /// All of the body; nothing where it was cut or is not wanted.
+    pub(crate) whole: Option<Bytes>,
     retry_after: Option<Duration>,
     /// Host that a redirect points to.
     location: Option<String>,
@@ -64,6 +66,8 @@ impl Failure {
 pub(crate) enum Outcome {
     /// All were taken.
     Taken,
+    /// Each was answered for.
+    Judged(Results),
     /// One of them at least will never be taken; those before it may have been.
     Refused { why: Reason },
     /// Too large, or probably so.
@@ -85,7 +89,7 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
-    fn why(&self) -> Reason {
+    pub(super) fn why(&self) -> Reason {
         let (code, message) = match self {
             Self::Connect(why) => ("no_connection", why.clone()),
             Self::Timeout => ("no_answer", "none came in time".to_string()),
@@ -99,7 +103,7 @@ impl Outcome {
     /// Whether PostHog may have taken some of the events, so that a resend must be byte-identical.
     pub(crate) fn may_have_been_read(&self) -> bool {
         match self {
-            Self::Taken | Self::Refused { .. } | Self::TooLarge { .. } => true,
+            Self::Taken | Self::Judged(_) | Self::Refused { .. } | Self::TooLarge { .. } => true,
             Self::Retry { sent, .. } => *sent,
             Self::Hold { .. } => false,
         }
@@ -120,13 +124,29 @@ impl Answer {
             body,
             html: text(header::CONTENT_TYPE).trim_start().to_ascii_lowercase().starts_with("text/html"),
             retry_after: retry_after(text(header::RETRY_AFTER), now),
+            whole: None,
             location: reqwest::Url::parse(text(header::LOCATION)).ok().map(|url| url.origin().ascii_serialization()),
         }
     }
 
-    fn outcome(&self) -> Outcome {
+    /// What `Retry-After` says, in milliseconds; 0 where there is none.
+    pub(super) fn after_ms(&self) -> u64 {
+        self.retry_after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// What v1 says of each event, where that is what it is.
+    pub(super) fn results(&self) -> Option<Results> {
+        Results::read(self.whole.as_ref()?, self.after_ms())
+    }
+
+    /// It is a page for a browser.
+    pub(super) fn is_page(&self) -> bool {
+        self.html
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
         let status = self.status.as_u16();
-        let after_ms = self.retry_after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        let after_ms = self.after_ms();
         let said = if self.body.is_empty() { String::new() } else { format!(" `{}`", self.body.trim()) };
         let why = |code: &str, message: String| Reason::new(Blame::Destination, code, message);
         let hold = |code, message, remedy: String| Outcome::Hold { why: why(code, message).remedied(remedy) };
@@ -195,38 +215,6 @@ impl Answer {
     }
 }
 
-/// What a request's end means for the events in it.
-pub(crate) fn judge(ended: &Result<Answer, Failure>) -> Outcome {
-    match ended {
-        Ok(answer) => answer.outcome(),
-        Err(failure @ Failure::Broken { bytes, .. }) if *bytes >= LARGE_BODY_BYTES => {
-            Outcome::TooLarge { why: failure.why() }
-        }
-        Err(failure) => {
-            let sent = !matches!(failure, Failure::Connect(_));
-            Outcome::Retry { after_ms: 0, why: failure.why(), sent, others: false, in_doubt: sent }
-        }
-    }
-}
-
-/// What a request's end says of how much PostHog bears. `full_time`: it had as long as `posthog.timeout`.
-///
-/// Refusals are 429, 503, 529, and no answer in time, be it ours or that of a proxy before PostHog (504): PostHog says 503
-/// when its own queue does not take events, after up to 20 s, and is silent when it cannot keep up. A connection that is
-/// not made or breaks is a restart or the network, and 500 and 502 are a fault, not a lack of room. Answers about the
-/// events, the key or the host come quickly and without the work.
-pub(crate) fn judge_load(ended: &Result<Answer, Failure>, full_time: bool) -> Ended {
-    match ended {
-        Ok(answer) => match answer.status.as_u16() {
-            _ if matches!(answer.outcome(), Outcome::Taken) => Ended::Taken,
-            429 | 503 | 504 | 529 => Ended::Refused,
-            _ => Ended::Other,
-        },
-        Err(Failure::Timeout) if full_time => Ended::Refused,
-        Err(Failure::Timeout | Failure::Connect(_) | Failure::Broken { .. }) => Ended::Other,
-    }
-}
-
 /// Reads `Retry-After`: seconds, with decimals or without, or a date in any of HTTP's three forms (RFC 9110, 5.6.7).
 fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
@@ -242,147 +230,4 @@ fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Outcome {
-        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        let now = "2026-08-22T10:00:00Z".parse().unwrap();
-        Answer::new(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes(), "phc_key", now).outcome()
-    }
-
-    fn word(outcome: &Outcome) -> &'static str {
-        match outcome {
-            Outcome::Taken => "taken",
-            Outcome::Refused { .. } => "refused",
-            Outcome::TooLarge { .. } => "too large",
-            Outcome::Retry { .. } => "retry",
-            Outcome::Hold { .. } => "hold",
-        }
-    }
-
-    #[test]
-    fn every_status_has_its_meaning() {
-        for (statuses, meaning) in [
-            (&[200, 204][..], "taken"),
-            (&[301, 302, 307, 308, 401, 402, 403, 404, 405, 422], "hold"),
-            (&[400], "refused"),
-            (&[413], "too large"),
-            (&[408, 429, 500, 502, 503, 504, 529], "retry"),
-        ] {
-            for status in statuses {
-                assert_eq!(word(&answer(*status, &[], "words")), meaning, "{status}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_key_of_an_event_is_the_events_fault_and_a_key_of_the_batch_is_not() {
-        assert_eq!(word(&answer(401, &[], "batch submitted with inconsistent api_key values")), "refused");
-        assert_eq!(word(&answer(401, &[], "API key is not valid: personal_api_key")), "hold");
-    }
-
-    #[test]
-    fn a_page_for_browsers_neither_takes_nor_refuses_an_event() {
-        let page = |status| answer(status, &[("content-type", "text/html; charset=utf-8")], "<html>Sign in</html>");
-        for status in [200, 400] {
-            let outcome = page(status);
-            assert!(matches!(&outcome, Outcome::Hold { why } if why.code == "wrong_host"), "{outcome:?}");
-        }
-        assert_eq!(word(&page(413)), "too large", "nginx before PostHog says so");
-        let moved = answer(308, &[("location", "https://eu.i.posthog.com/batch/?secret")], "");
-        assert!(
-            matches!(&moved, Outcome::Hold { why } if why.message.ends_with("to https://eu.i.posthog.com")),
-            "{moved:?}"
-        );
-    }
-
-    #[test]
-    fn retry_after_is_read_as_seconds_and_as_any_date_and_bounded() {
-        for (header, expected) in [
-            ("7", 7_000),
-            (" 0 ", 0),
-            ("Sat, 22 Aug 2026 10:00:30 GMT", 30_000),
-            ("Sat, 22 Aug 2026 09:00:00 GMT", 0),
-            ("Saturday, 22-Aug-26 10:00:30 GMT", 30_000),
-            ("Sat Aug 22 10:00:30 2026", 30_000),
-            ("0.5", 500),
-            ("86400", 300_000),
-            ("Sun, 23 Aug 2026 10:00:00 GMT", 300_000),
-            ("99999999999999", 300_000),
-            ("1e300", 300_000),
-            ("inf", 300_000),
-            ("NaN", 0),
-            ("soon", 0),
-            ("-5", 0),
-        ] {
-            let outcome = answer(503, &[("retry-after", header)], "");
-            assert!(
-                matches!(outcome, Outcome::Retry { after_ms, .. } if after_ms == expected),
-                "{header}: {outcome:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn only_a_plain_500_lets_the_others_go_on() {
-        let others = |outcome| matches!(outcome, Outcome::Retry { others: true, .. });
-        assert!(others(answer(500, &[], "internal server error")));
-        assert!(!others(answer(500, &[("retry-after", "1")], "")));
-        assert!(!others(answer(503, &[], "transient error, please retry")));
-        assert!(!others(answer(429, &[], "rate limited")));
-    }
-
-    #[test]
-    fn what_says_that_there_is_no_room_puts_no_event_in_doubt() {
-        let in_doubt = |outcome| matches!(outcome, Outcome::Retry { in_doubt: true, .. });
-        for status in [500, 502, 504] {
-            assert!(in_doubt(answer(status, &[], "")), "{status}");
-            assert!(!in_doubt(answer(status, &[("retry-after", "1")], "")), "{status}");
-        }
-        assert!(in_doubt(judge(&Err(Failure::Timeout))));
-        for status in [408, 425, 429, 501, 503, 529] {
-            assert!(!in_doubt(answer(status, &[], "")), "{status}");
-        }
-        assert!(!in_doubt(judge(&Err(Failure::Connect("refused".into())))));
-    }
-
-    #[test]
-    fn a_large_body_cut_off_is_split_and_a_small_one_tried_again() {
-        let broken = |bytes| judge(&Err(Failure::Broken { why: "reset".into(), bytes }));
-        assert!(matches!(broken(LARGE_BODY_BYTES), Outcome::TooLarge { .. }));
-        assert!(matches!(broken(LARGE_BODY_BYTES - 1), Outcome::Retry { sent: true, .. }));
-        assert!(matches!(judge(&Err(Failure::Connect("refused".into()))), Outcome::Retry { sent: false, .. }));
-        assert!(matches!(judge(&Err(Failure::Timeout)), Outcome::Retry { sent: true, .. }));
-    }
-
-    #[test]
-    fn only_a_lack_of_room_and_of_time_is_a_refusal() {
-        let ended = |status: u16| {
-            let status = StatusCode::from_u16(status).unwrap();
-            judge_load(&Ok(Answer::new(status, &HeaderMap::new(), b"", "phc_key", Timestamp::UNIX_EPOCH)), true)
-        };
-        for (statuses, meaning) in [
-            (&[200, 204][..], Ended::Taken),
-            (&[429, 503, 504, 529], Ended::Refused),
-            (&[302, 400, 401, 404, 408, 413, 500, 502], Ended::Other),
-        ] {
-            for status in statuses {
-                assert_eq!(ended(*status), meaning, "{status}");
-            }
-        }
-        let failed = |failure, full_time| judge_load(&Err(failure), full_time);
-        assert_eq!(failed(Failure::Timeout, true), Ended::Refused);
-        assert_eq!(failed(Failure::Timeout, false), Ended::Other, "the call's time was over, not PostHog's");
-        assert_eq!(failed(Failure::Connect("refused".into()), true), Ended::Other);
-        assert_eq!(failed(Failure::Broken { why: "reset".into(), bytes: 9 }, true), Ended::Other);
-    }
-
-    #[test]
-    fn what_is_kept_of_a_body_is_short_whole_characters_and_without_the_key() {
-        let now = Timestamp::UNIX_EPOCH;
-        let body = format!("phc_key {}", "é".repeat(200));
-        let answer = Answer::new(StatusCode::OK, &HeaderMap::new(), body.as_bytes(), "phc_key", now);
-        assert!(answer.body.starts_with("*** é") && answer.body.len() <= 200);
-    }
-}
+mod tests;

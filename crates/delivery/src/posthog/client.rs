@@ -42,6 +42,20 @@ pub(crate) struct Client {
     check_timeout: Duration,
 }
 
+/// A batch on its way.
+#[derive(Debug)]
+pub(crate) struct Post {
+    /// Of the API, without the slash before it.
+    pub(crate) path: &'static str,
+    /// The trace, and what the API wants besides.
+    pub(crate) headers: HeaderMap,
+    /// Gzipped.
+    pub(crate) body: Bytes,
+    pub(crate) timeout: Duration,
+    /// All of the answer is wanted, up to so many bytes.
+    pub(crate) whole_bytes: Option<usize>,
+}
+
 /// Why the client cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -103,23 +117,17 @@ impl Client {
         })
     }
 
-    /// Posts a gzipped batch. `key` is cut out of what is kept of the answer; `headers` carry the trace.
+    /// Posts a gzipped batch. `key` is cut out of what is kept of the answer.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future cuts the request off; PostHog may have read it.
-    pub(crate) async fn batch(
-        &self,
-        host: &Host,
-        key: &str,
-        body: Bytes,
-        headers: HeaderMap,
-        timeout: Duration,
-    ) -> Result<Answer, Failure> {
+    pub(crate) async fn batch(&self, host: &Host, key: &str, post: Post) -> Result<Answer, Failure> {
+        let Post { path, headers, body, timeout, whole_bytes } = post;
         let bytes = body.len();
         let request = self
             .to(host)
-            .post(host.at("batch/"))
+            .post(host.at(path))
             .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .header(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))
             .headers(headers)
@@ -129,30 +137,49 @@ impl Client {
             Ok(Err(error)) => Err(failure(error, bytes)),
             Ok(Ok(response)) => {
                 let (status, headers) = (response.status(), response.headers().clone());
-                let body = start_of_body(response).await;
-                Ok(Answer::new(status, &headers, &body, key, Timestamp::now()))
+                let (body, is_whole) = start_of_body(response, whole_bytes.unwrap_or(MAX_BODY_BYTES)).await;
+                let mut answer = Answer::new(status, &headers, &body, key, Timestamp::now());
+                answer.whole = (is_whole && whole_bytes.is_some()).then_some(body);
+                Ok(answer)
             }
         }
     }
 
-    /// Asks `host` whether a project there owns `key`. Only a clear answer is a definite one.
+    /// Asks `host` whether a project there owns `key`. Only a clear answer is a definite one. An older PostHog, which has no
+    /// `/flags/`, has `/decide/`.
     ///
-    /// Source: PostHog#54670 (capture says 200 to any key); `/flags/` answers 401 to a key that no project of the region
-    /// owns (read 2026-08-22).
+    /// Source: PostHog#54670 (capture says 200 to any key); `/flags/?v=2` and `/decide/?v=3` answer 401 to a key that no project
+    /// of the region owns (read 2026-08-22).
     pub(crate) async fn knows_key(&self, host: &Host, key: &str) -> Finding {
+        match self.ask(host, "flags/?v=2", key).await {
+            Ok(finding) => finding,
+            Err(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
+                match self.ask(host, "decide/?v=3", key).await {
+                    Ok(finding) => finding,
+                    Err(status) => Finding::Unclear(format!("/flags/ answered 404, and /decide/ {}", status.as_u16())),
+                }
+            }
+            Err(status) => Finding::Unclear(format!("/flags/ answered {}", status.as_u16())),
+        }
+    }
+
+    /// The error is a status that says neither yes nor no.
+    async fn ask(&self, host: &Host, path: &str, key: &str) -> Result<Finding, StatusCode> {
         let asked = FlagsRequest { token: key, distinct_id: "moehog-key-check", geoip_disable: true };
-        let request = self.to(host).post(host.at("flags/?v=2")).timeout(self.check_timeout).json(&asked);
+        let request = self.to(host).post(host.at(path)).timeout(self.check_timeout).json(&asked);
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => return Finding::Unreachable(root_cause(&error.without_url())),
-            Err(error) => return Finding::Unclear(root_cause(&error.without_url())),
+            Err(error) if error.is_connect() => {
+                return Ok(Finding::Unreachable(root_cause(&error.without_url())));
+            }
+            Err(error) => return Ok(Finding::Unclear(root_cause(&error.without_url()))),
         };
         let status = response.status();
-        let body = start_of_body(response).await;
+        let (body, _is_whole) = start_of_body(response, MAX_BODY_BYTES).await;
         match status {
-            StatusCode::UNAUTHORIZED => Finding::Unknown,
-            StatusCode::OK if is_flags_answer(&body) => Finding::Known,
-            _ => Finding::Unclear(format!("/flags/ answered {}", status.as_u16())),
+            StatusCode::UNAUTHORIZED => Ok(Finding::Unknown),
+            StatusCode::OK if is_flags_answer(&body) => Ok(Finding::Known),
+            status => Err(status),
         }
     }
 
@@ -195,17 +222,20 @@ fn failure(error: reqwest::Error, bytes: usize) -> Failure {
     }
 }
 
-async fn start_of_body(mut response: reqwest::Response) -> Bytes {
+/// Up to about so many bytes of a body, and whether that is all of it.
+async fn start_of_body(mut response: reqwest::Response, max_bytes: usize) -> (Bytes, bool) {
     let mut body = BytesMut::new();
     let read = async {
-        while let Ok(Some(chunk)) = response.chunk().await {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_BODY_BYTES {
-                break;
+        while body.len() <= max_bytes {
+            match response.chunk().await {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => return true,
+                Err(_) => return false,
             }
         }
+        false
     };
-    // the status is known; a body that does not come changes nothing
-    let _in_time = tokio::time::timeout(BODY_TIMEOUT, read).await;
-    body.freeze()
+    // the status is known; a body that does not come changes nothing of that
+    let is_whole = tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or(false);
+    (body.freeze(), is_whole)
 }

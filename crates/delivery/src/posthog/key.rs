@@ -144,7 +144,7 @@ fn told(destination: &str, state: &KeyState, again: bool) {
         KeyState::Good => tracing::info!(destination, "the api key is known to PostHog"),
         KeyState::Unverified => tracing::warn!(
             destination,
-            remedy = "see that a proxy before PostHog passes /flags/ on; one that is too old to have it needs \
+            remedy = "see that a proxy before PostHog passes /flags/ on; one that has neither it nor /decide/ needs \
                       `posthog.verify_key = false`, once you are sure of the key",
             "the api key could not be verified: PostHog's /flags/ says neither yes nor no, and what PostHog takes is \
              booked as delivered_degraded (unverified_key) until it does"

@@ -10,17 +10,25 @@ use moehog_proto::event::Event;
 const MAX_FOR_ORDER: usize = 16;
 
 /// Cuts the events of a call into requests, as they come. A request holds no uuid twice, unless it is one event at most
-/// so many bytes, and either history or what is live.
+/// so many bytes, either history or what is live, and either what v1 takes as it is or what it does not.
 #[derive(Debug)]
 pub(super) struct Cut<'a> {
     events: &'a [Event],
     max_request_bytes: usize,
     /// Indexes into `events`, ascending, a request each, in the order in which they are made.
     requests: Vec<Vec<usize>>,
-    live: Option<Open<'a>>,
-    historical: Option<Open<'a>>,
+    /// By the kind of its events.
+    open: HashMap<Kind, Open<'a>>,
     /// The last request that holds an event of a person, where the call has events of both kinds.
     last_of_person: Option<HashMap<&'a str, usize>>,
+}
+
+/// Events of two kinds stand in no request together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Kind {
+    pub(super) historical: bool,
+    /// v1 takes it as it is.
+    pub(super) fits_v1: bool,
 }
 
 /// A request that takes more events.
@@ -32,28 +40,27 @@ struct Open<'a> {
 }
 
 impl<'a> Cut<'a> {
-    pub(super) fn new(events: &'a [Event], max_request_bytes: usize) -> Self {
-        let has = |historical| events.iter().any(|event| event.historical == historical);
-        let last_of_person = (has(true) && has(false)).then(HashMap::new);
-        Self { events, max_request_bytes, requests: Vec::new(), live: None, historical: None, last_of_person }
+    /// `is_mixed`: the events are of more than one kind.
+    pub(super) fn new(events: &'a [Event], is_mixed: bool, max_request_bytes: usize) -> Self {
+        let last_of_person = is_mixed.then(HashMap::new);
+        Self { events, max_request_bytes, requests: Vec::new(), open: HashMap::new(), last_of_person }
     }
 
     /// Takes the next event, by its index.
-    pub(super) fn take(&mut self, index: usize) {
+    pub(super) fn take(&mut self, index: usize, kind: Kind) {
         let event = &self.events[index];
         let person = event.distinct_id.as_str();
         let last = self.last_of_person.as_ref().and_then(|last| last.get(person).copied()).unwrap_or_default();
         let keeps_order = self.requests.len() < MAX_FOR_ORDER;
-        let open = if event.historical { &mut self.historical } else { &mut self.live };
         let fits = |open: &Open<'_>| {
             let again = !event.uuid.is_empty() && open.uuids.contains(&event.uuid);
             !again && open.bytes + event.json.len() <= self.max_request_bytes && (open.request >= last || !keeps_order)
         };
-        if !open.as_ref().is_some_and(fits) {
-            *open = Some(Open { request: self.requests.len(), bytes: 0, uuids: HashSet::new() });
+        if !self.open.get(&kind).is_some_and(fits) {
+            self.open.insert(kind, Open { request: self.requests.len(), bytes: 0, uuids: HashSet::new() });
             self.requests.push(Vec::new());
         }
-        let Some(open) = open else { return };
+        let Some(open) = self.open.get_mut(&kind) else { return };
         self.requests[open.request].push(index);
         open.bytes += event.json.len() + 1;
         open.uuids.insert(&event.uuid);
@@ -75,8 +82,11 @@ mod tests {
     use super::*;
 
     fn cut(events: &[Event], max_request_bytes: usize) -> Vec<Vec<usize>> {
-        let mut cut = Cut::new(events, max_request_bytes);
-        (0..events.len()).for_each(|index| cut.take(index));
+        let has = |historical| events.iter().any(|event| event.historical == historical);
+        let mut cut = Cut::new(events, has(true) && has(false), max_request_bytes);
+        for (index, event) in events.iter().enumerate() {
+            cut.take(index, Kind { historical: event.historical, fits_v1: false });
+        }
         cut.into_requests()
     }
 

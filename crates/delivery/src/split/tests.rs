@@ -26,7 +26,7 @@ fn strangers(count: usize) -> Vec<Event> {
 }
 
 fn split(events: &[Event]) -> Split<'_> {
-    Split::new(events, &BTreeMap::new(), 1000, taken())
+    Split::new(events, &BTreeMap::new(), Vec::new(), 1000, taken())
 }
 
 fn taken() -> (Verdict, Reason) {
@@ -76,7 +76,7 @@ fn words(verdicts: &[EventVerdict]) -> Vec<&'static str> {
 fn where_everything_is_refused_few_are_tried_alone_and_the_rest_is_given_back() {
     for count in [1, 8, 9, 16, 500] {
         let events = strangers(count);
-        let mut split = Split::new(&events, &BTreeMap::new(), usize::MAX, taken());
+        let mut split = Split::new(&events, &BTreeMap::new(), Vec::new(), usize::MAX, taken());
         let requests = run(&mut split, &(0..count).collect());
         let bound = (2 * MOST_REFUSED).min(2 * count - 1) + count.ilog2() as usize;
         assert!(requests.len() <= bound, "{count} events: {} requests", requests.len());
@@ -93,7 +93,7 @@ fn one_guilty_event_is_found_within_twice_the_logarithm_and_costs_itself() {
     for count in (1..=130).chain([255, 256, 257, 300, 499, 500]) {
         let events = strangers(count);
         for guilty in 0..count {
-            let mut split = Split::new(&events, &BTreeMap::new(), usize::MAX, taken());
+            let mut split = Split::new(&events, &BTreeMap::new(), Vec::new(), usize::MAX, taken());
             let requests = run(&mut split, &BTreeSet::from([guilty]));
             let bound = 2.0 * (count as f64).log2() + 1.0;
             assert!(requests.len() as f64 <= bound, "{count} events, number {guilty}: {} requests", requests.len());

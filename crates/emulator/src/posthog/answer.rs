@@ -9,24 +9,32 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
     content_type: Option<&'static str>,
-    header: Option<(HeaderName, HeaderValue)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Answer {
     pub(crate) fn empty(status: StatusCode) -> Self {
-        Self { status, body: Bytes::new(), content_type: None, header: None }
+        Self { status, body: Bytes::new(), content_type: None, headers: Vec::new() }
     }
 
     pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { status, body: body.into(), content_type: Some("application/json"), header: None }
+        Self { status, body: body.into(), content_type: Some("application/json"), headers: Vec::new() }
     }
 
     pub(crate) fn script(body: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, body: body.into(), content_type: Some("application/javascript"), header: None }
+        Self {
+            status: StatusCode::OK,
+            body: body.into(),
+            content_type: Some("application/javascript"),
+            headers: Vec::new(),
+        }
     }
 
-    pub(crate) fn with(self, name: HeaderName, value: HeaderValue) -> Self {
-        Self { header: Some((name, value)), ..self }
+    /// The same with a header, in place of one of the same name.
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.retain(|(own, _)| *own != name);
+        self.headers.push((name, value));
+        self
     }
 
     /// The same, and the connection ends with it.
@@ -37,7 +45,7 @@ impl Answer {
 
 /// Plain text, as PostHog words its errors.
 pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    Answer { status, body: body.into(), content_type: Some("text/plain; charset=utf-8"), header: None }
+    Answer { status, body: body.into(), content_type: Some("text/plain; charset=utf-8"), headers: Vec::new() }
 }
 
 impl From<Answer> for Response<Full<Bytes>> {
@@ -47,9 +55,7 @@ impl From<Answer> for Response<Full<Bytes>> {
         if let Some(content_type) = answer.content_type {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
-        if let Some((name, value)) = answer.header {
-            response.headers_mut().insert(name, value);
-        }
+        response.headers_mut().extend(answer.headers);
         response
     }
 }

@@ -1,6 +1,9 @@
 //! The one handler behind all capture routes.
 
+mod v1;
+
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,6 +28,8 @@ use crate::posthog::{
     state::State,
     time,
 };
+
+pub(crate) use self::v1::ROUTE as V1_ROUTE;
 
 /// What is known of a request so far.
 #[derive(Default)]
@@ -78,13 +83,17 @@ async fn work(
         }
         _ => {}
     }
+    let refuse = |refused: &Refusal| match route {
+        V1_ROUTE => v1::refused(refused, &head.headers),
+        _ => text(refused.status(), refused.to_string()),
+    };
     let _turn = state.turn().await;
     let wire = match body::read(body, &state.config).await {
         ReadOutcome::Whole(wire) => wire,
-        ReadOutcome::TooLarge { drained: true } => return Some(refusal(&Refusal::BodyTooLarge)),
+        ReadOutcome::TooLarge { drained: true } => return Some(refuse(&Refusal::BodyTooLarge)),
         ReadOutcome::TooLarge { drained: false } if state.config.hangs_up() => return None,
-        ReadOutcome::TooLarge { drained: false } => return Some(refusal(&Refusal::BodyTooLarge).closing()),
-        ReadOutcome::Stalled => return Some(refusal(&Refusal::Stalled).closing()),
+        ReadOutcome::TooLarge { drained: false } => return Some(refuse(&Refusal::BodyTooLarge).closing()),
+        ReadOutcome::Stalled => return Some(refuse(&Refusal::Stalled).closing()),
         ReadOutcome::Broken => return None,
     };
     case.wire_bytes = wire.len();
@@ -109,19 +118,29 @@ async fn work(
             verdict.store(state, usize::MAX, case);
             None
         }
-        (action, Ok(verdict)) => {
-            let refused = verdict.too_large.clone();
+        (action, Ok(mut verdict)) => {
+            let (refused, mut retry_after) = (verdict.too_large.clone(), None);
+            if let Some(Action::Results { results, retry_after: own }) = &action {
+                v1::script(&mut verdict, results);
+                retry_after.clone_from(own);
+            }
+            let results = verdict.results.take();
             verdict.store(state, usize::MAX, case);
             if let Some(Action::AnswerLate { ms }) = action {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
             }
-            Some(match refused {
-                Some(refused) => refusal(&refused),
-                None if query.get("beacon").as_deref() == Some("1") => Answer::empty(StatusCode::NO_CONTENT),
-                None => Answer::json(StatusCode::OK, r#"{"status":"Ok"}"#),
+            let after = retry_after.and_then(|after| HeaderValue::from_str(&after).ok());
+            Some(match (refused, results, after) {
+                (Some(refused), ..) => refuse(&refused),
+                (_, Some(results), None) => v1::results(&results, &head.headers),
+                (_, Some(results), Some(after)) => {
+                    v1::results(&results, &head.headers).with(header::RETRY_AFTER, after)
+                }
+                _ if query.get("beacon").as_deref() == Some("1") => Answer::empty(StatusCode::NO_CONTENT),
+                _ => Answer::json(StatusCode::OK, r#"{"status":"Ok"}"#),
             })
         }
-        (_, Err(refused)) => Some(refusal(&refused)),
+        (_, Err(refused)) => Some(refuse(&refused)),
     }
 }
 
@@ -133,14 +152,22 @@ struct Verdict {
     counted: Vec<(String, u64)>,
     /// Taken with a 200 and dropped behind it.
     dropped: Option<&'static str>,
+    /// Not taken by v1, by reason.
+    refused: BTreeMap<&'static str, u64>,
+    /// What v1 answers of each event.
+    results: Option<Vec<v1::Entry>>,
     /// The first event that is too large: what stands before it is stored all the same.
     too_large: Option<Refusal>,
 }
 
 impl Verdict {
     fn store(self, state: &State, at_most: usize, case: &mut Case) {
+        for (reason, events) in &self.refused {
+            state.books.dropped(reason, *events);
+        }
         if let Some(reason) = self.dropped {
-            return state.books.dropped(reason, case.events.min(at_most) as u64);
+            let refused: u64 = self.refused.values().sum();
+            return state.books.dropped(reason, (case.events.min(at_most) as u64).saturating_sub(refused));
         }
         case.stored = (self.events.len() + self.counted.len()).min(at_most);
         for (event, properties) in self.events.into_iter().take(at_most) {
@@ -162,6 +189,9 @@ fn judge(
     query: &Query<'_>,
     case: &mut Case,
 ) -> Result<Verdict, Refusal> {
+    if route == V1_ROUTE {
+        return v1::judge(state, head, &wire, peer, case);
+    }
     let body = body::decode(wire, head.method == Method::GET, &head.headers, query, &state.config)?;
     case.body = body.clone();
     if state.config.store == Store::Counts {
@@ -282,10 +312,6 @@ fn count(state: &State, route: &str, body: &[u8], case: &mut Case) -> Result<Ver
     }
     let counted = batch.events.iter().map(|event| (event.event.to_string(), event.dedup_hash(key))).collect();
     Ok(Verdict { key: state.intern(key), counted, ..Verdict::default() })
-}
-
-fn refusal(refused: &Refusal) -> Answer {
-    text(refused.status(), refused.to_string())
 }
 
 /// Enters the request into the books when it ends, be it that its sender hung up.

@@ -20,6 +20,10 @@ pub struct Config {
     /// Answer 401 to a key that no project owns. PostHog can (`TOKEN_VALIDATION_MODE=enforce`) but does not: it
     /// answers 200 and drops the events.
     pub refuse_unknown_keys: bool,
+    /// Have the v1 endpoint, which only some deployments have.
+    pub v1: bool,
+    /// Have `/flags/`, which older servers do not: they have `/decide` alone.
+    pub flags: bool,
     /// A sender that is silent for so long in the middle of its body gets a 408.
     pub stall: Duration,
     /// Time that each capture request takes at least.
@@ -40,6 +44,8 @@ impl Default for Config {
             max_decoded_bytes: 100 << 20,
             max_event_bytes: 1_000_000,
             refuse_unknown_keys: false,
+            v1: true,
+            flags: true,
             stall: Duration::from_secs(30),
             latency: Duration::ZERO,
             concurrency: None,
@@ -61,7 +67,13 @@ impl Config {
 
     /// A self-hosted server of mid 2024: 2 MiB on the wire, oversized events are a 400, three routes fewer.
     pub fn of_2024() -> Self {
-        Self { release: Release::Mid2024, max_body_bytes: 2 << 20, max_decoded_bytes: usize::MAX, ..Self::default() }
+        Self {
+            release: Release::Mid2024,
+            max_body_bytes: 2 << 20,
+            max_decoded_bytes: usize::MAX,
+            v1: false,
+            ..Self::default()
+        }
     }
 }
 

@@ -94,6 +94,15 @@ pub enum Action {
     },
     /// All is stored, and the connection reset before the answer.
     AnswerLost,
+    /// A v1 request is answered so for its events, in their order and from the first again; what is said to be `ok` or a
+    /// `warning` is stored.
+    Results {
+        /// `result`, or `result:details`.
+        results: Vec<String>,
+        /// The `Retry-After` header in place of PostHog's own.
+        #[serde(default)]
+        retry_after: Option<String>,
+    },
     /// All is stored, and answered later.
     AnswerLate {
         /// By so many milliseconds.
@@ -138,6 +147,13 @@ impl Rule {
     pub fn refuse(contains: &str, body: &str) -> Self {
         let when = When { contains: Some(contains.into()), ..When::default() };
         Self::new(when, Action::Answer { status: 400, body: body.into(), retry_after: None })
+    }
+
+    /// Answers v1 requests so for their events: `["ok", "drop:billing_limit_exceeded"]`.
+    #[must_use]
+    pub fn results(results: &[&str]) -> Self {
+        let results = results.iter().map(|result| (*result).to_string()).collect();
+        Self::always(Action::Results { results, retry_after: None })
     }
 
     /// Stores all and loses the answer, once.

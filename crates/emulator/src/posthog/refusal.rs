@@ -31,6 +31,9 @@ pub(crate) enum Refusal {
     BodyTooLarge,
     #[error("client stopped sending data")]
     Stalled,
+    /// In the words of v1.
+    #[error("{tag}: {message}")]
+    V1 { status: StatusCode, tag: &'static str, message: String },
 }
 
 impl Refusal {
@@ -44,7 +47,7 @@ impl Refusal {
             | Self::NoDistinctId
             | Self::CookielessMode => StatusCode::BAD_REQUEST,
             Self::NoKey | Self::Keys | Self::Key(_) => StatusCode::UNAUTHORIZED,
-            Self::EventTooLarge { status, .. } => *status,
+            Self::EventTooLarge { status, .. } | Self::V1 { status, .. } => *status,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Stalled => StatusCode::REQUEST_TIMEOUT,
         }

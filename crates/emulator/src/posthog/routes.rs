@@ -32,9 +32,17 @@ pub(crate) async fn answer(state: &State, request: Request<Incoming>, peer: &str
                     .with(header::ALLOW, HeaderValue::from_static("GET,HEAD,POST")),
             )
         }
+        capture::V1_ROUTE if state.config.v1 => {
+            if writes {
+                return Box::pin(capture::take(state, &head, body, route, peer)).await;
+            }
+            Some(Answer::empty(StatusCode::METHOD_NOT_ALLOWED).with(header::ALLOW, HeaderValue::from_static("POST")))
+        }
         "" | "/_readiness" if reads => Some(text(StatusCode::OK, "capture")),
         "/_liveness" if reads => Some(text(StatusCode::OK, "healthy")),
-        "/flags" | "/decide" if reads || writes => flags(state, &head, body, route).await,
+        "/flags" | "/decide" if (reads || writes) && (route == "/decide" || state.config.flags) => {
+            flags(state, &head, body, route).await
+        }
         _ if route.starts_with("/_emulator") => Some(admin::answer(state, &head, body, route).await),
         _ => Some(match route.strip_prefix("/array/").and_then(|rest| rest.strip_suffix("/config.js")) {
             Some(key) if reads && check_key(key).is_ok() && state.knows(key) => Answer::script(remote_config(key)),
@@ -68,6 +76,7 @@ async fn flags(state: &State, head: &request::Parts, body: Incoming, route: &str
         }
         Some((_, Action::Hang)) => std::future::pending().await,
         Some((_, Action::Reset { .. } | Action::AnswerLost | Action::Partial { .. })) => return None,
+        Some((_, Action::Results { .. })) => {}
         Some((_, Action::AnswerLate { ms })) => tokio::time::sleep(std::time::Duration::from_millis(ms)).await,
         Some((_, Action::Delay { .. })) | None => {}
     }

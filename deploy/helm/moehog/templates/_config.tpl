@@ -34,6 +34,9 @@ file = "/etc/moehog/mapping/mapping.toml"
 [posthog]
 host = {{ .Values.posthog.host | quote }}
 verify_key = {{ .Values.posthog.verifyKey }}
+{{- with .Values.posthog.api }}
+api = {{ . | quote }}
+{{- end }}
 {{- with include "moehog.posthogCa" . }}
 ca_file = {{ . | quote }}
 {{- end }}
@@ -71,6 +74,9 @@ idempotency_header = true
 api_key = { file = "/etc/moehog/secrets/{{ .apiKeyKey }}" }
 {{- with .host }}
 host = {{ . | quote }}
+{{- end }}
+{{- with .api }}
+api = {{ . | quote }}
 {{- end }}
 {{- with .maxEventsPerSecond }}
 max_events_per_second = {{ int64 . }}
