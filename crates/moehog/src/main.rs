@@ -17,6 +17,7 @@ mod send_test;
 mod stored;
 mod test;
 mod up;
+mod welcome;
 
 use std::process::ExitCode;
 
