@@ -97,7 +97,7 @@ fn credentials(name: &str, source: &Source, allow_local: bool) -> Option<(String
     if let Some(token) = source.tokens.first() {
         let variable = std::env::var(up::TOKEN).is_ok_and(|value| *value == *token.expose());
         return Some(match token.file() {
-            Some(file) => (format!(r#" -H "{header}$(cat {})""#, quoted(file)), None),
+            Some(file) => (format!(r#" -H "{header}$({})""#, printing(file, &token.expose())), None),
             None if variable => (format!(r#" -H "{header}${}""#, up::TOKEN), None),
             None => {
                 let how = format!(
@@ -112,6 +112,15 @@ fn credentials(name: &str, source: &Source, allow_local: bool) -> Option<(String
         // curl asks for the password
         Some(basic) => Some((format!(" -u {}", quoted(Path::new(&basic.user))), None)),
         None => allow_local.then(|| (String::new(), None)),
+    }
+}
+
+/// The command that prints a token from its file: a byte order mark and the line ends of Windows are no part of it.
+fn printing(file: &Path, token: &str) -> String {
+    let is_plain = std::fs::read_to_string(file).is_ok_and(|text| text.trim_end_matches('\n') == token);
+    match is_plain {
+        true => format!("cat {}", quoted(file)),
+        false => format!(r"LC_ALL=C tr -d '\r\n\357\273\277' < {}", quoted(file)),
     }
 }
 
@@ -168,7 +177,12 @@ mod tests {
         std::fs::write(&file, "a-long-enough-token").unwrap();
         let in_file = format!("[{{ file = {file:?} }}]");
         let quoted = file.to_str().unwrap().replace('\'', r"'\''");
+        let of_windows = directory.path().join("windows");
+        std::fs::write(&of_windows, "\u{feff}a-long-enough-token\r\n").unwrap();
+        let without_mark = format!("$(LC_ALL=C tr -d '\\r\\n\\357\\273\\277' < '{}')\" -d", of_windows.display());
+        let of_windows = format!("[{{ file = {of_windows:?} }}]");
         for (variables, shows) in [
+            (vec![("SOURCES__A__TOKENS", &*of_windows)], without_mark),
             (
                 vec![("SOURCES__A__TOKENS", &*in_file)],
                 format!("/v1/in/a -H \"Authorization: Bearer $(cat '{quoted}')\" -d"),

@@ -83,8 +83,12 @@ impl Whole<'_> {
         let unread =
             |name: &str| self.unread.iter().any(|mistake| mistake.key.starts_with(&format!("sources.{name}.")));
         let is_closed = |(name, source): &(&String, &moehog_gateway::Source)| {
-            let has_secret = !source.tokens.is_empty() || !source.basic.is_empty() || source.signature.is_some();
-            !has_secret && source.from.is_none() && !(name.as_str() == "default" && self.has_token) && !unread(name)
+            let is_open = !source.tokens.is_empty()
+                || !source.basic.is_empty()
+                || source.signature.is_some()
+                || source.from.is_some()
+                || name.as_str() == "default" && self.has_token;
+            !is_open && !unread(name)
         };
         let closed = self.gateway.sources.iter().filter(|_| !self.gateway.http.allow_local).filter(is_closed);
         let told = closed.map(|(name, _)| {
