@@ -133,7 +133,7 @@ pub(crate) struct Up {
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// PostHog's address (its US cloud by default), or `emulator` to run one in this process.
-    #[arg(long, value_name = "URL|emulator", env = "POSTHOG_HOST", hide_env_values = true)]
+    #[arg(long, value_name = "URL|emulator", env = "POSTHOG_HOST", hide_env_values = true, value_parser = posthog)]
     pub(crate) posthog: Option<String>,
     /// Project API key that the source `default` delivers with; capture routes then take no other.
     #[arg(long, value_name = "KEY", env = "POSTHOG_API_KEY", hide_env_values = true)]
@@ -154,14 +154,20 @@ pub(crate) struct Health {
     pub(crate) admin: Option<SocketAddr>,
 }
 
-/// Checks a configuration and a mapping file, without starting anything. Ends with 0 where all is well, with 1 otherwise.
+/// Checks a configuration and a mapping file together, without starting anything: every mistake, each once. Ends with 0 where all is
+/// well, with 1 otherwise.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// Mapping file; without it the one that the configuration names.
-    pub(crate) mapping: Option<PathBuf>,
+    /// Configuration and mapping file, which are told apart by what stands in them; without a mapping file the one that the
+    /// configuration names.
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
     /// Configuration file.
     #[arg(long, value_name = "FILE", env = "MOEHOG_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+    /// Prints JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Maps a body here, without sending anything.
@@ -368,6 +374,19 @@ pub(crate) struct SendTest {
     pub(crate) gateway: Running,
 }
 
+/// A word alone is a slip of `emulator` more often than a host, which has a dot or a port, or is this machine.
+fn posthog(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let is_host = ["localhost", "emulator"].contains(&text) || text.contains(['.', ':', '/', '@']);
+    if is_host {
+        return Ok(text.to_string());
+    }
+    Err(format!(
+        "neither an address such as https://us.i.posthog.com nor `emulator`; a host of that name needs http:// before it: {}",
+        moehog_runtime::meant(text, &["emulator"])
+    ))
+}
+
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or_else(|| "not a header such as 'X-Campaign: summer'".to_string())?;
     Ok((name.trim().to_ascii_lowercase(), value.trim().to_string()))
@@ -375,4 +394,23 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 fn time(text: &str) -> Result<Duration, String> {
     moehog_runtime::duration::parse(text).ok_or_else(|| "not a span of time such as 30s or 5m".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_host_is_refused_with_what_was_meant() {
+        for host in
+            ["emulator", "localhost", "posthog:8000", "https://us.i.posthog.com", "http://posthog", "us.posthog.com"]
+        {
+            assert_eq!(posthog(host).as_deref(), Ok(host));
+        }
+        for slip in ["emulater", "emulator2", "Emulator"] {
+            let said = posthog(slip).unwrap_err();
+            assert!(said.contains("did you mean `emulator`?"), "{slip}: {said}");
+        }
+        assert!(posthog("posthog").unwrap_err().contains("a host of that name needs http:// before it"));
+    }
 }

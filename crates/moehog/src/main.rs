@@ -18,6 +18,7 @@ mod send_test;
 mod stored;
 mod test;
 mod up;
+mod welcome;
 
 use std::process::ExitCode;
 

@@ -1,26 +1,27 @@
 //! All services in one process, over the calls that separate ones make.
 
-use std::{io::IsTerminal, net::SocketAddr, path::Path};
+use std::{collections::BTreeSet, io::IsTerminal, net::SocketAddr, path::Path};
 
 use anyhow::Context;
 use moehog_emulator::posthog;
 use moehog_runtime::{Cores, Exit, Shortcut};
-use moehog_telemetry::terminal::shown;
 use moehog_transport::in_process;
 use serde::de::DeserializeOwned;
 
 use crate::{
     cli::{Health, Up},
     stored,
+    welcome::{EMULATOR_KEY, Welcome},
 };
 
-/// The project key that the emulator's own examples use.
-const EMULATOR_KEY: &str = "phc_emulator";
+/// Variables of flags.
+pub(crate) const API_KEY: &str = "POSTHOG_API_KEY";
+pub(crate) const TOKEN: &str = "MOEHOG_TOKEN";
 
 /// Keys of the services that this binary's flags and variables set: the services' remedies name them.
 const SHORTCUTS: [Shortcut; 2] = [
-    Shortcut { key: "destinations.default.api_key", flag: "--api-key", variable: "POSTHOG_API_KEY" },
-    Shortcut { key: "sources.default.tokens", flag: "--token", variable: "MOEHOG_TOKEN" },
+    Shortcut { key: "destinations.default.api_key", flag: "--api-key", variable: API_KEY },
+    Shortcut { key: "sources.default.tokens", flag: "--token", variable: TOKEN },
 ];
 
 pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
@@ -41,9 +42,12 @@ pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
 
     // what maps slowly leaves the others to those who answer senders
     let transformer = moehog_transformer::open(&transformer.mapping, Cores::half())?;
+    let posthog = match &emulator {
+        Some(emulator) => vec![format!("emulator at {}", emulator.url())],
+        None => hosts(&delivery),
+    };
     let delivery = moehog_delivery::Delivery::new(&delivery).context(Exit::Configuration)?;
-    let data_dir = gateway.journal.dir.clone();
-    let takes_any_key = emulator.is_some() && has_no_key(&gateway);
+    let config = gateway.clone();
     let gateway = moehog_gateway::Gateway::bind_with(
         gateway,
         in_process(moehog_proto::transformer::server(transformer)),
@@ -53,7 +57,7 @@ pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
 
     let (http, admin) = (gateway.http_addr(), gateway.admin_addr());
     tracing::info!(%http, %admin, "listening");
-    welcome(&up, (http, admin), &data_dir, emulator.as_ref(), takes_any_key);
+    Welcome { config: &config, http, admin, posthog: &posthog, is_emulated: emulator.is_some() }.print();
     let printing = emulator.as_ref().map(|emulator| tokio::spawn(stored::print(emulator.books().subscribe())));
     let served = gateway.serve(shutdown).await;
     if let Some(printing) = printing {
@@ -103,9 +107,15 @@ impl<'a> Settings<'a> {
         }
         let mut settings = Self { file: up.config.as_deref(), flags };
         // whoever loads the settings says what is wrong with them
-        if emulated && settings.load(moehog_gateway::Config::DEFAULTS).is_ok_and(|gateway| has_no_key(&gateway)) {
-            let key = toml_text(&format!("key:{EMULATOR_KEY}"));
-            settings.flags.push(("MOEHOG__SOURCES__DEFAULT__DESTINATION".to_string(), key));
+        let gateway: Option<moehog_gateway::Config> =
+            emulated.then(|| settings.load(moehog_gateway::Config::DEFAULTS).ok()).flatten();
+        if let Some(gateway) = gateway.filter(has_no_key) {
+            // only this machine may send with any key; from elsewhere one is asked for, and it is the one that is shown
+            let (key, value) = match gateway.http.listen.ip().to_canonical().is_loopback() {
+                true => ("SOURCES__DEFAULT__DESTINATION", format!("key:{EMULATOR_KEY}")),
+                false => ("DESTINATIONS__DEFAULT__API_KEY", EMULATOR_KEY.to_string()),
+            };
+            settings.flags.push((format!("MOEHOG__{key}"), toml_text(&value)));
         }
         settings
     }
@@ -126,46 +136,15 @@ fn toml_text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Says where everything is and what to try.
-#[expect(clippy::print_stdout, reason = "for the person who started it")]
-fn welcome(
-    up: &Up,
-    (http, admin): (SocketAddr, SocketAddr),
-    data_dir: &Path,
-    emulator: Option<&posthog::Running>,
-    takes_any_key: bool,
-) {
-    let version = env!("CARGO_PKG_VERSION");
-    let posthog = match (emulator, &up.posthog) {
-        (Some(emulator), _) => format!("emulator at {}", emulator.url()),
-        (None, Some(host)) => host.clone(),
-        (None, None) => "as configured, https://us.i.posthog.com by default".to_string(),
-    };
-    println!("moehog {version}");
-    println!("  webhooks  http://{http}/capture/  and  http://{http}/v1/in/default");
-    println!("  admin     http://{admin}/readyz  /metrics  /api/status");
-    println!("  data      {}", shown(&data_dir.to_string_lossy()));
-    println!("  posthog   {}", shown(&posthog));
-    if emulator.is_some() && http.ip().to_canonical().is_loopback() {
-        println!("  local     whoever is on this machine may send without a token, since the PostHog is an emulator");
+/// Every PostHog that events may go to.
+fn hosts(delivery: &moehog_delivery::Config) -> Vec<String> {
+    let own = delivery.destinations.values().map(|destination| destination.host.as_ref());
+    let own = own.map(|host| host.unwrap_or(&delivery.posthog.host).to_string());
+    let mut hosts: BTreeSet<_> = own.map(|host| host.trim_end_matches('/').to_string()).collect();
+    if hosts.is_empty() {
+        hosts.insert(delivery.posthog.host.to_string().trim_end_matches('/').to_string());
     }
-    println!("try:");
-    println!("  {}", example(up, http, emulator.is_some(), takes_any_key));
-}
-
-fn example(up: &Up, http: SocketAddr, emulated: bool, takes_any_key: bool) -> String {
-    let http = SocketAddr::new(if http.ip().is_unspecified() { [127, 0, 0, 1].into() } else { http.ip() }, http.port());
-    if takes_any_key {
-        format!(
-            r#"curl -s http://{http}/capture/ -d '{{"api_key":"{EMULATOR_KEY}","event":"purchase_completed","distinct_id":"user_42","properties":{{"amount":"49.90"}}}}'"#
-        )
-    } else {
-        let token = if up.token.is_some() || !emulated { r#" -H "Authorization: Bearer $MOEHOG_TOKEN""# } else { "" };
-        format!(
-            r#"curl -s http://{http}/v1/in/default{token} -d '{{"events":[{{"event_name":"Email Opened","event_code":"MOE_EMAIL_OPEN","event_uuid":"3b918064-08dc-47ae-b674-c23797475a8d","event_time":{now},"uid":"user_42","event_attributes":{{"campaign_name":"Spring sale"}}}}]}}'"#,
-            now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())
-        )
-    }
+    hosts.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -213,6 +192,27 @@ mod tests {
         let named = format!("{with_key}[sources.default]\ndestination = \"default\"\n");
         assert_eq!(destination(&named, &[]), "default");
         assert_eq!(destination("", &["--api-key", "phc_of_a_project"]), "");
+        assert_eq!(destination("", &["--listen", "0.0.0.0:0"]), "");
+    }
+
+    #[test]
+    fn beside_an_emulator_a_listener_for_others_has_the_key_that_the_example_shows() {
+        let up = Cli::parse_from(["moehog", "--listen", "0.0.0.0:0"]).up;
+        let settings = Settings::new(&up, Some("http://127.0.0.1:1".to_string()));
+        assert_eq!(value_at("destinations.default.api_key", &settings), EMULATOR_KEY);
+    }
+
+    #[test]
+    fn the_hosts_are_those_that_events_go_to() {
+        let told = |file: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("moehog.toml");
+            std::fs::write(&path, file).unwrap();
+            hosts(&moehog_runtime::load(moehog_delivery::Config::DEFAULTS, Some(&path), []).unwrap())
+        };
+        assert_eq!(told(""), ["https://us.i.posthog.com"]);
+        let two = "[posthog]\nhost = \"http://127.0.0.1:26030\"\n[destinations.a]\n[destinations.eu]\nhost = \"eu.posthog.com\"\n";
+        assert_eq!(told(two), ["http://127.0.0.1:26030", "https://eu.i.posthog.com"]);
     }
 
     #[test]

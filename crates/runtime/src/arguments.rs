@@ -2,7 +2,10 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{ArgMatches, Command, FromArgMatches, Parser, Subcommand};
+use clap::{
+    ArgMatches, Command, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use moehog_telemetry::terminal::{shown, shown_lines};
 
 /// Keys of the file are set by variables too, such as MOEHOG__ADMIN__LISTEN for listen in [admin].
@@ -49,6 +52,9 @@ fn parse<C: FromArgMatches>(command: &Command, arguments: impl Iterator<Item = O
 /// The same complaint, quoting arguments that a terminal only shows: clap quotes them as they came. So it is asked
 /// again, with the arguments as we would show them.
 fn safe(command: &Command, error: clap::Error, arguments: impl Iterator<Item = OsString>) -> clap::Error {
+    if let Some(message) = empty_variable(&error, |name| std::env::var_os(name)) {
+        return command.clone().error(ErrorKind::InvalidValue, message);
+    }
     let shown = arguments.map(|argument| shown(&argument.to_string_lossy()).into_owned());
     match command.clone().try_get_matches_from(shown) {
         Err(safe) => safe,
@@ -59,6 +65,16 @@ fn safe(command: &Command, error: clap::Error, arguments: impl Iterator<Item = O
             command.clone().error(error.kind(), shown_lines(message, "  "))
         }
     }
+}
+
+/// What is said where the complaint is of an empty variable, which was set by a slip: it names the argument, which nobody typed.
+fn empty_variable(error: &clap::Error, variable: impl Fn(&str) -> Option<OsString>) -> Option<String> {
+    let of_config = |(kind, value): (ContextKind, &ContextValue)| {
+        kind == ContextKind::InvalidArg && value.to_string().contains("--config")
+    };
+    let is_empty = variable("MOEHOG_CONFIG").is_some_and(|value| value.is_empty());
+    (is_empty && error.context().any(of_config))
+        .then(|| "MOEHOG_CONFIG is set and empty: let it name a configuration file, or unset it".to_string())
 }
 
 /// What is said of this command line, with `arguments[0]` as its name, where something is wrong with it.
@@ -87,5 +103,15 @@ mod tests {
         let said = complaint::<Service>(&["moehog-gateway", "--confg\u{1b}[31m\nFORGED"]).unwrap();
         assert!(said.contains(r"'--confg\u001b[31m\nFORGED'"), "{said:?}");
         assert_eq!(complaint::<Service>(&["moehog-gateway"]), None);
+    }
+
+    #[test]
+    fn an_empty_variable_is_named() {
+        let error = Service::try_parse_from(["moehog-gateway", "--config", ""]).unwrap_err();
+        let told = |value: &str| empty_variable(&error, |_| Some(value.into()));
+        let empty = "MOEHOG_CONFIG is set and empty: let it name a configuration file, or unset it";
+        assert_eq!((told("").as_deref(), told("a.toml")), (Some(empty), None));
+        let other = Service::try_parse_from(["moehog-gateway", "--bogus"]).unwrap_err();
+        assert_eq!(empty_variable(&other, |_| Some("".into())), None);
     }
 }

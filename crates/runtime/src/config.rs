@@ -8,8 +8,10 @@ use std::{
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::words::{in_words, meant};
+
 /// Sections of the shared file. A service leaves out the ones it does not have; any other name is a mistake.
-const SECTIONS: [&str; 19] = [
+pub(crate) const SECTIONS: [&str; 19] = [
     "admin",
     "api",
     "capture",
@@ -31,7 +33,7 @@ const SECTIONS: [&str; 19] = [
     "transformer",
 ];
 
-const PREFIX: &str = "MOEHOG__";
+pub(crate) const PREFIX: &str = "MOEHOG__";
 
 /// Why a configuration is not usable. It names the key or the file.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +59,7 @@ pub enum ConfigError {
         why: String,
     },
     /// A section that no service has.
-    #[error("configuration has no section `{section}`: {known}", known = SECTIONS.join(", "))]
+    #[error("configuration has no section `{section}`: {}", meant(section, &SECTIONS))]
     UnknownSection {
         /// As written.
         section: String,
@@ -78,6 +80,12 @@ pub enum ConfigError {
     },
 }
 
+/// Whether the shared file has a section of this name.
+#[must_use]
+pub fn is_section(name: &str) -> bool {
+    SECTIONS.contains(&name)
+}
+
 /// Reads a configuration: `defaults` (TOML, with every key), then `file`, then the `MOEHOG__A__B=value` variables of `env`,
 /// which set `a.b`. Top-level sections that `defaults` does not have but another service has are left out.
 ///
@@ -94,13 +102,11 @@ pub fn load<T: DeserializeOwned>(
     let mut merged = defaults.clone();
     if let Some(path) = file {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        let table = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
-        merge(&mut merged, table);
+        merge(&mut merged, parse_file(path, &text)?);
     }
     for (name, value) in env {
         if let Some(path) = name.strip_prefix(PREFIX) {
-            let keys: Vec<_> = path.split("__").map(str::to_ascii_lowercase).collect();
-            set(&mut merged, &keys, &value).ok_or(ConfigError::Variable { name })?;
+            set(&mut merged, &keys_of(path), &value).ok_or(ConfigError::Variable { name })?;
         }
     }
     if let Some(section) = merged.keys().find(|key| !defaults.contains_key(*key) && !SECTIONS.contains(&key.as_str())) {
@@ -111,23 +117,34 @@ pub fn load<T: DeserializeOwned>(
         .map_err(|error| unusable(&error.path().to_string(), error.inner().message()))
 }
 
+/// The table that the text of a file is.
+pub(crate) fn parse_file(path: &Path, text: &str) -> Result<Table, ConfigError> {
+    toml::from_str(text).map_err(|error| syntax(path, text, &error))
+}
+
+/// The keys that a variable goes through, of its name without the prefix.
+pub(crate) fn keys_of(variable: &str) -> Vec<String> {
+    variable.split("__").map(str::to_ascii_lowercase).collect()
+}
+
 /// Where the file stops to be TOML, and why.
 fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let (line, column) = line_and_column(text, error.span().map_or(0, |span| span.start));
+    ConfigError::Syntax { path: path.into(), line, column, why: error.message().to_string() }
+}
+
+/// Line and column, from 1 on, of a byte.
+pub(crate) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or_default();
     let last = before.rsplit('\n').next().unwrap_or_default();
-    ConfigError::Syntax {
-        path: path.into(),
-        line: before.matches('\n').count() + 1,
-        column: last.chars().count() + 1,
-        why: error.message().to_string(),
-    }
+    (before.matches('\n').count() + 1, last.chars().count() + 1)
 }
 
 /// Keys that hold secrets: what stands in them, and below them, is not repeated.
 const SECRETS: [&str; 6] = ["api_key", "basic", "hash_key", "password", "secrets", "tokens"];
 
 /// What is wrong with the value of a key, without the value.
-fn unusable(key: &str, message: &str) -> ConfigError {
+pub(crate) fn unusable(key: &str, message: &str) -> ConfigError {
     let mut parts = Vec::new();
     let mut is_secret = false;
     for part in key.split('.') {
@@ -137,21 +154,11 @@ fn unusable(key: &str, message: &str) -> ConfigError {
         parts.push(part);
         is_secret |= SECRETS.iter().any(|secret| part.split('[').next() == Some(secret));
     }
-    let message = message.lines().next().unwrap_or_default();
-    let (said, expected) = message.rsplit_once(", expected ").map_or((message, None), |(said, it)| (said, Some(it)));
-    let is_name = said.starts_with("unknown field ") && !is_secret;
-    // `string "…"`: the kind is told, the value is not
-    let kind =
-        said.strip_prefix("invalid type: ").map(|value| value.split(['"', '`']).next().unwrap_or_default().trim());
-    let why = match (kind, expected) {
-        (Some(kind), Some(expected)) => format!("{kind} where {expected} is wanted"),
-        (None, Some(expected)) if !is_name => format!("expected {expected}"),
-        _ => message.to_string(),
-    };
+    let why = in_words(message.lines().next().unwrap_or_default(), is_secret);
     ConfigError::Value { key: parts.join("."), why }
 }
 
-fn merge(into: &mut Table, from: Table) {
+pub(crate) fn merge(into: &mut Table, from: Table) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {
             // a secret given in another form replaces the form it had
@@ -163,7 +170,7 @@ fn merge(into: &mut Table, from: Table) {
     }
 }
 
-fn set(table: &mut Table, keys: &[String], text: &str) -> Option<()> {
+pub(crate) fn set(table: &mut Table, keys: &[String], text: &str) -> Option<()> {
     match keys {
         [] => None,
         [key] if key.is_empty() => None,
@@ -235,7 +242,9 @@ mod tests {
     fn a_value_that_cannot_be_names_its_key() {
         let message = |name, value| load_with(None, &[(name, value)]).unwrap_err().to_string();
         assert!(message("MOEHOG__HTTP__LIMIT", "many").starts_with("configuration: http.limit: "));
-        assert!(message("MOEHOG__HTTP__LIMTI", "1").contains("http.limti: unknown field `limti`"));
+        assert!(
+            message("MOEHOG__HTTP__LIMTI", "1").contains("http.limti: there is no key `limti`: did you mean `limit`?")
+        );
     }
 
     #[derive(Debug, Deserialize)]
@@ -305,7 +314,7 @@ mod tests {
         let told = load_with(Some("[http]\nlisten = \"127.0.0.1:1\"\nlimit = [\"x]\n"), &[]).unwrap_err().to_string();
         assert!(told.contains("moehog.toml, line 3, column "), "{told}");
         let told = load_with(None, &[("MOEHOG__HTTP__LIMIT", "many")]).unwrap_err().to_string();
-        assert_eq!(told, "configuration: http.limit: string where u32 is wanted");
+        assert_eq!(told, "configuration: http.limit: a text where a whole number is wanted");
     }
 
     #[test]

@@ -94,7 +94,8 @@ impl Secret {
     }
 
     /// The file that it stands in.
-    pub(crate) fn file(&self) -> Option<&Path> {
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
         self.0.file.as_deref()
     }
 
@@ -137,7 +138,9 @@ pub(crate) fn shown(file: &Path) -> String {
 }
 
 fn text_of(file: &Path) -> io::Result<String> {
-    Ok(read_text(file)?.trim_end_matches(['\r', '\n']).to_string())
+    let text = read_text(file)?;
+    // editors of Windows begin a file with a byte order mark
+    Ok(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']).to_string())
 }
 
 impl From<String> for Secret {
@@ -263,6 +266,8 @@ mod tests {
         let holder: Holder = toml::from_str(&format!("key = {{ file = {path:?} }}")).unwrap();
         assert_eq!(&*holder.key.expose(), "phc_secret");
         assert_eq!(format!("{:?}", holder.key.expose()), "***");
+        fs::write(&path, "\u{feff}phc_secret\r\n").unwrap();
+        assert_eq!(&*Secret::read(&path).unwrap().expose(), "phc_secret", "as an editor of Windows leaves it");
         assert_eq!(format!("{holder:?}"), "Holder { key: *** }");
         let absent: Holder = toml::from_str("key = { file = \"/nowhere/key\" }").unwrap();
         assert!(absent.key.fault().is_some_and(|fault| fault.starts_with("cannot be read from /nowhere/key: No such")));

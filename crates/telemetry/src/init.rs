@@ -9,7 +9,11 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracerProvider},
 };
 use serde::Deserialize;
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::{
     export,
@@ -32,6 +36,27 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { log: "info".to_string(), format: LogFormat::Json }
+    }
+}
+
+impl Config {
+    /// Why `log` cannot be meant, where it cannot: a sentence that goes on from the key. A word that is no level is a target's name to the
+    /// filter, which then lets nothing else through.
+    #[must_use]
+    pub fn log_fault(&self) -> Option<String> {
+        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+        const EXAMPLE: &str = "write a level such as info, or info,moehog_relay=debug";
+        if self.log.parse::<Targets>().is_err() {
+            return Some(format!("is no filter: {EXAMPLE}"));
+        }
+        let words: Vec<_> = self.log.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+        if words.is_empty() {
+            return Some(format!("is empty, so that nothing is logged: {EXAMPLE}"));
+        }
+        let is_level = |word: &&&str| word.parse::<LevelFilter>().is_ok();
+        let stray = words.iter().find(|word| !is_level(word) && !word.contains('=') && !word.starts_with("moehog"));
+        let stray = stray.filter(|_| !words.iter().any(|word| is_level(&word)))?;
+        Some(format!("has `{stray}`, which is no level ({}): {EXAMPLE}", LEVELS.join(", ")))
     }
 }
 
@@ -91,4 +116,30 @@ fn provider(service: &'static str) -> anyhow::Result<Option<SdkTracerProvider>> 
         .with_resource(resource.build())
         .build();
     Ok(Some(provider))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_lets_nothing_through_is_told_of() {
+        let fault = |log: &str| Config { log: log.to_string(), ..Config::default() }.log_fault();
+        for fine in
+            ["info", "OFF", "info,moehog_relay=debug", "moehog_relay=debug", "warn,hyper", "moehog_journal", "3"]
+        {
+            assert_eq!(fault(fine), None, "{fine}");
+        }
+        for (log, says) in [
+            (
+                "infoo",
+                "has `infoo`, which is no level (off, error, warn, info, debug, trace): write a level such as info, or \
+                 info,moehog_relay=debug",
+            ),
+            ("moehog=loud", "is no filter: write a level such as info, or info,moehog_relay=debug"),
+            ("", "is empty, so that nothing is logged: write a level such as info, or info,moehog_relay=debug"),
+        ] {
+            assert_eq!(fault(log).as_deref(), Some(says), "{log}");
+        }
+    }
 }

@@ -130,7 +130,7 @@ fn it_is_checked_and_tried_without_sending_anything() -> anyhow::Result<()> {
     fs::write(&routed, "[[rule]]\nsource = \"shop\"\ndestination = \"eu\"\n[[rule]]\ndestination = \"us\"\n")?;
     let (well, said) = moehog(&["check".as_ref(), routed.as_os_str(), "--config".as_ref(), config.as_os_str()])?;
     for line in [
-        "gateway: sources.app.tokens[0] is empty",
+        "moehog.toml: line 4, column 1: sources.app.tokens[0] is empty",
         "line 4: rule 2, destination: source `app` does not send to `us`",
         "line 4: rule 2, destination: source `shop` does not send to `us`",
     ] {

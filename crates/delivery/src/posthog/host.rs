@@ -57,6 +57,27 @@ impl Host {
     }
 }
 
+impl Host {
+    /// What is to be said of an address that can be read and was meant otherwise, with the one to write: an app host, no scheme, or plain
+    /// HTTP to another machine. `text` is as it was written.
+    #[must_use]
+    pub fn doubt(&self, text: &str) -> Option<String> {
+        let text = text.trim();
+        let without_path = text.split("://").last().unwrap_or_default().split(['/', '?']).next().unwrap_or_default();
+        let meant = self.to_string();
+        let meant = meant.trim_end_matches('/');
+        if INGESTION.iter().any(|(app, ingestion)| app != ingestion && without_path.eq_ignore_ascii_case(app)) {
+            return Some(format!(
+                "{without_path} is where people look at PostHog, and events go to {meant}: write that"
+            ));
+        }
+        if !text.contains("://") {
+            return Some(format!("has no scheme and is read as {meant}: write that"));
+        }
+        self.is_in_clear().then(|| "events and key go over the network in clear: write https://".to_string())
+    }
+}
+
 impl FromStr for Host {
     type Err = ParseHostError;
 
@@ -154,6 +175,22 @@ mod tests {
         for bad in ["", "ftp://example.com", "https://", "http://[::1"].into_iter().chain(passwords) {
             let message = bad.parse::<Host>().unwrap_err().to_string();
             assert!(!message.contains("secret"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_was_meant_otherwise_is_told_with_what_to_write() {
+        let eu =
+            "eu.posthog.com is where people look at PostHog, and events go to https://eu.i.posthog.com: write that";
+        for (written, told) in [
+            ("https://eu.posthog.com/project/1", Some(eu)),
+            ("eu.posthog.com", Some(eu)),
+            ("posthog.example.com", Some("has no scheme and is read as https://posthog.example.com: write that")),
+            ("http://a.example", Some("events and key go over the network in clear: write https://")),
+            ("https://eu.i.posthog.com", None),
+            ("http://127.0.0.1:8000/", None),
+        ] {
+            assert_eq!(written.parse::<Host>().unwrap().doubt(written).as_deref(), told, "{written}");
         }
     }
 

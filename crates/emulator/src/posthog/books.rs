@@ -228,19 +228,21 @@ impl Books {
     }
 
     /// Stores one event with its finished properties.
-    pub(crate) fn store(&self, event: StoredEvent, properties: &Map<String, Value>) {
+    pub(crate) fn store(&self, mut event: StoredEvent, properties: &Map<String, Value>) {
         let mut tables = self.0.tables.lock();
         match tables.persons.apply(&event.key, &event.event, &event.distinct_id, properties) {
             Effect::Dropped(reason) => return *tables.counts.dropped.entry(reason.into()).or_default() += 1,
             Effect::Kept(Some(warning)) => *tables.counts.warnings.entry(warning.into()).or_default() += 1,
             Effect::Kept(None) => {}
         }
+        let key = event.dedup_key();
+        event.is_copy = tables.unique.contains_key(&key);
         let event = Arc::new(event);
         let index = tables.arrivals.len();
         tables.counts.arrivals += 1;
         *tables.by_event.entry(event.event.clone()).or_default() += 1;
         *tables.by_key.entry(event.key.clone()).or_default() += 1;
-        let seen = tables.unique.entry(event.dedup_key()).or_default();
+        let seen = tables.unique.entry(key).or_default();
         *seen = (index, seen.1 + 1);
         tables.arrivals.push(event.clone());
         // nobody may be listening

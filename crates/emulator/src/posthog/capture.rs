@@ -281,6 +281,7 @@ fn events(
             has_own_uuid: piece.uuid.is_some(),
             timestamp: time::stored(&said, now),
             historical: parsed.historical,
+            is_copy: false,
             sender_ip: sender_ip.to_owned(),
             raw: piece.raw,
         };

@@ -102,6 +102,8 @@ pub struct StoredEvent {
     pub timestamp: Timestamp,
     /// Whether its batch said `historical_migration`.
     pub historical: bool,
+    /// Whether one with its key was stored before: a query shows one of them.
+    pub is_copy: bool,
     /// The sender's address, which PostHog puts into `$ip` unless the event has one.
     pub sender_ip: String,
     /// The event's bytes exactly as they stood in the (decompressed) body.
@@ -180,7 +182,7 @@ pub(crate) fn normalise(raw: RawEvent) -> Map<String, Value> {
 }
 
 /// One readable line: `posthog stored purchase_completed  user_42  {amount: "49.9", currency: "INR"}`, with `history`
-/// at its end where its batch said so. Whatever the sender wrote, it is one line and moves no terminal.
+/// at its end where its batch said so, and `(stored again, collapsed)` where one with its key was there. Whatever the sender wrote, it is one line and moves no terminal.
 impl fmt::Display for StoredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 120;
@@ -202,6 +204,7 @@ impl fmt::Display for StoredEvent {
             written += name.len() + value.len() + 4;
         }
         let lane = if self.historical { "  history" } else { "" };
-        write!(f, "}}  {}{lane}", self.timestamp.to_zoned_datetime(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        let copy = if self.is_copy { "  (stored again, collapsed)" } else { "" };
+        write!(f, "}}  {}{lane}{copy}", self.timestamp.to_zoned_datetime(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use http::HeaderName;
 use moehog_proto::{Destination, project_key_fault};
-use moehog_runtime::{Exit, NAME_RULE, Secret, is_name};
+use moehog_runtime::{Exit, Mistake, NAME_RULE, Secret, is_name};
 
 use super::{Basic, CAPTURE, Config, Source, sources};
 
@@ -16,7 +16,10 @@ use super::{Basic, CAPTURE, Config, Source, sources};
 pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
     match config.contradictions().as_slice() {
         [] => Ok(()),
-        all => Err(anyhow!(all.join("; "))).context(Exit::Configuration),
+        all => {
+            let told: Vec<_> = all.iter().map(|mistake| mistake.text.as_str()).collect();
+            Err(anyhow!(told.join("; "))).context(Exit::Configuration)
+        }
     }
 }
 
@@ -29,64 +32,88 @@ impl Config {
 
     /// What the shape of the file does not say: each thing that cannot be meant, with the key it stands at.
     #[must_use]
-    pub fn contradictions(&self) -> Vec<String> {
+    pub fn contradictions(&self) -> Vec<Mistake> {
         let Self { http, sources, destinations, .. } = self;
         let mut found = Vec::new();
-        let targets = sources.values().map(|source| &source.destination);
-        let is_key = |name: &str| Destination::of(name).key().is_some_and(|key| project_key_fault(key).is_none());
-        let targets = targets.filter(|name| !is_key(name));
-        let routes = sources.values().flat_map(|source| &source.routes);
-        for name in sources.keys().chain(targets).chain(routes).chain(destinations.keys()) {
+        for (key, name) in names(sources, destinations) {
             if Destination::of(name).key().is_some() {
-                found.push(format!("a destination `key:…` of a source does not name a project key: {NAME_RULE}"));
+                let is_meant = key.ends_with(".destination")
+                    && Destination::of(name).key().is_some_and(|key| project_key_fault(key).is_none());
+                if !is_meant {
+                    let text = format!("a destination `key:…` of a source does not name a project key: {NAME_RULE}");
+                    found.push(Mistake::new(key, text));
+                }
             } else if !is_name(name) {
-                found.push(format!("`{name}` is not a name: {NAME_RULE}"));
+                found.push(Mistake::new(key, format!("`{name}` is not a name: {NAME_RULE}")));
             }
         }
+        let mut tell = |key: &str, text: String| found.push(Mistake::new(key, text));
         if sources.contains_key(CAPTURE) {
-            found.push(format!(
-                "sources.{CAPTURE}: the name is taken by the capture paths, whose key picks the destination"
-            ));
+            let key = format!("sources.{CAPTURE}");
+            let text = format!("{key}: the name is taken by the capture paths, whose key picks the destination");
+            tell(&key, text);
         }
         for (name, source) in sources {
             source.contradictions(name, &mut found);
         }
         found.extend(self.kept_secrets());
-        found.extend(self.secret_faults(|_| true));
+        found.extend(self.faults_of_secrets(|_| true));
         let mut keys = BTreeSet::new();
+        let mut tell = |key: &str, text: String| found.push(Mistake::new(key, format!("{key}{text}")));
         for (name, destination) in destinations {
             let Some(key) = destination.api_key.as_ref().map(Secret::expose) else { continue };
             if !key.is_empty() && !keys.insert(key.to_string()) {
-                found.push(format!(
-                    "destinations.{name}.api_key is another destination's too: capture paths could not tell them apart"
-                ));
+                tell(
+                    &format!("destinations.{name}.api_key"),
+                    " is another destination's too: capture paths could not tell them apart".to_string(),
+                );
             }
         }
         if http.proxy_protocol && http.trusted_proxies.is_empty() {
-            found.push(
-                "http.proxy_protocol needs http.trusted_proxies: whoever else connects could say that it is anybody"
-                    .to_string(),
-            );
+            let why = " needs http.trusted_proxies: whoever else connects could say that it is anybody";
+            tell("http.proxy_protocol", why.to_string());
         }
         if http.append_deadline > Duration::from_millis(1900) {
-            found.push("http.append_deadline: more than 1900ms leaves no time to answer within 2 s".to_string());
+            tell("http.append_deadline", ": more than 1900ms leaves no time to answer within 2 s".to_string());
         }
         if http.max_held_bytes < http.max_body_bytes {
-            found.push(format!(
-                "http.max_held_bytes = {} is less than one body may have: raise it to http.max_body_bytes = {}, or lower that",
+            let why = format!(
+                " = {} is less than one body may have: raise it to http.max_body_bytes = {}, or lower that",
                 http.max_held_bytes, http.max_body_bytes
-            ));
+            );
+            tell("http.max_held_bytes", why);
         }
         found
     }
+}
+
+/// Every name that must be one, with the key that it stands at.
+fn names<'a>(
+    sources: &'a BTreeMap<String, Source>,
+    destinations: &'a BTreeMap<String, super::Destination>,
+) -> impl Iterator<Item = (String, &'a str)> {
+    let of_sources = sources.iter().flat_map(|(name, source)| {
+        let routes = source.routes.iter().map(move |route| (format!("sources.{name}.routes"), route.as_str()));
+        let own = (format!("sources.{name}"), name.as_str());
+        [own, (format!("sources.{name}.destination"), source.destination.as_str())].into_iter().chain(routes)
+    });
+    of_sources.chain(destinations.keys().map(|name| (format!("destinations.{name}"), name.as_str())))
 }
 
 impl Config {
     /// Tokens and keys that have no value: a text that is empty, or a file that is or that cannot be read. Each with
     /// its key and what to do.
     pub(crate) fn secret_faults(&self, of: impl Fn(&Secret) -> bool) -> Vec<String> {
+        self.faults_of_secrets(of).into_iter().map(|mistake| mistake.text).collect()
+    }
+
+    fn faults_of_secrets(&self, of: impl Fn(&Secret) -> bool) -> Vec<Mistake> {
         let secrets = self.all_secrets().into_iter().filter(|(_, secret)| of(secret));
-        secrets.filter_map(|(key, secret)| Some(format!("{key} {}", secret.fault()?))).collect()
+        let fault = |(key, secret): (String, Secret)| {
+            let text = format!("{key} {}", secret.fault()?);
+            Some(Mistake::new(key, text))
+        };
+        secrets.filter_map(fault).collect()
     }
 
     /// Tokens and passwords that can be guessed: each with its key and what to do. A project key is public.
@@ -116,7 +143,7 @@ const MAX_KEPT_HEADERS: usize = 32;
 
 impl Config {
     /// Headers that are to be kept and must not be.
-    fn kept_secrets(&self) -> Vec<String> {
+    fn kept_secrets(&self) -> Vec<Mistake> {
         let Self { capture, sources, .. } = self;
         let shown = sources.values().flat_map(|source| {
             let signed = source.signature.as_ref().map(|signature| &signature.header);
@@ -128,10 +155,13 @@ impl Config {
         for (key, headers) in of_sources.chain([("capture.headers".to_string(), &capture.headers)]) {
             let secrets = headers.iter().map(HeaderName::as_str).filter(|name| shown.contains(name));
             found.extend(secrets.map(|name| {
-                format!("{key} names `{name}`, which holds a secret, and secrets are never written: take it out")
+                let text =
+                    format!("{key} names `{name}`, which holds a secret, and secrets are never written: take it out");
+                Mistake::new(&key, text)
             }));
             if headers.len() > MAX_KEPT_HEADERS {
-                found.push(format!("{key} has more than {MAX_KEPT_HEADERS} names: leave out what no rule reads"));
+                let text = format!("{key} has more than {MAX_KEPT_HEADERS} names: leave out what no rule reads");
+                found.push(Mistake::new(&key, text));
             }
         }
         found
@@ -139,21 +169,21 @@ impl Config {
 }
 
 impl Source {
-    fn contradictions(&self, name: &str, found: &mut Vec<String>) {
+    fn contradictions(&self, name: &str, found: &mut Vec<Mistake>) {
+        let mut tell = |key: String, text: &str| found.push(Mistake::new(&key, format!("{key} {text}")));
         if Destination::of(&self.destination).key().is_some() && !self.routes.is_empty() {
-            found.push(format!(
-                "sources.{name}.routes needs names, and sources.{name}.destination is a key: give it a name"
-            ));
+            let text = format!("needs names, and sources.{name}.destination is a key: give it a name");
+            tell(format!("sources.{name}.routes"), &text);
         }
         if self.signature.as_ref().is_some_and(|signature| signature.secrets.is_empty()) {
-            found.push(format!("sources.{name}.signature.secrets is empty: no signature would be right"));
+            tell(format!("sources.{name}.signature.secrets"), "is empty: no signature would be right");
         }
         for (index, Basic { user, .. }) in self.basic.iter().enumerate() {
             if user.contains(':') {
-                found.push(format!(
-                    "sources.{name}.basic[{index}].user holds a colon, behind which Basic authorization has the password: take a name \
-                     without one"
-                ));
+                tell(
+                    format!("sources.{name}.basic[{index}].user"),
+                    "holds a colon, behind which Basic authorization has the password: take a name without one",
+                );
             }
         }
     }
@@ -184,7 +214,7 @@ mod tests {
         ];
         let variables = variables.map(|(name, value)| (format!("MOEHOG__{name}"), value.to_string()));
         let config: Config = moehog_runtime::load(Config::DEFAULTS, None, variables).unwrap();
-        let told = config.contradictions();
+        let told: Vec<_> = config.contradictions().into_iter().map(|mistake| mistake.text).collect();
         for says in [
             "`no/name` is not a name",
             "`a b` is not a name",
