@@ -44,6 +44,7 @@ mod end_to_end {
     mod the_whole_request_reaches_the_mapping;
     mod versions_work_together;
     mod webhooks_are_answered_in_time;
+    mod what_dies_is_seen_everywhere;
     mod what_sdks_send_arrives;
     mod what_was_changed_is_said;
     mod world;

@@ -5,6 +5,7 @@
 mod dead_letters;
 mod receipts;
 mod status;
+mod tail;
 mod view;
 
 use std::{net::IpAddr, sync::Arc};
@@ -20,6 +21,8 @@ use http::{StatusCode, header};
 use moehog_journal::{Journal, ReadError};
 use serde::Serialize;
 
+pub(crate) use self::tail::Persons;
+
 use crate::{
     config::Api,
     ingest::{shows_one_of, straight_from_here},
@@ -32,6 +35,7 @@ pub(crate) struct Admin {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) relay: moehog_relay::Status,
     pub(crate) looks: Looks,
+    pub(crate) persons: Persons,
 }
 
 /// The routes under `/api`. With tokens, a request must show one. Without, they answer where `api.allow_local` says so: on a
@@ -41,6 +45,7 @@ pub(crate) fn routes(admin: Admin, address: IpAddr, config: Api) -> Router {
     Router::new()
         .route("/api/status", get(status::show))
         .route("/api/dead-letters", get(dead_letters::list))
+        .route("/api/tail", get(tail::follow))
         .route("/api/receipts/{receipt}", get(receipts::show))
         .layer(middleware::from_fn_with_state(guard_by, guard))
         .with_state(admin)

@@ -5,12 +5,17 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use moehog_connector::{Attribute, Target};
 
+use crate::paint::Color;
+
 /// Takes events out of MoEngage and puts them into PostHog, and loses none.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+    /// When output has colours.
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    pub(crate) color: Color,
     #[command(flatten)]
     pub(crate) up: Up,
 }
@@ -37,6 +42,10 @@ pub(crate) enum Command {
     /// Posts one event as MoEngage would, and follows it until PostHog has it.
     #[command(name = "send-test")]
     SendTest(SendTest),
+    /// Shows what a running moehog is doing: rates, what waits, each lane, what is dead and the last error.
+    Status(Status),
+    /// Shows events as they pass: what was delivered, what is dead or waits, and why.
+    Tail(Box<Tail>),
     /// Maps the bodies of case files and compares what comes out with what they expect.
     Test(Test),
 }
@@ -136,9 +145,19 @@ pub(crate) struct Up {
     /// Project API key that the source `default` delivers with; capture routes then take no other.
     #[arg(long, value_name = "KEY", env = "POSTHOG_API_KEY", hide_env_values = true)]
     pub(crate) api_key: Option<String>,
-    /// Bearer token that senders to /v1/in/default must show; needed for senders that are not on this machine.
+    /// Bearer token that senders to /v1/in/default must show; needed for senders that are not on this machine. Others on this machine
+    /// see what a command line holds: --token-file or the variable show it to nobody.
     #[arg(long, value_name = "TOKEN", env = "MOEHOG_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+    /// File that holds the token instead; it is read again while moehog runs.
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// More in the log: what happens to each webhook.
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+    /// Less in the log: warnings and errors, and no line an event in the terminal.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// Asks the running process at its admin port, as the same file, variables and flag name it.
@@ -223,6 +242,44 @@ pub(crate) struct Running {
     /// Prints JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+/// Asks running gateways what they are doing; the rates are of the second that it takes.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Shows it anew each second, until it is ended.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) gateway: Running,
+}
+
+/// Follows running gateways from now on, until it is ended. Persons are hashes that are the same until the gateway ends.
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    /// Only of this source.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Only for this destination.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) destination: Option<String>,
+    /// Only events of this name at PostHog.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) event: Option<String>,
+    /// Only of this person: its distinct_id, or the hash as it is shown.
+    #[arg(long, value_name = "ID")]
+    pub(crate) person: Option<String>,
+    /// Only in this state: delivered, delivered_degraded, filtered, duplicate, dead or waiting.
+    #[arg(long, value_name = "STATE", value_parser = crate::tail::state)]
+    pub(crate) state: Option<String>,
+    /// Only for this reason, as in `refused`.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) reason: Option<String>,
+    /// Shows persons as PostHog knows them.
+    #[arg(long)]
+    pub(crate) show_persons: bool,
+    #[command(flatten)]
+    pub(crate) gateway: Running,
 }
 
 /// Asks a running gateway for one webhook.

@@ -11,10 +11,14 @@ mod input;
 mod lint;
 mod mapped;
 mod notes;
+mod paint;
 mod preview;
 mod receipt;
 mod send_test;
+mod shown_events;
+mod status;
 mod stored;
+mod tail;
 mod test;
 mod up;
 
@@ -26,6 +30,7 @@ use crate::cli::Command;
 async fn main() -> ExitCode {
     let cli = arguments::read();
     let command = cli.command.unwrap_or(Command::Up(cli.up));
+    paint::choose(cli.color);
     if !matches!(command, Command::Up(_)) {
         // `moehog … | head` ends quietly, as other commands do
         sigpipe::reset();
@@ -41,5 +46,7 @@ async fn main() -> ExitCode {
         Command::Lint(lint) => lint::run(&lint),
         Command::Receipt(receipt) => receipt::run(receipt).await,
         Command::SendTest(send_test) => send_test::run(send_test).await,
+        Command::Status(status) => status::run(status).await,
+        Command::Tail(tail) => tail::run(*tail).await,
     })
 }

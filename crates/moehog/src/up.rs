@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     cli::{Health, Up},
+    shown_events::{self, Print},
     stored,
 };
 
@@ -55,9 +56,17 @@ pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
     tracing::info!(%http, %admin, "listening");
     welcome(&up, (http, admin), &data_dir, emulator.as_ref(), takes_any_key);
     let printing = emulator.as_ref().map(|emulator| tokio::spawn(stored::print(emulator.books().subscribe())));
+    // nobody reads lines of a real PostHog's but on a terminal, and there is a cost to them
+    let what = if emulator.is_some() { Print::Failures } else { Print::All };
+    let prints = !up.quiet && (emulator.is_some() || std::io::stdout().is_terminal());
+    let feed = prints.then(|| gateway.feed().read()).flatten();
+    let told = feed.map(|feed| tokio::spawn(shown_events::print(feed, what)));
     let served = gateway.serve(shutdown).await;
     if let Some(printing) = printing {
         printing.abort();
+    }
+    if let Some(told) = told {
+        told.await.context("print what became of events")?;
     }
     served
 }
@@ -92,6 +101,8 @@ impl<'a> Settings<'a> {
         if std::io::stderr().is_terminal() && std::env::var_os("MOEHOG__TELEMETRY__FORMAT").is_none() {
             set("TELEMETRY__FORMAT", Some("text".to_string()));
         }
+        let log = if up.verbose { Some("debug") } else { up.quiet.then_some("warn") };
+        set("TELEMETRY__LOG", log.map(str::to_string));
         set("HTTP__LISTEN", up.listen.map(|addr| addr.to_string()));
         set("ADMIN__LISTEN", up.admin.map(|addr| addr.to_string()));
         set("JOURNAL__DIR", up.data_dir.as_ref().map(|path| path.display().to_string()));
@@ -100,6 +111,10 @@ impl<'a> Settings<'a> {
         set("DESTINATIONS__DEFAULT__API_KEY", up.api_key.clone());
         if let Some(token) = &up.token {
             flags.push(("MOEHOG__SOURCES__DEFAULT__TOKENS".to_string(), format!("[{}]", toml_text(token))));
+        }
+        if let Some(file) = &up.token_file {
+            let tokens = format!("[{{ file = {} }}]", toml_text(&file.to_string_lossy()));
+            flags.push(("MOEHOG__SOURCES__DEFAULT__TOKENS".to_string(), tokens));
         }
         let mut settings = Self { file: up.config.as_deref(), flags };
         // whoever loads the settings says what is wrong with them
@@ -160,7 +175,11 @@ fn example(up: &Up, http: SocketAddr, emulated: bool, takes_any_key: bool) -> St
             r#"curl -s http://{http}/capture/ -d '{{"api_key":"{EMULATOR_KEY}","event":"purchase_completed","distinct_id":"user_42","properties":{{"amount":"49.90"}}}}'"#
         )
     } else {
-        let token = if up.token.is_some() || !emulated { r#" -H "Authorization: Bearer $MOEHOG_TOKEN""# } else { "" };
+        let token = if up.token.is_some() || up.token_file.is_some() || !emulated {
+            r#" -H "Authorization: Bearer $MOEHOG_TOKEN""#
+        } else {
+            ""
+        };
         format!(
             r#"curl -s http://{http}/v1/in/default{token} -d '{{"events":[{{"event_name":"Email Opened","event_code":"MOE_EMAIL_OPEN","event_uuid":"3b918064-08dc-47ae-b674-c23797475a8d","event_time":{now},"uid":"user_42","event_attributes":{{"campaign_name":"Spring sale"}}}}]}}'"#,
             now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())

@@ -28,6 +28,7 @@ mod config;
 mod deadline;
 mod deaths;
 mod evidence;
+mod feed;
 mod gate;
 mod lane;
 mod limits;
@@ -50,6 +51,8 @@ mod webhook;
 mod window;
 
 pub use config::{Config, DEFAULTS};
+pub use deaths::Dead;
+pub use feed::{Feed, FeedReader, MAX_READERS, Passed, Told};
 pub use gate::GateState;
 pub use run::Relay;
 pub use status::{LaneStatus, Status, Unmapped};
