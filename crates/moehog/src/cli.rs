@@ -28,6 +28,11 @@ pub(crate) enum Command {
     Check(Check),
     /// Shows what PostHog would get of a body, beside the body itself.
     Preview(Preview),
+    /// Prints what makes a shell complete these commands: of bash, elvish, fish, powershell or zsh.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Prints what to paste into MoEngage's Connector: address, headers, and a body that stays valid JSON for any value.
     Connector(Connector),
     /// Events that cannot be delivered, with the reason and the webhook they came in.
@@ -37,6 +42,11 @@ pub(crate) enum Command {
     Health(Health),
     /// Says what in a Connector's body breaks, why, and the line to write instead.
     Lint(Lint),
+    /// Prints the manual page, of moehog or of one of its commands.
+    Man {
+        /// The command, as in `send-test`.
+        command: Option<String>,
+    },
     /// Shows one webhook: what came, the events made of it, what became of them, and PostHog's answers.
     Receipt(Receipt),
     /// Posts one event as MoEngage would, and follows it until PostHog has it.

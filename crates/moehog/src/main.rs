@@ -9,6 +9,7 @@ mod dead_letters;
 mod gateway;
 mod input;
 mod lint;
+mod manual;
 mod mapped;
 mod notes;
 mod paint;
@@ -41,6 +42,8 @@ async fn main() -> ExitCode {
         Command::Up(up) => up::run(up).await,
         Command::Check(check) => check::run(&check),
         Command::Preview(preview) => preview::run(&preview),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { command } => manual::page(command.as_deref()),
         Command::Connector(connector) => connector::run(connector),
         Command::DeadLetters(dead_letters) => dead_letters::run(dead_letters).await,
         Command::Lint(lint) => lint::run(&lint),

@@ -164,6 +164,9 @@ fn welcome(
     if emulator.is_some() && http.ip().to_canonical().is_loopback() {
         println!("  local     whoever is on this machine may send without a token, since the PostHog is an emulator");
     }
+    if std::env::args().any(|argument| argument == "--token" || argument.starts_with("--token=")) {
+        println!("  token     whoever lists this machine's processes sees it: --token-file or MOEHOG_TOKEN hides it");
+    }
     println!("try:");
     println!("  {}", example(up, http, emulator.is_some(), takes_any_key));
 }
