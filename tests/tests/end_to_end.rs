@@ -8,6 +8,7 @@ mod end_to_end {
     mod a_compressed_body_is_answered_as_the_plain_one;
     mod a_connectors_body_arrives_once;
     mod a_destination_that_refuses_costs_nothing;
+    mod a_hang_up_reads_files_again;
     mod a_held_destination_stops_its_own_lane;
     mod a_lost_answer_is_retried_byte_for_byte;
     mod a_mapping_file_is_followed;
@@ -45,6 +46,7 @@ mod end_to_end {
     mod the_whole_request_reaches_the_mapping;
     mod versions_work_together;
     mod webhooks_are_answered_in_time;
+    mod what_dies_is_seen_everywhere;
     mod what_sdks_send_arrives;
     mod what_was_changed_is_said;
     mod world;

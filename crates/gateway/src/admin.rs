@@ -8,7 +8,9 @@ mod receipts;
 mod request;
 mod revise;
 mod status;
+mod tail;
 mod view;
+mod words;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -23,6 +25,8 @@ use http::{StatusCode, header};
 use moehog_journal::{Journal, ReadError};
 use serde::Serialize;
 
+pub(crate) use self::tail::Persons;
+
 use crate::{
     config::Api,
     ingest::{shows_one_of, straight_from_here},
@@ -35,6 +39,7 @@ pub(crate) struct Admin {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) relay: moehog_relay::Status,
     pub(crate) looks: Looks,
+    pub(crate) persons: Persons,
 }
 
 /// The routes under `/api`. With tokens, a request must show one. Without, they answer where `api.allow_local` says so: on a
@@ -47,6 +52,7 @@ pub(crate) fn routes(admin: Admin, address: IpAddr, config: Api) -> Router {
         .route("/api/dead-letters/retry", post(revise::retry))
         .route("/api/dead-letters/discard", post(revise::discard))
         .route("/api/lanes/give-up", post(lanes::give_up))
+        .route("/api/tail", get(tail::follow))
         .route("/api/receipts/{receipt}", get(receipts::show))
         .route("/api/{*path}", any(request::unknown))
         .method_not_allowed_fallback(request::other_method)

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context, anyhow};
 use moehog_journal::{Journal, disk::RealDisk, embedded::Embedded};
 use moehog_proto::Destination;
-use moehog_relay::Relay;
+use moehog_relay::{Feed, Relay};
 use moehog_runtime::{Exit, spawn_apart, ways_to_set, within_grace};
 use moehog_transport::{Address, ClientConfig, Link, connect};
 use tokio::task::JoinHandle;
@@ -123,6 +123,12 @@ impl Gateway {
         self.admin_addr
     }
 
+    /// What passes: events that became final, or that wait.
+    #[must_use]
+    pub fn feed(&self) -> Feed {
+        self.relay.status().feed().clone()
+    }
+
     /// Serves until `shutdown`. Then `/readyz` says 503, the public port closes, requests under way end, the relay records
     /// what it holds, and the journal closes.
     ///
@@ -137,7 +143,8 @@ impl Gateway {
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let readiness = self.admin.readiness();
         let (relay_stops, admin_stops) = (CancellationToken::new(), CancellationToken::new());
-        let admin = admin::Admin { journal: self.journal.clone(), relay: self.relay.status(), looks: self.looks };
+        let (journal, relay) = (self.journal.clone(), self.relay.status());
+        let admin = admin::Admin { journal, relay, looks: self.looks, persons: admin::Persons::new() };
         let routes = admin::routes(admin, self.admin_addr.ip(), self.api);
         let mut admin = tokio::spawn(self.admin.serve(routes, admin_stops.clone()));
         let mut relay = spawn_apart("relay", relay_threads(), self.relay.run(relay_stops.clone()))

@@ -21,3 +21,4 @@ pub use self::{
     gateway::Gateway,
     ingest::{Answer, Ingest},
 };
+pub use moehog_relay::{Feed, FeedReader, Passed, Told};

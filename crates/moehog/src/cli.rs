@@ -1,9 +1,14 @@
 //! What a person types.
 
+mod letters;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use moehog_connector::{Attribute, Target};
+
+pub(crate) use self::letters::{DeadLetters, DeadLettersAction, Lanes, LanesAction, Which};
+use crate::paint::Color;
 
 /// Takes events out of MoEngage and puts them into PostHog, and loses none.
 #[derive(Debug, Parser)]
@@ -11,6 +16,9 @@ use moehog_connector::{Attribute, Target};
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+    /// When output has colours.
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    pub(crate) color: Color,
     #[command(flatten)]
     pub(crate) up: Up,
 }
@@ -23,6 +31,11 @@ pub(crate) enum Command {
     Check(Check),
     /// Shows what PostHog would get of a body, beside the body itself.
     Preview(Preview),
+    /// Prints what makes a shell complete these commands: of bash, elvish, fish, powershell or zsh.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Prints what to paste into MoEngage's Connector: address, headers, and a body that stays valid JSON for any value.
     Connector(Connector),
     /// Events that cannot be delivered, with the reason and the webhook they came in.
@@ -34,11 +47,20 @@ pub(crate) enum Command {
     Lanes(Lanes),
     /// Says what in a Connector's body breaks, why, and the line to write instead.
     Lint(Lint),
+    /// Prints the manual page, of moehog or of one of its commands.
+    Man {
+        /// The command, as in `send-test`.
+        command: Option<String>,
+    },
     /// Shows one webhook: what came, the events made of it, what became of them, and PostHog's answers.
     Receipt(Receipt),
     /// Posts one event as MoEngage would, and follows it until PostHog has it.
     #[command(name = "send-test")]
     SendTest(SendTest),
+    /// Shows what a running moehog is doing: rates, what waits, each lane, what is dead and the last error.
+    Status(Status),
+    /// Shows events as they pass: what was delivered, what is dead or waits, and why.
+    Tail(Box<Tail>),
     /// Maps the bodies of case files and compares what comes out with what they expect.
     Test(Test),
 }
@@ -138,9 +160,19 @@ pub(crate) struct Up {
     /// Project API key that the source `default` delivers with; capture routes then take no other.
     #[arg(long, value_name = "KEY", env = "POSTHOG_API_KEY", hide_env_values = true)]
     pub(crate) api_key: Option<String>,
-    /// Bearer token that senders to /v1/in/default must show; needed for senders that are not on this machine.
+    /// Bearer token that senders to /v1/in/default must show; needed for senders that are not on this machine. Others on this machine
+    /// see what a command line holds: --token-file or the variable show it to nobody.
     #[arg(long, value_name = "TOKEN", env = "MOEHOG_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+    /// File that holds the token instead; it is read again while moehog runs.
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// More in the log: what happens to each webhook.
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+    /// Less in the log: warnings and errors, and no line an event in the terminal.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// Asks the running process at its admin port, as the same file, variables and flag name it.
@@ -233,6 +265,44 @@ pub(crate) struct Running {
     pub(crate) json: bool,
 }
 
+/// Asks running gateways what they are doing; the rates are of the second that it takes.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Shows it anew each second, until it is ended.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) gateway: Running,
+}
+
+/// Follows running gateways from now on, until it is ended. Persons are hashes that are the same until the gateway ends.
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    /// Only of this source.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Only for this destination.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) destination: Option<String>,
+    /// Only events of this name at PostHog.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) event: Option<String>,
+    /// Only of this person: its distinct_id, or the hash as it is shown.
+    #[arg(long, value_name = "ID")]
+    pub(crate) person: Option<String>,
+    /// Only in this state: delivered, delivered_degraded, filtered, duplicate, dead or waiting.
+    #[arg(long, value_name = "STATE", value_parser = crate::tail::state)]
+    pub(crate) state: Option<String>,
+    /// Only for this reason, as in `refused`.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) reason: Option<String>,
+    /// Shows persons as PostHog knows them.
+    #[arg(long)]
+    pub(crate) show_persons: bool,
+    #[command(flatten)]
+    pub(crate) gateway: Running,
+}
+
 /// Asks a running gateway for one webhook.
 #[derive(Debug, Args)]
 pub(crate) struct Receipt {
@@ -240,108 +310,6 @@ pub(crate) struct Receipt {
     pub(crate) receipt: String,
     #[command(flatten)]
     pub(crate) gateway: Running,
-}
-
-/// Asks a running gateway for its dead letters.
-#[derive(Debug, Args)]
-pub(crate) struct DeadLetters {
-    #[command(subcommand)]
-    pub(crate) action: DeadLettersAction,
-    #[command(flatten)]
-    pub(crate) gateway: Running,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DeadLettersAction {
-    /// Lists dead letters, newest first.
-    List {
-        /// Only of this source.
-        #[arg(long)]
-        source: Option<String>,
-        /// Most dead letters to list.
-        #[arg(long, default_value_t = 100)]
-        limit: usize,
-    },
-    /// Shows one webhook: what came, what became of its events, and PostHog's answers.
-    Show {
-        /// The receipt, as the list or MoEngage's answer names it.
-        receipt: String,
-    },
-    /// Has dead events mapped anew, by the mapping that is in force now, and sent: those alone, under the UUIDs and times that
-    /// they had. What is dead again stays in the list.
-    Retry(Which),
-    /// Takes dead letters off the list for good: their events were never sent, and their webhooks may go.
-    Discard(Which),
-    /// Writes dead letters as lines of JSON, newest first.
-    Export(Which),
-}
-
-/// Which dead letters are meant: all that are as every option says.
-#[derive(Debug, Args)]
-pub(crate) struct Which {
-    /// All of these webhooks, by their receipts.
-    #[arg(conflicts_with_all = ["source", "destination", "reason", "since", "until", "all"])]
-    pub(crate) receipts: Vec<String>,
-    /// Only of this source.
-    #[arg(long)]
-    pub(crate) source: Option<String>,
-    /// Only of this destination, as the list names it.
-    #[arg(long)]
-    pub(crate) destination: Option<String>,
-    /// Only with this reason, as in missing_distinct_id.
-    #[arg(long)]
-    pub(crate) reason: Option<String>,
-    /// Only received then or later: a day as in 2026-11-28, or a time as in 2026-11-28T06:00:00Z. In UTC.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<When>,
-    /// Only received before.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) until: Option<When>,
-    /// All there are, where no other option says which.
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Does nothing, and says how many there are.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// About so many events a second at most, as where PostHog is to have room for what is new.
-    #[arg(long, value_name = "EVENTS")]
-    pub(crate) rate: Option<std::num::NonZeroU32>,
-}
-
-/// A point in time, or a day in UTC, which is its begin.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct When(pub(crate) jiff::Timestamp);
-
-impl std::str::FromStr for When {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let day = || jiff::tz::TimeZone::UTC.to_timestamp(text.parse::<jiff::civil::Date>().ok()?.at(0, 0, 0, 0)).ok();
-        let at = text.parse().ok().or_else(day);
-        at.map(Self).ok_or_else(|| "a day as in 2026-11-28, or a time as in 2026-11-28T06:00:00Z".to_string())
-    }
-}
-
-/// Asks a running gateway to give up a lane.
-#[derive(Debug, Args)]
-pub(crate) struct Lanes {
-    #[command(subcommand)]
-    pub(crate) action: LanesAction,
-    #[command(flatten)]
-    pub(crate) gateway: Running,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum LanesAction {
-    /// Turns all that a held lane keeps into dead letters, so that `dead-letters retry` maps it anew: the end of what PostHog
-    /// will never take as it is. Some of its events may have reached PostHog.
-    #[command(name = "give-up")]
-    GiveUp {
-        /// The source.
-        source: String,
-        /// The destination, as /api/status names it.
-        destination: String,
-    },
 }
 
 /// Posts one event named `moehog_test` of the person `moehog-test`, and follows it until PostHog has it.

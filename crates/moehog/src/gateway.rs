@@ -5,7 +5,7 @@ use std::{io, path::Path, time::Duration};
 use anyhow::Context;
 use moehog_runtime::{Exit, Secret};
 use moehog_transport::Address;
-use reqwest::{StatusCode, Url};
+use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;
 
 use crate::cli::Running;
@@ -14,6 +14,10 @@ use crate::cli::Running;
 const CONNECT: Duration = Duration::from_secs(3);
 /// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(30);
+/// The wait for an answer that does not end by itself.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// Longest silence of one: thrice what a gateway lets pass between signs of life.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Where gateways are, and how they are asked.
 #[derive(Debug)]
@@ -39,6 +43,13 @@ pub(crate) struct Gateway {
     token: Option<Secret>,
 }
 
+/// An answer of a gateway that goes on.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    answer: Response,
+    base: Url,
+}
+
 /// Why a gateway gave no answer that can be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
@@ -51,6 +62,9 @@ pub(crate) enum AskError {
     /// It is not there, or hangs.
     #[error("ask the gateway at {base} (is it running? --admin names its admin address)")]
     NoAnswer { base: Url, source: reqwest::Error },
+    /// It said nothing for too long.
+    #[error("the gateway at {base} is silent (does it still run?)")]
+    Silent { base: Url },
     /// Something else is there.
     #[error("the answer of {base} ({status}) is not a gateway's")]
     Strange { base: Url, status: StatusCode },
@@ -63,7 +77,7 @@ impl AskError {
     /// Whether another gateway, or the same one a moment later, may know what this one does not.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Lookup { .. } | Self::Nobody | Self::NoAnswer { .. } => true,
+            Self::Lookup { .. } | Self::Nobody | Self::NoAnswer { .. } | Self::Silent { .. } => true,
             Self::Strange { .. } => false,
             Self::Refused { status, .. } => *status == StatusCode::NOT_FOUND || status.is_server_error(),
         }
@@ -77,7 +91,7 @@ impl AskError {
             Self::Refused { error, .. } if error == "malformed_receipt" => 1,
             Self::Refused { error, .. } if error == "other_journal" => 2,
             Self::Refused { .. } | Self::Strange { .. } => 3,
-            Self::NoAnswer { .. } => 4,
+            Self::NoAnswer { .. } | Self::Silent { .. } => 4,
         }
     }
 }
@@ -125,11 +139,27 @@ impl Gateway {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.ask(self.client.get(url)).await
+        let answer = self.ask(self.client.get(url).timeout(ANSWER)).await?;
+        self.read(answer).await
     }
 
     pub(crate) async fn post(&self, path: &[&str], body: &Value) -> Result<Value, AskError> {
-        self.ask(self.client.post(self.at(path)).json(body)).await
+        let answer = self.ask(self.client.post(self.at(path)).json(body).timeout(ANSWER)).await?;
+        self.read(answer).await
+    }
+
+    /// An answer that goes on until one side ends it.
+    pub(crate) async fn stream(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Stream, AskError> {
+        let mut url = self.at(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let answer = self.ask(self.client.get(url).timeout(FOREVER)).await?;
+        if !answer.status().is_success() {
+            let status = answer.status();
+            return Err(self.read(answer).await.err().unwrap_or(AskError::Strange { base: self.base.clone(), status }));
+        }
+        Ok(Stream { answer, base: self.base.clone() })
     }
 
     fn at(&self, path: &[&str]) -> Url {
@@ -140,15 +170,16 @@ impl Gateway {
         url
     }
 
-    async fn ask(&self, mut request: reqwest::RequestBuilder) -> Result<Value, AskError> {
+    async fn ask(&self, mut request: reqwest::RequestBuilder) -> Result<Response, AskError> {
         let base = self.base.clone();
         if let Some(token) = &self.token {
             request = request.bearer_auth(&*token.expose());
         }
-        let answer = match request.send().await {
-            Ok(answer) => answer,
-            Err(source) => return Err(AskError::NoAnswer { base, source: source.without_url() }),
-        };
+        request.send().await.map_err(|source| AskError::NoAnswer { base, source: source.without_url() })
+    }
+
+    async fn read(&self, answer: Response) -> Result<Value, AskError> {
+        let base = self.base.clone();
         let status = answer.status();
         let Ok(body) = answer.json::<Value>().await else { return Err(AskError::Strange { base, status }) };
         if !status.is_success() {
@@ -158,6 +189,17 @@ impl Gateway {
             return Err(AskError::Refused { status, error, message });
         }
         Ok(body)
+    }
+}
+
+impl Stream {
+    /// The next bytes; none once it has ended. It waits for [`SILENCE`] at most: a gateway gives signs of life.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, AskError> {
+        match tokio::time::timeout(SILENCE, self.answer.chunk()).await {
+            Ok(Ok(chunk)) => Ok(chunk.map(|chunk| chunk.to_vec())),
+            Ok(Err(source)) => Err(AskError::NoAnswer { base: self.base.clone(), source: source.without_url() }),
+            Err(_silent) => Err(AskError::Silent { base: self.base.clone() }),
+        }
     }
 }
 

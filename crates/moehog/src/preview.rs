@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
 };
 
 use moehog_proto::limits::MAX_BODY_BYTES;
@@ -18,6 +18,7 @@ use crate::{
     input,
     mapped::{self, Mapped, Sent},
     notes,
+    paint::Paint,
 };
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
@@ -42,7 +43,7 @@ pub(crate) fn run(preview: &Preview) -> anyhow::Result<()> {
         json(&events, &pins, &transformer, &mut io::stdout().lock())?;
         return all_arrive(&events);
     }
-    let page = Page { columns: Columns::of(columns::width()), colours: io::stdout().is_terminal() };
+    let page = Page { columns: Columns::of(columns::width()), colours: Paint::stdout().is_on() };
     for (number, event) in (1..).zip(&events) {
         print!("{}", page.of(number, event));
     }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     cli::{Health, Up},
+    shown_events::{self, Print},
     stored,
     welcome::{EMULATOR_KEY, Welcome},
 };
@@ -59,9 +60,17 @@ pub(crate) async fn run(up: Up) -> anyhow::Result<()> {
     tracing::info!(%http, %admin, "listening");
     Welcome { config: &config, http, admin, posthog: &posthog, is_emulated: emulator.is_some() }.print();
     let printing = emulator.as_ref().map(|emulator| tokio::spawn(stored::print(emulator.books().subscribe())));
+    // nobody reads lines of a real PostHog's but on a terminal, and there is a cost to them
+    let what = if emulator.is_some() { Print::Failures } else { Print::All };
+    let prints = !up.quiet && (emulator.is_some() || std::io::stdout().is_terminal());
+    let feed = prints.then(|| gateway.feed().read()).flatten();
+    let told = feed.map(|feed| tokio::spawn(shown_events::print(feed, what)));
     let served = gateway.serve(shutdown).await;
     if let Some(printing) = printing {
         printing.abort();
+    }
+    if let Some(told) = told {
+        told.await.context("print what became of events")?;
     }
     served
 }
@@ -96,6 +105,8 @@ impl<'a> Settings<'a> {
         if std::io::stderr().is_terminal() && std::env::var_os("MOEHOG__TELEMETRY__FORMAT").is_none() {
             set("TELEMETRY__FORMAT", Some("text".to_string()));
         }
+        let log = if up.verbose { Some("debug") } else { up.quiet.then_some("warn") };
+        set("TELEMETRY__LOG", log.map(str::to_string));
         set("HTTP__LISTEN", up.listen.map(|addr| addr.to_string()));
         set("ADMIN__LISTEN", up.admin.map(|addr| addr.to_string()));
         set("JOURNAL__DIR", up.data_dir.as_ref().map(|path| path.display().to_string()));
@@ -104,6 +115,10 @@ impl<'a> Settings<'a> {
         set("DESTINATIONS__DEFAULT__API_KEY", up.api_key.clone());
         if let Some(token) = &up.token {
             flags.push(("MOEHOG__SOURCES__DEFAULT__TOKENS".to_string(), format!("[{}]", toml_text(token))));
+        }
+        if let Some(file) = &up.token_file {
+            let tokens = format!("[{{ file = {} }}]", toml_text(&file.to_string_lossy()));
+            flags.push(("MOEHOG__SOURCES__DEFAULT__TOKENS".to_string(), tokens));
         }
         let mut settings = Self { file: up.config.as_deref(), flags };
         // whoever loads the settings says what is wrong with them

@@ -26,6 +26,9 @@ impl Welcome<'_> {
     #[expect(clippy::print_stdout, reason = "for the person who started it")]
     pub(crate) fn print(&self) {
         self.lines().iter().for_each(|line| println!("{}", shown(line)));
+        if std::env::args().any(|argument| argument == "--token" || argument.starts_with("--token=")) {
+            println!("  (whoever lists this machine's processes sees --token: --token-file or MOEHOG_TOKEN hides it)");
+        }
     }
 
     fn lines(&self) -> Vec<String> {

@@ -19,6 +19,23 @@ pub(crate) struct Died {
     pub(crate) events: u64,
     /// Of the webhook that they came in.
     pub(crate) receipt: Receipt,
+    /// When, milliseconds since the epoch.
+    pub(crate) at_ms: i64,
+}
+
+/// The events of a source that died of one reason since the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dead {
+    /// The source; `(other)` of those that are not counted apart.
+    pub source: String,
+    /// How many.
+    pub events: u64,
+    /// Why the last of them died.
+    pub last: Reason,
+    /// Of the webhook that it came in.
+    pub last_receipt: Receipt,
+    /// When it died, milliseconds since the epoch.
+    pub last_at_ms: i64,
 }
 
 /// See the module.
@@ -30,6 +47,9 @@ struct Tally {
     events: OncePerMinute,
     /// The first since the last line.
     first: Option<Died>,
+    /// All since the start.
+    total: u64,
+    last: Option<Died>,
 }
 
 /// A line of the log.
@@ -49,7 +69,18 @@ impl Deaths {
         }
         let tally = self.0.entry(pair).or_default();
         tally.events.add(died.events);
+        tally.total += died.events;
+        tally.last = Some(died.clone());
         tally.first.get_or_insert(died);
+    }
+
+    /// All that died since the start.
+    pub(crate) fn dead(&self) -> Vec<Dead> {
+        let dead = self.0.iter().filter_map(|((source, _), tally)| {
+            let Died { reason: last, receipt: last_receipt, at_ms: last_at_ms, .. } = tally.last.clone()?;
+            Some(Dead { source: source.clone(), events: tally.total, last, last_receipt, last_at_ms })
+        });
+        dead.collect()
     }
 
     /// Writes the lines that are due.
@@ -96,7 +127,7 @@ mod tests {
 
     fn died(code: &str, events: u64, sequence: u64) -> Died {
         let receipt = Receipt::plain(JournalId(1), sequence);
-        Died { reason: Reason::new(Blame::Mapping, code, "why"), events, receipt }
+        Died { reason: Reason::new(Blame::Mapping, code, "why"), events, receipt, at_ms: 0 }
     }
 
     #[test]
@@ -126,6 +157,8 @@ mod tests {
         assert!(deaths.lines(|events| events.take_due(began + Duration::from_secs(600))).is_empty());
         deaths.add("shop", died("rule_failed", 3, 12));
         assert_eq!(deaths.lines(OncePerMinute::take_rest).len(), 1, "the end of the process does not wait");
+        let totals: Vec<_> = deaths.dead().iter().map(|dead| (dead.source.clone(), dead.events)).collect();
+        assert_eq!(totals, [("blog".to_string(), 2), ("shop".to_string(), 1), ("shop".to_string(), 320)]);
     }
 
     #[test]

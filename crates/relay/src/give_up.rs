@@ -133,7 +133,7 @@ impl Work {
         let counted = (before.retries > 0).then(|| count(&before).0);
         let (progress, events) = dead(before);
         metrics::add_settled(book, &count(&progress).0, counted.as_ref());
-        self.status.died(&self.name.0, sequence, reason(), events);
+        self.status.died(&self.name, sequence, reason(), events, moehog_runtime::epoch_ms());
         (Record { sequence, progress: progress.into(), settled: true }, events)
     }
 }

@@ -44,6 +44,7 @@ mod fate;
 mod intake;
 mod load;
 mod outlet;
+mod passing;
 mod reader;
 mod recorder;
 mod reopened;
@@ -56,11 +57,12 @@ use budget::Budget;
 #[cfg(test)]
 pub(crate) use load::CONCURRENCY;
 use outlet::Outlet;
+use passing::Passings;
 use reader::Reader;
 use recorder::Recorder;
 use reopened::Reopened;
 use sending::Sending;
-pub(crate) use {fate::DeliverEnd, outlet::RouteCall, recorder::RecordCall, sending::DeliverCall};
+pub(crate) use {fate::DeliverEnd, outlet::RouteCall, passing::Passing, recorder::RecordCall, sending::DeliverCall};
 
 /// How soon a lane that waits for what other lanes use looks again.
 const CONTENDED_POLL: Duration = Duration::from_millis(50);
@@ -121,6 +123,7 @@ pub(crate) struct Lane {
     chance: Chance,
     stopping: bool,
     changes: Vec<Change>,
+    passings: Passings,
 }
 
 /// How long an event waits for its next try.
@@ -165,6 +168,7 @@ impl Lane {
             stopping: false,
             budget: Budget::new(limits),
             changes: Vec::new(),
+            passings: Passings::default(),
             config: config.clone(),
         }
     }

@@ -28,6 +28,7 @@ mod config;
 mod deadline;
 mod deaths;
 mod evidence;
+mod feed;
 mod gate;
 mod give_up;
 mod lane;
@@ -51,6 +52,8 @@ mod webhook;
 mod window;
 
 pub use config::{Config, DEFAULTS};
+pub use deaths::Dead;
+pub use feed::{Feed, FeedReader, MAX_READERS, Passed, Told};
 pub use gate::GateState;
 pub use give_up::{GiveUpError, GivenUp};
 pub use run::Relay;

@@ -140,6 +140,7 @@ impl Relay {
             self.ended(&mut lanes, ended, &shutdown);
         }
         self.status.say_last_deaths();
+        self.status.feed().end();
     }
 
     /// Starts a walk of each lane that has entries and none.

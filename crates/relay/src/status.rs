@@ -12,9 +12,10 @@ use tokio::{
 
 use crate::{
     GateState, NextTry, Wait,
-    deaths::{Deaths, Died},
+    deaths::{Dead, Deaths, Died},
+    feed::{Feed, Passed},
     give_up::{GiveUp, GiveUpError, GivenUp},
-    lane::{Lane, Now},
+    lane::{Lane, Now, Passing},
     waits::Questions,
 };
 
@@ -92,12 +93,14 @@ pub struct Status {
     questions: Arc<Mutex<BTreeMap<LaneName, Questions>>>,
     deaths: Arc<Mutex<Deaths>>,
     give_ups: mpsc::Sender<GiveUp>,
+    feed: Feed,
 }
 
 impl Status {
     /// What is asked to be given up goes to `give_ups`.
     pub(crate) fn new(journal: Arc<dyn Journal>, give_ups: mpsc::Sender<GiveUp>) -> Self {
-        Self { journal, lanes: Arc::default(), questions: Arc::default(), deaths: Arc::default(), give_ups }
+        let feed = Feed::new();
+        Self { journal, lanes: Arc::default(), questions: Arc::default(), deaths: Arc::default(), give_ups, feed }
     }
 
     /// Turns what a held lane keeps into dead letters: mapped anew they may be taken. It ends when all is recorded, and goes on where
@@ -160,10 +163,40 @@ impl Status {
         Some(Unmapped { mapped: mapped as u64, since_ms })
     }
 
+    /// What passes.
+    #[must_use]
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// The events that died since the start, by source and reason: of more than a thousand of these together.
+    #[must_use]
+    pub fn dead(&self) -> Vec<Dead> {
+        self.deaths.lock().dead()
+    }
+
     /// Events of a source died.
-    pub(crate) fn died(&self, source: &str, sequence: Sequence, reason: Reason, events: u64) {
+    pub(crate) fn died(&self, name: &LaneName, sequence: Sequence, reason: Reason, events: u64, at_ms: i64) {
         let receipt = self.journal.receipt_of(sequence);
-        self.deaths.lock().add(source, Died { reason, events, receipt });
+        self.deaths.lock().add(&name.0, Died { reason, events, receipt, at_ms });
+    }
+
+    /// An event passed.
+    pub(crate) fn passed(&self, (source, destination): &LaneName, passing: Passing, at_ms: i64) {
+        let Passing { sequence, place: (position, ordinal), uuid, event, person, state, reason } = passing;
+        self.feed.tell(Passed {
+            at_ms,
+            source: source.clone(),
+            destination: shown(destination),
+            receipt: self.journal.receipt_of(sequence),
+            position,
+            ordinal,
+            uuid,
+            event,
+            person,
+            state,
+            reason,
+        });
     }
 
     /// Says in the log what died, where that is due at `now`.

@@ -79,6 +79,7 @@ impl Walk {
         loop {
             let now = now();
             lane.set_limits(self.room.limits(lane.uses()));
+            lane.set_watched(self.status.feed().is_read());
             let mut at_once = 0;
             while let Some(step) = lane.next(now) {
                 // before these all calls are begun that can be: others are not to take this lane's part meanwhile
@@ -290,7 +291,10 @@ impl Walk {
     fn tell(&self, lane: &mut Lane, now: Now) {
         metrics::settled(&lane.take_settled());
         for (sequence, reason, events) in lane.take_died() {
-            self.status.died(&self.name.0, sequence, reason, events);
+            self.status.died(&self.name, sequence, reason, events, now.epoch_ms);
+        }
+        for passing in lane.take_passed() {
+            self.status.passed(&self.name, passing, now.epoch_ms);
         }
         let (source, destination) = (&self.name.0, || shown(&self.name.1));
         for change in lane.take_changes() {

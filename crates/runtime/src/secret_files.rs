@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::task;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{Secret, secret::shown};
+use crate::{Rereads, Secret, secret::shown};
 
 /// How secrets in files are followed.
 #[derive(Debug, Clone, Deserialize)]
@@ -37,14 +37,15 @@ impl SecretFiles {
         READ_OUTCOMES.iter().for_each(|outcome| counter!(READS, "outcome" => *outcome).increment(0));
         let mut watched: Vec<_> = in_files.map(|(key, secret)| Watched { key, secret, missed: false }).collect();
         watched.iter_mut().filter(|it| it.secret.fault().is_some()).for_each(Watched::look);
-        let every = self.reread_every.max(Duration::from_millis(1));
+        let every = self.reread_every;
         Following { _task: (!watched.is_empty()).then(|| AbortOnDropHandle::new(task::spawn(follow(watched, every)))) }
     }
 }
 
 async fn follow(mut watched: Vec<Watched>, every: Duration) {
+    let mut rereads = Rereads::every(every);
     loop {
-        tokio::time::sleep(every).await;
+        rereads.due().await;
         let looked = task::spawn_blocking(|| {
             watched.iter_mut().for_each(Watched::look);
             watched

@@ -1,15 +1,20 @@
-//! Stopping on SIGTERM and SIGINT, within a grace.
+//! Stopping on SIGTERM, SIGINT and a terminal that is closed, within a grace. Elsewhere SIGHUP reads files again.
 
-use std::{future::Future, io, time::Duration};
+use std::{
+    future::Future,
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
 use anyhow::Context;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::Exit;
+use crate::{Exit, reload};
 
-/// A token that is cancelled by the first SIGTERM or SIGINT; the second leaves at once. Call it inside the runtime.
+/// A token that is cancelled by the first SIGTERM or SIGINT; the second leaves at once. SIGHUP is such a signal where the standard input is
+/// a terminal, which is closed then; else it asks for the files that are followed to be read again. Call it inside the runtime.
 ///
 /// # Errors
 ///
@@ -18,15 +23,26 @@ pub fn shutdown_on_signal() -> io::Result<CancellationToken> {
     // a write beyond the limit of file sizes fails then, instead of ending the process without a word
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hang_up = signal(SignalKind::hangup())?;
+    // once it is closed it is no terminal any more
+    let on_hang_up = OnHangUp::of(io::stdin().is_terminal());
     let token = CancellationToken::new();
     let cancelled = token.clone();
     tokio::spawn(async move {
-        for signals in 0_u8.. {
+        loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hang_up.recv() => if on_hang_up == OnHangUp::Reload {
+                    tracing::info!(
+                        "SIGHUP: files of secrets and the mapping file are read again; whatever else of the configuration has changed \
+                         needs a restart"
+                    );
+                    reload::ask();
+                    continue;
+                }
             }
-            if signals > 0 {
+            if cancelled.is_cancelled() {
                 tracing::warn!("second signal: leaving at once");
                 std::process::exit(Exit::Grace.code());
             }
@@ -35,6 +51,21 @@ pub fn shutdown_on_signal() -> io::Result<CancellationToken> {
         }
     });
     Ok(token)
+}
+
+/// What SIGHUP means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnHangUp {
+    /// The terminal of the person who started it is gone.
+    Stop,
+    /// The configuration has changed: there never was a terminal.
+    Reload,
+}
+
+impl OnHangUp {
+    fn of(has_terminal: bool) -> Self {
+        if has_terminal { Self::Stop } else { Self::Reload }
+    }
 }
 
 /// Runs `work` to its end; once `shutdown` is cancelled it has `grace` left.
@@ -60,6 +91,11 @@ pub async fn within_grace<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_closed_terminal_stops_and_without_one_files_are_read_again() {
+        assert_eq!((OnHangUp::of(true), OnHangUp::of(false)), (OnHangUp::Stop, OnHangUp::Reload));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn work_that_does_not_end_is_left_after_the_grace_and_not_before() {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use moehog_runtime::{Cores, Exit, Secret};
+use moehog_runtime::{Cores, Exit, Rereads, Secret};
 use tokio::task;
 
 use crate::{Mapping, Problem, Rules, Transformer, metrics, transformer::WeakTransformer};
@@ -53,15 +53,16 @@ pub fn looks(config: &Mapping, cores: Cores) -> impl FnMut() -> Result<Transform
         let transformer = Transformer::on(cores.clone(), &config, rules);
         if let Some(file) = file.take() {
             tracing::info!(revision, file = %file.path.display(), "mapping");
-            task::spawn(follow(file, transformer.downgrade(), config.reread_every.max(Duration::from_millis(1))));
+            task::spawn(follow(file, transformer.downgrade(), config.reread_every));
         }
         Ok(transformer)
     }
 }
 
 async fn follow(mut file: File, transformer: WeakTransformer, every: Duration) {
+    let mut rereads = Rereads::every(every);
     loop {
-        tokio::time::sleep(every).await;
+        rereads.due().await;
         let looked = task::spawn_blocking(|| {
             let look = file.look();
             (file, look)

@@ -146,6 +146,10 @@ async fn by_the_api() -> anyhow::Result<()> {
         let answer = get(day.moehog.admin()?, path).await?;
         ensure!(answer.status == status && answer.json()["error"] == code, "{path}: {}", answer.text());
     }
+    for none in [r#"{"receipts":[]}"#, "[]", "null"] {
+        let refused = post(day.moehog.admin()?, "/api/dead-letters/discard", &headers, none.to_string()).await?;
+        ensure!(refused.status == 400, "{none} is not all: {}", refused.text());
+    }
     // no page of another site can ask for it
     let form = [("content-type", "text/plain")];
     let strange = post(day.moehog.admin()?, "/api/dead-letters/discard", &form, "{}".to_string()).await?;

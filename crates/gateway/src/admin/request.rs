@@ -6,6 +6,7 @@ use axum::{
 };
 use http::{StatusCode, request::Parts};
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::Failure;
 
@@ -28,10 +29,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Object<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let object = Json::from_request(request, state).await;
-        object.map(|Json(object)| Self(object)).map_err(|rejection| {
-            malformed(&format!("an object is wanted, as application/json: {}", rejection.body_text()))
-        })
+        let wanted = "an object is wanted, as application/json";
+        let object: Result<Json<Map<String, Value>>, _> = Json::from_request(request, state).await;
+        let Json(object) = object.map_err(|rejection| malformed(&format!("{wanted}: {}", rejection.body_text())))?;
+        serde_json::from_value(object.into()).map(Self).map_err(|error| malformed(&format!("{wanted}: {error}")))
     }
 }
 

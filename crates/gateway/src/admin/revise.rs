@@ -4,6 +4,7 @@
 //! whoever asks begins again at any time without doing anything twice.
 
 use axum::{Json, extract::State};
+use http::StatusCode;
 use jiff::Timestamp;
 use moehog_journal::{DeadLetter, DeadLetterQuery, Letters, Revised, Revision};
 use moehog_proto::{Destination, Receipt, journal::EventPlace};
@@ -18,8 +19,8 @@ const PAGE: usize = 500;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Which {
-    /// All of these webhooks; nothing else is looked at then.
-    receipts: Vec<String>,
+    /// All of these webhooks; nothing else is looked at then. A list without one is refused: it means none, and not all.
+    receipts: Option<Vec<String>>,
     source: Option<String>,
     destination: Option<String>,
     /// Code of the reason.
@@ -69,11 +70,14 @@ pub(super) async fn discard(State(admin): State<Admin>, Object(which): Object<Wh
 }
 
 async fn revise(admin: &Admin, which: Which, to: Revision) -> Result<Done, Failure> {
-    let (letters, next) = if which.receipts.is_empty() { page(admin, &which).await? } else { named(admin, &which)? };
+    let (letters, next) = match &which.receipts {
+        Some(receipts) => (named(admin, receipts)?, None),
+        None => page(admin, &which).await?,
+    };
     let mut done = Done { next: next.map(|receipt| receipt.to_string()), ..Done::default() };
     let counts: Vec<_> = letters.iter().map(|letters| letters.places.len() as u64).collect();
     if which.dry_run {
-        if !which.receipts.is_empty() {
+        if which.receipts.is_some() {
             return dry_run(admin, letters).await;
         }
         (done.events, done.webhooks) = (counts.iter().sum(), counts.len() as u64);
@@ -122,13 +126,23 @@ async fn page(admin: &Admin, which: &Which) -> Result<(Vec<Letters>, Option<Rece
     Ok((letters, next))
 }
 
-/// All of the webhooks that were named.
-fn named(admin: &Admin, which: &Which) -> Result<(Vec<Letters>, Option<Receipt>), Failure> {
-    let letters = which.receipts.iter().map(|text| {
+/// All of the webhooks that were named, each once.
+fn named(admin: &Admin, receipts: &[String]) -> Result<Vec<Letters>, Failure> {
+    if receipts.is_empty() {
+        return Err(Failure {
+            status: StatusCode::BAD_REQUEST,
+            error: "malformed_request",
+            message: "receipts names none: leave it out for all dead letters that the other members take".to_string(),
+        });
+    }
+    let mut letters: Vec<Letters> = Vec::with_capacity(receipts.len());
+    for text in receipts {
         let receipt = receipt(&*admin.journal, text)?;
-        Ok(Letters { receipt, places: Vec::new() })
-    });
-    Ok((letters.collect::<Result<_, Failure>>()?, None))
+        if letters.iter().all(|other| other.receipt != receipt) {
+            letters.push(Letters { receipt, places: Vec::new() });
+        }
+    }
+    Ok(letters)
 }
 
 async fn dry_run(admin: &Admin, letters: Vec<Letters>) -> Result<Done, Failure> {

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use moehog_journal::{Ledger, Stats};
-use moehog_relay::{GateState, LaneStatus};
+use moehog_relay::{Dead, GateState, LaneStatus};
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, Failure, request::Params, view::time};
@@ -23,6 +23,34 @@ pub(super) struct Status {
     recount: Option<LedgerView>,
     /// What waits, by source and destination.
     lanes: Vec<LaneView>,
+    /// Events that died since the start of this gateway, by source and reason.
+    dead_since_start: Vec<DeadView>,
+}
+
+#[derive(Debug, Serialize)]
+struct DeadView {
+    source: String,
+    reason: String,
+    events: u64,
+    /// Of the last of them.
+    last_at: Option<String>,
+    last_receipt: String,
+    field: String,
+    detail: String,
+}
+
+impl DeadView {
+    fn new(dead: Dead) -> Self {
+        Self {
+            source: dead.source,
+            events: dead.events,
+            last_at: time(dead.last_at_ms),
+            last_receipt: dead.last_receipt.to_string(),
+            detail: dead.last.sentence(),
+            reason: dead.last.code,
+            field: dead.last.field,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -175,5 +203,6 @@ pub(super) async fn show(State(admin): State<Admin>, Params(ask): Params<Ask>) -
         ledger: LedgerView::new(&stats.ledger),
         recount: recount.as_ref().map(LedgerView::new),
         lanes: admin.relay.lanes().into_iter().map(LaneView::new).collect(),
+        dead_since_start: admin.relay.dead().into_iter().map(DeadView::new).collect(),
     }))
 }

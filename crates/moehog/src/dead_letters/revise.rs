@@ -1,6 +1,7 @@
 //! `moehog dead-letters retry`, `discard` and `export`.
 
 use std::{
+    collections::BTreeSet,
     io::{IsTerminal, Write, stderr},
     num::NonZeroU32,
     time::Duration,
@@ -92,7 +93,7 @@ pub(super) async fn run(gateways: &Gateways, which: &Which, change: Change, json
             revise_all(&gateway, which, change, &mut done).await?;
         }
     }
-    for receipt in &which.receipts {
+    for receipt in which.receipts.iter().collect::<BTreeSet<_>>() {
         let (gateway, _entry) = gateways.entry(receipt).await?;
         let body = json!({"receipts": [receipt], "dry_run": which.dry_run});
         done.add(&gateway.post(&["api", "dead-letters", change.path()], &body).await?);

@@ -124,7 +124,9 @@ impl Lane {
             }
             self.reopened.has_read(entry.sequence);
             if entry.webhook.is_some() && TransformQueue::crashed_too_often(&entry.trial, &self.config) {
+                let known = self.passings.known(&entry.progress);
                 entry.reject(&transform_failed());
+                self.passings.tell_final(entry.sequence, &entry.progress, &known);
             }
             self.budget.received += entry.received_cost();
             self.budget.mapped += entry.mapped_cost();
@@ -220,7 +222,9 @@ impl Lane {
             let Some(entry) = self.entries.get_mut(*key) else { continue };
             self.budget.received -= entry.received_cost();
             entry.mapped_by(&response.mapping_revision, mapping.cloned());
+            let known = self.passings.known(&entry.progress);
             entry.map(answer, &response.mapping_revision, &self.config);
+            self.passings.tell_final(entry.sequence, &entry.progress, &known);
             announce(entry.sequence, &entry.progress);
             self.budget.mapped += entry.mapped_cost();
             self.note(*key);
@@ -242,7 +246,9 @@ impl Lane {
         for key in failed.dead {
             let Some(entry) = self.entries.get_mut(key) else { continue };
             self.budget.received -= entry.received_cost();
+            let known = self.passings.known(&entry.progress);
             entry.reject(&transform_failed());
+            self.passings.tell_final(entry.sequence, &entry.progress, &known);
             self.budget.mapped += entry.mapped_cost();
             self.note(key);
         }

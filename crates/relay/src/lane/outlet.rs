@@ -9,7 +9,7 @@ use moehog_proto::{
 };
 use tokio::time::Instant;
 
-use super::{Lane, Now, Step, fate::GIVEN_BACK};
+use super::{Lane, Now, Step, fate::GIVEN_BACK, passing::Passing};
 use crate::{
     backoff::{Backoff, Retry},
     barrier::Tried,
@@ -150,6 +150,7 @@ impl Lane {
                 Way::Deliver => {
                     let awaited = entry.awaited;
                     let known = entry.outcome(index).map(|known| (known, known.why().code));
+                    let is_news = known.as_ref().is_none_or(|(_, code)| code.is_empty());
                     let tried = known.map_or_else(Tried::default, |(known, code)| Tried {
                         awaited,
                         attempts: known.attempts,
@@ -157,6 +158,9 @@ impl Lane {
                         given_back: code == GIVEN_BACK,
                         pause: self.pace.suspects.delay(known.attempts, Duration::ZERO, 1.0),
                     });
+                    if is_news && self.passings.are_watched() {
+                        self.tell_wait(sequence, &event);
+                    }
                     self.barrier.enter(key, index, (sequence, event), tried);
                 }
                 Way::HandOn(destination) => {
@@ -164,6 +168,7 @@ impl Lane {
                     self.outlet.push((key, sequence), destination, (index, place), event_cost(&event));
                 }
                 Way::Nowhere(why) => {
+                    self.passings.tell(|| Passing::of(sequence, &event, EventState::Dead, why.clone()));
                     entry.finish(index, EventState::Dead, why);
                     self.recorder.frees_bytes(event_cost(&event));
                 }
@@ -210,7 +215,11 @@ impl Lane {
             for (index, _) in &parcel.events {
                 match handed {
                     Handed::As(receipt) => entry.hand_on(*index, receipt),
-                    Handed::Gone => entry.finish(*index, EventState::Dead, unreadable()),
+                    Handed::Gone => {
+                        let known = self.passings.known(&entry.progress);
+                        entry.finish(*index, EventState::Dead, unreadable());
+                        self.passings.tell_final(parcel.sequence, &entry.progress, &known);
+                    }
                     Handed::Later => {}
                 }
             }

@@ -367,3 +367,28 @@ fn what_is_handed_on_is_tried_again_in_its_order_and_what_cannot_be_read_is_dead
     assert_eq!(died, [("webhook_unreadable".to_string(), 2)]);
     assert!(rig.lane.take_died().is_empty(), "told once");
 }
+
+#[test]
+fn what_becomes_final_or_waits_is_told_once_while_somebody_watches_and_else_not_at_all() {
+    let mut rig = Rig::new(&Config::default());
+    rig.lane.set_watched(true);
+    rig.step();
+    rig.read(&[10]);
+    let Step::Transform(call, request) = rig.step() else { panic!("not a transform") };
+    rig.answer(call, &request, 100);
+    let retry = Verdict::Retry(moehog_proto::delivery::Retry::default());
+    for verdict in [retry.clone(), retry, Verdict::Delivered(Delivered {})] {
+        let deliver =
+            rig.steps().into_iter().find_map(|step| if let Step::Deliver(call, _) = step { Some(call) } else { None });
+        rig.lane.delivered(&deliver.expect("a deliver"), verdicts(1, Some(verdict)), rig.now);
+        let record =
+            rig.steps().into_iter().find_map(|step| if let Step::Record(call, _) = step { Some(call) } else { None });
+        rig.lane.recorded(record.expect("a record"), rig.now);
+        rig.later(Duration::from_secs(3600));
+    }
+    let told: Vec<_> = rig.lane.take_passed().into_iter().map(|passing| passing.state).collect();
+    assert_eq!(told, [moehog_proto::journal::EventState::Pending, moehog_proto::journal::EventState::Delivered]);
+    assert!(rig.lane.take_passed().is_empty());
+    rig.lane.set_watched(false);
+    assert!(rig.lane.take_passed().is_empty());
+}

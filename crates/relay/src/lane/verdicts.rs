@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{
     DeliverCall, DeliverEnd, Lane, Now,
     fate::{Fate, GIVEN_BACK, NO_VERDICT, Why, judge_all, summarize},
+    passing::Passing,
 };
 use crate::{
     barrier::{TRIED_ALONE, TRIED_WHOLE, Waiting},
@@ -153,6 +154,7 @@ impl Lane {
     fn finish(&mut self, key: Key, state: EventState, reason: Reason) {
         let Some(waiting) = self.barrier.finish(key) else { return };
         self.recorder.frees_bytes(event_cost(&waiting.event));
+        self.passings.tell(|| Passing::of(waiting.sequence, &waiting.event, state, reason.clone()));
         if let Some(entry) = self.entries.get_mut(waiting.entry) {
             entry.finish(waiting.index, state, reason);
         }
@@ -206,6 +208,10 @@ impl Lane {
         if let Some(entry) = self.entries.get_mut(waiting.entry)
             && !matches!(why, Why::Untried | Why::NeverLeft | Why::Overloaded)
         {
+            if entry.outcome(waiting.index).is_some_and(|known| known.attempts == 0 && known.reason.is_empty()) {
+                let (sequence, event) = (waiting.sequence, &waiting.event);
+                self.passings.tell(|| Passing::of(sequence, event, EventState::Pending, reason.clone()));
+            }
             entry.keep_open(waiting.index, reason, counts, sent.then_some(&waiting.event));
         } else if sent && let Some(entry) = self.entries.get_mut(waiting.entry) {
             entry.keep_open(waiting.index, reason, false, Some(&waiting.event));

@@ -10,6 +10,7 @@ mod histories;
 mod holds;
 mod limits;
 mod mapper;
+mod mood;
 mod order;
 mod pacing;
 mod poison;

@@ -155,6 +155,7 @@ impl Item<'_> {
             has_own_uuid: true,
             timestamp,
             historical,
+            is_copy: false,
             sender_ip: peer.to_string(),
             raw: serde_json::to_vec(&raw).unwrap_or_default().into(),
         };
