@@ -20,7 +20,7 @@ use self::{
     report::{Finding, Report, name},
     whole::{Whole, key_fault},
 };
-use crate::{cli::Check, up};
+use crate::{cli::Check, variables};
 
 /// Files by what stands in them, with their texts.
 #[derive(Default)]
@@ -57,7 +57,7 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<()> {
     let mut notes = Vec::new();
     if let Some(gateway) = &gateway {
         mistakes.extend(gateway.contradictions());
-        let (has_key, has_token) = (env::var_os(up::API_KEY).is_some(), env::var_os(up::TOKEN).is_some());
+        let (has_key, has_token) = (env::var_os(variables::API_KEY).is_some(), env::var_os(variables::TOKEN).is_some());
         let whole =
             Whole { written: &written, gateway, delivery: delivery.as_ref(), unread: &unread, has_key, has_token };
         mistakes.extend(whole.mistakes());
@@ -70,9 +70,9 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<()> {
     let place = |mistake: Mistake| Finding::of(mistake, |key| written.place(key), config.as_deref());
     report.mistakes.extend(mistakes.into_iter().map(place));
     report.notes.extend(notes.into_iter().map(place));
-    if let Some(fault) = env::var(up::API_KEY).ok().and_then(|key| key_fault(key.trim())) {
+    if let Some(fault) = env::var(variables::API_KEY).ok().and_then(|key| key_fault(key.trim())) {
         let text = format!("the key {fault}");
-        report.mistakes.push(Finding { variable: Some(up::API_KEY.to_string()), text, ..Finding::default() });
+        report.mistakes.push(Finding { variable: Some(variables::API_KEY.to_string()), text, ..Finding::default() });
     }
     let rules = match (files.mapping, &mapping.file) {
         (Some(read), _) => Some(read),

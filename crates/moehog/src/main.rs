@@ -23,6 +23,7 @@ mod stored;
 mod tail;
 mod test;
 mod up;
+mod variables;
 mod welcome;
 
 use std::process::ExitCode;

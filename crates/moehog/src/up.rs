@@ -12,12 +12,9 @@ use crate::{
     cli::{Health, Up},
     shown_events::{self, Print},
     stored,
+    variables::{API_KEY, TOKEN},
     welcome::{EMULATOR_KEY, Welcome},
 };
-
-/// Variables of flags.
-pub(crate) const API_KEY: &str = "POSTHOG_API_KEY";
-pub(crate) const TOKEN: &str = "MOEHOG_TOKEN";
 
 /// Keys of the services that this binary's flags and variables set: the services' remedies name them.
 const SHORTCUTS: [Shortcut; 2] = [

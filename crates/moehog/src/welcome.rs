@@ -6,7 +6,7 @@ use moehog_gateway::{Config, Source};
 use moehog_runtime::{Secret, ways_to_set};
 use moehog_telemetry::terminal::shown;
 
-use crate::up;
+use crate::variables;
 
 /// The project key that the emulator's own examples use.
 pub(crate) const EMULATOR_KEY: &str = "phc_emulator";
@@ -98,16 +98,16 @@ fn credentials(name: &str, source: &Source, allow_local: bool) -> Option<(String
         other => format!("{other}: "),
     };
     if let Some(token) = source.tokens.first() {
-        let variable = std::env::var(up::TOKEN).is_ok_and(|value| *value == *token.expose());
+        let variable = std::env::var(variables::TOKEN).is_ok_and(|value| *value == *token.expose());
         return Some(match token.file() {
             Some(file) => (format!(r#" -H "{header}$({})""#, printing(file, &token.expose())), None),
-            None if variable => (format!(r#" -H "{header}${}""#, up::TOKEN), None),
+            None if variable => (format!(r#" -H "{header}${}""#, variables::TOKEN), None),
             None => {
                 let how = format!(
                     "read -rs {}    # and type the token of the source {name}, which is not printed",
-                    up::TOKEN
+                    variables::TOKEN
                 );
-                (format!(r#" -H "{header}${}""#, up::TOKEN), Some(how))
+                (format!(r#" -H "{header}${}""#, variables::TOKEN), Some(how))
             }
         });
     }

@@ -44,18 +44,6 @@ pub(crate) fn record_call(worked: bool, entries: usize) {
     histogram!("moehog_relay_record_entries").record(entries as f64);
 }
 
-/// Adds what an entry came to, without what it was `counted` for when it was settled before.
-pub(crate) fn add_settled(total: &mut Book, entry: &Book, counted: Option<&Book>) {
-    total.settled += u64::from(counted.is_none());
-    let before = counted.copied().unwrap_or_default();
-    total.mapped += entry.mapped.saturating_sub(before.mapped);
-    total.delivered += entry.delivered.saturating_sub(before.delivered);
-    total.delivered_degraded += entry.delivered_degraded.saturating_sub(before.delivered_degraded);
-    total.filtered += entry.filtered.saturating_sub(before.filtered);
-    total.duplicate += entry.duplicate.saturating_sub(before.duplicate);
-    total.dead += entry.dead.saturating_sub(before.dead);
-}
-
 /// Entries were settled; `book` is what they came to.
 pub(crate) fn settled(book: &Book) {
     if book.settled == 0 {

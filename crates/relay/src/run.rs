@@ -21,7 +21,8 @@ use tracing::{error, info, warn};
 use crate::{
     Config,
     calls::Calls,
-    give_up::{GiveUp, Work},
+    give_up::GiveUp,
+    giving_up::Work,
     limits::Bounds,
     metrics,
     status::{LaneName, Status, shown},

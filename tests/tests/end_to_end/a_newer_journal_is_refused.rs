@@ -15,7 +15,7 @@ fn with_exit_code_4_both_formats_and_the_remedy() -> anyhow::Result<()> {
         let output = command.output()?;
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.code() == Some(4), "{name} ended with {}: {words}", output.status);
-        for wanted in ["has format 1000", "reads format 2:", "start that one again"] {
+        for wanted in ["has format 1000", "reads format 3:", "start that one again"] {
             ensure!(words.contains(wanted), "{name} does not say `{wanted}`: {words}");
         }
         ensure!(fs::read(directory.path().join("format"))? == fs::read(&newer)?, "{name} wrote into it");

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Lane, Now, Step};
 use crate::{
     backoff::{Backoff, Retry},
-    metrics,
+    settled::add_settled,
     slab::{Key, take},
     spans,
 };
@@ -129,7 +129,7 @@ impl Lane {
             {
                 self.order.remove(&entry.sequence);
                 let book = moehog_journal::count(&entry.progress).0;
-                metrics::add_settled(&mut self.recorder.settled, &book, entry.counted.as_deref());
+                add_settled(&mut self.recorder.settled, &book, entry.counted.as_deref());
             }
         }
         for person in call.persons {
