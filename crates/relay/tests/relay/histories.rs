@@ -184,7 +184,7 @@ impl History {
 
     /// Some time in which all may go wrong.
     async fn trouble(&mut self) {
-        if self.random.random_bool(0.3) {
+        if self.random.random_bool(0.15) {
             self.retry().await;
         }
         let moods = [
@@ -279,7 +279,7 @@ impl History {
         self.say(|| "all is well".into());
         self.be(Mood::Well, Mapping::Well);
         let began = Instant::now();
-        if self.random.random_bool(0.5) {
+        if self.random.random_bool(0.3) {
             self.retry().await;
         }
         // what is refused is judged beside what is taken, and what expires has its time
