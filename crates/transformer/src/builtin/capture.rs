@@ -16,7 +16,7 @@ use crate::{
     notes::Note,
     value::{
         Properties, Rank, checked, identity, ids,
-        members::{merged, object},
+        members::{merged, object, replaced},
         time::Moment,
     },
 };
@@ -182,7 +182,12 @@ fn beside<'a>(
         return Ok(());
     };
     let value = match properties.get(name).filter(|inner| json::is_object(inner)) {
-        Some(inner) => Cow::Owned(object(&merged(inner, members.pairs))),
+        Some(inner) => {
+            for (member, lost) in replaced(inner, &members.pairs) {
+                context.notes.say(Note::Clash, &[name, ".", &member].concat(), lost);
+            }
+            Cow::Owned(object(&merged(inner, members.pairs)))
+        }
         None if members.dropped == 0 => Cow::Borrowed(pair.value),
         None if members.pairs.is_empty() => return Ok(()),
         None => Cow::Owned(object(&members.pairs)),

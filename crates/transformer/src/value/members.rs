@@ -1,6 +1,6 @@
 //! Objects that PostHog merges key by key, such as `$set`.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use crate::item::{Object, Pair};
 
@@ -18,6 +18,14 @@ pub(crate) fn merged<'p>(inner: &'p str, outer: Vec<Pair<'p>>) -> Vec<Pair<'p>> 
         }
     }
     pairs
+}
+
+/// Members of an object that the same ones of `outer` replace with other values: name and value.
+pub(crate) fn replaced<'p>(inner: &'p str, outer: &[Pair<'_>]) -> Vec<(Cow<'p, str>, &'p str)> {
+    let outer: HashMap<_, _> = outer.iter().map(|pair| (&pair.name, pair.value)).collect();
+    let inner = Object::read(inner).pairs.into_iter();
+    let others = inner.filter(|pair| outer.get(&pair.name).is_some_and(|value| *value != pair.value));
+    others.map(|pair| (pair.name, pair.value)).collect()
 }
 
 /// Members as JSON.
