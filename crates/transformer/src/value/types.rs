@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
-use crate::json;
+use crate::json::{self, Numbers};
 
 /// Names of properties that are quantities, one a line.
 static QUANTITIES: LazyLock<Vec<&str>> =
@@ -70,10 +70,10 @@ fn inner(raw: &str) -> Option<&str> {
     memchr::memchr(b'\\', text.as_bytes()).is_none().then(|| text.trim_ascii())
 }
 
-/// Whether a text is a number as JSON writes it, and one that PostHog keeps: it reads whole numbers of 64 bits, and turns
-/// larger ones into others.
+/// Whether a text is a number as JSON writes it, and one that PostHog keeps: it reads whole numbers of 64 bits, turns larger ones
+/// into others, and makes a double of each before it is stored.
 ///
-/// Source: PostHog's capture, probed 2026-08.
+/// Source: PostHog's capture, probed 2026-08; what is behind it (`json::numbers`), read 2026-11.
 fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if !digits.starts_with(|c: char| c.is_ascii_digit()) || digits.len() > 64 {
@@ -81,11 +81,20 @@ fn is_number(text: &str) -> bool {
     }
     match serde_json::from_str::<serde_json::Number>(text) {
         Ok(number) if text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) => {
-            number.is_i64() || number.is_u64()
+            (number.is_i64() || number.is_u64()) && json::numbers(text) == Numbers::Kept
         }
-        Ok(number) => number.as_f64().is_some_and(f64::is_finite),
+        Ok(number) => number.as_f64().is_some_and(|double| double.is_finite() && keeps_digits(text, double)),
         Err(_) => false,
     }
+}
+
+/// Whether a number with a fraction or an exponent has no more digits than a double keeps for certain, and is no zero that it was
+/// not.
+fn keeps_digits(text: &str, double: f64) -> bool {
+    let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let digits = digits.trim_matches('0');
+    digits.len() <= json::MAX_DIGITS && (double != 0.0 || digits.is_empty())
 }
 
 /// The types of properties by their names.
@@ -178,7 +187,11 @@ mod tests {
             (Type::Number, r#"" -3 ""#, Some("-3")),
             (Type::Number, r#""1e3""#, Some("1e3")),
             (Type::Number, "1.0", Some("1.0")),
-            (Type::Number, r#""18446744073709551615""#, Some("18446744073709551615")),
+            (Type::Number, r#""9007199254740992""#, Some("9007199254740992")),
+            (Type::Number, r#""18446744073709551615""#, None),
+            (Type::Number, r#""0.1234567890123456789""#, None),
+            (Type::Number, r#""1e-400""#, None),
+            (Type::Number, r#""0.000""#, Some("0.000")),
             (Type::Number, r#""18446744073709551616""#, None),
             (Type::Number, r#""1,299.00""#, None),
             (Type::Number, r#""01""#, None),
