@@ -45,7 +45,7 @@ pub(super) async fn unknown() -> Failure {
     Failure {
         status: StatusCode::NOT_FOUND,
         error: "unknown_path",
-        message: "the API has GET /api/status, /api/dead-letters and /api/receipts/RECEIPT, and POST /api/dead-letters/retry, \
+        message: "the API has GET /api/status, /api/dead-letters, /api/receipts/RECEIPT and /api/tail, and POST /api/dead-letters/retry, \
                   /api/dead-letters/discard and /api/lanes/give-up"
             .to_string(),
     }

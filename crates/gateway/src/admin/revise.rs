@@ -3,6 +3,8 @@
 //! One request looks at so many dead letters, newest first, and says where the next one goes on: what it did is done, and
 //! whoever asks begins again at any time without doing anything twice.
 
+use std::collections::BTreeMap;
+
 use axum::{Json, extract::State};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -75,12 +77,12 @@ async fn revise(admin: &Admin, which: Which, to: Revision) -> Result<Done, Failu
         None => page(admin, &which).await?,
     };
     let mut done = Done { next: next.map(|receipt| receipt.to_string()), ..Done::default() };
-    let counts: Vec<_> = letters.iter().map(|letters| letters.places.len() as u64).collect();
     if which.dry_run {
         if which.receipts.is_some() {
             return dry_run(admin, letters).await;
         }
-        (done.events, done.webhooks) = (counts.iter().sum(), counts.len() as u64);
+        done.events = letters.iter().map(|letters| letters.places.len() as u64).sum();
+        done.webhooks = letters.len() as u64;
         return Ok(done);
     }
     for revised in admin.journal.revise(letters, to).await? {
@@ -135,14 +137,12 @@ fn named(admin: &Admin, receipts: &[String]) -> Result<Vec<Letters>, Failure> {
             message: "receipts names none: leave it out for all dead letters that the other members take".to_string(),
         });
     }
-    let mut letters: Vec<Letters> = Vec::with_capacity(receipts.len());
+    let mut letters: BTreeMap<String, Letters> = BTreeMap::new();
     for text in receipts {
         let receipt = receipt(&*admin.journal, text)?;
-        if letters.iter().all(|other| other.receipt != receipt) {
-            letters.push(Letters { receipt, places: Vec::new() });
-        }
+        letters.insert(receipt.to_string(), Letters { receipt, places: Vec::new() });
     }
-    Ok(letters)
+    Ok(letters.into_values().collect())
 }
 
 async fn dry_run(admin: &Admin, letters: Vec<Letters>) -> Result<Done, Failure> {
